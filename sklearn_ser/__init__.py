@@ -1,0 +1,25 @@
+"""Speaker-robust speech emotion recognition as scikit-learn estimators."""
+
+import importlib
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "DSNetClassifier": "dsnet",
+    "LogMelTransformer": "features",
+    "SpeakersMissingWarning": "base",
+    "embed": "base",
+}
+
+__all__ = ["DSNetClassifier", "LogMelTransformer", "SpeakersMissingWarning", "embed"]
+
+
+def __getattr__(name):
+    # PEP 562: torch is imported when an estimator is first asked for.
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,167 @@
+"""A corpus of one's own, listed in a CSV file."""
+
+import csv as csv_reader
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch
+
+_REQUIRED = ("file", "speaker", "emotion")
+_SHOWN = 5  # faults named in one message; the rest are counted
+
+
+def load_manifest(csv, *, root=None, as_frame=False):
+    """Load a corpus listed in a CSV file, one recording a row.
+
+    Parameters
+    ----------
+    csv : str or path-like
+        A comma-separated file in UTF-8, whose first row names the columns. ``file``,
+        ``speaker`` and ``emotion`` are required, in any order and case; others are
+        kept. Spaces around names and values are dropped, blank lines skipped.
+
+    root : str or path-like, default=None
+        The folder that relative paths in ``file`` start from. None takes the folder of
+        the CSV file.
+
+    as_frame : bool, default=False
+        Whether ``frame`` is a pandas DataFrame.
+
+    Returns
+    -------
+    corpus : :class:`~sklearn.utils.Bunch`
+        In the order of the rows.
+
+        data : list of str
+            Absolute paths of the recordings.
+        target : ndarray of shape (n_samples,), dtype str
+            The emotions.
+        speakers : ndarray of shape (n_samples,), dtype str
+            The speakers as written: "03" stays "03".
+        frame : dict of str to ndarray of shape (n_samples,), or DataFrame
+            All columns as text, under their names in lower case.
+        DESCR : str
+            Where the corpus comes from and how large it is.
+
+    Raises
+    ------
+    ValueError
+        If the CSV file is missing, is not a UTF-8 table or has no rows, lacks a
+        required column or value, or lists a recording twice or one that does not exist.
+    ImportError
+        If ``as_frame=True`` and pandas is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_ser.datasets import load_manifest
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "a.wav").touch()
+    ...     path = Path(folder, "corpus.csv")
+    ...     _ = path.write_text("file,speaker,emotion\\na.wav,03,anger\\n")
+    ...     corpus = load_manifest(path)
+    >>> corpus.speakers.tolist(), corpus.target.tolist()
+    (['03'], ['anger'])
+    """
+    path = Path(csv)
+    if not path.is_file():
+        raise ValueError(f"csv must be an existing file, found none at '{path}'.")
+    root = path.parent if root is None else Path(root)
+    if not root.is_dir():
+        raise ValueError(f"root must be an existing folder, found none at '{root}'.")
+
+    columns, numbers = _read(path)
+    files = [str((root / name).absolute()) for name in columns["file"]]
+    _refuse_repeated(path, files, numbers)
+    _refuse(
+        path,
+        "names files that do not exist",
+        [
+            f"row {number} '{name}'"
+            for number, name in zip(numbers, files, strict=True)
+            if not Path(name).is_file()
+        ],
+    )
+
+    frame = {name: np.array(values) for name, values in columns.items()}
+    speakers, target = frame["speaker"], frame["emotion"]
+    n_speakers = len(np.unique(speakers))
+    return Bunch(
+        data=files,
+        target=target,
+        speakers=speakers,
+        frame=_to_pandas(frame) if as_frame else frame,
+        DESCR=f"{len(files)} recordings by {n_speakers} speakers listed in {path}.",
+    )
+
+
+def _read(path):
+    """Return the columns as lists of text, and the line that each row ends at."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            reader = csv_reader.reader(stream, strict=True, skipinitialspace=True)
+            rows = [(reader.line_num, [v.strip() for v in row]) for row in reader]
+    except (UnicodeDecodeError, csv_reader.Error) as error:
+        raise ValueError(f"csv '{path}' is not a UTF-8 CSV table: {error}.") from error
+
+    rows = [(number, row) for number, row in rows if any(row)]
+    if not rows:
+        raise ValueError(f"csv '{path}' is empty; expected columns {_REQUIRED}.")
+    names = [name.lower() for name in rows.pop(0)[1]]
+    missing = [name for name in _REQUIRED if name not in names]
+    if missing:
+        raise ValueError(f"csv '{path}' lacks the columns {missing}; it has {names}.")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"csv '{path}' has more than one column named {repeated}.")
+    if not rows:
+        raise ValueError(
+            f"csv '{path}' has a header but no rows; expected one or more."
+        )
+
+    uneven = [
+        f"row {number} has {len(row)}" for number, row in rows if len(row) != len(names)
+    ]
+    _refuse(path, f"has rows without {len(names)} values as in the header", uneven)
+    columns = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
+    numbers = [number for number, _ in rows]
+    empty = [
+        f"row {number} '{name}'"
+        for i, number in enumerate(numbers)
+        for name in _REQUIRED
+        if not columns[name][i]
+    ]
+    _refuse(path, "has empty cells", empty)
+    return columns, numbers
+
+
+def _refuse_repeated(path, files, numbers):
+    first, repeated = {}, []
+    for number, name in zip(numbers, files, strict=True):
+        # "a.wav" and "./a.wav" are one file.
+        key = Path(name).resolve()
+        if key in first:
+            repeated.append(f"row {number} '{name}' (first in row {first[key]})")
+        else:
+            first[key] = number
+    _refuse(path, "lists recordings more than once", repeated)
+
+
+def _refuse(path, fault, places):
+    """Raise one error for all places where a fault was found, if there are any."""
+    if places:
+        rest = len(places) - _SHOWN
+        more = f", and {rest} more" if rest > 0 else ""
+        raise ValueError(f"csv '{path}' {fault}: {', '.join(places[:_SHOWN])}{more}.")
+
+
+def _to_pandas(frame):
+    try:
+        from pandas import DataFrame
+    except ImportError as error:
+        raise ImportError(
+            "as_frame=True needs pandas; install it with "
+            "pip install sklearn_ser[datasets]."
+        ) from error
+    return DataFrame(frame)

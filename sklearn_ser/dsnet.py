@@ -1,0 +1,386 @@
+"""DSNet: disentangled siamese network with neutral calibration.
+
+Chen and Zhang, "DSNet: Disentangled Siamese Network with Neutral Calibration for
+Speech Emotion Recognition", 2023, arXiv:2312.15593.
+
+With x an utterance, x_n a neutral one of the same speaker, and E, T, T2, D, C the
+encoder, the two projectors, the decoder and the classifier::
+
+    e = E(x)    n = E(x_n)    u = T(e)    r = T2(e)
+    loss = CE(C(r), y) + JS(softmax(u), softmax(n))
+         + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
+
+r is the emotion-relevant, u the emotion-irrelevant subspace.
+"""
+
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import nn
+from torch.nn import functional as F
+
+from .base import BaseSpeechClassifier
+from .nn.encoders import UtteranceEncoder
+from .nn.layers import Dropout, LogitLayer
+from .nn.losses import CrossEntropy, LossTerm
+
+_NEUTRAL = {"neutral", "neu", "n"}
+
+
+class Projector(nn.Module):
+    """A gate and a linear layer: ReLU(W(g * e + e)), g = sigmoid(W2 ReLU(W1 e))."""
+
+    def __init__(self, d):
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.Linear(d, d // 2), nn.ReLU(), nn.Linear(d // 2, d), nn.Sigmoid()
+        )
+        self.linear = nn.Linear(d, d)
+
+    def forward(self, e):
+        return self.linear(self.gate(e) * e + e).relu()
+
+
+class DSNet(nn.Module):
+    """The network of the paper."""
+
+    def __init__(self, n_classes, d=256, **encoder):
+        super().__init__()
+        self.E = UtteranceEncoder(n_embedding=d, **encoder)
+        self.T = Projector(d)
+        self.T2 = Projector(d)
+        self.D = nn.Sequential(nn.Linear(2 * d, d), nn.ReLU(), nn.Linear(d, d))
+        self.C = nn.Sequential(
+            nn.Linear(d, d),
+            nn.PReLU(),
+            Dropout(0.5),
+            nn.BatchNorm1d(d),
+            LogitLayer(d, n_classes),
+        )
+        for name, weight in self.named_parameters():
+            if weight.ndim > 1 and ".gru." not in name:
+                nn.init.xavier_uniform_(weight)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
+
+    def forward(self, x, lengths, neutral=None):
+        if neutral is None:
+            e = self.E(x, lengths)
+            n = e[:0]
+        else:  # one pass, so that both sides share their batch statistics
+            width = max(x.shape[-1], neutral.x.shape[-1])
+            both = [F.pad(s, (0, width - s.shape[-1])) for s in (x, neutral.x)]
+            both = self.E(torch.cat(both), torch.cat([lengths, neutral.lengths]))
+            e, n = both[: len(x)], both[len(x) :]
+        u, r = self.T(e), self.T2(e)
+        return {
+            "logits": self.C(r),
+            "embedding": r,
+            "irrelevant": u,
+            "encoded": e,
+            "neutral": n,
+            "decoded": self.D(torch.cat([u, r], dim=1)),
+        }
+
+
+@dataclass(frozen=True)
+class NeutralCalibration(LossTerm):
+    """JS(softmax(u), softmax(n)), averaged over the rows with a neutral partner."""
+
+    name: ClassVar[str] = "calibration"
+
+    def __call__(self, outputs, batch):
+        if "neutral" not in batch.companions:
+            return outputs["irrelevant"].new_zeros(())
+        neutral = batch.companions["neutral"]
+        u = outputs["irrelevant"][neutral["calibrated"]]
+        n = outputs["neutral"][neutral["partner"]]
+        p, q = u.log_softmax(1), n.log_softmax(1)
+        m = torch.logaddexp(p, q) - np.log(2)
+        js = [F.kl_div(m, a, reduction="batchmean", log_target=True) for a in (p, q)]
+        return sum(js) / 2
+
+
+@dataclass(frozen=True)
+class Orthogonality(LossTerm):
+    """||U^T R||_F^2 / d^2 of the centred rows, each divided by its own norm."""
+
+    name: ClassVar[str] = "orthogonality"
+
+    def __call__(self, outputs, batch):
+        u, r = (
+            a / (a.norm(dim=1, keepdim=True).detach() + 1e-6)
+            for a in (
+                outputs[k] - outputs[k].mean(0) for k in ("irrelevant", "embedding")
+            )
+        )
+        return (u.T @ r).square().mean()
+
+
+@dataclass(frozen=True)
+class Reconstruction(LossTerm):
+    """Mean squared error of D([u; r]) against e."""
+
+    name: ClassVar[str] = "reconstruction"
+
+    def __call__(self, outputs, batch):
+        return F.mse_loss(outputs["decoded"], outputs["encoded"])
+
+
+class NeutralPartners:
+    """Draws a neutral utterance for each speaker of a batch, afresh each time.
+
+    The rows of one speaker share the partner, which is then encoded once.
+
+    Parameters
+    ----------
+    is_neutral : bool array of shape (n_samples,)
+    speakers : array of shape (n_samples,)
+    n_neutral : int or None
+        Draw among the first so many neutral utterances of a speaker, or all.
+    """
+
+    def __init__(self, is_neutral, speakers, n_neutral):
+        names, self.speaker = np.unique(speakers, return_inverse=True)
+        self.pools = [
+            np.flatnonzero(is_neutral & (self.speaker == i))[:n_neutral]
+            for i in range(len(names))
+        ]
+
+    def __call__(self, dataset, rows, rng):
+        speaker = self.speaker[rows]
+        present = [i for i in np.unique(speaker) if len(self.pools[i])]
+        if not present:
+            return {}
+        neutral = dataset.batch([rng.choice(self.pools[i]) for i in present])
+        calibrated = np.flatnonzero(np.isin(speaker, present))
+        partner = np.searchsorted(present, speaker[calibrated])
+        for name, values in ("calibrated", calibrated), ("partner", partner):
+            neutral.columns[name] = torch.as_tensor(values, device=neutral.x.device)
+        return {"neutral": neutral}
+
+
+class DSNetClassifier(BaseSpeechClassifier):
+    """Disentangled siamese network with neutral calibration (DSNet).
+
+    An utterance's embedding e is split into an emotion-relevant part r, from which
+    the emotion is classified, and an emotion-irrelevant part u, which is drawn to
+    the embedding of a neutral utterance of the same speaker [1]_. Prediction
+    needs neither speaker nor neutral utterance.
+
+    Parameters
+    ----------
+    calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
+        Weights of the three terms beside the cross-entropy. Zero leaves one out.
+    neutral_label : label or "auto", default="auto"
+        The neutral class. "auto" recognises neutral, neu and n in any case.
+    n_neutral : int or None, default=3
+        Neutral partners are drawn afresh among the first so many neutral
+        utterances of the speaker, as published; None for all of them.
+    encoder : str or nn.Module class, default="conv_gru"
+        "conv", "conv_gru", "conv2d", "residual", the paper's "cnn6", or a class
+        built with ``(n_features)`` whose ``forward(x, lengths)`` returns
+        ``(z, lengths)``, z of shape (n_samples, n_channels, n_frames).
+    max_epochs : int, default=40
+        Passes over the training data.
+    lr : float, default=3e-3
+        Learning rate of AdamW, the peak of the schedule.
+    batch_size : int, default=32
+        Utterances in a batch.
+    weight_decay : float, default=1e-2
+        Decoupled weight decay.
+    schedule : "one_cycle" or None, default="one_cycle"
+        Course of the learning rate; None keeps it constant.
+    label_smoothing : float, default=0.1
+        In [0, 1), of the cross-entropy.
+    class_weight : dict, "balanced" or None, default="balanced"
+        Weights of the classes in the cross-entropy.
+    speed_perturbation : float, default=0.1
+        Training utterances change their tempo by a factor of up to 1 +- this.
+    vocal_tract_perturbation : float, default=0.1
+        The frequency axis of training utterances is stretched likewise.
+    masking : float, default=0.15
+        Up to this share of the bands, and of the frames, is masked in training.
+    validation_fraction : float or None, default=None
+        Share of the training speakers that is set aside; the epoch with the best
+        UAR on them is kept.
+    callbacks : list of skorch callbacks, default=None
+        Further callbacks of the net; each fit works on copies.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA, else MPS, else the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initialisation, shuffling, dropout, augmentation and the partners.
+    warm_start : bool, default=False
+        Whether a fit continues the one before.
+    verbose : int, default=0
+        Positive shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+        The emotions.
+    n_features_in_ : int
+        Number of features of a sequence.
+    n_iter_ : int
+        Number of epochs.
+    net_ : SpeechNet
+        The fitted skorch net.
+    history_ : skorch.history.History
+        One record per epoch with every loss term.
+
+    Notes
+    -----
+    The paper's own setting is::
+
+        DSNetClassifier(encoder="cnn6", max_epochs=80, lr=1e-3, weight_decay=0,
+                        schedule=None, label_smoothing=0, class_weight=None,
+                        speed_perturbation=0, vocal_tract_perturbation=0, masking=0)
+
+    on ``LogMelTransformer(duration=6)``, with a speaker of the same session for
+    validation. The projectors are built as the paper describes them; in the
+    authors' code the gate has no effect.
+
+    References
+    ----------
+    .. [1] Chen and Zhang, "DSNet: Disentangled Siamese Network with Neutral
+       Calibration for Speech Emotion Recognition", 2023, arXiv:2312.15593.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_ser import DSNetClassifier, LogMelTransformer
+    >>> from sklearn_ser.datasets import make_emotional_speech
+    >>> corpus = make_emotional_speech(n_speakers=3, n_utterances=2, random_state=0)
+    >>> model = make_pipeline(
+    ...     LogMelTransformer(), DSNetClassifier(max_epochs=2, random_state=0)
+    ... )
+    >>> model = model.fit(
+    ...     corpus.data, corpus.target, dsnetclassifier__speakers=corpus.speakers
+    ... )
+    >>> model.predict_proba(corpus.data[:5]).shape
+    (5, 4)
+    """
+
+    _parameter_constraints = {
+        **BaseSpeechClassifier._parameter_constraints,
+        "calibration_weight": [Interval(Real, 0, None, closed="left")],
+        "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
+        "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
+        "n_neutral": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        *,
+        calibration_weight=1.0,
+        orthogonality_weight=1.0,
+        reconstruction_weight=1.0,
+        neutral_label="auto",
+        n_neutral=3,
+        encoder="conv_gru",
+        max_epochs=40,
+        lr=3e-3,
+        batch_size=32,
+        weight_decay=1e-2,
+        schedule="one_cycle",
+        label_smoothing=0.1,
+        class_weight="balanced",
+        speed_perturbation=0.1,
+        vocal_tract_perturbation=0.1,
+        masking=0.15,
+        validation_fraction=None,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+    ):
+        self.calibration_weight = calibration_weight
+        self.orthogonality_weight = orthogonality_weight
+        self.reconstruction_weight = reconstruction_weight
+        self.neutral_label = neutral_label
+        self.n_neutral = n_neutral
+        self.encoder = encoder
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.speed_perturbation = speed_perturbation
+        self.vocal_tract_perturbation = vocal_tract_perturbation
+        self.masking = masking
+        self.validation_fraction = validation_fraction
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    def embed(self, X, *, subspace="relevant"):
+        """Return the emotion-relevant embedding r, or the irrelevant one u.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        subspace : {"relevant", "irrelevant"}, default="relevant"
+            Which of the two.
+
+        Returns
+        -------
+        array of shape (n_samples, 256), float32
+        """
+        outputs = {"relevant": "embedding", "irrelevant": "irrelevant"}
+        if subspace not in outputs:
+            raise ValueError(
+                f"subspace is {subspace!r}, expected one of {sorted(outputs)}."
+            )
+        return self._outputs(X, outputs[subspace])
+
+    def _module(self):
+        return DSNet, {"n_classes": len(self.classes_), **self._encoder_arguments()}
+
+    def _terms(self):
+        return [
+            CrossEntropy(label_smoothing=self.label_smoothing),
+            NeutralCalibration(self.calibration_weight),
+            Orthogonality(self.orthogonality_weight),
+            Reconstruction(self.reconstruction_weight),
+        ]
+
+    def _speaker_use(self):
+        return "the neutral calibration" if self.calibration_weight else None
+
+    def _companions(self, y, speakers):
+        if speakers is None or not self.calibration_weight:
+            return None
+        is_neutral = self._is_neutral(y)
+        if not is_neutral.any():
+            return None
+        return NeutralPartners(is_neutral, speakers, self.n_neutral)
+
+    def _is_neutral(self, y):
+        if not (isinstance(self.neutral_label, str) and self.neutral_label == "auto"):
+            if self.neutral_label not in self.classes_.tolist():
+                raise ValueError(
+                    f"neutral_label={self.neutral_label!r} does not occur in y, whose "
+                    f"classes are {self.classes_.tolist()}."
+                )
+            return y == self.neutral_label
+        neutral = [c for c in self.classes_ if str(c).strip().lower() in _NEUTRAL]
+        if not neutral:
+            warnings.warn(
+                f"No class of {self.classes_.tolist()} looks neutral: the calibration "
+                "term is left out. Name the class by neutral_label, or set "
+                "calibration_weight=0.",
+                UserWarning,
+                stacklevel=6,
+            )
+        return np.isin(y, neutral)

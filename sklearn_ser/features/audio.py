@@ -1,0 +1,307 @@
+"""What a recording is, and how it becomes a mono float32 waveform."""
+
+import os
+from collections.abc import Mapping, Sequence
+from math import ceil, isfinite
+from numbers import Real
+
+import numpy as np
+from scipy.sparse import issparse
+
+MAX_DURATION = 3600.0
+"""Longest recording in seconds: a header that claims more is not decoded."""
+
+MAX_SAMPLES = 2**29
+"""Most samples, over all channels, that one file may decode to."""
+
+# Far above any audio, far below what overflows a float32 power spectrum.
+_MAX_AMPLITUDE = 1e12
+_MAX_CHANNELS = 64
+_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's SF_COUNT_MAX
+_EXPECTED = "a path, a 1-D waveform or a mapping {'array': ..., 'sampling_rate': ...}"
+
+
+def check_recordings(X):
+    """Check the form of a batch of recordings, without decoding any.
+
+    Parameters
+    ----------
+    X : list or 1-D array of recordings, or array of shape (n_samples, n_times)
+        The batch.
+
+    Returns
+    -------
+    X : list, or ndarray of shape (n_samples, n_times)
+        An array only for a 2-D numeric input.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `X` is not a batch: one recording, sparse, empty or of other shape.
+    """
+    if issparse(X):
+        raise TypeError(
+            "X is sparse: sparse data was passed, but dense recordings are "
+            "required. Use `.toarray()` to convert."
+        )
+    if isinstance(X, str | bytes | os.PathLike | Mapping):
+        raise ValueError(
+            f"X must be a batch of recordings, got one of type {type(X).__name__}: "
+            f"{_short(X)}. Pass a list, [X], if it is a single recording."
+        )
+    if isinstance(X, Sequence):
+        batch = list(X)
+        if batch and all(isinstance(x, Real | complex) for x in batch):
+            batch = np.asarray(batch)
+    elif hasattr(X, "__array__") or hasattr(X, "__array_interface__"):
+        batch = np.asarray(X)
+    else:
+        raise TypeError(
+            f"X must be a list or array of recordings, got {type(X).__name__}."
+        )
+    if isinstance(batch, np.ndarray):
+        batch = _check_array(batch)
+    if len(batch) == 0:
+        raise ValueError("X must hold at least one recording, found 0 sample(s).")
+    return batch
+
+
+def _check_array(X):
+    if X.ndim == 1 and X.dtype.kind in "OUT":
+        return X.tolist()
+    if X.ndim == 1:
+        raise ValueError(
+            f"Expected 2D array, got 1D array instead:\narray={_short(X)}.\nX is a "
+            "batch of recordings. Reshape your data using X.reshape(1, -1), or pass "
+            "[X], if it is a single recording."
+        )
+    if X.ndim != 2:
+        raise ValueError(
+            f"X must be a list of recordings or a 2D array (n_samples, n_times), "
+            f"got an array of shape {X.shape}."
+        )
+    if 0 in X.shape:
+        what = "sample(s)" if X.shape[0] == 0 else "feature(s)"
+        raise ValueError(
+            f"X is empty: found array with 0 {what} (shape={X.shape}) while a minimum "
+            "of 1 is required."
+        )
+    if X.dtype.kind == "O":
+        try:
+            return X.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"X is a 2D array of objects that are not all numbers: {error}. "
+                "Expected a list of recordings."
+            ) from error
+    if X.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {X.dtype}.")
+    return X
+
+
+def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recording"):
+    """Read one recording as a mono waveform.
+
+    Parameters
+    ----------
+    recording : str, PathLike, ndarray of shape (n_times,) or mapping
+        A file that soundfile can decode (WAV, FLAC, OGG, MP3, ...), a waveform
+        at `sampling_rate`, or a mapping with ``"array"`` of shape (n_times,) or
+        (n_channels, n_times) and its ``"sampling_rate"`` in Hz; a mapping
+        without an array may hold a ``"path"`` instead. Integers of 8, 16 and 32
+        bits are scaled to [-1, 1]; int64, which has no full scale in audio, is
+        taken as it is.
+    sampling_rate : float, default=16000
+        The rate in Hz of the waveform returned.
+    channel : "mean" or int, default="mean"
+        The channel taken from a recording with several, or their mean.
+    name : str, default="recording"
+        What error messages call the recording.
+
+    Returns
+    -------
+    waveform : ndarray of shape (n_times,), float32
+        Resampled by soxr where the recording has another rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the recording is missing, does not decode, is empty, longer than
+        `MAX_DURATION` seconds, not finite, or not a recording at all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.features import load_audio
+    >>> stereo = {"array": np.zeros((2, 44100)), "sampling_rate": 44100}
+    >>> load_audio(stereo).shape
+    (16000,)
+    """
+    rate = sampling_rate
+    if isinstance(recording, str | os.PathLike):
+        name = f"{name} ({str(recording)!r})"
+        wave, rate = _read(recording, name)
+    elif isinstance(recording, Mapping):
+        if (path := recording.get("path")) is not None:
+            name = f"{name} ({str(path)!r})"
+        if recording.get("array") is not None:
+            if "sampling_rate" not in recording:
+                raise ValueError(
+                    f"{name} has no 'sampling_rate' beside its 'array', found keys "
+                    f"{sorted(map(str, recording))}."
+                )
+            wave = _as_array(recording["array"], name, (1, 2))
+            rate = _check_rate(recording["sampling_rate"], name)
+        elif path is not None:
+            wave, rate = _read(path, name)
+        else:
+            raise ValueError(
+                f"{name} is a mapping with neither 'array' nor 'path', found keys "
+                f"{sorted(map(str, recording))}; expected {_EXPECTED}."
+            )
+    else:
+        wave = _as_array(recording, name, (1,))
+    if wave.shape[-1] == 0:
+        raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
+    if wave.shape[-1] > MAX_DURATION * rate:
+        raise ValueError(_too_long(name, wave.shape[-1], rate))
+    wave = _to_mono(wave, channel, name)
+    if not (wave.max() < _MAX_AMPLITUDE and wave.min() > -_MAX_AMPLITUDE):
+        _raise_not_finite(wave, name)
+    if rate == sampling_rate:
+        return wave
+    return _resample(wave, rate, sampling_rate)
+
+
+def _read(path, name):
+    """Decode a file to (n_times,) or (n_channels, n_times), and its rate."""
+    import soundfile
+
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"{name} has a 'path' of type {type(path).__name__}, expected {_EXPECTED}."
+        )
+    try:
+        with soundfile.SoundFile(os.fspath(path)) as file:
+            n_times, rate = file.frames, file.samplerate
+            if n_times == _UNKNOWN_LENGTH:
+                raise ValueError(
+                    f"{name} tells no length, as streamed files do, expected a header "
+                    "that does. Encode it anew."
+                )
+            if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
+                raise ValueError(_too_long(name, n_times, rate, file.channels))
+            # libsndfile's own conversion of 16-bit samples is the slower one.
+            dtype = "int16" if file.subtype == "PCM_16" else "float32"
+            return file.read(dtype=dtype).T, rate
+    except (OSError, RuntimeError, TypeError) as error:
+        if not os.path.exists(path):
+            raise ValueError(f"{name} is missing: found no such file.") from error
+        raise ValueError(
+            f"{name} does not decode: {error} Expected an audio file that "
+            "soundfile can read."
+        ) from error
+
+
+def _too_long(name, n_times, rate, n_channels=1):
+    return (
+        f"{name} is too long: found {n_times} samples at {rate:g} Hz "
+        f"({n_times / rate:.6g} s) in {n_channels} channel(s), expected at most "
+        f"{MAX_DURATION:g} s and {MAX_SAMPLES} samples in all."
+    )
+
+
+def _as_array(recording, name, ndims):
+    if isinstance(recording, bytes | bytearray) or issparse(recording):
+        raise TypeError(
+            f"{name} is of type {type(recording).__name__}, expected {_EXPECTED}."
+        )
+    try:
+        wave = np.asarray(recording)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} is not a waveform: {error}. Expected {_EXPECTED}."
+        ) from error
+    if wave.dtype.kind == "c":
+        raise ValueError(
+            f"{name} is complex. Complex data not supported: found dtype "
+            f"{wave.dtype}, expected real samples."
+        )
+    if wave.dtype.kind not in "fi" and wave.dtype != np.uint8:
+        raise TypeError(
+            f"{name} is of type {type(recording).__name__} with dtype {wave.dtype}, "
+            f"expected {_EXPECTED}, of floats or signed integers."
+        )
+    if wave.ndim not in ndims:
+        raise ValueError(
+            f"{name} has shape {wave.shape}, expected a 1-D waveform; several "
+            "channels go into a mapping, as {'array': (n_channels, n_times), "
+            "'sampling_rate': ...}."
+        )
+    if wave.ndim == 2 and wave.shape[0] > _MAX_CHANNELS:
+        raise ValueError(
+            f"{name} has shape {wave.shape}, expected (n_channels, n_times) with at "
+            f"most {_MAX_CHANNELS} channels. Is it transposed?"
+        )
+    return wave
+
+
+def _check_rate(rate, name):
+    if isinstance(rate, bool) or not isinstance(rate, Real):
+        raise TypeError(
+            f"{name} has sampling_rate={rate!r} of type {type(rate).__name__}, "
+            "expected a number of Hz."
+        )
+    if not (isfinite(rate) and rate > 0):
+        raise ValueError(
+            f"{name} has sampling_rate={rate!r}, expected a positive number of Hz."
+        )
+    return rate
+
+
+def _to_mono(wave, channel, name):
+    wave = _to_float32(wave)
+    if channel == "mean":
+        return wave.mean(axis=0, dtype=np.float32) if wave.ndim == 2 else wave
+    n_channels = len(wave) if wave.ndim == 2 else 1
+    if channel >= n_channels:
+        raise ValueError(
+            f"{name} has {n_channels} channel(s), but channel={channel} was asked "
+            f"for, expected channel='mean' or an int below {n_channels}."
+        )
+    return wave[channel] if wave.ndim == 2 else wave
+
+
+def _to_float32(wave):
+    if wave.dtype == np.uint8:  # the one unsigned form of PCM, in WAV files
+        wave = wave.astype(np.int16) - 128
+        return np.multiply(wave, np.float32(2**-7), dtype=np.float32)
+    if wave.dtype.kind == "i" and wave.dtype.itemsize < 8:
+        scale = np.float32(2.0 ** (1 - 8 * wave.dtype.itemsize))
+        return np.multiply(wave, scale, dtype=np.float32, casting="unsafe")
+    with np.errstate(over="ignore"):  # becomes inf, which is reported
+        return wave.astype(np.float32, copy=False)
+
+
+def _raise_not_finite(wave, name):
+    bad = np.flatnonzero(~(np.abs(wave) < _MAX_AMPLITUDE))
+    raise ValueError(
+        f"{name} contains NaN, infinity or a value too large for audio: found "
+        f"{wave[bad[0]]} at sample {bad[0]} ({len(bad)} in all), expected finite "
+        "samples, usually in [-1, 1]."
+    )
+
+
+def _resample(wave, rate, sampling_rate):
+    import soxr
+
+    n_times = max(1, ceil(len(wave) * sampling_rate / rate))
+    out = np.zeros(n_times, np.float32)
+    resampled = soxr.resample(wave, rate, sampling_rate, quality="HQ")[:n_times]
+    out[: len(resampled)] = resampled
+    return out
+
+
+def _short(X):
+    text = repr(X)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,36 @@
+"""Label-free normalisation of one log-mel sequence."""
+
+import numpy as np
+
+# A band that varies by less than this (dB) is constant up to rounding.
+_FLAT = 1e-4
+
+
+def _utterance(features):
+    """Zero mean, unit variance per band over the frames of the recording."""
+    centred = features - features.mean(axis=1, keepdims=True, dtype=np.float64)
+    std = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+    centred[std[:, 0] < _FLAT] = 0.0
+    return np.divide(centred, std, out=centred, where=std >= _FLAT)
+
+
+NORMALIZATIONS = {"utterance": _utterance}
+
+
+def normalize_sequence(features, mode):
+    """Normalise one sequence.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_features, n_frames)
+        The sequence; it is not changed.
+    mode : {"utterance"} or None
+        ``"utterance"`` gives each band zero mean and unit variance over the
+        frames; a band that does not vary becomes zero. None returns `features`.
+
+    Returns
+    -------
+    normalized : ndarray of shape (n_features, n_frames)
+        The normalised sequence.
+    """
+    return features if mode is None else NORMALIZATIONS[mode](features)

@@ -1,0 +1,196 @@
+"""From a waveform to its log-mel spectrogram, and the settings of that."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf, isfinite
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.fft
+from scipy.sparse import csr_array
+
+from .audio import MAX_DURATION
+from .normalization import NORMALIZATIONS
+
+_AMIN = 1e-10  # the power below which librosa takes no logarithm
+_SINGLE_DB = 80  # the depth that single precision resolves,
+_SINGLE_RATIO = 10  # from a peak at most so much stronger than the bands'
+_BLOCK = 2048  # frames transformed at once: an hour must not fill the memory
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shapes the features; its repr is part of a cache entry's key."""
+
+    sampling_rate: float
+    n_fft: int
+    win_length: int
+    hop_length: int
+    n_mels: int
+    fmin: float
+    fmax: float
+    top_db: float | None
+    n_times: int | None
+    length_mode: str
+    normalize: str | None
+    trim: float | None
+    channel: str | int
+    dtype: str
+
+
+def check_settings(estimator):
+    """Check an estimator's parameters and gather those that shape the features."""
+    rate = _number("sampling_rate", estimator.sampling_rate, 1, 1e6)
+    fmin = _number("fmin", estimator.fmin, 0)
+    fmax = _number("fmax", estimator.fmax, 0, optional=True)
+    fmax = rate / 2 if fmax is None else fmax
+    if not fmin < fmax <= rate / 2:
+        raise ValueError(
+            f"fmin and fmax must satisfy fmin < fmax <= sampling_rate / 2, got "
+            f"fmin={fmin:g}, fmax={fmax:g}, sampling_rate={rate:g}."
+        )
+    n_fft = _integer("n_fft", estimator.n_fft, 2)
+    win_length = _integer("win_length", estimator.win_length, 2)
+    if win_length > n_fft:
+        raise ValueError(
+            f"win_length must be at most n_fft, got win_length={win_length}, "
+            f"n_fft={n_fft}."
+        )
+    duration = _number(
+        "duration", estimator.duration, 1 / rate, MAX_DURATION, optional=True
+    )
+    _option("length_mode", estimator.length_mode, ("wrap", "constant"))
+    _option("normalize", estimator.normalize, (None, *NORMALIZATIONS))
+    channel = estimator.channel
+    if not (isinstance(channel, str) and channel == "mean"):
+        channel = _integer("channel, unless 'mean',", channel, 0)
+    return Settings(
+        sampling_rate=rate,
+        n_fft=n_fft,
+        win_length=win_length,
+        hop_length=_integer("hop_length", estimator.hop_length, 1),
+        n_mels=_integer("n_mels", estimator.n_mels, 1),
+        fmin=fmin,
+        fmax=fmax,
+        top_db=_number("top_db", estimator.top_db, 0, optional=True),
+        n_times=None if duration is None else round(duration * rate),
+        length_mode=estimator.length_mode,
+        normalize=estimator.normalize,
+        trim=_number("trim", estimator.trim, 1e-3, optional=True),
+        channel=channel,
+        dtype=_dtype(estimator.dtype),
+    )
+
+
+def trim_silence(wave, settings):
+    """Cut both ends as librosa.effects.trim does, to one frame at the least."""
+    width, hop = settings.win_length, settings.hop_length
+    # Running sums give the energy of every frame without making any.
+    total = np.zeros(len(wave) + 1)
+    np.cumsum(np.square(wave, dtype=np.float64), out=total[1:])
+    n_frames = 1 + (len(wave) + 2 * (width // 2) - width) // hop
+    first = np.arange(n_frames) * hop - width // 2
+    energy = total[np.minimum(first + width, len(wave))] - total[np.maximum(first, 0)]
+    loud = np.flatnonzero(energy >= energy.max() * 10 ** (-settings.trim / 10))
+    start = min(loud[0] * hop, len(wave) - 1)
+    return wave[start : (loud[-1] + 1) * hop]
+
+
+def fix_length(wave, settings):
+    """Cut a waveform to the wanted length, or extend it."""
+    if len(wave) >= settings.n_times:
+        return wave[: settings.n_times]
+    if settings.length_mode == "wrap":
+        return np.resize(wave, settings.n_times)
+    return np.pad(wave, (0, settings.n_times - len(wave)))
+
+
+def log_mel(wave, settings):
+    """Return the (n_mels, n_frames) levels of a waveform in dB."""
+    top_db = settings.top_db
+    mel = None
+    if settings.dtype != "float64" and top_db is not None and top_db <= _SINGLE_DB:
+        mel = _mel_power(wave, settings, "float32")
+    if mel is None:
+        mel = _mel_power(wave, settings, "float64")
+    np.log10(np.maximum(mel, _AMIN, out=mel), out=mel)
+    mel *= 10
+    if top_db is not None:
+        np.maximum(mel, mel.max() - top_db, out=mel)
+    return mel
+
+
+def _mel_power(wave, settings, precision):
+    """Power in each band, or None where single precision cannot resolve it."""
+    window, filterbank, heaviest = _basis(
+        settings.sampling_rate,
+        settings.n_fft,
+        settings.win_length,
+        settings.n_mels,
+        settings.fmin,
+        settings.fmax,
+        precision,
+    )
+    margin = settings.n_fft // 2
+    padded = np.zeros(len(wave) + 2 * margin, precision)
+    padded[margin : margin + len(wave)] = wave
+    frames = np.lib.stride_tricks.sliding_window_view(padded, settings.n_fft)
+    frames = frames[:: settings.hop_length]
+    mel = np.empty((settings.n_mels, len(frames)), precision)
+    loudest = 0.0
+    for start in range(0, len(frames), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        spectrum = scipy.fft.rfft(frames[block] * window, overwrite_x=True)
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        loudest = max(loudest, power.max())
+        mel[:, block] = filterbank @ power.T
+    # A sound between or outside the bands, far above what is in them, would drown
+    # it in rounding errors.
+    drowned = loudest * heaviest > _SINGLE_RATIO * mel.max()
+    return None if precision == "float32" and drowned else mel
+
+
+@lru_cache(maxsize=32)
+def _basis(sampling_rate, n_fft, win_length, n_mels, fmin, fmax, precision):
+    """The padded window, the filterbank (97 % zeros) and its largest weight."""
+    from librosa.filters import mel
+
+    filterbank = mel(sr=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    window = np.zeros(n_fft, precision)
+    start = (n_fft - win_length) // 2
+    phase = 2 * np.pi * np.arange(win_length) / win_length
+    window[start : start + win_length] = 0.5 - 0.5 * np.cos(phase)
+    window.flags.writeable = False
+    return window, csr_array(filterbank.astype(precision)), filterbank.max()
+
+
+def _number(name, value, low, high=inf, *, kind=Real, optional=False):
+    if optional and value is None:
+        return None
+    expected = "an int" if kind is Integral else "a number"
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {expected}, got {value!r}.")
+    if not (isfinite(value) and low <= value <= high):
+        limits = f"of at least {low:g}" + ("" if high == inf else f", at most {high:g}")
+        raise ValueError(f"{name} must be {expected} {limits}, got {value!r}.")
+    return int(value) if kind is Integral else float(value)
+
+
+def _integer(name, value, low):
+    return _number(name, value, low, kind=Integral)
+
+
+def _option(name, value, options):
+    if not isinstance(value, str | None) or value not in options:
+        raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+def _dtype(dtype):
+    options = ("float16", "float32", "float64")
+    try:
+        name = None if dtype is None else np.dtype(dtype).name
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"dtype must be one of {options}, got {dtype!r}.") from error
+    _option("dtype", name, options)
+    return name

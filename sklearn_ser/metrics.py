@@ -1,0 +1,161 @@
+"""The two figures of speech emotion recognition, as scores and as scorers."""
+
+import numpy as np
+from sklearn.metrics import accuracy_score, make_scorer
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+
+__all__ = ["uar_score", "uar_scorer", "wa_score", "wa_scorer"]
+
+
+def uar_score(y_true, y_pred, *, labels=None, sample_weight=None):
+    """Unweighted average recall (UAR): the mean of the per-class recalls.
+
+    Only classes that occur in `y_true` have a recall and take part in the mean, so
+    a fold without a class, or a prediction of a class that the fold lacks, neither
+    warns nor divides by zero. It differs from
+    :func:`sklearn.metrics.balanced_accuracy_score` in that silence, and from
+    ``recall_score(average="macro")``, which counts a class that is only predicted.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        The true emotions.
+    y_pred : array-like of shape (n_samples,)
+        The predicted emotions.
+    labels : array-like of shape (n_labels,), default=None
+        The classes of the task; samples of other classes do not count. By default,
+        all classes in `y_true`.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples within their class. A class of total weight zero
+        counts as absent.
+
+    Returns
+    -------
+    uar : float
+        Between 0 and 1; 1 / n_classes for a constant prediction.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, if strings and numbers are mixed, if a weight is negative
+        or if no class of the task occurs in `y_true`.
+
+    See Also
+    --------
+    wa_score : The share of correct predictions.
+
+    Examples
+    --------
+    >>> from sklearn_ser.metrics import uar_score
+    >>> uar_score(["sad", "sad", "sad", "angry"], ["sad", "sad", "angry", "angry"])
+    0.8333333333333333
+    >>> uar_score(["sad", "sad"], ["sad", "bored"])
+    0.5
+    """
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    check_consistent_length(y_true, y_pred, sample_weight)
+    if not len(y_true):
+        raise ValueError("y_true is empty: UAR needs at least one sample.")
+    check_classification_targets(y_true)
+    unique_labels(y_true, y_pred)  # refuses strings mixed with numbers
+    if sample_weight is None:
+        weight = np.ones(len(y_true))
+    else:
+        weight = column_or_1d(sample_weight).astype(float)
+        if not np.all(weight >= 0):
+            raise ValueError("sample_weight must hold weights >= 0, without NaN.")
+
+    classes, codes = np.unique(y_true, return_inverse=True)
+    support = np.bincount(codes, weight)
+    hits = np.bincount(codes, weight * (y_true == y_pred))
+    counted = support > 0
+    if labels is not None:
+        counted &= np.isin(classes, labels)
+    if not counted.any():
+        raise ValueError(
+            f"No class of the task occurs in y_true: labels={labels}, classes in "
+            f"y_true={classes.tolist()}."
+        )
+    return float(np.mean(hits[counted] / support[counted]))
+
+
+def wa_score(y_true, y_pred, *, sample_weight=None):
+    """Weighted accuracy (WA): the share of correct predictions.
+
+    The field calls plain accuracy "weighted", as it is the mean of the per-class
+    recalls weighted by the size of the classes.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        The true emotions.
+    y_pred : array-like of shape (n_samples,)
+        The predicted emotions.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples.
+
+    Returns
+    -------
+    wa : float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or if strings and numbers are mixed.
+
+    See Also
+    --------
+    uar_score : The mean recall over the classes.
+
+    Examples
+    --------
+    >>> from sklearn_ser.metrics import wa_score
+    >>> wa_score(["sad", "sad", "sad", "angry"], ["sad", "sad", "angry", "angry"])
+    0.75
+    """
+    return float(accuracy_score(y_true, y_pred, sample_weight=sample_weight))
+
+
+uar_scorer = make_scorer(uar_score)
+wa_scorer = make_scorer(wa_score)
+
+
+def speaker_confusions(y_true, y_pred, speakers, classes):
+    """Return the sorted speakers and their counts (n_speakers, n_true, n_predicted)."""
+    names, who = np.unique(speakers, return_inverse=True)
+    counts = np.zeros((len(names), len(classes), len(classes)), dtype=int)
+    cells = (who, np.searchsorted(classes, y_true), np.searchsorted(classes, y_pred))
+    np.add.at(counts, cells, 1)
+    return names, counts
+
+
+def confusion_uar(counts):
+    """UAR of confusion counts (..., n_true, n_predicted)."""
+    support = counts.sum(axis=-1)
+    recalls = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
+    return recalls.sum(axis=-1) / (support > 0).sum(axis=-1)
+
+
+def confusion_wa(counts):
+    """WA of confusion counts (..., n_true, n_predicted)."""
+    return np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
+
+
+def bootstrap_speakers(counts, n_bootstrap, confidence_level, random_state):
+    """Percentile intervals of UAR and WA, resampling the first axis of the counts."""
+    n_speakers = len(counts)
+    if n_bootstrap == 0 or n_speakers == 1:
+        return (np.nan, np.nan), (np.nan, np.nan)
+    if not isinstance(random_state, np.random.RandomState):
+        random_state = np.random.default_rng(random_state)
+    draws = random_state.multinomial(
+        n_speakers, np.full(n_speakers, 1 / n_speakers), size=n_bootstrap
+    )
+    counts = np.tensordot(draws, counts, axes=1)
+    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
+    return tuple(
+        tuple(np.quantile(score(counts), tails).tolist())
+        for score in (confusion_uar, confusion_wa)
+    )

@@ -1,0 +1,256 @@
+"""Encoders: (n_samples, n_features, n_frames) and lengths to frame embeddings.
+
+An encoder is built with ``(n_features)``; ``forward(x, lengths)`` returns ``z`` of
+shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames of
+``x`` beyond a length are zero, and so must be those of ``z``.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .layers import (
+    AttentionPooling,
+    Augment,
+    Dropout,
+    MaskedBatchNorm,
+    Standardize,
+    deltas,
+    frame_mask,
+)
+
+
+class StridedBlock(nn.Module):
+    """Strided Conv1d, batch normalisation, ReLU and channel dropout, masked."""
+
+    def __init__(self, n_in, n_out, kernel_size, stride, dropout=0.1):
+        super().__init__()
+        self.stride = stride
+        self.conv = nn.Conv1d(
+            n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False
+        )
+        self.norm = MaskedBatchNorm(n_out)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x, lengths):
+        lengths = (lengths - 1) // self.stride + 1
+        x = self.conv(x)
+        mask = frame_mask(lengths, x.shape[-1])[:, None]
+        return self.dropout(self.norm(x, mask).relu()), lengths
+
+
+class ConvEncoder(nn.Module):
+    """Strided convolutions over time, from 10 ms to 80 ms a frame."""
+
+    def __init__(self, n_features, n_channels=96, n_extra=1):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            [
+                StridedBlock(n_features, n_channels, 9, 4),
+                StridedBlock(n_channels, n_channels, 5, 2),
+                *(StridedBlock(n_channels, n_channels, 5, 1) for _ in range(n_extra)),
+            ]
+        )
+
+    def forward(self, x, lengths):
+        for block in self.blocks:
+            x, lengths = block(x, lengths)
+        return x, lengths
+
+
+class ConvGRUEncoder(nn.Module):
+    """Strided convolutions over time, then a bidirectional GRU."""
+
+    recurrent = nn.GRU
+
+    def __init__(self, n_features, n_channels=96, n_hidden=64):
+        super().__init__()
+        self.conv = ConvEncoder(n_features, n_channels, n_extra=0)
+        self.ahead = self.recurrent(n_channels, n_hidden, batch_first=True)
+        self.back = self.recurrent(n_channels, n_hidden, batch_first=True)
+        self.dropout = Dropout(0.1)
+
+    def forward(self, x, lengths):
+        x, lengths = self.conv(x, lengths)
+        x = x.transpose(1, 2)
+        # Each row is reversed within its length, so that the padding comes last in
+        # both directions: the same as packing, at twice the speed.
+        frames = torch.arange(x.shape[1], device=x.device)
+        turn = (lengths[:, None] - 1 - frames).clamp(min=0)[..., None]
+        z = self.ahead(x)[0]
+        y = self.back(x.gather(1, turn.expand_as(x)))[0]
+        z = torch.cat([z, y.gather(1, turn.expand_as(y))], dim=2).transpose(1, 2)
+        return self.dropout(z) * frame_mask(lengths, z.shape[-1])[:, None], lengths
+
+
+class ConvLSTMEncoder(ConvGRUEncoder):
+    """Strided convolutions over time, then a bidirectional LSTM."""
+
+    recurrent = nn.LSTM
+
+
+class Conv2dEncoder(nn.Module):
+    """Strided convolutions over time and frequency, then one over all bands."""
+
+    def __init__(self, n_features, n_channels=(16, 32), n_out=96):
+        super().__init__()
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        n_in = 1
+        for n, kernel_size, stride in zip(n_channels, (7, 5), (4, 2), strict=True):
+            self.convs.append(
+                nn.Conv2d(n_in, n, kernel_size, stride, kernel_size // 2, bias=False)
+            )
+            self.norms.append(MaskedBatchNorm(n))
+            n_in = n
+            n_features = (n_features - 1) // stride + 1
+        self.out = StridedBlock(n_in * n_features, n_out, 3, 1)
+        self.dropout = Dropout(0.1)
+
+    def forward(self, x, lengths):
+        x = x[:, None]
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = conv(x)
+            lengths = (lengths - 1) // conv.stride[1] + 1
+            x = norm(x, frame_mask(lengths, x.shape[-1])[:, None, None]).relu()
+            x = self.dropout(x)
+        return self.out(x.flatten(1, 2), lengths)
+
+
+class ResidualBlock(nn.Module):
+    """A masked convolution with a skip, the field widened by dilation."""
+
+    def __init__(self, n_channels, dilation):
+        super().__init__()
+        self.conv = nn.Conv1d(
+            n_channels, n_channels, 3, padding=dilation, dilation=dilation, bias=False
+        )
+        self.norm = MaskedBatchNorm(n_channels)
+        self.dropout = Dropout(0.1)
+
+    def forward(self, x, mask):
+        return x + self.dropout(self.norm(self.conv(x), mask).relu())
+
+
+class ResidualEncoder(nn.Module):
+    """Strided convolutions over time, then dilated residual ones."""
+
+    def __init__(self, n_features, n_channels=96):
+        super().__init__()
+        self.conv = ConvEncoder(n_features, n_channels, n_extra=0)
+        self.blocks = nn.ModuleList(ResidualBlock(n_channels, d) for d in (1, 2, 4))
+
+    def forward(self, x, lengths):
+        x, lengths = self.conv(x, lengths)
+        mask = frame_mask(lengths, x.shape[-1])[:, None]
+        for block in self.blocks:
+            x = block(x, mask)
+        return x, lengths
+
+
+class CNN6Encoder(nn.Module):
+    """The DSNet authors' network: four 5x5 convolutions with 2x2 max-pooling.
+
+    Deltas and delta-deltas are stacked as channels inside the network; clips
+    shorter than the reach of 16 frames are padded to it. About 4.6 M parameters:
+    a GPU's work.
+    """
+
+    reach = 16
+
+    def __init__(self, n_features, n_channels=(64, 128, 256, 512), dropout=0.2):
+        super().__init__()
+        self.input_norm = MaskedBatchNorm(n_features)
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        n_in = 3
+        for n_out in n_channels:
+            conv = nn.Conv2d(n_in, n_out, 5, padding=2, bias=False)
+            self.convs.append(conv)
+            self.norms.append(MaskedBatchNorm(n_out))
+            n_in = n_out
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x, lengths):
+        first = deltas(x, lengths)
+        x = torch.stack([x, first, deltas(first, lengths)], dim=1)
+        lengths = lengths.clamp(min=self.reach)
+        x = F.pad(x, (0, max(0, self.reach - x.shape[-1])))
+        mask = frame_mask(lengths, x.shape[-1])[:, None, None]
+        x = self.input_norm(x.transpose(1, 2), mask).transpose(1, 2)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = norm(conv(x), frame_mask(lengths, x.shape[-1])[:, None, None]).relu()
+            # Fewer than two bands (functionals, tiny inputs) are not pooled away.
+            x = F.max_pool2d(x, (2 if x.shape[2] > 1 else 1, 2))
+            lengths = lengths // 2
+            x = self.dropout(x * frame_mask(lengths, x.shape[-1])[:, None, None])
+        return x.mean(2), lengths
+
+
+ENCODERS = {
+    "conv": ConvEncoder,
+    "conv_gru": ConvGRUEncoder,
+    "conv_lstm": ConvLSTMEncoder,
+    "conv2d": Conv2dEncoder,
+    "residual": ResidualEncoder,
+    "cnn6": CNN6Encoder,
+}
+
+
+class UtteranceEncoder(nn.Module):
+    """From padded sequences to one embedding in (0, 1)^n_embedding each.
+
+    Standardises the features, augments in training, applies the encoder and ends
+    in DSNet's attention pooling.
+
+    Parameters
+    ----------
+    encoder : str or nn.Module class
+        A key of ``ENCODERS``, or a class that keeps the contract of this module.
+    n_features : int
+    n_embedding : int, default=256
+    speed, vocal_tract, masking : float, default=0
+        See :class:`Augment`.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        n_features,
+        n_embedding=256,
+        speed=0.0,
+        vocal_tract=0.0,
+        masking=0.0,
+    ):
+        super().__init__()
+        self.standardize = Standardize(n_features)
+        self.augment = Augment(speed, vocal_tract, masking)
+        make = ENCODERS[encoder] if isinstance(encoder, str) else encoder
+        self.encoder = make(n_features)
+        n_channels = check_encoder(self.encoder, n_features)
+        self.pool = AttentionPooling(n_channels, n_embedding)
+
+    def forward(self, x, lengths):
+        x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]
+        return self.pool(*self.encoder(*self.augment(x, lengths)))
+
+
+def check_encoder(encoder, n_features, n_frames=16):
+    """Try an encoder on a batch of two and return its number of channels."""
+    training = encoder.training
+    encoder.eval()
+    with torch.no_grad():
+        lengths = torch.tensor([n_frames, n_frames // 2])
+        x = torch.zeros(2, n_features, n_frames)
+        try:
+            z, lengths = encoder(x, lengths)
+            ok = z.ndim == 3 and len(z) == 2 and lengths.shape == (2,)
+            ok = ok and 1 <= int(lengths.min()) and int(lengths.max()) <= z.shape[2]
+        except (TypeError, ValueError, AttributeError):
+            ok = False
+    if not ok:
+        raise ValueError(
+            f"encoder {type(encoder).__name__} breaks its contract: forward(x, lengths)"
+            " must return (z, lengths) with z of shape (n_samples, n_channels, "
+            "n_frames) and one length in [1, n_frames] per sample."
+        )
+    encoder.train(training)
+    return z.shape[1]

@@ -1,0 +1,116 @@
+"""What a batch of variable-length sequences is: checking, lengths, padding.
+
+A sequence is a float32 array (n_features, n_frames). A batch of them is a list or
+1-D object array of sequences, a 3-D array (n_samples, n_features, n_frames), or a
+2-D array (n_samples, n_features): one frame each.
+"""
+
+import numbers
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+_HINT = (
+    "A sequence is an array (n_features, n_frames), as LogMelTransformer returns; "
+    "recordings need it in front: make_pipeline(LogMelTransformer(), ...)."
+)
+
+
+def check_sequences(X, *, estimator, reset):
+    """Check a batch of sequences and return it as a list of 2-D float32 arrays.
+
+    Arrays that are float32 already are not copied, memory-mapped ones included.
+
+    Parameters
+    ----------
+    X : list or object array of (n_features, n_frames) arrays, or array of shape \
+            (n_samples, n_features, n_frames) or (n_samples, n_features)
+        The batch.
+    estimator : estimator
+        Receives ``n_features_in_`` when ``reset``, is compared with it otherwise.
+    reset : bool
+        Whether this is a fit.
+
+    Returns
+    -------
+    list of arrays of shape (n_features, n_frames)
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the offending sample, what was found and what was expected.
+    """
+    if _is_ragged(X):
+        sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
+        _check_n_features(sequences, estimator, reset)
+        return sequences
+    X = validate_data(
+        estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
+    )
+    if X.ndim > 3:
+        raise ValueError(f"X has {X.ndim} dimensions, expected 2 or 3. {_HINT}")
+    if X.ndim == 3 and X.shape[2] == 0:
+        raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
+    return list(X if X.ndim == 3 else X[:, :, None])
+
+
+def _is_ragged(X):
+    """Tell whether X is a collection of sequences rather than one array."""
+    if isinstance(X, np.ndarray):
+        return X.ndim == 1 and X.size > 0 and X.dtype.kind in "OUS"
+    # Numbers and rows of numbers are left to scikit-learn's own validation.
+    return isinstance(X, (list, tuple)) and any(
+        isinstance(x, (str, bytes, dict))
+        or hasattr(x, "__fspath__")
+        or np.ndim(x) > 1
+        or (isinstance(x, np.ndarray) and x.size != np.size(X[0]))
+        for x in X
+    )
+
+
+def _check_sequence(x, index):
+    if isinstance(x, (str, bytes, dict, numbers.Number)) or hasattr(x, "__fspath__"):
+        raise TypeError(f"X[{index}] is a {type(x).__name__}, not a sequence. {_HINT}")
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(
+            f"X[{index}] has dtype {x.dtype}, expected real numbers. {_HINT}"
+        )
+    if x.ndim != 2:
+        raise ValueError(
+            f"X[{index}] has shape {x.shape}, expected (n_features, n_frames). {_HINT}"
+        )
+    if 0 in x.shape:
+        raise ValueError(
+            f"X[{index}] is empty (shape {x.shape}), expected at least one feature "
+            "and one frame."
+        )
+    x = x.astype(np.float32, copy=False)
+    # A sum is finite only if every cell is, but for overflow: then look closely.
+    if not np.isfinite(x.sum()) and not np.isfinite(x).all():
+        raise ValueError(
+            f"X[{index}] contains NaN or infinity, expected finite values."
+        )
+    return x
+
+
+def _check_n_features(sequences, estimator, reset):
+    n_features = len(sequences[0])
+    for i, x in enumerate(sequences):
+        if len(x) != n_features:
+            raise ValueError(
+                f"X[{i}] has {len(x)} features (shape {x.shape}), expected "
+                f"{n_features} as in X[0]: sequences are (n_features, n_frames)."
+            )
+    if reset:
+        estimator.n_features_in_ = n_features
+    elif n_features != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {n_features} features, but {type(estimator).__name__} is "
+            f"expecting {estimator.n_features_in_} features as input."
+        )
+
+
+def lengths_of(sequences):
+    """Return the number of frames of each sequence, as an int64 array."""
+    return np.array([x.shape[1] for x in sequences], dtype=np.int64)

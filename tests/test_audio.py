@@ -1,0 +1,377 @@
+"""Recordings: every form, every format, every refusal."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from scipy.sparse import csr_array
+
+from sklearn_ser.features import LogMelTransformer, load_audio
+from sklearn_ser.features.audio import MAX_DURATION, check_recordings
+
+RATE = 16000
+# librosa.load imports audioread, and that modules which Python 3.13 drops.
+old_modules = pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")
+
+
+def _noise(n_times=8000, seed=0, n_channels=None):
+    shape = n_times if n_channels is None else (n_times, n_channels)
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-0.5, 0.5, size=shape).astype(np.float32)
+
+
+def _write(path, wave, rate=RATE, **kwargs):
+    soundfile.write(path, wave, rate, **kwargs)
+    return path
+
+
+# Forms and formats
+
+
+@old_modules
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8", "FLOAT", "DOUBLE"])
+def test_wav_equals_librosa_load(tmp_path, subtype):
+    path = _write(tmp_path / "a.wav", _noise(), subtype=subtype)
+    expected, _ = librosa.load(path, sr=None)
+    wave = load_audio(path)
+    assert wave.dtype == np.float32
+    np.testing.assert_array_equal(wave, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("a.wav", 2**-14), ("a.flac", 2**-14), ("a.ogg", 0.2), ("a.mp3", 0.2)],
+)
+def test_formats_round_trip(tmp_path, name, tolerance):
+    wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
+    decoded = load_audio(_write(tmp_path / name, wave))
+    assert decoded.shape == wave.shape
+    assert np.abs(decoded - wave).max() < tolerance
+    assert np.corrcoef(decoded, wave)[0, 1] > 0.99
+
+
+@old_modules
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_resampling_equals_librosa_load(tmp_path, rate, n_channels):
+    path = _write(tmp_path / "a.flac", _noise(5000, n_channels=n_channels), rate)
+    expected, _ = librosa.load(path, sr=RATE)
+    np.testing.assert_allclose(load_audio(path), expected, atol=1e-6)
+
+
+def test_one_sample_survives_resampling():
+    one = {"array": np.ones(1), "sampling_rate": 48000}
+    assert load_audio(one).shape == (1,)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_integers_are_scaled_to_one(bits):
+    info = np.iinfo(f"int{bits}")
+    wave = np.array([info.min, 0, info.max], info.dtype)
+    np.testing.assert_allclose(load_audio(wave), [-1, 0, 1], atol=1 / 64)
+    assert load_audio(wave)[0] == -1
+
+
+def test_unsigned_bytes_are_offset():
+    np.testing.assert_array_equal(
+        load_audio(np.array([0, 128, 192], np.uint8)), [-1, 0, 0.5]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4", "int64"])
+def test_other_numbers_keep_their_value(dtype):
+    wave = load_audio(np.array([-3, 0, 5], dtype))
+    assert wave.dtype == np.float32
+    np.testing.assert_array_equal(wave, [-3, 0, 5])
+
+
+def test_int16_array_equals_its_file(tmp_path):
+    wave = (_noise() * 32767).astype(np.int16)
+    path = _write(tmp_path / "a.wav", wave)
+    np.testing.assert_array_equal(load_audio(wave), load_audio(path))
+
+
+@pytest.mark.parametrize("channel", ["mean", 0, 1, np.int64(1)])
+def test_channel_of_file_and_mapping(tmp_path, channel):
+    stereo = _noise(n_channels=2)
+    path = _write(tmp_path / "a.wav", stereo, subtype="FLOAT")
+    mapping = {"array": stereo.T, "sampling_rate": RATE}
+    expected = stereo.mean(axis=1) if channel == "mean" else stereo[:, channel]
+    for recording in (path, mapping):
+        wave = load_audio(recording, channel=channel)
+        np.testing.assert_allclose(wave, expected, rtol=1e-6)
+
+
+def test_all_forms_agree(tmp_path):
+    waves = np.stack([_noise(seed=i) for i in range(3)])
+    paths = [
+        _write(tmp_path / f"{i}.wav", wave, subtype="FLOAT")
+        for i, wave in enumerate(waves)
+    ]
+    objects = np.empty(3, dtype=object)
+    objects[:] = list(waves)
+    batches = [
+        waves,
+        pd.DataFrame(waves),
+        waves.astype(object),
+        list(waves),
+        tuple(waves.tolist()),
+        objects,
+        paths,
+        np.array([str(p) for p in paths]),
+        np.array(paths, dtype=object),
+        pd.Series([str(p) for p in paths], index=[5, 6, 7]),
+        [{"array": w, "sampling_rate": RATE} for w in waves],
+        [{"array": w, "sampling_rate": RATE, "path": "gone.wav"} for w in waves],
+        [{"array": None, "path": str(p)} for p in paths],
+        [{"path": p} for p in paths],
+        [paths[0], waves[1], {"path": paths[2]}],
+    ]
+    expected = LogMelTransformer().transform(waves)
+    assert expected.shape == (3, 80, 51)
+    for X in batches:
+        np.testing.assert_array_equal(LogMelTransformer().transform(X), expected)
+
+
+def test_input_is_left_alone():
+    wave = _noise()
+    before = wave.copy()
+    wave.flags.writeable = False
+    est = LogMelTransformer(trim=30, duration=2.0, normalize="utterance")
+    est.transform([wave])
+    np.testing.assert_array_equal(wave, before)
+
+
+def _flac_with_length(tmp_path, n_times):
+    path = _write(tmp_path / "a.flac", _noise())
+    data = bytearray(path.read_bytes())
+    # STREAMINFO: the last 36 bits before the checksum count the samples.
+    data[21] = (data[21] & 0xF0) | (n_times >> 32)
+    data[22:26] = (n_times & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+# Refusals: the message names the argument, the index, the path, what was found
+
+
+def _transform_error(bad, kind=ValueError, **params):
+    """The message for a bad recording that stands third in a batch."""
+    with pytest.raises(kind) as info:
+        LogMelTransformer(**params).transform([_noise(), _noise(), bad])
+    message = str(info.value)
+    assert message.startswith("X[2]")
+    return message
+
+
+def test_missing_file(tmp_path):
+    path = str(tmp_path / "no such.wav")
+    message = _transform_error(path)
+    assert repr(path) in message
+    assert "missing" in message
+    assert "missing" in _transform_error({"path": path})
+    assert "missing" in _transform_error(path, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.wav", b""),
+        ("text.flac", b"not audio " * 50),
+        ("headerless.raw", b"12345678"),
+        ("half.flac", None),
+    ],
+)
+def test_undecodable_file(tmp_path, name, content):
+    path = tmp_path / name
+    if content is None:
+        _write(path, _noise(40000))
+        content = path.read_bytes()[:30000]
+    path.write_bytes(content)
+    message = _transform_error(path)
+    assert repr(str(path)) in message
+    assert "does not decode" in message
+    assert "Expected an audio file" in message
+
+
+def test_folder_is_no_file(tmp_path):
+    assert "does not decode" in _transform_error(tmp_path)
+
+
+def test_empty_recording(tmp_path):
+    path = _write(tmp_path / "a.wav", np.zeros(0))
+    assert repr(str(path)) in _transform_error(path)
+    for bad in (path, np.zeros(0), {"array": np.zeros((2, 0)), "sampling_rate": 1}):
+        assert "empty: found 0 samples" in _transform_error(bad)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_not_finite(tmp_path, value):
+    wave = _noise().astype(np.float64)
+    wave[[17, 4000]] = value
+    message = _transform_error(wave)
+    assert "NaN, infinity" in message
+    assert "at sample 17 (2 in all)" in message
+    path = _write(tmp_path / "a.wav", wave, subtype="DOUBLE")
+    assert repr(str(path)) in _transform_error(path)
+
+
+def test_no_warning_hides_in_a_row_of_an_array():
+    X = np.ones((4, 100))
+    X[3, 5] = np.nan
+    with pytest.raises(ValueError, match=r"X\[3\] contains NaN"):
+        LogMelTransformer().transform(X)
+
+
+@pytest.mark.parametrize("rate", [0, -16000, np.nan, np.inf])
+def test_sampling_rate_out_of_range(rate):
+    message = _transform_error({"array": _noise(), "sampling_rate": rate})
+    assert f"sampling_rate={rate!r}" in message
+    assert "positive" in message
+
+
+@pytest.mark.parametrize("rate", ["16000", None, True, [16000], 1j])
+def test_sampling_rate_of_a_wrong_type(rate):
+    bad = {"array": _noise(), "sampling_rate": rate}
+    message = _transform_error(bad, TypeError)
+    assert f"sampling_rate={rate!r}" in message
+    assert "expected a number" in message
+
+
+def test_mapping_without_its_keys():
+    message = _transform_error({"array": _noise(), "path": "b.wav"})
+    assert "('b.wav')" in message
+    assert "no 'sampling_rate'" in message
+    assert "neither 'array' nor 'path'" in _transform_error({"wave": _noise()})
+    assert "'path' of type int" in _transform_error({"path": 3}, TypeError)
+
+
+def test_complex_recording():
+    message = _transform_error(_noise().astype(complex))
+    assert "Complex data not supported" in message
+    with pytest.raises(ValueError, match="Complex data not supported: X has dtype"):
+        LogMelTransformer().fit(np.ones((2, 5), complex))
+
+
+@pytest.mark.parametrize("shape", [(), (2, 100), (1, 2, 3)])
+def test_wrong_number_of_dimensions(shape):
+    message = _transform_error(np.ones(shape))
+    assert f"shape {shape}, expected a 1-D waveform" in message
+
+
+def test_wrong_number_of_dimensions_in_a_mapping():
+    bad = {"array": np.ones((2, 3, 4)), "sampling_rate": RATE}
+    assert "shape (2, 3, 4)" in _transform_error(bad)
+    transposed = {"array": np.ones((8000, 2)), "sampling_rate": RATE}
+    assert "transposed" in _transform_error(transposed)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [None, b"a.wav", object(), ["a", "b"], np.array([True]), np.ones(3, np.uint16)],
+)
+def test_wrong_type(bad):
+    message = _transform_error(bad, TypeError)
+    assert f"of type {type(bad).__name__}" in message
+    assert "expected a path, a 1-D waveform or a mapping" in message
+
+
+def test_ragged_waveform():
+    assert "not a waveform" in _transform_error([[1.0], [1.0, 2.0]], TypeError)
+
+
+def test_missing_channel(tmp_path):
+    path = _write(tmp_path / "a.wav", _noise(n_channels=2))
+    assert "2 channel(s), but channel=2" in (
+        _error_of(load_audio, path, channel=2, name="X[0]")
+    )
+    assert "1 channel(s), but channel=1" in _error_of(load_audio, _noise(), channel=1)
+
+
+def _error_of(function, *args, **kwargs):
+    with pytest.raises(ValueError) as info:  # noqa: PT011  (callers look closer)
+        function(*args, **kwargs)
+    return str(info.value)
+
+
+def test_length_is_read_from_the_header_before_decoding(tmp_path):
+    path = _flac_with_length(tmp_path, 2**36 - 1)
+    message = _transform_error(path)
+    assert repr(str(path)) in message
+    assert f"too long: found {2**36 - 1} samples" in message
+    assert f"at most {MAX_DURATION:g} s" in message
+
+
+def test_tiny_rate_is_no_resampling_bomb():
+    bad = {"array": _noise(), "sampling_rate": 1e-3}
+    assert "too long" in _transform_error(bad)
+
+
+def test_streamed_file_without_a_length(tmp_path):
+    message = _transform_error(_flac_with_length(tmp_path, 0))
+    assert "tells no length" in message
+
+
+def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):
+    monkeypatch.setattr("sklearn_ser.features.audio.MAX_SAMPLES", 15999)
+    path = _write(tmp_path / "a.wav", _noise(8000, n_channels=2))
+    assert "in 2 channel(s), expected at most" in _transform_error(path)
+    assert load_audio(_write(path, _noise(7999, n_channels=2))).shape == (7999,)
+
+
+# Batches
+
+
+@pytest.mark.parametrize("X", ["a.wav", Path("a.wav"), {"path": "a.wav"}, b"a.wav"])
+def test_single_recording_is_no_batch(X):
+    with pytest.raises(ValueError, match=r"X must be a batch.*Pass a list, \[X\]"):
+        LogMelTransformer().fit(X)
+
+
+@pytest.mark.parametrize("X", [np.ones(5), [0.1, 0.2], (1, 2), pd.Series([0.5, 1.0])])
+def test_single_waveform_is_no_batch(X):
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead"):
+        LogMelTransformer().fit(X)
+
+
+@pytest.mark.parametrize(
+    ("X", "kind", "message"),
+    [
+        ([], ValueError, r"found 0 sample\(s\)"),
+        (np.array([], dtype=object), ValueError, r"found 0 sample\(s\)"),
+        (np.ones((0, 5)), ValueError, r"0 sample\(s\) \(shape=\(0, 5\)\)"),
+        (np.ones((3, 0)), ValueError, r"0 feature\(s\) \(shape=\(3, 0\)\) while a min"),
+        (np.ones((2, 3, 4)), ValueError, r"array of shape \(2, 3, 4\)"),
+        (np.array(3.0), ValueError, r"array of shape \(\)"),
+        (csr_array(np.eye(3)), TypeError, "X is sparse"),
+        (np.array([["a", 1], ["b", 2]], object), TypeError, "not all numbers"),
+        (np.array([["a", "b"]]), TypeError, r"X\[0\] is of type ndarray"),
+        (None, TypeError, "got NoneType"),
+        (7, TypeError, "got int"),
+        ((w for w in [[1.0]]), TypeError, "got generator"),
+    ],
+)
+def test_what_is_no_batch(X, kind, message):
+    with pytest.raises(kind, match=message):
+        LogMelTransformer().fit(X).transform(X)
+
+
+def test_batch_form_is_told_by_type():
+    assert isinstance(check_recordings([np.ones(5), np.ones(5)]), list)
+    assert isinstance(check_recordings(np.ones((2, 5))), np.ndarray)
+
+
+def test_import_leaves_the_heavy_libraries_alone():
+    code = (
+        "import sys, sklearn_ser.features; "
+        "print({'torch', 'librosa', 'soundfile', 'soxr'} & set(sys.modules))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == "set()"

@@ -1,0 +1,381 @@
+"""LogMelTransformer: scikit-learn's checks, parity with librosa, its options."""
+
+import pickle
+import warnings
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joblib import parallel_config
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import (
+    check_estimator,
+    estimator_checks_generator,
+    parametrize_with_checks,
+)
+
+from sklearn_ser.features import LogMelTransformer
+from sklearn_ser.features.normalization import normalize_sequence
+
+
+@parametrize_with_checks([LogMelTransformer()])
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+def test_enough_sklearn_checks_run():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(LogMelTransformer(), on_fail=None)
+    passed = [r for r in results if r["status"] == "passed"]
+    assert len(passed) >= 35
+    assert len(results) == len(list(estimator_checks_generator(LogMelTransformer())))
+    assert {r["status"] for r in results} <= {"passed", "skipped"}
+
+
+def _noise(n_times=8000, seed=0, level=0.1):
+    return level * np.random.default_rng(seed).normal(size=n_times)
+
+
+def _speech(seconds, rate=16000, seed=0):
+    """Harmonics that glide and fade, over faint noise: 80 dB of dynamics."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate)) / rate
+    pitch = np.cumsum(120 + 40 * np.sin(2 * np.pi * 1.3 * t)) / rate
+    voice = sum(np.sin(2 * np.pi * k * pitch) / k**2 for k in range(1, 20))
+    wave = voice * np.abs(np.sin(2 * np.pi * 0.8 * t)) ** 3
+    return 0.3 * wave + 1e-5 * rng.normal(size=len(t))
+
+
+def _librosa(wave, top_db=80, sampling_rate=16000, **kwargs):
+    params = {"n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "n_fft=.* is too large|Empty filters")
+        mel = librosa.feature.melspectrogram(
+            y=np.asarray(wave, np.float32),
+            sr=sampling_rate,
+            pad_mode="constant",
+            **(params | kwargs),
+        )
+    return librosa.power_to_db(mel, ref=1.0, amin=1e-10, top_db=top_db)
+
+
+def _assert_parity(features, expected):
+    assert features.shape == expected.shape
+    error = np.abs(features - expected)
+    assert error[expected > expected.max() - 60].max() < 1e-3
+    assert error.max() < 1e-2
+
+
+# Parity with librosa
+
+WAVES = {
+    "noise": lambda n, rng: rng.normal(size=n),
+    "quiet": lambda n, rng: 1e-4 * rng.normal(size=n),
+    "tone": lambda n, rng: np.sin(0.37 * np.arange(n)),
+    "low tone and noise": lambda n, rng: (
+        np.sin(0.04 * np.arange(n)) + 1e-4 * rng.normal(size=n)
+    ),
+    "offset": lambda n, rng: 0.5 + 1e-3 * rng.normal(size=n),
+    "step": lambda n, rng: (np.arange(n) > n // 2).astype(float),
+    "impulse": lambda n, rng: (np.arange(n) == n // 3).astype(float),
+    "silence": lambda n, rng: np.zeros(n),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters detected:UserWarning")
+@settings(deadline=None, max_examples=150)
+@given(
+    kind=st.sampled_from(sorted(WAVES)),
+    n_times=st.one_of(st.integers(1, 600), st.integers(600, 50000)),
+    sampling_rate=st.sampled_from([8000, 16000, 22050, 44100]),
+    n_fft=st.sampled_from([64, 255, 400, 512, 1024, 2048]),
+    window_share=st.floats(0.1, 1),
+    hop_length=st.integers(20, 700),
+    n_mels=st.integers(1, 128),
+    band=st.tuples(st.floats(0, 0.45), st.floats(0.5, 1)),
+    top_db=st.sampled_from([80, 30, 0.5, 100, None]),
+)
+def test_parity_with_librosa(
+    kind, n_times, sampling_rate, n_fft, window_share, hop_length, n_mels, band, top_db
+):
+    wave = WAVES[kind](n_times, np.random.default_rng(n_times)).astype(np.float32)
+    params = {
+        "sampling_rate": sampling_rate,
+        "n_fft": n_fft,
+        "win_length": max(2, int(window_share * n_fft)),
+        "hop_length": hop_length,
+        "n_mels": n_mels,
+        "fmin": band[0] * sampling_rate / 2,
+        "fmax": band[1] * sampling_rate / 2,
+        "top_db": top_db,
+    }
+    (features,) = LogMelTransformer(**params).transform([wave])
+    assert features.dtype == np.float32
+    _assert_parity(features, _librosa(wave, **params))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1.2, 5.0])
+def test_parity_on_speech_like_sound(seconds):
+    wave = _speech(seconds)
+    _assert_parity(LogMelTransformer().transform([wave])[0], _librosa(wave))
+
+
+@pytest.mark.parametrize("level", [1e-2, 1e-4, 1e-5])
+def test_parity_beside_a_loud_sound_outside_the_bands(level):
+    wave = np.sin(0.3 * np.arange(9000)) + level * _noise(9000)
+    params = {"fmin": 2000, "fmax": 7000}
+    features = LogMelTransformer(**params).transform([wave])[0]
+    assert features.dtype == np.float32
+    _assert_parity(features, _librosa(wave, **params))
+
+
+def test_parity_beyond_one_block_of_frames():
+    wave = _speech(31.0)
+    features = LogMelTransformer(hop_length=100).transform([wave])[0]
+    assert features.shape[1] > 2 * 2048
+    _assert_parity(features, _librosa(wave, hop_length=100))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", np.float64])
+def test_dtype(dtype):
+    wave = _noise()
+    features = LogMelTransformer(dtype=dtype).transform([wave])[0]
+    assert features.dtype == dtype
+    tolerance = 0.05 if dtype == "float16" else 1e-4
+    np.testing.assert_allclose(features, _librosa(wave), atol=tolerance)
+
+
+@pytest.mark.parametrize("n_times", [1, 2, 159, 160, 399, 511])
+def test_shorter_than_a_window_is_padded(n_times):
+    X = np.ones((2, n_times))
+    features = LogMelTransformer().transform(X)
+    assert features.shape == (2, 80, 1 + n_times // 160)
+    assert np.isfinite(features).all()
+
+
+# What goes in and what comes out
+
+
+def test_list_in_list_out_and_array_in_array_out():
+    waves = [_noise(8000), _noise(9000, seed=1)]
+    features = LogMelTransformer().transform(waves)
+    assert isinstance(features, list)
+    assert [f.shape for f in features] == [(80, 51), (80, 57)]
+    stacked = LogMelTransformer().transform(np.stack([waves[0], waves[0]]))
+    assert stacked.shape == (2, 80, 51)
+    np.testing.assert_array_equal(stacked[1], features[0])
+
+
+def test_equal_lengths_in_a_list_stay_a_list():
+    features = LogMelTransformer().transform([_noise(), _noise(seed=1)])
+    assert isinstance(features, list)
+
+
+def test_batch_and_order_change_nothing():
+    waves = [_noise(3000 + 1111 * i, seed=i) for i in range(7)]
+    together = LogMelTransformer().transform(waves)
+    backwards = LogMelTransformer().transform(waves[::-1])[::-1]
+    for wave, a, b in zip(waves, together, backwards, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, LogMelTransformer().transform([wave])[0])
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_n_jobs_changes_nothing(backend):
+    waves = [_noise(1000 + 50 * i, seed=i) for i in range(70)]
+    expected = LogMelTransformer().transform(waves)
+    with parallel_config(backend=backend):
+        features = LogMelTransformer(n_jobs=2).transform(waves)
+    assert len(features) == len(expected)
+    for a, b in zip(features, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_n_jobs_keeps_the_index_in_errors():
+    waves = [_noise(200) for _ in range(70)]
+    waves[66] = np.full(200, np.nan)
+    with pytest.raises(ValueError, match=r"X\[66\] contains NaN"):
+        LogMelTransformer(n_jobs=2).transform(waves)
+
+
+def test_duration_cuts_and_wraps():
+    wave = _noise(5000)
+    est = LogMelTransformer(duration=0.5)
+    features = est.transform([wave, _noise(9000, seed=1)])
+    assert features.shape == (2, 80, 51)
+    np.testing.assert_array_equal(
+        features[0], LogMelTransformer().transform([np.tile(wave, 2)[:8000]])[0]
+    )
+    np.testing.assert_array_equal(
+        features[1], LogMelTransformer().transform([_noise(9000, seed=1)[:8000]])[0]
+    )
+
+
+def test_duration_pads_with_zeros():
+    wave = _noise(5000)
+    est = LogMelTransformer(duration=0.5, length_mode="constant")
+    padded = np.pad(wave, (0, 3000))
+    np.testing.assert_array_equal(
+        est.transform([wave]), LogMelTransformer().transform([padded])
+    )
+
+
+@pytest.mark.parametrize("trim", [20, 40, 60])
+@pytest.mark.parametrize("sides", [(0, 0), (4000, 0), (0, 7001), (5555, 3210)])
+def test_trim_equals_librosa(trim, sides):
+    wave = np.r_[np.zeros(sides[0]), _speech(1.0), np.zeros(sides[1])]
+    wave = (wave + 1e-4 * _noise(len(wave))).astype(np.float32)
+    expected, _ = librosa.effects.trim(
+        wave, top_db=trim, frame_length=400, hop_length=160
+    )
+    (features,) = LogMelTransformer(trim=trim).transform([wave])
+    np.testing.assert_array_equal(
+        features, LogMelTransformer().transform([expected])[0]
+    )
+    if sum(sides):
+        assert len(expected) < len(wave)
+
+
+@settings(deadline=None, max_examples=100)
+@given(n_times=st.integers(1, 2000), at=st.floats(0, 1), hop_length=st.integers(1, 900))
+def test_trim_leaves_a_frame(n_times, at, hop_length):
+    wave = np.zeros(n_times)
+    wave[round(at * (n_times - 1))] = 1.0
+    est = LogMelTransformer(trim=10, hop_length=hop_length)
+    (features,) = est.transform([wave])
+    assert features.shape[1] >= 1
+    assert features.max() > -40 or hop_length > 200  # the impulse is still there
+
+
+def test_trim_keeps_silence_whole_and_is_blind_to_level():
+    wave = np.r_[np.zeros(4000), _speech(0.5), np.zeros(4000)]
+    loud, soft = LogMelTransformer(trim=40).transform([wave, 1e-3 * wave])
+    assert loud.shape == soft.shape
+    assert loud.shape[1] < 60
+    assert LogMelTransformer(trim=40).transform([np.zeros(8000)])[0].shape == (80, 51)
+
+
+def test_trim_precedes_duration_and_makes_rows_ragged():
+    X = np.zeros((2, 16000))
+    X[0, 8000:9000] = 1.0
+    X[1, 8000:12000] = 1.0
+    features = LogMelTransformer(trim=30).transform(X)
+    assert isinstance(features, list)
+    assert features[0].shape[1] < features[1].shape[1]
+    fixed = LogMelTransformer(trim=30, duration=0.05).transform(X)
+    assert fixed.shape == (2, 80, 6)
+    assert fixed.min(axis=1).max() > -100  # no silence is left to be cut out
+
+
+def test_normalize_utterance():
+    (features,) = LogMelTransformer(normalize="utterance").transform([_speech(1.0)])
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features.mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(features.std(axis=1), 1, atol=1e-4)
+
+
+def test_normalize_removes_the_level():
+    wave = _noise()
+    est = LogMelTransformer(normalize="utterance")
+    loud, soft = est.transform([wave, wave / 30])
+    np.testing.assert_allclose(loud, soft, atol=1e-3)
+
+
+@pytest.mark.parametrize("wave", [np.zeros(8000), _noise(100)])
+def test_normalize_gives_zeros_where_nothing_varies(wave):
+    (features,) = LogMelTransformer(normalize="utterance").transform([wave])
+    np.testing.assert_array_equal(features, 0)
+
+
+def test_normalize_sequence_leaves_its_input():
+    x = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32)
+    before = x.copy()
+    assert normalize_sequence(x, None) is x
+    expected = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    np.testing.assert_allclose(normalize_sequence(x, "utterance"), expected, rtol=1e-4)
+    np.testing.assert_array_equal(x, before)
+
+
+# Manners of an estimator
+
+
+def test_needs_no_fit_and_sets_nothing():
+    est = LogMelTransformer()
+    before = dict(vars(est))
+    X = np.ones((2, 500))
+    np.testing.assert_array_equal(est.transform(X), clone(est).fit_transform(X))
+    assert est.fit(X) is est
+    assert vars(est) == before
+
+
+def test_clone_and_pickle():
+    est = LogMelTransformer(n_mels=20, normalize="utterance", trim=50)
+    for copy in (clone(est), pickle.loads(pickle.dumps(est))):
+        assert copy.get_params() == est.get_params()
+        np.testing.assert_array_equal(
+            copy.transform([_noise()])[0], est.transform([_noise()])[0]
+        )
+
+
+@pytest.mark.parametrize("transform", ["default", "pandas", "polars"])
+def test_set_output_is_tolerated(transform):
+    waves = [_noise(), _noise(9000)]
+    est = LogMelTransformer()
+    assert est.set_output(transform=transform) is est
+    assert isinstance(est.fit_transform(waves), list)
+    with config_context(transform_output=transform):
+        assert isinstance(LogMelTransformer().fit_transform(waves), list)
+        X = np.stack([waves[0]] * 2)
+        assert type(LogMelTransformer().transform(X)) is np.ndarray
+
+
+def test_pipeline_takes_set_output():
+    means = FunctionTransformer(lambda X: np.array([x.mean() for x in X])[:, None])
+    pipe = make_pipeline(LogMelTransformer(), means).set_output(transform="default")
+    assert pipe.fit_transform([_noise(), _noise(9000)]).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("params", "kind", "message"),
+    [
+        ({"sampling_rate": 0}, ValueError, "sampling_rate must be a number of at lea"),
+        ({"sampling_rate": "16000"}, TypeError, "sampling_rate must be a number, got"),
+        ({"sampling_rate": np.nan}, ValueError, "sampling_rate must be .*got nan"),
+        ({"n_fft": 512.0}, TypeError, "n_fft must be an int, got 512.0"),
+        ({"n_fft": 1}, ValueError, "n_fft must be an int of at least 2, got 1"),
+        ({"n_fft": 256}, ValueError, "win_length must be at most n_fft.*400.*256"),
+        ({"win_length": 0}, ValueError, "win_length must be an int of at least 2"),
+        ({"hop_length": 0}, ValueError, "hop_length must be an int of at least 1"),
+        ({"n_mels": 0}, ValueError, "n_mels must be an int of at least 1, got 0"),
+        ({"n_mels": True}, TypeError, "n_mels must be an int, got True"),
+        ({"fmin": -1}, ValueError, "fmin must be a number of at least 0, got -1"),
+        ({"fmin": 8000}, ValueError, "fmin < fmax <= sampling_rate / 2, got fmin=8000"),
+        ({"fmax": 8001}, ValueError, "fmin < fmax <= sampling_rate / 2.*fmax=8001"),
+        ({"fmax": np.nan}, ValueError, "fmax must be .*got nan"),
+        ({"top_db": -1}, ValueError, "top_db must be a number of at least 0, got -1"),
+        ({"duration": 0}, ValueError, "duration must be a number of at least"),
+        ({"duration": 1e9}, ValueError, "duration must be a number .*at most 3600"),
+        ({"length_mode": "tile"}, ValueError, "length_mode must be one of .*'tile'"),
+        ({"normalize": "speaker"}, ValueError, "normalize must be one of .*'speaker'"),
+        ({"normalize": ["a"]}, ValueError, "normalize must be one of "),
+        ({"trim": 0}, ValueError, "trim must be a number of at least"),
+        ({"trim": True}, TypeError, "trim must be a number, got True"),
+        ({"channel": -1}, ValueError, "channel, unless 'mean', must be .*got -1"),
+        ({"channel": "left"}, TypeError, "channel, unless 'mean', must be .*'left'"),
+        ({"dtype": "int16"}, ValueError, "dtype must be one of .*got 'int16'"),
+        ({"dtype": None}, ValueError, "dtype must be one of .*got None"),
+        ({"dtype": "float33"}, TypeError, "dtype must be one of .*got 'float33'"),
+        ({"cache_dir": 5}, TypeError, "cache_dir must be a path or None, got 5"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_bad_parameter(params, kind, message, method):
+    est = LogMelTransformer(**params)  # says nothing yet
+    with pytest.raises(kind, match=message):
+        getattr(est, method)([_noise()])

@@ -1,0 +1,203 @@
+"""Corpora listed in a CSV file."""
+
+import csv
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sklearn_ser.datasets import load_manifest
+
+GOOD = "file,speaker,emotion\na.wav,03,anger\nb.wav,11,neutral\n"
+
+# Any printable text survives, but for the spaces around it, which are dropped.
+words = st.text(
+    st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=8
+).filter(lambda word: word.strip())
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a CSV file beside two recordings and return its path."""
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).touch()
+
+    def writer(text, encoding="utf-8"):
+        path = tmp_path / "corpus.csv"
+        path.write_bytes(text.encode(encoding))
+        return path
+
+    return writer
+
+
+def test_a_plain_manifest(write, tmp_path):
+    corpus = load_manifest(write(GOOD))
+    assert corpus.data == [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
+    assert corpus.target.tolist() == ["anger", "neutral"]
+    assert corpus.speakers.tolist() == ["03", "11"]
+    assert list(corpus.frame) == ["file", "speaker", "emotion"]
+    assert "2 recordings by 2 speakers" in corpus.DESCR
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.rstrip(),
+        " File , SPEAKER,Emotion \n a.wav , 03 , anger\nb.wav,\t11, neutral \n",
+        'file, "speaker",emotion\n"a.wav", "03","anger"\nb.wav,11,"neutral"\n',
+        "\nfile,speaker,emotion\n\na.wav,03,anger\n , ,\nb.wav,11,neutral\n\n",
+    ],
+    ids=["bom", "crlf", "no last newline", "spaces and case", "quotes", "blank lines"],
+)
+def test_dialects_of_one_manifest_load_alike(write, text):
+    expected = load_manifest(write(GOOD))
+    corpus = load_manifest(write(text))
+    assert corpus.data == expected.data
+    assert corpus.speakers.tolist() == expected.speakers.tolist()
+    assert corpus.target.tolist() == expected.target.tolist()
+
+
+def test_other_columns_are_kept_as_text_and_may_be_empty(write):
+    path = write(
+        'age,file,emotion,note,speaker\n031,a.wav,joy,"a, ""b""",1\n,b.wav,no,,2\n'
+    )
+    frame = load_manifest(path).frame
+    assert list(frame) == ["age", "file", "emotion", "note", "speaker"]
+    assert frame["age"].tolist() == ["031", ""]
+    assert frame["note"].tolist() == ['a, "b"', ""]
+    assert frame["file"].tolist() == ["a.wav", "b.wav"]
+
+
+def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypatch):
+    path = write(GOOD)
+    audio = tmp_path / "audio" / "deep"
+    audio.mkdir(parents=True)
+    (audio / "a.wav").touch()
+    (audio / "b.wav").touch()
+    beside = [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
+    below = [str(audio / "a.wav"), str(audio / "b.wav")]
+    assert load_manifest(str(path), root=str(audio)).data == below
+
+    monkeypatch.chdir(tmp_path)
+    assert load_manifest("corpus.csv").data == beside
+    assert load_manifest("corpus.csv", root="audio/deep").data == below
+
+    absolute = write(GOOD.replace("a.wav", beside[0]))
+    assert load_manifest(absolute, root=audio).data == [beside[0], below[1]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    rows=st.lists(st.tuples(words, words, words), min_size=1, max_size=5),
+    order=st.permutations(["file", "speaker", "emotion", "note"]),
+)
+def test_what_is_written_is_what_is_read(rows, order):
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(len(rows)):
+            Path(folder, f"{i}.wav").touch()
+        path = Path(folder, "corpus.csv")
+        with open(path, "w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, order)
+            writer.writeheader()
+            for i, (speaker, emotion, note) in enumerate(rows):
+                cells = {"speaker": speaker, "emotion": emotion, "note": note}
+                writer.writerow({"file": f"{i}.wav", **cells})
+        corpus = load_manifest(path)
+    assert [Path(name).name for name in corpus.data] == [
+        f"{i}.wav" for i in range(len(rows))
+    ]
+    read = zip(corpus.speakers, corpus.target, corpus.frame["note"], strict=True)
+    assert list(read) == [tuple(cell.strip() for cell in row) for row in rows]
+    for column in corpus.frame.values():
+        assert column.dtype.kind == "U"
+
+
+def test_as_frame_gives_text_columns(write):
+    pandas = pytest.importorskip("pandas")
+    corpus = load_manifest(write(GOOD), as_frame=True)
+    assert isinstance(corpus.frame, pandas.DataFrame)
+    assert corpus.frame.columns.tolist() == ["file", "speaker", "emotion"]
+    assert corpus.frame["speaker"].tolist() == ["03", "11"]
+    assert isinstance(corpus.speakers, np.ndarray)
+
+
+def test_as_frame_without_pandas_names_the_extra(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert load_manifest(write(GOOD)).speakers.tolist() == ["03", "11"]
+    with pytest.raises(ImportError, match=r"pandas.*sklearn_ser\[datasets\]"):
+        load_manifest(write(GOOD), as_frame=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; expected columns"),
+        ("\n , \n", "is empty; expected columns"),
+        ("file,speaker,emotion\n", "header but no rows"),
+        ("path,speaker,label\na.wav,1,x\n", r"lacks the columns \['file', 'emotion'\]"),
+        (
+            "file;speaker;emotion\na.wav;1;x\n",
+            r"lacks .*has \['file;speaker;emotion'\]",
+        ),
+        (
+            "file,speaker,emotion,Speaker\na.wav,1,x,2\n",
+            r"more than one column named \['speaker'\]",
+        ),
+        (
+            "file,speaker,emotion\na.wav, ,\n,1,x\n",
+            "empty cells: row 2 'speaker', row 2 'emotion', row 3 'file'",
+        ),
+        (
+            "file,speaker,emotion\na.wav,1\nb.wav,1,x,y\n",
+            "without 3 values as in the header: row 2 has 2, row 3 has 4",
+        ),
+        (
+            "file,speaker,emotion\na.wav,1,x\nb.wav,1,x\nx/../a.wav,2,y\n",
+            r"more than once: row 4 '.*a\.wav' \(first in row 2\)",
+        ),
+        (
+            "file,speaker,emotion\na.wav,1,x\nc.wav,1,x\nd.wav,1,x\n",
+            r"do not exist: row 3 '.*c\.wav', row 4 '.*d\.wav'\.$",
+        ),
+        ('file,speaker,emotion\n"a.wav,1,x\n', "is not a UTF-8 CSV table"),
+    ],
+)
+def test_a_faulty_manifest_says_where(write, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_manifest(write(text))
+
+
+def test_many_faults_are_counted_not_listed(write):
+    rows = "".join(f"{i:02d}.wav,1,x\n" for i in range(12))
+    with pytest.raises(ValueError, match=r"row 2 .* row 6 .*, and 7 more") as caught:
+        load_manifest(write("file,speaker,emotion\n" + rows))
+    assert "05.wav" not in str(caught.value)
+
+
+def test_row_numbers_are_lines_of_the_file(write):
+    text = 'file,speaker,emotion,note\na.wav,1,x,"two\nlines"\n\nc.wav,1,x,\n'
+    with pytest.raises(ValueError, match="row 5 "):
+        load_manifest(write(text))
+
+
+def test_other_encodings_are_refused(write):
+    path = write(GOOD.replace("anger", "Ärger"), encoding="latin-1")
+    with pytest.raises(ValueError, match="not a UTF-8 CSV table"):
+        load_manifest(path)
+    corpus = load_manifest(write(GOOD.replace("anger", "Ärger")))
+    assert corpus.target[0] == "Ärger"
+
+
+def test_missing_files_and_folders_are_named(write, tmp_path):
+    with pytest.raises(ValueError, match=r"csv must be an existing file.*none\.csv"):
+        load_manifest(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="csv must be an existing file"):
+        load_manifest(tmp_path)
+    with pytest.raises(ValueError, match=r"root must be an existing folder.*nowhere"):
+        load_manifest(write(GOOD), root=tmp_path / "nowhere")
