@@ -3,6 +3,7 @@
 import copy
 import warnings
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,11 +51,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     - ``_decide(outputs)``: from the network's outputs to probabilities.
     """
 
-    __metadata_request__fit = {"speakers": True}
+    __metadata_request__fit: ClassVar = {"speakers": True}
 
     _net_class = SpeechNet
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar = {
         "encoder": [StrOptions(set(ENCODERS)), callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],

@@ -266,7 +266,7 @@ class DSNetClassifier(BaseSpeechClassifier):
     (5, 4)
     """
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
         "calibration_weight": [Interval(Real, 0, None, closed="left")],
         "orthogonality_weight": [Interval(Real, 0, None, closed="left")],

@@ -10,6 +10,8 @@ import numbers
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from .features.cache import CachedSequence
+
 _HINT = (
     "A sequence is an array (n_features, n_frames), as LogMelTransformer returns; "
     "recordings need it in front: make_pipeline(LogMelTransformer(), ...)."
@@ -19,7 +21,8 @@ _HINT = (
 def check_sequences(X, *, estimator, reset):
     """Check a batch of sequences and return it as a list of 2-D float32 arrays.
 
-    Arrays that are float32 already are not copied, memory-mapped ones included.
+    Arrays that are float32 already are not copied, memory-mapped ones included, and
+    sequences of LogMelTransformer's cache stay on disk.
 
     Parameters
     ----------
@@ -71,7 +74,7 @@ def _is_ragged(X):
 def _check_sequence(x, index):
     if isinstance(x, (str, bytes, dict, numbers.Number)) or hasattr(x, "__fspath__"):
         raise TypeError(f"X[{index}] is a {type(x).__name__}, not a sequence. {_HINT}")
-    x = np.asarray(x)
+    cached, x = x, np.asarray(x)
     if x.dtype.kind not in "fiub":
         raise TypeError(
             f"X[{index}] has dtype {x.dtype}, expected real numbers. {_HINT}"
@@ -86,12 +89,11 @@ def _check_sequence(x, index):
             "and one frame."
         )
     x = x.astype(np.float32, copy=False)
-    # A sum is finite only if every cell is, but for overflow: then look closely.
-    if not np.isfinite(x.sum()) and not np.isfinite(x).all():
+    if not np.isfinite(x).all():
         raise ValueError(
             f"X[{index}] contains NaN or infinity, expected finite values."
         )
-    return x
+    return cached if isinstance(cached, CachedSequence) else x
 
 
 def _check_n_features(sequences, estimator, reset):

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 _WIDTH_STEP = 16
 # A batch is cut from this many batches' worth of shuffled sequences, sorted by
 # length: short padding without batches of one length (and one emotion) only.
-_POOL = 4
+_POOL = 16
 # Data above this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
 

@@ -243,7 +243,7 @@ def check_encoder(encoder, n_features, n_frames=16):
         try:
             z, lengths = encoder(x, lengths)
             ok = z.ndim == 3 and len(z) == 2 and lengths.shape == (2,)
-            ok = ok and 1 <= int(lengths.min()) and int(lengths.max()) <= z.shape[2]
+            ok = ok and int(lengths.min()) >= 1 and int(lengths.max()) <= z.shape[2]
         except (TypeError, ValueError, AttributeError):
             ok = False
     if not ok:

@@ -76,8 +76,10 @@ class Standardize(nn.Module):
     def fit(self, sequences):
         """Set mean and scale from all frames of the sequences."""
         n = sum(s.shape[1] for s in sequences)
-        mean = sum(s.sum(axis=1, dtype=np.float64) for s in sequences) / n
-        var = sum(np.square(s - mean[:, None]).sum(axis=1) for s in sequences) / n
+        total = sum(np.asarray(s).sum(axis=1, dtype=np.float64) for s in sequences)
+        mean = total / n
+        square = (np.square(np.asarray(s) - mean[:, None]) for s in sequences)
+        var = sum(s.sum(axis=1) for s in square) / n
         scale = np.sqrt(var)
         # A constant feature carries rounding only.
         scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0

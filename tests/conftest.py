@@ -1,0 +1,104 @@
+"""What several files share: a tiny corpus in each form, and the classifiers."""
+
+from hashlib import sha256
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import sklearn
+import soundfile
+import torch
+
+from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser.datasets import make_emotional_speech
+
+# Every classifier, with the parameters under which its fit needs no speakers.
+CLASSIFIERS = [(DSNetClassifier, {"calibration_weight": 0.0})]
+
+QUICK = {"encoder": "conv", "max_epochs": 1, "batch_size": 8, "random_state": 0}
+
+
+class Method:
+    """One row of CLASSIFIERS; called, it makes a classifier that fits quickly."""
+
+    def __init__(self, cls, speakerless):
+        self.cls = cls
+        self.speakerless = speakerless
+        self.step = cls.__name__.lower()
+
+    def __call__(self, **params):
+        return self.cls(**{**QUICK, **params})
+
+
+@pytest.fixture(
+    scope="session", params=CLASSIFIERS, ids=[cls.__name__ for cls, _ in CLASSIFIERS]
+)
+def method(request):
+    return Method(*request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def routing_stays_as_it_was():
+    before = sklearn.get_config()["enable_metadata_routing"]
+    yield
+    after = sklearn.get_config()["enable_metadata_routing"]
+    sklearn.set_config(enable_metadata_routing=before)
+    assert after == before
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """Four speakers in two sessions, three emotions, 24 short recordings."""
+    speech = make_emotional_speech(
+        n_speakers=4,
+        n_utterances=2,
+        emotions=("neutral", "anger", "sadness"),
+        duration=(0.2, 0.6),
+        random_state=0,
+    )
+    order = np.random.default_rng(0).permutation(len(speech.data))
+    speakers = speech.speakers[order]
+    return SimpleNamespace(
+        waveforms=[speech.data[i] for i in order],
+        y=speech.target[order],
+        speakers=speakers,
+        sessions=np.where(speakers < "s02", "first", "second"),
+        sampling_rate=speech.sampling_rate,
+    )
+
+
+@pytest.fixture(scope="session")
+def paths(corpus, tmp_path_factory):
+    """The corpus as files, in floats, so that they equal the waveforms."""
+    folder = tmp_path_factory.mktemp("corpus")
+    names = [str(folder / f"{i:02d}.wav") for i in range(len(corpus.waveforms))]
+    for name, wave in zip(names, corpus.waveforms, strict=True):
+        soundfile.write(name, wave, corpus.sampling_rate, subtype="FLOAT")
+    return names
+
+
+@pytest.fixture(scope="session")
+def log_mels(corpus):
+    return LogMelTransformer(n_mels=16).transform(corpus.waveforms)
+
+
+@pytest.fixture(scope="session")
+def weights():
+    """Return a function from a fitted classifier to digests of all its weights."""
+
+    def read(model):
+        state = model.net_.module_.state_dict()
+        return {
+            name: sha256(value.cpu().numpy().tobytes()).hexdigest()[:16]
+            for name, value in state.items()
+        }
+
+    return read

@@ -1,0 +1,635 @@
+"""Every documented way to compose the classifiers with scikit-learn."""
+
+import copy
+import pickle
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import recall_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    LeaveOneGroupOut,
+    cross_val_predict,
+    cross_validate,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+import sklearn_ser
+from sklearn_ser import LogMelTransformer, SpeakersMissingWarning
+
+TWO_FOLDS = GroupKFold(2)
+
+
+@pytest.fixture(params=[False, True], ids=["routing off", "routing on"])
+def routing(request):
+    with sklearn.config_context(enable_metadata_routing=request.param):
+        yield request.param
+
+
+@pytest.fixture(params=["waveforms", "paths"])
+def recordings(request, corpus):
+    if request.param == "paths":
+        return request.getfixturevalue("paths")
+    return corpus.waveforms
+
+
+def pipeline(method, n_mels=16, **params):
+    return make_pipeline(LogMelTransformer(n_mels=n_mels), method(**params))
+
+
+def named(method, routing):
+    """What speakers are called outside of the pipeline."""
+    return "speakers" if routing else f"{method.step}__speakers"
+
+
+@pytest.fixture(scope="module")
+def reference(method, corpus):
+    """Return a function that fits by hand on some rows of the corpus."""
+    fitted = {}
+
+    def fit(rows=range(24), n_mels=16, **params):
+        key = tuple(rows), n_mels, *params.items()
+        if key not in fitted:
+            rows = np.array(rows)
+            X = LogMelTransformer(n_mels=n_mels).transform(
+                [corpus.waveforms[i] for i in rows]
+            )
+            fitted[key] = method(**params).fit(
+                X, corpus.y[rows], speakers=corpus.speakers[rows]
+            )
+        return fitted[key]
+
+    return fit
+
+
+# ---------------------------------------------------------------- the call forms
+
+
+def test_fit(method, corpus, log_mels, routing, reference, weights):
+    model = method().fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert weights(model) == weights(reference())
+    assert set(model.classes_) == {"neutral", "anger", "sadness"}
+    assert model.n_features_in_ == 16
+    probabilities = model.predict_proba(log_mels)
+    assert probabilities.dtype == np.float64
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+    expected = model.classes_[probabilities.argmax(axis=1)]
+    np.testing.assert_array_equal(model.predict(log_mels), expected)
+    assert model.score(log_mels, corpus.y) == (expected == corpus.y).mean()
+
+
+def test_pipeline_fit(method, corpus, recordings, routing, reference, weights):
+    model = pipeline(method)
+    model.fit(recordings, corpus.y, **{named(method, routing): corpus.speakers})
+    assert weights(model[-1]) == weights(reference())
+    np.testing.assert_array_equal(
+        model.predict_proba(recordings),
+        reference().predict_proba(model[0].transform(corpus.waveforms)),
+    )
+
+
+def test_cross_validate(method, corpus, recordings, routing, reference, weights):
+    if routing:
+        arguments = {"params": {"groups": corpus.speakers, "speakers": corpus.speakers}}
+    else:
+        arguments = {
+            "groups": corpus.speakers,
+            "params": {f"{method.step}__speakers": corpus.speakers},
+        }
+    found = cross_validate(
+        pipeline(method),
+        recordings,
+        corpus.y,
+        cv=TWO_FOLDS,
+        return_estimator=True,
+        return_indices=True,
+        error_score="raise",
+        **arguments,
+    )
+    assert np.isfinite(found["test_score"]).all()
+    for model, train in zip(
+        found["estimator"], found["indices"]["train"], strict=True
+    ):
+        assert len(set(corpus.speakers[train])) == 2
+        assert weights(model[-1]) == weights(reference(train))
+
+
+def test_leave_one_session_out(method, corpus, recordings, routing, reference, weights):
+    if routing:
+        arguments = {"params": {"groups": corpus.sessions, "speakers": corpus.speakers}}
+    else:
+        arguments = {
+            "groups": corpus.sessions,
+            "params": {f"{method.step}__speakers": corpus.speakers},
+        }
+    found = cross_validate(
+        pipeline(method),
+        recordings,
+        corpus.y,
+        cv=LeaveOneGroupOut(),
+        return_estimator=True,
+        return_indices=True,
+        error_score="raise",
+        **arguments,
+    )
+    for model, train in zip(
+        found["estimator"], found["indices"]["train"], strict=True
+    ):
+        assert len(set(corpus.sessions[train])) == 1
+        # Partners come from the speaker, not from the session.
+        assert weights(model[-1]) == weights(reference(train))
+
+
+def test_cross_val_predict(method, corpus, recordings, routing, reference):
+    if routing:
+        arguments = {"params": {"groups": corpus.speakers, "speakers": corpus.speakers}}
+    else:
+        arguments = {
+            "groups": corpus.speakers,
+            "params": {f"{method.step}__speakers": corpus.speakers},
+        }
+    found = cross_val_predict(
+        pipeline(method),
+        recordings,
+        corpus.y,
+        cv=TWO_FOLDS,
+        **arguments,
+    )
+    features = LogMelTransformer(n_mels=16).transform(corpus.waveforms)
+    for train, test in TWO_FOLDS.split(corpus.y, groups=corpus.speakers):
+        expected = reference(train).predict([features[i] for i in test])
+        np.testing.assert_array_equal(found[test], expected)
+
+
+def test_cross_val_predict_of_probabilities(method, corpus, recordings):
+    # For probabilities scikit-learn replaces y by the positions of its classes.
+    found = cross_val_predict(
+        pipeline(method, **method.speakerless),
+        recordings,
+        corpus.y,
+        groups=corpus.speakers,
+        cv=TWO_FOLDS,
+        method="predict_proba",
+    )
+    features = LogMelTransformer(n_mels=16).transform(corpus.waveforms)
+    for train, test in TWO_FOLDS.split(corpus.y, groups=corpus.speakers):
+        model = method(**method.speakerless)
+        model.fit([features[i] for i in train], corpus.y[train])
+        expected = model.predict_proba([features[i] for i in test])
+        np.testing.assert_array_equal(found[test], expected)
+
+
+def test_grid_search_in_two_processes(
+    method, corpus, recordings, routing, reference, weights
+):
+    search = GridSearchCV(
+        pipeline(method),
+        {f"{method.step}__lr": [1e-3, 1e-2], "logmeltransformer__n_mels": [8, 16]},
+        cv=TWO_FOLDS,
+        n_jobs=2,
+        error_score="raise",
+    )
+    search.fit(
+        recordings,
+        corpus.y,
+        groups=corpus.speakers,
+        **{named(method, routing): corpus.speakers},
+    )
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    best = search.best_params_
+    expected = reference(
+        n_mels=best["logmeltransformer__n_mels"], lr=best[f"{method.step}__lr"]
+    )
+    assert weights(search.best_estimator_[-1]) == weights(expected)
+    # Folds run elsewhere and agree with folds that run here.
+    for split, (train, test) in enumerate(
+        TWO_FOLDS.split(corpus.y, groups=corpus.speakers)
+    ):
+        n_mels = best["logmeltransformer__n_mels"]
+        model = reference(train, n_mels=n_mels, lr=best[f"{method.step}__lr"])
+        X = LogMelTransformer(n_mels=n_mels).transform(
+            [corpus.waveforms[i] for i in test]
+        )
+        found = search.cv_results_[f"split{split}_test_score"][search.best_index_]
+        assert found == pytest.approx(model.score(X, corpus.y[test]))
+    features = search.best_estimator_[0].transform(corpus.waveforms)
+    np.testing.assert_array_equal(
+        sklearn_ser.embed(search, recordings), expected.embed(features)
+    )
+
+
+# -------------------------------------------------------------- other composites
+
+
+def test_calibrated_pipeline(method, corpus, recordings, routing):
+    model = CalibratedClassifierCV(pipeline(method), cv=2)
+    model.fit(recordings, corpus.y, **{named(method, routing): corpus.speakers})
+    probabilities = model.predict_proba(recordings)
+    assert probabilities.shape == (24, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert set(model.predict(recordings)) <= set(corpus.y)
+
+
+def test_calibrated_classifier(method, corpus, log_mels, routing):
+    model = CalibratedClassifierCV(method(), cv=2)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert model.predict_proba(log_mels).shape == (24, 3)
+
+
+def test_voting(method, corpus, recordings):
+    members = [
+        (str(seed), pipeline(method, random_state=seed, **method.speakerless))
+        for seed in (0, 1)
+    ]
+    model = VotingClassifier(members, voting="soft").fit(recordings, corpus.y)
+    expected = np.mean([m.predict_proba(recordings) for m in model.estimators_], axis=0)
+    np.testing.assert_allclose(model.predict_proba(recordings), expected)
+
+
+def test_voting_without_speakers_warns(method, corpus, recordings):
+    model = VotingClassifier([("a", pipeline(method))], voting="soft")
+    with pytest.warns(SpeakersMissingWarning):
+        model.fit(recordings, corpus.y)
+    assert model.predict_proba(recordings).shape == (24, 3)
+
+
+# ---------------------------------------------------------------------- copies
+
+
+def twins(model):
+    return {
+        "pickle": pickle.loads(pickle.dumps(model)),
+        "deepcopy": copy.deepcopy(model),
+    }
+
+
+def test_copies_of_a_fitted_pipeline_predict_the_same(method, corpus, recordings):
+    model = pipeline(method).fit(
+        recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
+    )
+    probabilities = model.predict_proba(recordings)
+    embedding = sklearn_ser.embed(model, recordings)
+    for name, twin in twins(model).items():
+        np.testing.assert_array_equal(
+            twin.predict_proba(recordings), probabilities, err_msg=name
+        )
+        np.testing.assert_array_equal(sklearn_ser.embed(twin, recordings), embedding)
+        np.testing.assert_array_equal(twin.classes_, model.classes_)
+        assert list(twin[-1].history_) == list(model[-1].history_)
+        assert twin[-1].n_iter_ == model[-1].n_iter_
+        assert twin[-1].n_features_in_ == 16
+        # A copy of a copy, and a copy that trains again.
+        again = pickle.loads(pickle.dumps(twin))
+        np.testing.assert_array_equal(again.predict_proba(recordings), probabilities)
+        again.fit(
+            recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
+        )
+        np.testing.assert_array_equal(again.predict_proba(recordings), probabilities)
+
+
+def test_a_copy_is_independent(method, corpus, log_mels):
+    model = method().fit(log_mels, corpus.y, speakers=corpus.speakers)
+    before = model.predict_proba(log_mels)
+    twin = copy.deepcopy(model)
+    for value in twin.net_.module_.parameters():
+        value.data.add_(1.0)
+    np.testing.assert_array_equal(model.predict_proba(log_mels), before)
+
+
+def test_clone_of_a_fitted_one_is_unfitted_and_fits_the_same(
+    method, corpus, log_mels, weights
+):
+    model = method().fit(log_mels, corpus.y, speakers=corpus.speakers)
+    twin = clone(model)
+    assert not hasattr(twin, "classes_")
+    with pytest.raises(NotFittedError):
+        twin.predict(log_mels)
+    with pytest.raises(NotFittedError):
+        twin.history_  # noqa: B018
+    assert twin.get_params() == model.get_params()
+    twin.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert weights(twin) == weights(model)
+
+
+def test_embed(method, corpus, recordings, log_mels):
+    model = pipeline(method).fit(
+        recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
+    )
+    expected = model[-1].embed(log_mels)
+    assert expected.shape[0] == 24
+    assert expected.dtype == np.float32
+    assert np.ptp(expected, axis=0).max() > 0
+    np.testing.assert_array_equal(sklearn_ser.embed(model[-1], log_mels), expected)
+    np.testing.assert_array_equal(sklearn_ser.embed(model, recordings), expected)
+    nested = make_pipeline(model)
+    np.testing.assert_array_equal(sklearn_ser.embed(nested, recordings), expected)
+    with pytest.raises(TypeError, match="StandardScaler"):
+        sklearn_ser.embed(StandardScaler(), log_mels)
+
+
+# ------------------------------------------------------------------ parameters
+
+
+def test_parameters_round_trip(method):
+    default = method.cls()
+    params = default.get_params()
+    assert method.cls(**params).get_params() == params
+    changed = default.set_params(lr=0.5, encoder="conv", callbacks=[1])
+    assert changed is default
+    assert default.get_params() == {
+        **params,
+        "lr": 0.5,
+        "encoder": "conv",
+        "callbacks": [1],
+    }
+    assert clone(default.set_params(callbacks=None)).get_params()["lr"] == 0.5
+    with pytest.raises(ValueError, match="Invalid parameter 'leraning_rate'"):
+        default.set_params(leraning_rate=1)
+
+
+def test_parameters_are_keyword_only(method):
+    with pytest.raises(TypeError, match="positional"):
+        method.cls(1.0)
+
+
+def test_a_parameter_set_after_the_fit_acts_on_the_next(method, corpus, log_mels):
+    model = method().fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert model.n_iter_ == len(model.history_) == 1
+    model.set_params(max_epochs=3).fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert model.n_iter_ == len(model.history_) == 3
+
+
+def test_fit_starts_from_scratch(method, corpus, log_mels, weights):
+    model = method()
+    assert model.fit(log_mels[:12], corpus.y[:12], speakers=corpus.speakers[:12])
+    # Other features, classes and rows: nothing of the first fit is left.
+    X = [x[:8] for x in log_mels]
+    y = np.where(corpus.y == "anger", "neutral", corpus.y)
+    model.fit(X, y, speakers=corpus.speakers)
+    assert model.n_features_in_ == 8
+    assert model.classes_.tolist() == ["neutral", "sadness"]
+    assert weights(model) == weights(method().fit(X, y, speakers=corpus.speakers))
+
+
+def test_fit_leaves_parameters_and_data_alone(method, corpus, log_mels):
+    X, y, speakers = (copy.deepcopy(a) for a in (log_mels, corpus.y, corpus.speakers))
+    weight = np.linspace(0.5, 2, 24)
+    class_weight = {"neutral": 1.0, "anger": 2.0, "sadness": 3.0}
+    model = method(
+        class_weight=class_weight,
+        callbacks=[],
+        masking=0.3,
+        random_state=np.random.RandomState(0),
+    )
+    before = {name: id(value) for name, value in model.get_params().items()}
+    names = set(vars(model))
+    model.fit(X, y, speakers=speakers, sample_weight=weight)
+    model.predict_proba(X)
+    assert {name: id(value) for name, value in model.get_params().items()} == before
+    assert class_weight == {"neutral": 1.0, "anger": 2.0, "sadness": 3.0}
+    assert model.callbacks == []
+    assert all(name.endswith("_") for name in set(vars(model)) - names)
+    assert all(map(np.array_equal, X, log_mels))
+    np.testing.assert_array_equal(y, corpus.y)
+    np.testing.assert_array_equal(speakers, corpus.speakers)
+    np.testing.assert_array_equal(weight, np.linspace(0.5, 2, 24))
+
+
+# ------------------------------------------------------------------ warm start
+
+
+def test_warm_start_continues(method, corpus, log_mels, weights):
+    model = method(warm_start=True, max_epochs=2)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    once = weights(model)
+    losses = [row["train_loss"] for row in model.history_]
+    fresh = method(max_epochs=2).fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert once == weights(fresh)
+    model.set_params(max_epochs=3).fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert len(model.history_) == model.n_iter_ == 3  # of the new fit alone
+    assert model.history_[0, "train_loss"] < losses[0]
+    fresh.set_params(max_epochs=3).fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert weights(model) != weights(fresh)
+    # The statistics of the features belong to the weights that were trained on them.
+    for name, value in weights(model).items():
+        if "standardize" in name:
+            assert value == once[name]
+
+
+@pytest.mark.parametrize("how", ["pickle", "deepcopy"])
+def test_warm_start_survives_a_copy_with_its_optimiser(
+    method, corpus, log_mels, weights, how
+):
+    data = log_mels, corpus.y
+    model = method(warm_start=True, max_epochs=2).fit(*data, speakers=corpus.speakers)
+    twin = twins(model)[how]
+    forgetful = copy.deepcopy(model)
+    forgetful.net_.optimizer_.state.clear()
+    for one in (model, twin, forgetful):
+        one.fit(*data, speakers=corpus.speakers)
+    assert weights(twin) == weights(model)
+    assert weights(forgetful) != weights(model)
+
+
+def test_without_warm_start_the_optimiser_is_not_pickled(method, corpus, log_mels):
+    sizes = [
+        len(
+            pickle.dumps(
+                method(warm_start=warm).fit(
+                    log_mels, corpus.y, speakers=corpus.speakers
+                )
+            )
+        )
+        for warm in (False, True)
+    ]
+    assert sizes[1] > 2 * sizes[0]
+
+
+def test_warm_start_refuses_other_data(method, corpus, log_mels):
+    model = method(warm_start=True)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    with pytest.raises(ValueError, match="'joy'.*warm_start=True.*'anger'"):
+        model.fit(
+            log_mels,
+            np.where(corpus.y == "anger", "joy", corpus.y),
+            speakers=corpus.speakers,
+        )
+    with pytest.raises(ValueError, match="X has 8 features.*expecting 16"):
+        model.fit([x[:8] for x in log_mels], corpus.y, speakers=corpus.speakers)
+    assert model.predict(log_mels).shape == (24,)
+
+
+# ------------------------------------------------- callbacks, validation, verbose
+
+
+class Witness(Callback):
+    """Keeps the first cell of each sample of each epoch's batches."""
+
+    def __init__(self):
+        self.seen = {True: [], False: []}
+
+    def on_batch_end(self, net, batch=None, training=None, **kwargs):
+        self.seen[training].append(batch[0].x[:, 0, 0].tolist())
+
+
+def witness(model):
+    (found,) = (cb for _, cb in model.net_.callbacks_ if isinstance(cb, Witness))
+    return {training: sum(rows, []) for training, rows in found.seen.items()}
+
+
+def test_callbacks_are_copied(method, corpus, log_mels):
+    callback = Witness()
+    model = method(callbacks=[callback, ("named", Witness)], max_epochs=2)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert callback.seen == {True: [], False: []}
+    copied = [cb for _, cb in model.net_.callbacks_ if isinstance(cb, Witness)]
+    assert len(copied) == 2
+    assert all(len(sum(cb.seen[True], [])) == 48 for cb in copied)
+    assert copied[0] is not callback
+
+
+class Spoiler(Callback):
+    """From the fourth epoch on, makes the network answer one class only."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) > 3:
+            last = [p for n, p in net.module_.named_parameters() if n.endswith("bias")]
+            sizes = [p.numel() for p in last]
+            last[sizes.index(3)].data[0] += 1e3
+
+
+def spread_out(corpus, n_speakers=4):
+    """Easy one-frame samples whose first feature tells the speaker."""
+    rng = np.random.default_rng(0)
+    y = np.tile(["neutral", "anger", "sadness"], 40)
+    speakers = np.repeat(np.arange(n_speakers), len(y) // n_speakers)
+    X = rng.normal(size=(len(y), 4)).astype(np.float32)
+    X[:, 1] += 6 * (y == "anger")
+    X[:, 2] += 6 * (y == "sadness")
+    X[:, 0] = speakers
+    return X, y, speakers
+
+
+def test_validation_sets_whole_speakers_aside(method, corpus):
+    X, y, speakers = spread_out(corpus)
+    model = method(validation_fraction=0.25, callbacks=[Witness()], max_epochs=2)
+    model.fit(X, y, speakers=speakers)
+    seen = witness(model)
+    assert len(set(seen[False])) == 1
+    assert set(seen[True]) == set(range(4)) - set(seen[False])
+    assert len(seen[True]) == 2 * 90
+    assert len(seen[False]) == 2 * 30
+    assert all(0 <= row["valid_uar"] <= 1 for row in model.history_)
+
+
+def test_the_best_epoch_on_the_validation_speakers_is_kept(method, corpus):
+    X, y, speakers = spread_out(corpus)
+    model = method(
+        validation_fraction=0.25, callbacks=[Witness(), Spoiler()], max_epochs=6
+    )
+    model.fit(X, y, speakers=speakers)
+    uars = [row["valid_uar"] for row in model.history_]
+    assert max(uars[:3]) > 0.5
+    assert uars[3:] == pytest.approx([1 / 3] * 3)
+    valid = np.isin(speakers, witness(model)[False])
+    found = recall_score(y[valid], model.predict(X[valid]), average="macro")
+    assert found == pytest.approx(max(uars))
+    assert len(model.history_) == 6
+
+
+def test_validation_without_speakers_is_stratified_and_warns(method, corpus):
+    X, y, _ = spread_out(corpus)
+    X[:, 0] = np.arange(len(X))
+    model = method(
+        validation_fraction=0.25, callbacks=[Witness()], **method.speakerless
+    )
+    with pytest.warns(SpeakersMissingWarning, match="validation_fraction"):
+        model.fit(X, y)
+    seen = witness(model)
+    assert sorted(seen[True] + seen[False]) == list(range(len(X)))
+    counts = np.unique(y[np.array(seen[False], int)], return_counts=True)[1]
+    assert counts.tolist() == [10, 10, 10]
+
+
+def test_verbose_shows_a_bar_on_stderr(method, corpus, log_mels, capsys):
+    data = log_mels, corpus.y
+    method(verbose=0).fit(*data, speakers=corpus.speakers)
+    assert capsys.readouterr() == ("", "")
+    method(verbose=1, max_epochs=2).fit(*data, speakers=corpus.speakers)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "2/2" in err
+    assert "epoch" in err
+    assert "loss" in err
+
+
+# -------------------------------------------------------------------- speakers
+
+
+@pytest.mark.parametrize(
+    "dtype", [list, tuple, object, "U20", "S4", np.int8, np.int64, float, "category"]
+)
+def test_speakers_of_any_type(method, corpus, log_mels, weights, dtype):
+    expected = method().fit(log_mels, corpus.y, speakers=corpus.speakers)
+    numbers = np.array([int(name[1:]) for name in corpus.speakers])
+    if dtype in (list, tuple):
+        speakers = dtype(corpus.speakers.tolist())
+    elif dtype == "category":
+        pd = pytest.importorskip("pandas")
+        speakers = pd.Series(corpus.speakers, index=np.arange(24)[::-1]).astype(dtype)
+    else:
+        source = corpus.speakers if dtype in (object, "U20", "S4") else numbers
+        speakers = source.astype(dtype)
+    model = method().fit(log_mels, corpus.y, speakers=speakers)
+    assert weights(model) == weights(expected)
+
+
+@contextmanager
+def silence():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_missing_speakers_are_told_with_the_call_forms(method, corpus, log_mels):
+    with pytest.warns(SpeakersMissingWarning) as caught:
+        model = method().fit(log_mels, corpus.y)
+    (warning,) = caught
+    text = str(warning.message)
+    step = method.step
+    for form in (
+        f"{method.cls.__name__} needs speakers for",
+        "fit(X, y, speakers=s)",
+        f"{step}__speakers=s",
+        f"params={{'{step}__speakers': s}}",
+        "speaker_cross_validate",
+        "params={'speakers': s}",
+    ):
+        assert form in text
+    assert warning.filename == __file__
+    assert model.predict(log_mels).shape == (24,)
+
+
+def test_no_warning_where_speakers_have_no_use(method, corpus, log_mels, weights):
+    with silence():
+        model = method(**method.speakerless).fit(log_mels, corpus.y)
+    # Then they have no influence either.
+    other = method(**method.speakerless).fit(
+        log_mels, corpus.y, speakers=corpus.speakers
+    )
+    assert weights(model) == weights(other)
+
+
+def test_warning_through_a_pipeline(method, corpus):
+    with pytest.warns(SpeakersMissingWarning, match=f"{method.step}__speakers=s"):
+        pipeline(method).fit(corpus.waveforms, corpus.y)

@@ -1,0 +1,361 @@
+"""Padding never shows: neither in the encoders nor in the probabilities."""
+
+import re
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sklearn_ser.nn.batching import pad
+from sklearn_ser.nn.encoders import ENCODERS, UtteranceEncoder
+from sklearn_ser.nn.layers import MaskedBatchNorm, frame_mask
+
+TOLERANCE = 1e-5
+LONGEST = 6000  # a minute
+N_FEATURES = 4
+
+every_encoder = pytest.mark.parametrize("name", ENCODERS)
+
+
+def make_sequences(lengths, seed=0):
+    """Sequences with rhythm, in dB, whose level is far from zero."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for n in lengths:
+        wave = np.sin(np.arange(n) / rng.uniform(1, 30) + rng.uniform(0, 6))
+        x = -30 + 8 * wave + 5 * rng.normal(size=(N_FEATURES, n))
+        sequences.append((x + 5 * rng.normal(size=(N_FEATURES, 1))).astype(np.float32))
+    return sequences
+
+
+@cache
+def fitted(method, encoder):
+    rng = np.random.default_rng(1)
+    lengths = [*rng.integers(20, 120, 20), 1, 2, 15, 16]
+    X = make_sequences(lengths, seed=1)
+    y = np.tile(["neutral", "anger"], len(X) // 2)
+    for x, label in zip(X, y, strict=True):
+        x[1] += 10 * (label == "anger")
+    model = method(encoder=encoder, max_epochs=2, lr=1e-2)
+    return model.fit(X, y, speakers=np.repeat(["a", "b", "c"], 8))
+
+
+@every_encoder
+@settings(deadline=None, max_examples=12)
+@given(lengths=st.lists(st.integers(1, 200), min_size=2, max_size=10), seed=st.data())
+@example(lengths=[1, 2, 3, 8, 15, 16, 17, 31, 32, 33], seed=None)
+@example(lengths=[1, 200], seed=None)
+@example(lengths=[1, 1, 1, 1, 1, 1, 1, 1, 1, 1], seed=None)
+def test_neighbours_do_not_matter(method, name, lengths, seed):
+    seed = 0 if seed is None else seed.draw(st.integers(0, 99))
+    check_neighbours(fitted(method, name), make_sequences(lengths, seed), seed)
+
+
+@every_encoder
+def test_neighbours_of_a_minute_do_not_matter(method, name):
+    longest = 1000 if name == "cnn6" else LONGEST
+    X = make_sequences([1, longest, 40, longest - 1, longest // 2 + 1])
+    check_neighbours(fitted(method, name), X, 0)
+
+
+def check_neighbours(model, X, seed):
+    alone = np.concatenate([model.predict_proba([x]) for x in X])
+    together = model.predict_proba(X)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=TOLERANCE)
+    order = np.random.default_rng(seed).permutation(len(X))
+    np.testing.assert_allclose(
+        model.predict_proba([X[i] for i in order]), together[order],
+        rtol=0, atol=TOLERANCE,
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        model.embed([X[0], X[-1]]), model.embed(X)[[0, -1]], rtol=0, atol=TOLERANCE
+    )
+
+
+@every_encoder
+def test_probabilities_depend_on_the_recording(method, name):
+    # Otherwise the tests above would hold of a constant.
+    probabilities = fitted(method, name).predict_proba(make_sequences([50] * 10))
+    assert np.ptp(probabilities[:, 0]) > 1e-3
+
+
+def test_neutral_recordings_at_hand_do_not_matter(method):
+    model = fitted(method, "conv")
+    X = make_sequences([30, 40, 50, 60])
+    np.testing.assert_allclose(
+        model.predict_proba(X[2:]), model.predict_proba(X)[2:], rtol=0, atol=TOLERANCE
+    )
+
+
+# --------------------------------------------------------------------- encoders
+
+
+@cache
+def encoder_of(name, n_features=N_FEATURES):
+    """An encoder whose batch normalisation does not map zero to zero."""
+    torch.manual_seed(0)
+    # In double precision, as batches of a few cells magnify what rounding leaves.
+    encoder = ENCODERS[name](n_features).double().eval()
+    for module in encoder.modules():
+        if isinstance(module, MaskedBatchNorm):
+            module.running_mean.normal_(0, 0.5)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 2)
+            module.bias.data.normal_(0.5, 1)
+    return encoder
+
+
+def batch(lengths, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor(lengths)
+    shape = len(lengths), N_FEATURES, int(lengths.max())
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return x * frame_mask(lengths, x.shape[-1])[:, None], lengths
+
+
+some_lengths = st.lists(st.integers(1, 80), min_size=1, max_size=6)
+
+
+@every_encoder
+@settings(deadline=None, max_examples=15)
+@given(lengths=some_lengths)
+@example(lengths=[1])
+@example(lengths=[1, 16, 33])
+def test_encoders_keep_their_contract(name, lengths):
+    encoder = encoder_of(name)
+    x, lengths = batch(lengths)
+    with torch.no_grad():
+        z, after = encoder(x, lengths)
+    assert z.ndim == 3
+    assert len(z) == len(x)
+    assert after.dtype == torch.int64
+    assert after.shape == lengths.shape
+    assert after.min() >= 1
+    assert after.max() <= z.shape[2]
+    beyond = 1 - frame_mask(after, z.shape[-1])[:, None].expand_as(z)
+    assert (z * beyond == 0).all()
+    assert torch.isfinite(z).all()
+    # A longer recording never has fewer frames.
+    order = lengths.argsort()
+    assert (after[order].diff() >= 0).all()
+
+
+@every_encoder
+@pytest.mark.parametrize("training", [False, True])
+@settings(deadline=None, max_examples=8)
+@given(lengths=some_lengths.filter(lambda n: len(n) > 1), extra=st.integers(1, 70))
+@example(lengths=[1, 1], extra=20)
+@example(lengths=[5, 17, 16], extra=16)
+def test_wider_tensors_change_nothing(name, training, lengths, extra):
+    encoder = encoder_of(name)
+    state = {k: v.clone() for k, v in encoder.state_dict().items()}
+    x, lengths = batch(lengths)
+    wide = nn.functional.pad(x, (0, extra))
+    found = []
+    try:
+        for tensor in (x, wide):
+            encoder.load_state_dict(state)
+            encoder.train(training)
+            torch.manual_seed(0)  # the same channels are dropped
+            with torch.no_grad():
+                found.append(encoder(tensor, lengths))
+    finally:
+        encoder.load_state_dict(state)
+        encoder.eval()
+    (z, after), (wide_z, wide_after) = found
+    assert torch.equal(after, wide_after)
+    n = z.shape[-1]
+    torch.testing.assert_close(wide_z[..., :n], z, rtol=0, atol=1e-6)
+    assert (wide_z[..., n:] == 0).all()
+
+
+@every_encoder
+@pytest.mark.parametrize("n_features", [1, 2, 88])
+def test_encoders_take_any_number_of_features(name, n_features):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, n_features, 1, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        z, _ = encoder_of(name, n_features)(x, torch.tensor([1, 1]))
+    assert torch.isfinite(z).all()
+    assert z[..., 0].std() > 0
+
+
+@every_encoder
+def test_standardisation_does_not_fill_the_padding(name):
+    torch.manual_seed(0)
+    encoder = UtteranceEncoder(name, N_FEATURES).eval()
+    encoder.standardize.mean.fill_(-30.0)
+    (a, b), n = make_sequences([20, 37]), N_FEATURES
+    x, lengths = pad([a, b])
+    with torch.no_grad():
+        both = encoder(x, lengths)
+        alone = encoder(torch.from_numpy(a)[None], torch.tensor([20]))
+        wide = encoder(nn.functional.pad(x, (0, n)), lengths)
+    torch.testing.assert_close(both[:1], alone, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(wide, both, rtol=0, atol=TOLERANCE)
+
+
+# -------------------------------------------------------------- a user's encoder
+
+
+class OwnEncoder(nn.Module):
+    """Halves the number of frames; ordinary layers, dropout among them."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv = nn.Conv1d(n_features, 12, 1)
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, x, lengths):
+        lengths = (lengths - 1) // 2 + 1
+        z = self.dropout(self.conv(x[..., ::2]).relu())
+        return z * frame_mask(lengths, z.shape[-1])[:, None], lengths
+
+
+def test_a_users_encoder(method):
+    model = fitted(method, OwnEncoder)
+    assert any(isinstance(m, OwnEncoder) for m in model.net_.module_.modules())
+    X = make_sequences([1, 3, 50, 64])
+    check_neighbours(model, X, 0)
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+
+
+def broken(returns):
+    class Broken(nn.Module):
+        def __init__(self, n_features):
+            super().__init__()
+
+        def forward(self, x, lengths):
+            return returns(x, lengths)
+
+    return Broken
+
+
+@pytest.mark.parametrize(
+    "returns",
+    [
+        lambda x, lengths: x,
+        lambda x, lengths: None,
+        lambda x, lengths: (x.mean(2), lengths),
+        lambda x, lengths: (x, lengths * 2),
+        lambda x, lengths: (x, lengths * 0),
+        lambda x, lengths: (x, lengths[:1]),
+        lambda x, lengths: (x[:1], lengths),
+        lambda x, lengths: (x, lengths.tolist()),
+        lambda x, lengths: (x, lengths, x),
+        lambda x, lengths: x.no_such_attribute,
+    ],
+    ids=[
+        *("one value", "nothing", "2-D", "lengths too long", "lengths of zero"),
+        *("lengths of one", "one row", "a list", "three values", "an error"),
+    ],
+)
+def test_a_broken_encoder_is_named(method, returns):
+    X = make_sequences([20] * 8)
+    with pytest.raises(ValueError, match=r"encoder Broken breaks its contract.*z of"):
+        method(encoder=broken(returns)).fit(
+            X, ["neutral", "anger"] * 4, speakers=["a"] * 8
+        )
+
+
+@pytest.mark.parametrize(
+    ("returns", "message"),
+    [
+        (lambda x, lengths: (x @ x, lengths), "must match|size|shape"),
+        (lambda x, lengths: x.no_such_attribute, "no_such_attribute"),
+    ],
+)
+def test_an_error_inside_the_users_encoder_stays_visible(method, returns, message):
+    with pytest.raises((RuntimeError, ValueError)) as caught:
+        method(encoder=broken(returns)).fit(
+            make_sequences([20] * 8), ["neutral", "anger"] * 4, speakers=["a"] * 8
+        )
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert any(re.search(message, str(error)) for error in chain)
+
+
+# ------------------------------------------------------------- forms of one batch
+
+
+def objects(X):
+    out = np.empty(len(X), dtype=object)
+    out[:] = X
+    return out
+
+
+def read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+@pytest.mark.parametrize("n_frames", [1, 40])
+def test_every_form_of_a_batch_gives_the_same(method, n_frames):
+    X = make_sequences([n_frames] * 6)
+    y, speakers = ["neutral", "anger"] * 3, ["a", "a", "b", "b", "c", "c"]
+    forms = {
+        "list": X,
+        "tuple": tuple(X),
+        "objects": objects(X),
+        "3-D": np.stack(X),
+        "nested lists": [x.tolist() for x in X],
+    }
+    if n_frames == 1:
+        forms["2-D"] = np.stack(X)[:, :, 0]
+        forms["rows"] = forms["2-D"].tolist()
+    expected = method().fit(X, y, speakers=speakers)
+    for name, form in forms.items():
+        model = method().fit(form, y, speakers=speakers)
+        for fit, predict in ((model, X), (expected, form)):
+            np.testing.assert_array_equal(
+                fit.predict_proba(predict), expected.predict_proba(X), err_msg=name
+            )
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x.astype(np.float64),
+        lambda x: np.asfortranarray(x),
+        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: x.astype(">f4"),
+        read_only,
+    ],
+    ids=["float64", "fortran", "strided", "reversed", "big-endian", "read-only"],
+)
+@pytest.mark.parametrize("stack", [list, np.stack])
+def test_layout_does_not_matter(method, convert, stack):
+    X, y = make_sequences([30] * 6), ["neutral", "anger"] * 3
+    other = stack([convert(x) for x in X])
+    if convert is read_only and stack is np.stack:
+        other.flags.writeable = False
+    model = method().fit(X, y, speakers=["a"] * 6)
+    same = method().fit(other, y, speakers=["a"] * 6)
+    np.testing.assert_array_equal(same.predict_proba(other), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int16, np.uint8, bool])
+def test_narrow_types(method, dtype):
+    X, y = make_sequences([30, 20] * 3), ["neutral", "anger"] * 3
+    X = [(x + 60).astype(dtype) for x in X]
+    wide = [x.astype(np.float32) for x in X]
+    model = method().fit(X, y, speakers=["a"] * 6)
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(wide))
+
+
+def test_memory_maps(method, tmp_path):
+    X, y = make_sequences([30] * 6), ["neutral", "anger"] * 3
+    np.save(tmp_path / "all.npy", np.stack(X))
+    for i, x in enumerate(X):
+        np.save(tmp_path / f"{i}.npy", x)
+    whole = np.load(tmp_path / "all.npy", mmap_mode="r")
+    each = [np.load(tmp_path / f"{i}.npy", mmap_mode="r") for i in range(6)]
+    expected = method().fit(X, y, speakers=["a"] * 6).predict_proba(X)
+    for form in (whole, each):
+        model = method().fit(form, y, speakers=["a"] * 6)
+        np.testing.assert_array_equal(model.predict_proba(form), expected)
