@@ -33,6 +33,13 @@ def digest(*parts):
     return sha.hexdigest()[:16]
 
 
+def parameters(encoder):
+    """Return the parameters of a run, the seed aside."""
+    params = DSNetClassifier(encoder=encoder).get_params()
+    del params["random_state"]
+    return params
+
+
 def run(corpus, encoder, seed, n_jobs):
     """Cross-validate one encoder on one corpus with one seed."""
     manifest = Path(os.environ["SKLEARN_SER_DATA"]) / corpus / "metadata.csv"
@@ -43,9 +50,6 @@ def run(corpus, encoder, seed, n_jobs):
         classifier, X, data.target, data.speakers, n_jobs=n_jobs
     )
     splits = LeaveOneGroupOut().split(data.data, groups=data.speakers)
-    params = {
-        k: v for k, v in classifier.get_params().items() if k not in ("random_state",)
-    }
     minutes = sum(fold.fit_time for fold in result.folds) / 60
     return {
         "corpus": corpus,
@@ -58,7 +62,7 @@ def run(corpus, encoder, seed, n_jobs):
         "uar_per_fold": [round(100 * fold.uar, 2) for fold in result.folds],
         "n_jobs": n_jobs,
         "cpu_count": os.cpu_count(),
-        "params": params,
+        "params": parameters(encoder),
         "split_hash": digest([test.tolist() for _, test in splits]),
         "manifest_hash": digest(manifest.read_bytes()),
         "versions": {"python": platform.python_version()}
@@ -104,7 +108,11 @@ def main():
         for encoder in args.encoders:
             for seed in args.seeds:
                 key = corpus, encoder, seed
-                if key in {(r["corpus"], r["encoder"], r["seed"]) for r in read()}:
+                params = parameters(encoder)
+                if any(
+                    (r["corpus"], r["params"], r["seed"]) == (corpus, params, seed)
+                    for r in read()
+                ):
                     continue
                 row = run(*key, args.jobs)
                 with RESULTS.open("a") as file:

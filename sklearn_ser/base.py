@@ -26,7 +26,7 @@ from skorch.helper import predefined_split
 from .nn.batching import BatchIterator, SequenceDataset
 from .nn.encoders import ENCODERS
 from .nn.net import EpochBar, SpeechNet, ValidUAR, available_device
-from .sequences import check_sequences
+from .sequences import check_sequences, is_missing
 
 _GRADIENT_NORM = 5.0
 
@@ -124,7 +124,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         y = self._check_y(y, len(sequences))
         speakers = check_speakers(speakers, len(sequences))
         if speakers is None and self._speaker_use():
-            warnings.warn(_speakers_missing(self), SpeakersMissingWarning, stacklevel=4)
+            warnings.warn(_speakers_missing(self), SpeakersMissingWarning, stacklevel=3)
         weight = self._check_weight(sequences, y, sample_weight)
         # A sample of weight zero is as good as absent.
         train = np.flatnonzero(weight > 0)
@@ -167,6 +167,10 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 "the target y is None."
             )
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "O":
+            for i, label in enumerate(y):
+                if is_missing(label):
+                    raise ValueError(f"y[{i}] is {label}, expected a label.")
         if y.dtype.kind in "fc":
             assert_all_finite(y, input_name="y")
         check_classification_targets(y)
@@ -207,7 +211,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 "validation_fraction without speakers: the validation part is "
                 "stratified by y and shares speakers with the training part.",
                 SpeakersMissingWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
             splitter, groups = StratifiedShuffleSplit(**options), None
         else:
@@ -408,10 +412,13 @@ def check_speakers(speakers, n_samples):
             f"({n_samples},)."
         )
     _check_length("speakers", speakers, n_samples)
+    codes = {}
     for i, speaker in enumerate(speakers.tolist()):
-        if speaker is None or speaker != speaker:
+        if is_missing(speaker):
             raise ValueError(f"speakers[{i}] is {speaker}, expected a speaker.")
-    return speakers.astype(str) if speakers.dtype == object else speakers
+        codes.setdefault(speaker, len(codes))
+    # Numbered as they appear: neither names nor their order decide anything.
+    return np.array([codes[speaker] for speaker in speakers.tolist()])
 
 
 def _check_length(name, values, n_samples):

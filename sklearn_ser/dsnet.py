@@ -178,7 +178,8 @@ class DSNetClassifier(BaseSpeechClassifier):
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
         Weights of the three terms beside the cross-entropy. Zero leaves one out.
     neutral_label : label or "auto", default="auto"
-        The neutral class. "auto" recognises neutral, neu and n in any case.
+        The neutral class. "auto" recognises neutral, neu and n in any case. Behind
+        a meta-estimator that encodes y, such as VotingClassifier, the class's number.
     n_neutral : int or None, default=3
         Neutral partners are drawn afresh among the first so many neutral
         utterances of the speaker, as published; None for all of them.
@@ -359,28 +360,29 @@ class DSNetClassifier(BaseSpeechClassifier):
         return "the neutral calibration" if self.calibration_weight else None
 
     def _companions(self, y, speakers):
-        if speakers is None or not self.calibration_weight:
+        if not self.calibration_weight:
             return None
-        is_neutral = self._is_neutral(y)
-        if not is_neutral.any():
+        neutral = self._neutral_classes()
+        if speakers is None:
             return None
-        return NeutralPartners(is_neutral, speakers, self.n_neutral)
-
-    def _is_neutral(self, y):
-        if not (isinstance(self.neutral_label, str) and self.neutral_label == "auto"):
-            if self.neutral_label not in self.classes_.tolist():
-                raise ValueError(
-                    f"neutral_label={self.neutral_label!r} does not occur in y, whose "
-                    f"classes are {self.classes_.tolist()}."
-                )
-            return y == self.neutral_label
-        neutral = [c for c in self.classes_ if str(c).strip().lower() in _NEUTRAL]
         if not neutral:
             warnings.warn(
                 f"No class of {self.classes_.tolist()} looks neutral: the calibration "
                 "term is left out. Name the class by neutral_label, or set "
                 "calibration_weight=0.",
-                UserWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
-        return np.isin(y, neutral)
+            return None
+        return NeutralPartners(np.isin(y, neutral), speakers, self.n_neutral)
+
+    def _neutral_classes(self):
+        classes = self.classes_.tolist()
+        if isinstance(self.neutral_label, str) and self.neutral_label == "auto":
+            return [c for c in classes if str(c).strip().lower() in _NEUTRAL]
+        if self.neutral_label not in classes:
+            raise ValueError(
+                f"neutral_label={self.neutral_label!r} does not occur in y, whose "
+                f"classes are {classes}. (A meta-estimator that encodes y passes on "
+                "numbers.)"
+            )
+        return [self.neutral_label]

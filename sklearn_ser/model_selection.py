@@ -29,6 +29,7 @@ from sklearn_ser.metrics import (
     uar_score,
     wa_score,
 )
+from sklearn_ser.sequences import is_missing
 
 __all__ = ["SpeakerCVResult", "check_speaker_leakage", "speaker_cross_validate"]
 
@@ -403,7 +404,7 @@ def _check_labels(values, name):
     values = np.asarray(values, dtype=object)
     if values.ndim != 1:
         raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
-    missing = [row for row, value in enumerate(values) if _is_missing(value)]
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
     if missing:
         raise ValueError(
             f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
@@ -412,13 +413,6 @@ def _check_labels(values, name):
     if any(text) and not all(text):
         raise ValueError(f"{name} mixes strings and other values: {_shorten(values)}.")
     return np.array(values.tolist())
-
-
-def _is_missing(value):
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # pandas.NA has no truth value
-        return True
 
 
 def _check_rows(rows, n_rows, what):

@@ -43,6 +43,10 @@ def check_sequences(X, *, estimator, reset):
     ValueError, TypeError
         Naming the offending sample, what was found and what was expected.
     """
+    if X is None or type(X) in (str, bytes, dict) or hasattr(X, "__fspath__"):
+        raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
+    if isinstance(X, (list, tuple)) and not X:
+        raise ValueError("X is empty: found 0 samples, expected at least one.")
     if _is_ragged(X):
         sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
         _check_n_features(sequences, estimator, reset)
@@ -116,3 +120,11 @@ def _check_n_features(sequences, estimator, reset):
 def lengths_of(sequences):
     """Return the number of frames of each sequence, as an int64 array."""
     return np.array([x.shape[1] for x in sequences], dtype=np.int64)
+
+
+def is_missing(value):
+    """Tell whether a label is None, NaN or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # pandas.NA has no truth value
+        return True

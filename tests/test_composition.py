@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import warnings
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -117,9 +115,7 @@ def test_cross_validate(method, corpus, recordings, routing, reference, weights)
         **arguments,
     )
     assert np.isfinite(found["test_score"]).all()
-    for model, train in zip(
-        found["estimator"], found["indices"]["train"], strict=True
-    ):
+    for model, train in zip(found["estimator"], found["indices"]["train"], strict=True):
         assert len(set(corpus.speakers[train])) == 2
         assert weights(model[-1]) == weights(reference(train))
 
@@ -142,9 +138,7 @@ def test_leave_one_session_out(method, corpus, recordings, routing, reference, w
         error_score="raise",
         **arguments,
     )
-    for model, train in zip(
-        found["estimator"], found["indices"]["train"], strict=True
-    ):
+    for model, train in zip(found["estimator"], found["indices"]["train"], strict=True):
         assert len(set(corpus.sessions[train])) == 1
         # Partners come from the speaker, not from the session.
         assert weights(model[-1]) == weights(reference(train))
@@ -291,9 +285,7 @@ def test_copies_of_a_fitted_pipeline_predict_the_same(method, corpus, recordings
         # A copy of a copy, and a copy that trains again.
         again = pickle.loads(pickle.dumps(twin))
         np.testing.assert_array_equal(again.predict_proba(recordings), probabilities)
-        again.fit(
-            recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
-        )
+        again.fit(recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers})
         np.testing.assert_array_equal(again.predict_proba(recordings), probabilities)
 
 
@@ -458,13 +450,13 @@ def test_without_warm_start_the_optimiser_is_not_pickled(method, corpus, log_mel
 def test_warm_start_refuses_other_data(method, corpus, log_mels):
     model = method(warm_start=True)
     model.fit(log_mels, corpus.y, speakers=corpus.speakers)
-    with pytest.raises(ValueError, match="'joy'.*warm_start=True.*'anger'"):
+    with pytest.raises(ValueError, match=r"'joy'.*warm_start=True.*'anger'"):
         model.fit(
             log_mels,
             np.where(corpus.y == "anger", "joy", corpus.y),
             speakers=corpus.speakers,
         )
-    with pytest.raises(ValueError, match="X has 8 features.*expecting 16"):
+    with pytest.raises(ValueError, match=r"X has 8 features.*expecting 16"):
         model.fit([x[:8] for x in log_mels], corpus.y, speakers=corpus.speakers)
     assert model.predict(log_mels).shape == (24,)
 
@@ -479,12 +471,12 @@ class Witness(Callback):
         self.seen = {True: [], False: []}
 
     def on_batch_end(self, net, batch=None, training=None, **kwargs):
-        self.seen[training].append(batch[0].x[:, 0, 0].tolist())
+        self.seen[training] += batch[0].x[:, 0, 0].tolist()
 
 
 def witness(model):
     (found,) = (cb for _, cb in model.net_.callbacks_ if isinstance(cb, Witness))
-    return {training: sum(rows, []) for training, rows in found.seen.items()}
+    return found.seen
 
 
 def test_callbacks_are_copied(method, corpus, log_mels):
@@ -494,7 +486,7 @@ def test_callbacks_are_copied(method, corpus, log_mels):
     assert callback.seen == {True: [], False: []}
     copied = [cb for _, cb in model.net_.callbacks_ if isinstance(cb, Witness)]
     assert len(copied) == 2
-    assert all(len(sum(cb.seen[True], [])) == 48 for cb in copied)
+    assert all(len(cb.seen[True]) == 48 for cb in copied)
     assert copied[0] is not callback
 
 
@@ -553,8 +545,9 @@ def test_validation_without_speakers_is_stratified_and_warns(method, corpus):
     model = method(
         validation_fraction=0.25, callbacks=[Witness()], **method.speakerless
     )
-    with pytest.warns(SpeakersMissingWarning, match="validation_fraction"):
+    with pytest.warns(SpeakersMissingWarning, match="validation_fraction") as caught:
         model.fit(X, y)
+    assert [warning.filename for warning in caught] == [__file__]
     seen = witness(model)
     assert sorted(seen[True] + seen[False]) == list(range(len(X)))
     counts = np.unique(y[np.array(seen[False], int)], return_counts=True)[1]
@@ -568,9 +561,8 @@ def test_verbose_shows_a_bar_on_stderr(method, corpus, log_mels, capsys):
     method(verbose=1, max_epochs=2).fit(*data, speakers=corpus.speakers)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "2/2" in err
-    assert "epoch" in err
-    assert "loss" in err
+    for part in ("0/2", "epoch/s", "loss="):
+        assert part in err
 
 
 # -------------------------------------------------------------------- speakers
@@ -594,13 +586,6 @@ def test_speakers_of_any_type(method, corpus, log_mels, weights, dtype):
     assert weights(model) == weights(expected)
 
 
-@contextmanager
-def silence():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
 def test_missing_speakers_are_told_with_the_call_forms(method, corpus, log_mels):
     with pytest.warns(SpeakersMissingWarning) as caught:
         model = method().fit(log_mels, corpus.y)
@@ -621,8 +606,7 @@ def test_missing_speakers_are_told_with_the_call_forms(method, corpus, log_mels)
 
 
 def test_no_warning_where_speakers_have_no_use(method, corpus, log_mels, weights):
-    with silence():
-        model = method(**method.speakerless).fit(log_mels, corpus.y)
+    model = method(**method.speakerless).fit(log_mels, corpus.y)  # warnings raise
     # Then they have no influence either.
     other = method(**method.speakerless).fit(
         log_mels, corpus.y, speakers=corpus.speakers

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax, rel_entr, softmax
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from skorch.callbacks import Callback
 
 from sklearn_ser import DSNetClassifier, SpeakersMissingWarning
@@ -221,7 +222,9 @@ def test_calibration_pulls_on_both_sides(network, batch, stopped):
         return torch.cat(
             [
                 g.flatten()
-                for g in torch.autograd.grad(TERMS["calibration"](outputs, batch), encoder)
+                for g in torch.autograd.grad(
+                    TERMS["calibration"](outputs, batch), encoder
+                )
             ]
         )
 
@@ -323,7 +326,9 @@ def test_partners_are_neutral_and_of_the_same_speaker(data, n_neutral):
     draw_partners = NeutralPartners(is_neutral, speakers, n_neutral)
     rows = np.array(data.draw(st.permutations(range(n)))[: max(2, n // 2)])
     companions = draw_partners(dataset, rows, np.random.default_rng(0))
-    having = [i for i, row in enumerate(rows) if is_neutral[speakers == speakers[row]].any()]
+    having = [
+        i for i, row in enumerate(rows) if is_neutral[speakers == speakers[row]].any()
+    ]
     if not having:
         assert companions == {}
         return
@@ -360,8 +365,9 @@ class Batches(Callback):
         self.epochs.append([])
 
     def on_batch_end(self, net, batch=None, training=None, **kwargs):
-        batch = batch[0]
-        found = {}
+        if not training:
+            return
+        batch, found = batch[0], {}
         rows = batch.x[:, 0, 0].long().tolist()
         if "neutral" in batch.companions:
             neutral = batch.companions["neutral"]
@@ -551,25 +557,38 @@ def test_partners_come_from_the_training_part(marked):
     )
     model.fit(X, y, speakers=speakers)
     (kept,) = (cb for _, cb in model.net_.callbacks_ if isinstance(cb, Batches))
-    trained = set()
-    for epoch in kept.epochs:
-        for rows, partners in epoch:
-            if partners:
-                trained |= set(partners)
-                assert {speakers[p] for p in partners.values()} <= {
-                    speakers[row] for row in rows
-                }
-    assert trained
+    rows = {row for epoch in kept.epochs for rows, _ in epoch for row in rows}
+    partners = {
+        p for epoch in kept.epochs for _, found in epoch for p in found.values()
+    }
+    assert len({speakers[row] for row in rows}) == 2
+    assert partners
+    assert partners <= rows
+
+
+def test_probabilities_of_cross_val_predict(marked):
+    # There y holds the positions of the classes, and so must the label.
+    X, y, speakers = marked
+    found = cross_val_predict(
+        quick(neutral_label=1), X, y, cv=2, method="predict_proba",
+        params={"speakers": speakers},
+    )  # fmt: skip
+    for train, test in StratifiedKFold(2).split(X, y):
+        model = quick().fit([X[i] for i in train], y[train], speakers=speakers[train])
+        expected = model.predict_proba([X[i] for i in test])
+        np.testing.assert_array_equal(found[test], expected)
 
 
 def test_embed_chooses_the_subspace(marked):
     X, y, speakers = marked
     model = quick().fit(X, y, speakers=speakers)
-    relevant, irrelevant = (model.embed(X, subspace=s) for s in ("relevant", "irrelevant"))
+    relevant, irrelevant = (
+        model.embed(X, subspace=s) for s in ("relevant", "irrelevant")
+    )
     np.testing.assert_array_equal(model.embed(X), relevant)
     assert relevant.shape == irrelevant.shape == (32, 256)
     assert not np.allclose(relevant, irrelevant)
-    with pytest.raises(ValueError, match="subspace is 'both'.*irrelevant.*relevant"):
+    with pytest.raises(ValueError, match=r"subspace is 'both'.*irrelevant.*relevant"):
         model.embed(X, subspace="both")
 
 

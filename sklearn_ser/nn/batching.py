@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-# Widths are rounded up to this many frames: a shape of its own for each batch
-# costs the CPU time and memory.
-_WIDTH_STEP = 16
+from .layers import round_up
+
 # A batch is cut from this many batches' worth of shuffled sequences, sorted by
 # length: short padding without batches of one length (and one emotion) only.
 _POOL = 16
@@ -97,10 +96,7 @@ def pad(sequences, device="cpu"):
     """Stack sequences into one zero-padded tensor on the device, with lengths."""
     device = torch.device(device)
     lengths = torch.tensor([s.shape[1] for s in sequences])
-    width = int(lengths.max())
-    if width > 1:
-        width = -(-width // _WIDTH_STEP) * _WIDTH_STEP
-    shape = len(sequences), len(sequences[0]), width
+    shape = len(sequences), len(sequences[0]), round_up(int(lengths.max()))
     if isinstance(sequences[0], torch.Tensor):
         rows = x = torch.zeros(shape, device=device)
     else:  # NumPy copies from memory maps and read-only arrays without complaint.

@@ -46,7 +46,7 @@ class ConvEncoder(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(
             [
-                StridedBlock(n_features, n_channels, 9, 4),
+                StridedBlock(n_features, n_channels, 5, 4),
                 StridedBlock(n_channels, n_channels, 5, 2),
                 *(StridedBlock(n_channels, n_channels, 5, 1) for _ in range(n_extra)),
             ]
@@ -240,17 +240,18 @@ def check_encoder(encoder, n_features, n_frames=16):
     with torch.no_grad():
         lengths = torch.tensor([n_frames, n_frames // 2])
         x = torch.zeros(2, n_features, n_frames)
+        cause = None
         try:
             z, lengths = encoder(x, lengths)
             ok = z.ndim == 3 and len(z) == 2 and lengths.shape == (2,)
             ok = ok and int(lengths.min()) >= 1 and int(lengths.max()) <= z.shape[2]
-        except (TypeError, ValueError, AttributeError):
-            ok = False
+        except (TypeError, ValueError, AttributeError) as error:
+            ok, cause = False, error
     if not ok:
         raise ValueError(
             f"encoder {type(encoder).__name__} breaks its contract: forward(x, lengths)"
             " must return (z, lengths) with z of shape (n_samples, n_channels, "
             "n_frames) and one length in [1, n_frames] per sample."
-        )
+        ) from cause
     encoder.train(training)
     return z.shape[1]

@@ -12,6 +12,16 @@ def frame_mask(lengths, n_frames):
     return (frames < lengths[:, None]).float()
 
 
+def round_up(width):
+    """Round a number of frames up to one of eight widths an octave.
+
+    oneDNN compiles and keeps code for each shape: a shape of its own for each batch
+    costs time, and memory that is never given back.
+    """
+    step = 1 << max(0, width.bit_length() - 4)
+    return -(-width // step) * step
+
+
 class Dropout(nn.Module):
     """Dropout that can draw from a generator of its own.
 
@@ -144,7 +154,7 @@ class Augment(nn.Module):
         rate = self._uniform(x, 1 - self.speed, 1 + self.speed)
         stretch = self._uniform(x, 1 - self.vocal_tract, 1 + self.vocal_tract)
         new = (lengths / rate[:, 0]).round().long().clamp(min=1)
-        t = torch.arange(int(new.max()), device=x.device) * rate
+        t = torch.arange(round_up(int(new.max())), device=x.device) * rate
         t = torch.minimum(t, (lengths - 1)[:, None])
         f = (torch.arange(n_bands, device=x.device) * stretch).clamp(max=n_bands - 1)
         # grid_sample wants both axes in [-1, 1].

@@ -1,7 +1,7 @@
 """The skorch net behind every estimator."""
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 import skorch
@@ -14,13 +14,14 @@ from .layers import LogitLayer, Standardize
 from .losses import TermSum
 
 # Modules initialise themselves from the global generator: one at a time.
-_INITIALISING = threading.Lock()
+_INITIALISING = threading.RLock()
 
 
 @contextmanager
-def seeded(seed):
-    """Seed PyTorch's global generator inside, restore it afterwards."""
-    with _INITIALISING, torch.random.fork_rng(devices=[]):
+def seeded(seed, device="cpu"):
+    """Seed PyTorch's global generators inside, restore them afterwards."""
+    cuda = [device] if torch.device(device).type == "cuda" else []
+    with _INITIALISING, torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed)
         yield
 
@@ -30,12 +31,21 @@ def available_device(device):
 
     A CUDA or MPS device that this machine lacks becomes the CPU.
     """
-    kind = torch.device("cuda" if device == "auto" else device).type
+    try:
+        kind = torch.device("cuda" if device == "auto" else device).type
+    except RuntimeError as error:
+        raise ValueError(f"device is {device!r}: {error}") from error
     if kind == "cuda" and torch.cuda.is_available():
         return torch.device("cuda" if device == "auto" else device)
     if kind == "mps" or device == "auto":
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     return torch.device("cpu" if kind == "cuda" else device)
+
+
+def _draws_globally(module):
+    """Tell whether a user's layer knows PyTorch's global generators only."""
+    recurrent = isinstance(module, torch.nn.RNNBase) and module.dropout
+    return recurrent or isinstance(module, torch.nn.modules.dropout._DropoutNd)
 
 
 def _to_numpy(tensor):
@@ -158,8 +168,12 @@ class SpeechNet(skorch.NeuralNet):
         for layer in layers:
             layer.generator = torch.Generator(self.device)
             layer.generator.manual_seed(int(self.rng_.integers(2**63)))
+        guard = nullcontext()
+        if any(_draws_globally(m) for m in self.module_.modules()):
+            guard = seeded(int(self.rng_.integers(2**63)), self.device)
         try:
-            return super().fit_loop(X, y, epochs, **fit_params)
+            with guard:
+                return super().fit_loop(X, y, epochs, **fit_params)
         finally:
             for layer in layers:
                 layer.generator = None

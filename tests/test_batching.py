@@ -1,0 +1,184 @@
+"""Batches: each row once, little padding, an order that follows from the seed."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from sklearn_ser.nn.batching import BatchIterator, SequenceDataset, pad
+
+corpora = st.lists(st.integers(1, 60), min_size=1, max_size=80)
+
+
+def dataset(n_frames, **kwargs):
+    """Row i holds i + 1 everywhere."""
+    X = [np.full((2, n), i + 1, np.float32) for i, n in enumerate(n_frames)]
+    return SequenceDataset(X, {"y": np.arange(len(X))}, **kwargs)
+
+
+def batches(n_frames, batch_size, seed=None):
+    rng = None if seed is None else np.random.default_rng(seed)
+    return list(BatchIterator(dataset(n_frames), batch_size, rng))
+
+
+@settings(deadline=None, max_examples=80)
+@given(n_frames=corpora, batch_size=st.integers(2, 12), seed=st.none() | st.just(0))
+@example(n_frames=[3, 4, 5], batch_size=2, seed=0)
+@example(n_frames=[7], batch_size=2, seed=0)
+def test_every_row_once(n_frames, batch_size, seed):
+    found = batches(n_frames, batch_size, seed)
+    rows = [y.tolist() for _, y in found]
+    assert sorted(row for part in rows for row in part) == list(range(len(n_frames)))
+    sizes = [len(part) for part in rows]
+    assert all(
+        len(batch) == size for (batch, _), size in zip(found, sizes, strict=True)
+    )
+    assert max(sizes) <= batch_size + 1
+    if seed is not None and len(n_frames) > 1:
+        assert min(sizes) > 1  # batch normalisation cannot train on one row
+    expected = -(-len(n_frames) // batch_size)
+    joined = seed is not None and len(n_frames) % batch_size == 1
+    assert len(rows) == max(1, expected - joined)
+    rng = None if seed is None else np.random.default_rng(seed)
+    assert len(BatchIterator(dataset(n_frames), batch_size, rng)) == len(rows)
+
+
+@settings(deadline=None, max_examples=40)
+@given(n_frames=corpora, seed=st.none() | st.just(0))
+def test_batches_hold_their_rows_and_zeros(n_frames, seed):
+    for batch, y in batches(n_frames, 7, seed):
+        assert batch["y"] is y
+        assert batch.lengths.tolist() == [n_frames[i] for i in y]
+        assert batch.x.shape[:2] == (len(y), 2)
+        for x, n, i in zip(batch.x, batch.lengths, y, strict=True):
+            assert (x[:, :n] == i + 1).all()
+            assert (x[:, n:] == 0).all()
+
+
+def test_a_trailing_row_joins_the_batch_before():
+    rng = np.random.default_rng(0)
+    sizes = [len(rows) for rows in BatchIterator(dataset([5] * 9), 4, rng).rows()]
+    assert sorted(sizes) == [4, 5]
+    sizes = [len(rows) for rows in BatchIterator(dataset([5] * 10), 4, rng).rows()]
+    assert sorted(sizes) == [2, 4, 4]
+    # Not needed where nothing is trained.
+    sizes = [len(rows) for rows in BatchIterator(dataset([5] * 9), 4).rows()]
+    assert sorted(sizes) == [1, 4, 4]
+
+
+def padding(batches_of_rows, n_frames):
+    """Padded frames, as a share of all."""
+    cells = sum(len(rows) * n_frames[rows].max() for rows in batches_of_rows)
+    return 1 - n_frames.sum() / cells
+
+
+def test_batches_are_bucketed_by_length():
+    n_frames = np.random.default_rng(0).integers(1, 500, 400)
+    order = np.random.default_rng(1).permutation(400)
+    at_random = padding(np.split(order, 20), n_frames)
+    trained = BatchIterator(dataset(n_frames), 20, np.random.default_rng(2))
+    assert padding(trained.rows(), n_frames) < 0.6 * at_random
+    predicted = BatchIterator(dataset(n_frames), 20)
+    assert padding(predicted.rows(), n_frames) < 0.1 * at_random
+
+
+def test_training_batches_come_in_no_order_of_length():
+    n_frames = np.arange(1, 121)
+    iterator = BatchIterator(dataset(n_frames), 20, np.random.default_rng(0))
+    for _ in range(3):
+        means = [n_frames[rows].mean() for rows in iterator.rows()]
+        assert means not in (sorted(means), sorted(means, reverse=True))
+
+
+def test_a_row_meets_other_rows_in_the_next_epoch():
+    n_frames = np.arange(1, 801)
+    iterator = BatchIterator(dataset(n_frames), 20, np.random.default_rng(0))
+
+    def company():
+        return {row: set(rows.tolist()) for rows in iterator.rows() for row in rows}
+
+    first, second = company(), company()
+    shared = np.mean([len(first[row] & second[row]) for row in range(800)])
+    assert shared < 15  # of 20
+
+
+def test_the_seed_decides_the_order():
+    n_frames = np.random.default_rng(0).integers(1, 50, 60)
+
+    def order(seed):
+        iterator = BatchIterator(dataset(n_frames), 8, np.random.default_rng(seed))
+        return [rows.tolist() for _ in range(2) for rows in iterator.rows()]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+    assert order(0)[:8] != order(0)[8:]
+
+
+def test_without_a_seed_nothing_is_shuffled():
+    n_frames = [9, 2, 7, 2, 5]
+    iterator = BatchIterator(dataset(n_frames), 2)
+    rows = [part.tolist() for part in iterator.rows()]
+    assert rows == [[1, 3], [4, 2], [0]]
+
+
+def test_companions_are_drawn_in_training_only():
+    calls = []
+
+    def draw(data, rows, rng):
+        calls.append((data, rows.tolist(), rng))
+        return {"extra": len(rows)}
+
+    data = dataset([3] * 6, draw_companions=draw)
+    assert all(batch.companions == {} for batch, _ in BatchIterator(data, 4))
+    assert calls == []
+    rng = np.random.default_rng(0)
+    found = [batch for batch, _ in BatchIterator(data, 4, rng)]
+    assert [b.companions["extra"] for b in found] == [len(b) for b in found]
+    assert all(call[0] is data and call[2] is rng for call in calls)
+    assert [rows for _, rows, _ in calls] == [b["y"].tolist() for b in found]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    n_features=st.integers(1, 4),
+    read_only=st.booleans(),
+)
+def test_pad(lengths, n_features, read_only):
+    X = [np.random.default_rng(n).normal(size=(n_features, n)) for n in lengths]
+    X = [x.astype(np.float32) for x in X]
+    for x in X:
+        x.flags.writeable = not read_only
+    x, found = pad(X)
+    assert x.dtype == torch.float32
+    assert found.dtype == torch.int64
+    assert found.tolist() == lengths
+    assert max(lengths) <= x.shape[2] < max(lengths) + 16
+    for row, sequence, n in zip(x.numpy(), X, lengths, strict=True):
+        np.testing.assert_array_equal(row[:, :n], sequence)
+        assert not row[:, n:].any()
+    x += 1  # the batch is a copy
+    assert not np.array_equal(x[0, :, : lengths[0]].numpy(), X[0])
+
+
+def test_one_frame_stays_one_frame():
+    x, _ = pad([np.ones((3, 1), np.float32)] * 2)
+    assert x.shape == (2, 3, 1)
+
+
+def test_a_dataset_on_the_cpu_copies_nothing(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((2, 5), np.float32))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    data = SequenceDataset([mapped, mapped])
+    assert data[0] is mapped
+    assert len(data) == 2
+    assert data.batch([1]).x.sum() == 10
+
+
+@pytest.mark.parametrize("name", ["y", "weight"])
+def test_columns_follow_the_rows(name):
+    data = SequenceDataset(
+        [np.ones((1, 2), np.float32)] * 4, {name: np.array([3, 1, 2, 0])}
+    )
+    assert data.batch(np.array([2, 0, 0]))[name].tolist() == [2, 3, 3]

@@ -1,0 +1,463 @@
+"""Layers against independent forms, and the blocks of the paper's encoder."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, softmax
+from torch import nn
+
+from sklearn_ser.nn.encoders import CNN6Encoder, UtteranceEncoder
+from sklearn_ser.nn.layers import (
+    AttentionPooling,
+    Augment,
+    Dropout,
+    LogitLayer,
+    MaskedBatchNorm,
+    Standardize,
+    deltas,
+    frame_mask,
+)
+
+some_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)
+
+
+def batch(lengths, n_features=3, extra=0, seed=0):
+    """Standard normal true frames, zero padding, in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor(lengths)
+    shape = len(lengths), n_features, int(lengths.max()) + extra
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return x * frame_mask(lengths, shape[2])[:, None], lengths
+
+
+def test_frame_mask():
+    expected = [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert frame_mask(torch.tensor([1, 3, 6]), 4).tolist() == expected
+
+
+# ---------------------------------------------------------- batch normalisation
+
+
+def norms(n_channels, momentum):
+    torch.manual_seed(0)
+    own = MaskedBatchNorm(n_channels, momentum=momentum).double()
+    nn.init.uniform_(own.weight, 0.5, 2)
+    nn.init.normal_(own.bias)
+    reference = nn.BatchNorm1d(n_channels, momentum=momentum).double()
+    reference.load_state_dict(own.state_dict())
+    return own, reference
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    lengths=some_lengths.filter(lambda n: sum(n) > 1),
+    extra=st.integers(0, 4),
+    n_bands=st.none() | st.integers(1, 3),
+    momentum=st.sampled_from([0.1, 0.5]),
+)
+def test_batch_norm_equals_the_one_of_the_true_frames(
+    lengths, extra, n_bands, momentum
+):
+    own, reference = norms(3, momentum)
+    for step in range(2):
+        x, n = batch(lengths, 3 * (n_bands or 1), extra, seed=step)
+        x = 5 * x - 3 * (x != 0)
+        mask = frame_mask(n, x.shape[-1])[:, None]
+        if n_bands is not None:
+            x, mask = x.unflatten(1, (3, n_bands)), mask[:, None]
+        x.requires_grad_()
+        true = mask.expand(len(x), 1, *x.shape[2:])[:, 0].bool()
+
+        def cells(tensor, true=true):
+            return tensor.movedim(1, -1)[true]
+
+        flat = cells(x).detach().requires_grad_()
+        for training in (True, False):
+            found = own.train(training)(x, mask)
+            expected = reference.train(training)(flat)
+            torch.testing.assert_close(cells(found), expected)
+            assert (found * (1 - mask) == 0).all()
+            slope = torch.randn(expected.shape, dtype=torch.float64)
+            (grad,) = torch.autograd.grad((cells(found) * slope).sum(), x)
+            (expected_grad,) = torch.autograd.grad((expected * slope).sum(), flat)
+            torch.testing.assert_close(cells(grad), expected_grad)
+        for name, value in reference.state_dict().items():
+            torch.testing.assert_close(own.state_dict()[name], value, msg=name)
+
+
+def test_batch_norm_of_a_single_cell_stays_finite():
+    own, _ = norms(3, 0.1)
+    x, n = batch([1])
+    z = own.train()(x, frame_mask(n, 1)[:, None])
+    torch.testing.assert_close(z[0, :, 0], own.bias)
+    assert all(torch.isfinite(v).all() for v in own.state_dict().values())
+
+
+def test_batch_norm_does_not_look_at_the_padding():
+    own, other = norms(3, 0.1)[0], norms(3, 0.1)[0]
+    x, n = batch([2, 5])
+    mask = frame_mask(n, 5)[:, None]
+    dirty = x + 100 * (1 - mask)
+    torch.testing.assert_close(own(x, mask), other(dirty, mask))
+    torch.testing.assert_close(own.running_mean, other.running_mean)
+
+
+# ---------------------------------------------------------------------- dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
+def test_dropout_keeps_the_expectation(p):
+    layer = Dropout(p).train()
+    layer.generator = torch.Generator().manual_seed(0)
+    x = torch.full((2000, 20), 3.0)
+    z = layer(x)
+    dropped = (z == 0).double().mean().item()
+    assert dropped == pytest.approx(p, abs=0.02)
+    torch.testing.assert_close(z[z != 0], torch.full_like(z[z != 0], 3 / (1 - p)))
+    assert z.mean().item() == pytest.approx(3, rel=0.05)
+
+
+def test_dropout_is_off_in_prediction_and_at_zero():
+    x = torch.randn(4, 5)
+    assert Dropout(0.5).eval()(x) is x
+    assert Dropout(0.0).train()(x) is x
+
+
+@pytest.mark.parametrize("shape", [(50, 8, 6), (50, 8, 3, 6)])
+def test_dropout_drops_whole_channels(shape):
+    layer = Dropout(0.5).train()
+    layer.generator = torch.Generator().manual_seed(0)
+    z = layer(torch.ones(shape)).flatten(2)
+    assert (z == z[..., :1]).all()
+    assert 0.4 < (z[..., 0] == 0).double().mean() < 0.6
+
+
+def test_dropout_follows_its_generator_and_leaves_the_global_one():
+    layer, x = Dropout(0.5).train(), torch.ones(4, 30)
+    before = torch.get_rng_state()
+    found = []
+    for seed in (0, 0, 1):
+        layer.generator = torch.Generator().manual_seed(seed)
+        found.append(layer(x))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert torch.equal(torch.get_rng_state(), before)
+    layer.generator = None
+    torch.manual_seed(5)
+    first = layer(x)
+    torch.manual_seed(5)
+    assert torch.equal(layer(x), first)
+
+
+# ----------------------------------------------------------------- augmentation
+
+
+def augment(seed=0, **kwargs):
+    layer = Augment(**kwargs).train()
+    layer.generator = torch.Generator().manual_seed(seed)
+    return layer
+
+
+LOUD = {"speed": 0.3, "vocal_tract": 0.3, "masking": 0.5}
+
+
+def test_augmentation_is_off_in_prediction():
+    x, n = batch([4, 9])
+    found, lengths = augment(**LOUD).eval()(x, n)
+    assert found is x
+    assert lengths is n
+
+
+def test_augmentation_leaves_one_frame_alone():
+    x, n = batch([1, 1, 1])
+    found, lengths = augment(**LOUD)(x, n)
+    assert found is x
+    assert lengths is n
+
+
+def test_augmentation_without_rates_is_the_identity():
+    x, n = batch([4, 9])
+    found, lengths = augment()(x, n)
+    assert found is x
+    assert lengths is n
+
+
+def test_resampling_at_rate_one_is_the_identity():
+    x, n = batch([4, 9, 1], n_features=6)
+    found, lengths = augment(speed=1e-7)(x.float(), n)
+    torch.testing.assert_close(found, x.float(), rtol=0, atol=1e-4)
+    assert lengths.tolist() == n.tolist()
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    speed=st.sampled_from([0, 0.1, 0.5, 0.9]),
+    vocal_tract=st.sampled_from([0, 0.1, 0.9]),
+    masking=st.sampled_from([0, 0.3, 0.99]),
+    extra=st.integers(0, 5),
+    seed=st.integers(0, 99),
+)
+def test_augmented_batches_are_batches(
+    lengths, speed, vocal_tract, masking, extra, seed
+):
+    x, n = batch(lengths, 5, extra)
+    x = x.float()
+    layer = augment(seed, speed=speed, vocal_tract=vocal_tract, masking=masking)
+    z, after = layer(x, n)
+    assert z.shape[:2] == x.shape[:2]
+    assert torch.isfinite(z).all()
+    assert after.dtype == torch.int64
+    assert after.min() >= 1
+    assert after.max() <= z.shape[2]
+    assert (z * (1 - frame_mask(after, z.shape[2])[:, None]) == 0).all()
+    # Interpolation invents no values.
+    assert z.abs().max() <= x.abs().max() + 1e-4
+    if x.shape[2] > 1:
+        assert (after >= (n / (1 + speed)).round().clamp(min=1) - 1).all()
+        assert (after <= (n / (1 - speed)).round() + 1).all()
+
+
+def test_speed_changes_lengths_over_its_whole_range():
+    n = torch.full((400,), 100)
+    lengths = augment(speed=0.2)(torch.ones(400, 2, 100), n)[1]
+    assert 83 <= lengths.min() <= 86
+    assert 119 <= lengths.max() <= 125
+    assert len(lengths.unique()) > 30
+
+
+def test_speed_stretches_time_and_keeps_frequency():
+    ramp = torch.arange(50.0).expand(6, 4, 50) * torch.tensor([1.0, 2, 3, 4])[:, None]
+    z, n = augment(speed=0.3)(ramp, torch.full((6,), 50))
+    for row, length in zip(z, n, strict=True):
+        steps = row[:, 1 : length - 2].diff(dim=1)
+        rate = steps[0].mean()
+        torch.testing.assert_close(
+            steps, torch.tensor([1.0, 2, 3, 4])[:, None].expand_as(steps) * rate,
+            rtol=1e-3, atol=1e-3,
+        )  # fmt: skip
+        assert rate.item() == pytest.approx(50 / length.item(), abs=0.03)
+
+
+def test_resampling_repeats_the_last_true_frame():
+    n = torch.tensor([10, 33, 50] * 20)
+    x = frame_mask(n, 50)[:, None].expand(60, 4, 50)
+    z, after = augment(speed=0.4, vocal_tract=0.2)(x, n)
+    expected = frame_mask(after, z.shape[2])[:, None].expand_as(z)
+    torch.testing.assert_close(z, expected)  # no zeros from beyond the end
+
+
+def test_vocal_tract_stretches_frequency_and_keeps_time():
+    ramp = torch.arange(40.0)[:, None].expand(50, 40, 7)
+    z, n = augment(vocal_tract=0.2)(ramp.clone(), torch.full((50,), 7))
+    assert (n == 7).all()
+    torch.testing.assert_close(z, z[..., :1].expand_as(z))
+    rates = z[:, 1, 0]
+    assert 0.8 <= rates.min() < 0.85
+    assert 1.15 < rates.max() <= 1.2 + 1e-4
+    expected = (torch.arange(40.0) * rates[:, None]).clamp(max=39)
+    torch.testing.assert_close(z[..., 0], expected, rtol=0, atol=1e-3)
+
+
+def test_each_row_is_augmented_by_itself():
+    x = torch.randn(1, 5, 40).expand(6, 5, 40)
+    z, n = augment(**LOUD)(x, torch.full((6,), 40))
+    assert len(n.unique()) > 2
+    assert not torch.allclose(z[0, :, :20], z[1, :, :20])
+
+
+def test_masking_takes_one_span_of_bands_and_one_of_frames():
+    z, n = augment(masking=0.4)(torch.ones(300, 20, 30), torch.full((300,), 30))
+    assert (n == 30).all()
+    frames = (z.amax(1) == 0).double()
+    bands = (z.amax(2) == 0).double()
+    # Everything else is left.
+    assert torch.equal(z == 0, (frames[:, None] + bands[:, :, None]) > 0)
+    for hidden, n_cells in ((frames, 30), (bands, 20)):
+        edges = nn.functional.pad(hidden, (1, 1)).diff(dim=1)
+        assert ((edges == 1).sum(1) <= 1).all()
+        share = hidden.mean(1)
+        assert share.max() <= 0.4 + 1 / n_cells
+        assert share.max() > 0.3
+        assert share.mean().item() == pytest.approx(0.2, abs=0.04)
+        # No place is spared.
+        assert (hidden.mean(0) > 0).all()
+
+
+def test_augmentation_leaves_its_input_alone():
+    x, n = batch([4, 9])
+    x, before = x.float(), x.float().clone()
+    augment(**LOUD)(x, n)
+    assert torch.equal(x, before)
+    assert n.tolist() == [4, 9]
+
+
+# ---------------------------------------------------------------------- pooling
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths=some_lengths, extra=st.integers(0, 3), scale=st.sampled_from([1, 100]))
+def test_attention_pooling(lengths, extra, scale):
+    torch.manual_seed(0)
+    pool = AttentionPooling(3, 8).double()
+    z, n = batch(lengths, 3, extra)
+    z = scale * z
+    found = pool(z, n).detach().numpy()
+    for row, sequence, length in zip(found, z.numpy(), lengths, strict=True):
+        true = sequence[:, :length]
+        att, cla = (
+            conv.weight.detach().numpy()[..., 0] @ true
+            + conv.bias.detach().numpy()[:, None]
+            for conv in (pool.att, pool.cla)
+        )
+        a = softmax(np.clip(att, -10, 10), axis=1)
+        np.testing.assert_allclose(row, (a * expit(cla)).sum(axis=1), atol=1e-12)
+    if scale == 1:
+        assert found.min() > 0
+        assert found.max() < 1
+    assert found.shape == (len(lengths), 8)
+
+
+def test_attention_is_clamped():
+    pool = AttentionPooling(1, 1)
+    nn.init.constant_(pool.att.weight, 1000.0)
+    nn.init.zeros_(pool.att.bias)
+    nn.init.constant_(pool.cla.weight, 1.0)
+    nn.init.zeros_(pool.cla.bias)
+    found = pool(torch.tensor([[[-1.0, 1.0]]]), torch.tensor([2])).item()
+    share = expit(20.0)
+    expected = share * expit(1) + (1 - share) * expit(-1)
+    assert found == pytest.approx(expected, abs=1e-7)
+
+
+# ----------------------------------------------------- deltas and standardisation
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths=some_lengths, extra=st.integers(0, 3), width=st.integers(1, 4))
+def test_deltas(lengths, extra, width):
+    x, n = batch(lengths, 2, extra)
+    found = deltas(x, n, width).numpy()
+    for row, sequence, length in zip(found, x.numpy(), lengths, strict=True):
+        padded = np.pad(sequence[:, :length], ((0, 0), (width, width)), mode="edge")
+        weights = np.arange(-width, width + 1) / (2 * np.sum(np.arange(width + 1) ** 2))
+        windows = np.lib.stride_tricks.sliding_window_view(
+            padded, 2 * width + 1, axis=1
+        )
+        np.testing.assert_allclose(row[:, :length], windows @ weights, atol=1e-12)
+        assert not row[:, length:].any()
+
+
+def test_deltas_of_a_ramp_are_its_slope():
+    x = 3 * torch.arange(9.0).expand(1, 1, 9)
+    assert deltas(x, torch.tensor([9]))[0, 0, 2:-2].tolist() == [3.0] * 5
+    assert deltas(x[..., :1], torch.tensor([1])).item() == 0
+
+
+def test_standardize():
+    rng = np.random.default_rng(0)
+    X = [
+        np.vstack([rng.normal(-40, 5, n), rng.normal(1e3, 1e-1, n), np.full(n, 7.0)])
+        .astype(np.float32)
+        for n in (3, 50, 20)
+    ]  # fmt: skip
+    layer = Standardize(3)
+    layer.fit(X)
+    frames = np.concatenate(X, axis=1).astype(float)
+    scale = frames.std(axis=1)
+    scale[2] = 1  # a constant feature is centred only
+    np.testing.assert_allclose(layer.mean.numpy(), frames.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(layer.scale.numpy(), scale, rtol=1e-3)
+    z = layer(torch.from_numpy(frames[None]).float())[0].numpy()
+    np.testing.assert_allclose(z[0].mean(), 0, atol=1e-4)
+    np.testing.assert_allclose(z[:2].std(axis=1), 1, rtol=1e-2)
+    np.testing.assert_array_equal(z[2], 0)
+    assert not list(layer.parameters())
+
+
+def test_standardize_of_constants_near_zero():
+    layer = Standardize(2)
+    layer.fit([np.zeros((2, 4), np.float32)])
+    assert layer.scale.tolist() == [1, 1]
+
+
+def test_standardize_is_the_identity_before_its_fit():
+    x, _ = batch([4])
+    torch.testing.assert_close(Standardize(3)(x.float()), x.float())
+
+
+def test_logit_layer_starts_at_the_prior():
+    layer = LogitLayer(4, 3)
+    layer.fit(np.array([0.5, 0.25, 0.25]))
+    assert layer.bias.exp().div(layer.bias.exp().sum()).tolist() == pytest.approx(
+        [0.5, 0.25, 0.25]
+    )
+    layer.fit(np.array([1.0, 0.0, 1.0]))
+    assert torch.isfinite(layer.bias).all()
+
+
+# ------------------------------------------------------------ the paper's encoder
+
+
+def test_cnn6_follows_the_paper():
+    """BatchNorm over bands; four blocks 3->64->128->256->512 of 5x5 convolutions."""
+    encoder = CNN6Encoder(80)
+    assert encoder.input_norm.num_features == 80
+    widths = [3, 64, 128, 256, 512]
+    assert [(c.in_channels, c.out_channels) for c in encoder.convs] == list(
+        pairwise(widths)
+    )
+    for conv, norm, n_out in zip(encoder.convs, encoder.norms, widths[1:], strict=True):
+        assert conv.kernel_size == (5, 5)
+        assert conv.padding == (2, 2)
+        assert conv.stride == (1, 1)
+        assert conv.bias is None
+        assert norm.num_features == n_out
+    assert encoder.dropout.p == 0.2
+    n_parameters = sum(p.numel() for p in UtteranceEncoder("cnn6", 80).parameters())
+    assert n_parameters == pytest.approx(4.6e6, rel=0.02)
+
+
+def test_cnn6_computes_the_blocks_of_the_paper():
+    """Against plain layers, on a length that pooling halves without a rest."""
+    torch.manual_seed(0)
+    encoder = CNN6Encoder(16, n_channels=(4, 6, 8, 10)).eval()
+    for norm in (encoder.input_norm, *encoder.norms):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(2, 16, 32)
+    n = torch.tensor([32, 32])
+    first = deltas(x, n)
+    z = torch.stack([x, first, deltas(first, n)], dim=1)
+
+    def normalised(norm, z, axis):
+        shape = [1] * 4
+        shape[axis] = -1
+        mean, var, weight, bias = (
+            v.view(shape)
+            for v in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        )
+        return (z - mean) / (var + norm.eps).sqrt() * weight + bias
+
+    with torch.no_grad():
+        z = normalised(encoder.input_norm, z, axis=2)
+        for conv, norm in zip(encoder.convs, encoder.norms, strict=True):
+            z = nn.functional.conv2d(z, conv.weight, padding=2)
+            z = nn.functional.max_pool2d(normalised(norm, z, axis=1).relu(), 2)
+        found, lengths = encoder(x, n)
+    assert lengths.tolist() == [2, 2]
+    torch.testing.assert_close(found, z.mean(2), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "expected"), [(1, 1), (15, 1), (33, 2), (600, 37)]
+)
+def test_cnn6_reach(n_frames, expected):
+    encoder = CNN6Encoder(8, n_channels=(2, 2, 2, 2)).eval()
+    z, lengths = encoder(torch.ones(1, 8, n_frames), torch.tensor([n_frames]))
+    assert lengths.tolist() == [expected]
+    assert z.shape == (1, 2, expected)

@@ -1,0 +1,391 @@
+"""What is taken for a batch of sequences, and what each refusal says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
+
+from sklearn_ser import LogMelTransformer
+from sklearn_ser.sequences import check_sequences, lengths_of
+
+DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]
+
+
+class Stranger(BaseEstimator):
+    """Has what check_sequences needs of an estimator."""
+
+
+def check(X, n_features=None):
+    estimator = Stranger()
+    if n_features is not None:
+        estimator.n_features_in_ = n_features
+    return check_sequences(X, estimator=estimator, reset=n_features is None)
+
+
+def objects(X):
+    out = np.empty(len(X), dtype=object)
+    for i, x in enumerate(X):
+        out[i] = x
+    return out
+
+
+# ------------------------------------------------------------------- what goes in
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    n_features=st.integers(1, 5),
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    dtypes=st.lists(st.sampled_from(DTYPES), min_size=6, max_size=6),
+    order=st.sampled_from("CF"),
+    container=st.sampled_from([list, tuple, objects]),
+    seed=st.integers(0, 9),
+)
+def test_lists_of_any_shape_and_type(
+    n_features, lengths, dtypes, order, container, seed
+):
+    rng = np.random.default_rng(seed)
+    X = [
+        np.asarray(rng.integers(0, 100, (n_features, n)), dtype, order=order)
+        for n, dtype in zip(lengths, dtypes, strict=False)
+    ]
+    estimator = Stranger()
+    found = check_sequences(container(X), estimator=estimator, reset=True)
+    assert estimator.n_features_in_ == n_features
+    assert isinstance(found, list)
+    assert lengths_of(found).tolist() == lengths
+    for x, y in zip(X, found, strict=True):
+        assert isinstance(y, np.ndarray)
+        assert y.dtype == np.float32
+        assert y.dtype.isnative
+        np.testing.assert_array_equal(y, x)
+    again = check_sequences(container(X), estimator=estimator, reset=False)
+    assert all(map(np.array_equal, again, found))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6)),
+    dtype=st.sampled_from(DTYPES),
+    order=st.sampled_from("CF"),
+)
+def test_three_dimensional_arrays(shape, dtype, order):
+    values = np.arange(np.prod(shape)).reshape(shape) % 100
+    X = np.asarray(values, dtype, order=order)
+    found = check(X)
+    assert len(found) == shape[0]
+    for x, y in zip(X, found, strict=True):
+        assert y.dtype == np.float32
+        np.testing.assert_array_equal(y, x)
+    assert all(map(np.array_equal, check(list(X)), found))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 5), st.integers(1, 4)),
+    dtype=st.sampled_from(DTYPES),
+    nested=st.booleans(),
+)
+def test_two_dimensional_arrays_hold_one_frame_each(shape, dtype, nested):
+    X = (np.arange(np.prod(shape)).reshape(shape) % 100).astype(dtype)
+    found = check(X.tolist() if nested else X)
+    assert [x.shape for x in found] == [(shape[1], 1)] * shape[0]
+    np.testing.assert_array_equal(np.concatenate(found, axis=1).T, X)
+
+
+def test_float32_is_not_copied(tmp_path):
+    X = [np.ones((2, n), np.float32) for n in (3, 4)]
+    assert all(map(np.shares_memory, check(X), X))
+    stacked = np.ones((3, 2, 4), np.float32)
+    assert all(np.shares_memory(x, stacked) for x in check(stacked))
+    np.save(tmp_path / "x.npy", stacked)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert all(np.shares_memory(x, mapped) for x in check(mapped))
+    assert all(np.shares_memory(x, mapped) for x in check(list(mapped)))
+
+
+def test_cached_sequences(corpus, tmp_path):
+    plain = LogMelTransformer(n_mels=8)
+    cached = LogMelTransformer(n_mels=8, cache_dir=tmp_path)
+    X = cached.transform(corpus.waveforms[:3])
+    expected = plain.transform(corpus.waveforms[:3])
+    assert all(map(np.array_equal, check(X), expected))
+
+
+def test_large_finite_values_pass():
+    X = [np.full((2, 4), 3e38, np.float32)]  # their sum overflows
+    with np.errstate(over="ignore"):
+        assert np.array_equal(check(X)[0], X[0])
+
+
+# ----------------------------------------------------------------- what does not
+
+LOG_MEL = "LogMelTransformer"
+GOOD = np.zeros((3, 5))
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "parts"),
+    [
+        (
+            [GOOD, np.zeros((3, 0))],
+            ValueError,
+            ["X[1]", "empty", "(3, 0)", "one frame"],
+        ),
+        ([GOOD, np.zeros((0, 5))], ValueError, ["X[1]", "empty", "(0, 5)"]),
+        ([GOOD, np.zeros(5)], ValueError, ["X[1]", "(5,)", "(n_features, n_frames)"]),
+        (
+            [GOOD, GOOD, np.zeros((3, 5, 1))],
+            ValueError,
+            ["X[2]", "(3, 5, 1)", "(n_features, n_frames)"],
+        ),
+        ([GOOD, np.float64(1)], TypeError, ["X[1]", "float64", LOG_MEL]),
+        ([GOOD, 3.5], TypeError, ["X[1]", "float", LOG_MEL]),
+        ([GOOD, None], TypeError, ["X[1]", "object", "real numbers"]),
+        ([GOOD, GOOD * 1j], TypeError, ["X[1]", "complex128", "real numbers"]),
+        ([GOOD, np.full((3, 5), "a")], TypeError, ["X[1]", "<U1", "real numbers"]),
+        (
+            [GOOD, np.zeros((4, 5))],
+            ValueError,
+            ["X[1]", "4 features", "expected 3", "X[0]"],
+        ),
+        (
+            [GOOD, np.array([[0.0, np.nan]] * 3)],
+            ValueError,
+            ["X[1]", "NaN", "expected finite"],
+        ),
+        ([GOOD, np.array([[np.inf]] * 3)], ValueError, ["X[1]", "infinity"]),
+        ([GOOD, np.array([[np.inf, -np.inf]] * 3)], ValueError, ["X[1]", "NaN"]),
+        ([GOOD, np.full((3, 2), 1e300)], ValueError, ["X[1]", "infinity"]),
+        ([np.zeros(400), np.zeros(300)], ValueError, ["X[0]", "(400,)", LOG_MEL]),
+        (["a.wav", "b.wav"], TypeError, ["X[0]", "str", LOG_MEL]),
+        ([GOOD, "b.wav"], TypeError, ["X[1]", "str", LOG_MEL]),
+        ([Path("a.wav")], TypeError, ["X[0]", "Path", LOG_MEL]),
+        (np.array(["a.wav", "b.wav"]), TypeError, ["X[0]", "str", LOG_MEL]),
+        (np.array(["a.wav", "b.wav"], object), TypeError, ["X[0]", "str", LOG_MEL]),
+        ([b"a.wav"], TypeError, ["X[0]", "bytes", LOG_MEL]),
+        (
+            [{"array": np.zeros(4), "sampling_rate": 16000}],
+            TypeError,
+            ["X[0]", "dict", LOG_MEL],
+        ),
+        (np.zeros((2, 3, 4, 5)), ValueError, ["X has 4 dimensions", "2 or 3", LOG_MEL]),
+        (np.zeros((2, 3, 0)), ValueError, ["X has 0 frames", "(2, 3, 0)"]),
+        (np.zeros((0, 3, 4)), ValueError, ["0 sample(s)"]),
+        (np.full((2, 3, 4), np.nan), ValueError, ["NaN"]),
+        ([], ValueError, ["X"]),
+        ("a.wav", (TypeError, ValueError), ["X", LOG_MEL]),
+        (None, (TypeError, ValueError), ["X"]),
+        (np.zeros(5), ValueError, ["1D array"]),
+    ],
+)
+def test_refusals_name_the_sample_and_what_was_expected(X, error, parts):
+    for n_features in (None, 3):
+        with pytest.raises(error) as caught, np.errstate(over="ignore"):
+            check(X, n_features)
+        for part in parts:
+            assert part in str(caught.value)
+
+
+def test_waveforms_of_one_length_are_features():
+    # They cannot be told from functionals: one frame each.
+    assert [x.shape for x in check(np.zeros((2, 400)))] == [(400, 1)] * 2
+
+
+# -------------------------------------------------------------- through the fits
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(3, n)) for n in (4, 9, 5, 7, 6, 8, 4, 5)]
+    return {"X": X, "y": ["neutral", "anger"] * 4, "speakers": list("aabbccdd")}
+
+
+def refused(method, data, error, parts, **changes):
+    params = {k: changes.pop(k) for k in list(changes) if k not in (*data, "w")}
+    changes = {("sample_weight" if k == "w" else k): v for k, v in changes.items()}
+    model = method(**params)
+    with pytest.raises(error) as caught:
+        model.fit(**{**data, **changes})
+    for part in parts:
+        assert part in str(caught.value)
+    assert not hasattr(model, "net_")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"y": ["neutral", "anger"]}, ["X has 8", "y has 2"]),
+        ({"y": ["neutral"] * 9}, ["X has 8", "y has 9"]),
+        ({"y": None}, ["requires y to be passed", "None"]),
+        ({"y": ["anger"] * 8}, ["one class", "'anger'", "at least 2"]),
+        ({"y": [0.5, 1.5] * 4}, ["continuous"]),
+        ({"y": [0.0, np.nan] * 4}, ["y contains NaN"]),
+        ({"y": [["neutral", "anger"]] * 8}, ["y should be a 1d array"]),
+        ({"speakers": ["a", "b"]}, ["X has 8", "speakers has 2"]),
+        ({"speakers": [["a"]] * 8}, ["speakers has shape (8, 1)", "(8,)"]),
+        ({"speakers": "a"}, ["speakers has shape ()", "(8,)"]),
+        ({"speakers": [*"aabbccd", None]}, ["speakers[7]", "None"]),
+        ({"speakers": [1.0, np.nan] * 4}, ["speakers[1]", "nan"]),
+        (
+            {"speakers": np.array([*"aabbccd", np.nan], object)},
+            ["speakers[7]", "nan"],
+        ),
+        ({"w": [1.0] * 7}, ["sample_weight.shape == (7,)", "(8,)"]),
+        ({"w": [-1.0] * 8}, ["sample_weight", "egative"]),
+        ({"w": [0.0] * 8}, ["weight", "zero"]),
+        ({"w": [1.0, 0.0] * 4}, ["one class", "'neutral'"]),
+        ({"w": [np.nan] * 8}, ["sample_weight contains NaN"]),
+        ({"class_weight": {"joy": 2.0}}, ["class_weight", "'anger', 'neutral'"]),
+    ],
+)
+def test_a_fit_refuses(method, data, changes, parts):
+    refused(method, data, ValueError, parts, **changes)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, "NA"])
+def test_missing_labels(method, data, missing):
+    if missing == "NA":
+        missing = pytest.importorskip("pandas").NA
+    y = np.array([*["neutral", "anger"] * 3, "neutral", missing], object)
+    with pytest.raises((TypeError, ValueError), match=r"\by\b"):
+        method().fit(**{**data, "y": y})
+
+
+@pytest.mark.parametrize("missing", ["NA", "NaT"])
+def test_missing_speakers_of_pandas(method, data, missing):
+    pd = pytest.importorskip("pandas")
+    speakers = pd.Series([*"aabbccd", getattr(pd, missing)], dtype=object)
+    refused(
+        method, data, ValueError, ["speakers[7]", "expected a speaker"],
+        speakers=speakers,
+    )  # fmt: skip
+
+
+def test_a_classifier_refuses_recordings(method, data, corpus, paths):
+    for X, kind in (
+        (corpus.waveforms[:8], ValueError),
+        (paths[:8], TypeError),
+        ([Path(p) for p in paths[:8]], TypeError),
+        (
+            [{"array": w, "sampling_rate": 16000} for w in corpus.waveforms[:8]],
+            TypeError,
+        ),
+    ):
+        refused(method, data, kind, ["X[0]", LOG_MEL, "make_pipeline"], X=X)
+
+
+def test_prediction_refuses_what_the_fit_did_not_see(method, data):
+    model = method().fit(**data)
+    name = method.cls.__name__
+    for call in (model.predict, model.predict_proba, model.embed):
+        for X in ([np.zeros((4, 5))], np.zeros((2, 4, 5)), np.zeros((2, 4))):
+            with pytest.raises(
+                ValueError, match=f"X has 4 features.*{name}.*expecting 3"
+            ):
+                call(X)
+        with pytest.raises(ValueError, match=re.escape("X[1] is empty")):
+            call([GOOD, np.zeros((3, 0))])
+        with pytest.raises(TypeError, match=LOG_MEL):
+            call(["a.wav"])
+    with pytest.raises(ValueError, match=re.escape("X[1] has 4 features")):
+        model.predict([GOOD, np.zeros((4, 5))])
+    assert model.n_features_in_ == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("encoder", ["cnn7", None, 3]),
+        ("max_epochs", [0, -1, 1.5, "2", None]),
+        ("lr", [0, -1e-3, "a", None]),
+        ("batch_size", [0, 1, 2.5, None]),
+        ("weight_decay", [-1e-3, None]),
+        ("schedule", ["cosine", 1]),
+        ("label_smoothing", [-0.1, 1, None]),
+        ("class_weight", ["even", 3]),
+        ("speed_perturbation", [-0.1, 1.0, None]),
+        ("vocal_tract_perturbation", [-0.1, 1.0, None]),
+        ("masking", [-0.1, 1.0, None]),
+        ("validation_fraction", [0, 1, 1.5, -0.5, "a"]),
+        ("callbacks", [3, "all"]),
+        ("device", [None, 3]),
+        ("random_state", [-1, "a", 1.5]),
+        ("warm_start", ["yes", None]),
+        ("verbose", [-1, "a"]),
+    ],
+)
+def test_parameters_out_of_range(method, data, name, values):
+    for value in values:
+        message = f"The '{name}' parameter of {method.cls.__name__} must be"
+        refused(method, data, InvalidParameterError, [message], **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("calibration_weight", [-1, "a", None]),
+        ("orthogonality_weight", [-1e-9, None]),
+        ("reconstruction_weight", [-1, None]),
+        ("n_neutral", [0, -1, 1.5, "all"]),
+    ],
+)
+def test_dsnet_parameters_out_of_range(method, data, name, values):
+    if name not in method.cls._parameter_constraints:
+        pytest.skip("a parameter of another classifier")
+    test_parameters_out_of_range(method, data, name, values)
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "masking", "label_smoothing"])
+def test_parameters_that_are_no_number(method, data, name):
+    refused(method, data, ValueError, [name], **{name: np.nan})
+
+
+def test_infinite_learning_rate(method, data):
+    refused(method, data, ValueError, ["lr"], lr=np.inf)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "best"])
+def test_an_unknown_device_is_named(method, data, device):
+    refused(method, data, ValueError, ["device", device], device=device)
+
+
+def test_validation_that_leaves_no_class(method, data):
+    # Only speaker d is ever angry, only the others are neutral.
+    y = ["anger" if s == "d" else "neutral" for s in data["speakers"]]
+    found = []
+    for seed in range(6):
+        model = method(validation_fraction=0.25, random_state=seed)
+        try:
+            model.fit(data["X"], y, speakers=data["speakers"])
+        except ValueError as error:
+            found.append(str(error))
+    assert 0 < len(found) < 6
+    for text in found:
+        assert "validation_fraction=0.25" in text
+        assert "'anger'" in text
+
+
+def test_validation_of_one_speaker(method, data):
+    refused(
+        method, data, ValueError, ["n_samples=1"],
+        validation_fraction=0.5, speakers=["a"] * 8,
+    )  # fmt: skip
+
+
+def test_fewer_samples_than_a_batch(method, data):
+    few = {k: v[:2] for k, v in data.items()}
+    model = method(batch_size=32).fit(**few)
+    assert model.predict_proba(data["X"]).shape == (8, 2)
+
+
+def test_predicting_before_the_fit(method, data):
+    for call in ("predict", "predict_proba", "embed"):
+        with pytest.raises(ValueError, match="not fitted yet"):
+            getattr(method(), call)(data["X"])
