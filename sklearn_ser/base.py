@@ -20,15 +20,13 @@ from sklearn.utils.validation import (
     check_is_fitted,
     column_or_1d,
 )
-from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 
 from .nn.batching import BatchIterator, SequenceDataset
+from .nn.callbacks import default_callbacks
 from .nn.encoders import ENCODERS
-from .nn.net import EpochBar, SpeechNet, ValidUAR, available_device
-from .sequences import check_sequences, is_missing
-
-_GRADIENT_NORM = 5.0
+from .nn.net import SpeechNet, available_device
+from .sequences import check_length, check_sequences, check_speakers, is_missing
 
 
 class SpeakersMissingWarning(UserWarning):
@@ -76,7 +74,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     }
 
     def _speaker_use(self):
-        """Say what the fit needs speakers for, or None."""
+        """Say what the fit needs speakers for, in words, or None."""
 
     def _columns(self, y, speakers):
         """Return further columns of the training batches, as a dict of arrays."""
@@ -174,7 +172,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         if y.dtype.kind in "fc":
             assert_all_finite(y, input_name="y")
         check_classification_targets(y)
-        _check_length("y", y, n_samples)
+        check_length("y", y, n_samples)
         return y
 
     def _check_weight(self, sequences, y, sample_weight):
@@ -244,27 +242,13 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def _make_net(self, *, seed, valid, n_batches):
         module, arguments = self._module()
         device = available_device(self.device)
-        callbacks = [("clip", GradientNormClipping(_GRADIENT_NORM))]
-        if self.schedule == "one_cycle":
-            cycle = LRScheduler(
-                torch.optim.lr_scheduler.OneCycleLR,
-                step_every="batch",
-                max_lr=self.lr,
-                # skorch steps once before training
-                total_steps=self.max_epochs * n_batches + 1,
-            )
-            callbacks.append(("one_cycle", cycle))
-        if valid is not None:
-            best = EarlyStopping(
-                monitor="valid_uar",
-                patience=self.max_epochs + 1,
-                lower_is_better=False,
-                load_best=True,
-                sink=_silent,
-            )
-            callbacks += [("valid_uar", ValidUAR()), ("best_epoch", best)]
-        if self.verbose:
-            callbacks.append(("progress", EpochBar()))
+        callbacks = default_callbacks(
+            max_epochs=self.max_epochs,
+            peak_lr=self.lr if self.schedule == "one_cycle" else None,
+            n_batches=n_batches,
+            keep_best=valid is not None,
+            verbose=self.verbose,
+        )
         # Deep copies: a callback's state must not leak into the hyper-parameter.
         callbacks += copy.deepcopy(list(self.callbacks or []))
         return self._net_class(
@@ -401,43 +385,11 @@ def embed(estimator, X, **params):
     return estimator.embed(X, **params)
 
 
-def check_speakers(speakers, n_samples):
-    """Check one speaker per sample; return an array, or None for None."""
-    if speakers is None:
-        return None
-    speakers = np.asarray(speakers)
-    if speakers.ndim != 1:
-        raise ValueError(
-            f"speakers has shape {speakers.shape}, expected (n_samples,) = "
-            f"({n_samples},)."
-        )
-    _check_length("speakers", speakers, n_samples)
-    codes = {}
-    for i, speaker in enumerate(speakers.tolist()):
-        if is_missing(speaker):
-            raise ValueError(f"speakers[{i}] is {speaker}, expected a speaker.")
-        codes.setdefault(speaker, len(codes))
-    # Numbered as they appear: neither names nor their order decide anything.
-    return np.array([codes[speaker] for speaker in speakers.tolist()])
-
-
-def _check_length(name, values, n_samples):
-    if len(values) != n_samples:
-        raise ValueError(
-            "Found input variables with inconsistent numbers of samples: X has "
-            f"{n_samples}, {name} has {len(values)}."
-        )
-
-
 def _generator(random_state):
     """Return a NumPy generator that leaves the global one alone."""
     if random_state is None:
         return np.random.default_rng()
     return np.random.default_rng(check_random_state(random_state).randint(2**31))
-
-
-def _silent(*args):
-    """Swallow what a callback prints."""
 
 
 def _speakers_missing(estimator):

@@ -122,6 +122,34 @@ def lengths_of(sequences):
     return np.array([x.shape[1] for x in sequences], dtype=np.int64)
 
 
+def check_speakers(speakers, n_samples):
+    """Check one speaker per sample; return an array, or None for None."""
+    if speakers is None:
+        return None
+    speakers = np.asarray(speakers)
+    if speakers.ndim != 1:
+        raise ValueError(
+            f"speakers has shape {speakers.shape}, expected (n_samples,) = "
+            f"({n_samples},)."
+        )
+    check_length("speakers", speakers, n_samples)
+    codes = {}
+    for i, speaker in enumerate(speakers.tolist()):
+        if is_missing(speaker):
+            raise ValueError(f"speakers[{i}] is {speaker}, expected a speaker.")
+        codes.setdefault(speaker, len(codes))
+    # Numbered as they appear: neither names nor their order decide anything.
+    return np.array([codes[speaker] for speaker in speakers.tolist()])
+
+
+def check_length(name, values, n_samples):
+    if len(values) != n_samples:
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: X has "
+            f"{n_samples}, {name} has {len(values)}."
+        )
+
+
 def is_missing(value):
     """Tell whether a label is None, NaN or pandas.NA."""
     try:

@@ -6,8 +6,7 @@ from contextlib import contextmanager, nullcontext, suppress
 import numpy as np
 import skorch
 import torch
-from skorch.callbacks import Callback, PassthroughScoring
-from tqdm.auto import tqdm
+from skorch.callbacks import PassthroughScoring
 
 from .batching import BatchIterator, SequenceDataset
 from .layers import LogitLayer, Standardize
@@ -246,42 +245,3 @@ class SpeechNet(skorch.NeuralNet):
                 out = np.empty((len(dataset), values.shape[1]), values.dtype)
             out[rows] = values[: len(rows)]
         return out
-
-
-class ValidUAR(Callback):
-    """Records the unweighted average recall of the validation part."""
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Forget the epoch before."""
-        self.hits_ = []
-
-    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
-        """Keep what was right."""
-        if not training:
-            y = batch[0]["y"]
-            hit = y_pred["logits"].argmax(1) == y
-            self.hits_.append((y.cpu().numpy(), hit.cpu().numpy()))
-
-    def on_epoch_end(self, net, **kwargs):
-        """Average the recall over the classes that occur."""
-        if self.hits_:
-            y, hit = (np.concatenate(part) for part in zip(*self.hits_, strict=True))
-            uar = np.mean([hit[y == k].mean() for k in np.unique(y)])
-            net.history.record("valid_uar", float(uar))
-
-
-class EpochBar(Callback):
-    """One progress bar over the epochs."""
-
-    def on_train_begin(self, net, **kwargs):
-        """Open the bar."""
-        self.bar_ = tqdm(total=net.max_epochs, unit="epoch", leave=False)
-
-    def on_epoch_end(self, net, **kwargs):
-        """Show the loss."""
-        self.bar_.set_postfix(loss=f"{net.history[-1, 'train_loss']:.3f}")
-        self.bar_.update()
-
-    def on_train_end(self, net, **kwargs):
-        """Close the bar."""
-        self.bar_.close()
