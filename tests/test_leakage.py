@@ -107,7 +107,7 @@ def test_permuted_labels_give_chance(method, larger):
     assert 0.2 < np.mean(permuted) < 0.46
 
 
-@pytest.mark.parametrize("normalize", [None, "utterance"])
+@pytest.mark.parametrize("normalize", [None, "level", "utterance"])
 def test_log_mels_are_stateless(corpus, normalize):
     transformer = LogMelTransformer(n_mels=16, normalize=normalize)
     together = transformer.transform(corpus.waveforms)

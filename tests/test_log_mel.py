@@ -379,3 +379,15 @@ def test_bad_parameter(params, kind, message, method):
     est = LogMelTransformer(**params)  # says nothing yet
     with pytest.raises(kind, match=message):
         getattr(est, method)([_noise()])
+
+
+@pytest.mark.parametrize("gain_db", [-12.0, 12.0])
+def test_level_normalisation_undoes_a_gain(gain_db):
+    wave = _speech(1.0) + _noise(16000)  # no cell at the floor of -100 dB
+    est = LogMelTransformer(normalize="level")
+    quiet, loud = est.transform([wave, wave * 10 ** (gain_db / 20)])
+    np.testing.assert_allclose(quiet, loud, atol=1e-3)
+    assert abs(quiet.mean()) < 1e-4
+    # only a constant is gone: the shape of the spectrum stays
+    plain = LogMelTransformer().transform([wave])[0]
+    np.testing.assert_allclose(plain - quiet, plain.mean(), atol=1e-3)

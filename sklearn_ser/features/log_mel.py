@@ -48,9 +48,10 @@ class LogMelTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=N
         a shorter one extended as `length_mode` says.
     length_mode : {"wrap", "constant"}, default="wrap"
         Extend a short recording by repeating it, or by zeros.
-    normalize : {"utterance"}, default=None
-        ``"utterance"`` gives each band of each recording zero mean and unit
-        variance over the frames. None keeps the level.
+    normalize : {"level", "utterance"}, default=None
+        ``"level"`` takes each recording's mean level away, so that its gain no
+        longer matters; ``"utterance"`` gives each band of each recording zero mean
+        and unit variance over the frames. None keeps both.
     trim : float, default=None
         Cut silence on both sides, that is frames more than this many dB below the
         loudest, before `duration` applies; as ``librosa.effects.trim`` does with

@@ -14,7 +14,12 @@ def _utterance(features):
     return np.divide(centred, std, out=centred, where=std >= _FLAT)
 
 
-NORMALIZATIONS = {"utterance": _utterance}
+def _level(features):
+    """Zero mean over all cells: how loud the recording is, is gone."""
+    return features - features.mean(dtype=np.float64).astype(features.dtype)
+
+
+NORMALIZATIONS = {"level": _level, "utterance": _utterance}
 
 
 def normalize_sequence(features, mode):
@@ -24,9 +29,10 @@ def normalize_sequence(features, mode):
     ----------
     features : ndarray of shape (n_features, n_frames)
         The sequence; it is not changed.
-    mode : {"utterance"} or None
-        ``"utterance"`` gives each band zero mean and unit variance over the
-        frames; a band that does not vary becomes zero. None returns `features`.
+    mode : {"level", "utterance"} or None
+        ``"level"`` takes the mean over all cells away; ``"utterance"`` gives each
+        band zero mean and unit variance over the frames, and a band that does not
+        vary becomes zero. None returns `features`.
 
     Returns
     -------
