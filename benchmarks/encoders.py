@@ -22,6 +22,7 @@ from sklearn_ser.datasets import load_manifest
 from sklearn_ser.model_selection import speaker_cross_validate
 
 RESULTS = Path(__file__).parent / "results" / "encoders.jsonl"
+FEATURES = {"normalize": "level"}
 PACKAGES = ("numpy", "scikit-learn", "torch", "skorch", "sklearn-ser")
 
 
@@ -37,14 +38,14 @@ def parameters(encoder):
     """Return the parameters of a run, the seed aside."""
     params = DSNetClassifier(encoder=encoder).get_params()
     del params["random_state"]
-    return params
+    return params | {"features": FEATURES}
 
 
 def run(corpus, encoder, seed, n_jobs):
     """Cross-validate one encoder on one corpus with one seed."""
     manifest = Path(os.environ["SKLEARN_SER_DATA"]) / corpus / "metadata.csv"
     data = load_manifest(manifest)
-    X = LogMelTransformer(n_jobs=n_jobs).transform(data.data)
+    X = LogMelTransformer(**FEATURES).transform(data.data)
     classifier = DSNetClassifier(encoder=encoder, random_state=seed)
     result = speaker_cross_validate(
         classifier, X, data.target, data.speakers, n_jobs=n_jobs

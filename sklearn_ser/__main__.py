@@ -126,7 +126,8 @@ def _evaluate(args):
     classifier = _make_classifier(args)
     print(f"{type(classifier).__name__}: {corpus.DESCR}", flush=True)
     # Log-mels know nothing of other recordings: computed once, they leak nothing.
-    X = LogMelTransformer(n_jobs=args.jobs).transform(corpus.data)
+    log_mel = LogMelTransformer(normalize="level", n_jobs=args.jobs)
+    X = log_mel.transform(corpus.data)
     result = speaker_cross_validate(
         classifier,
         X,

@@ -123,7 +123,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         speakers = check_speakers(speakers, len(sequences))
         if speakers is None and self._speaker_use():
             warnings.warn(_speakers_missing(self), SpeakersMissingWarning, stacklevel=3)
-        weight = self._check_weight(sequences, y, sample_weight)
+        weight = self._check_weight(y, sample_weight)
         # A sample of weight zero is as good as absent.
         train = np.flatnonzero(weight > 0)
         classes = np.unique(y[train])
@@ -136,6 +136,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 f"y has the classes {classes.tolist()}, but warm_start=True continues "
                 f"a fit on {self.classes_.tolist()}."
             )
+        if not warm:  # an interrupted fit leaves no net of other classes behind
+            vars(self).pop("net_", None)
         self.classes_ = classes
         rng = _generator(self.random_state)
         train, valid = self._split(train, y, speakers, rng)
@@ -175,7 +177,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         check_length("y", y, n_samples)
         return y
 
-    def _check_weight(self, sequences, y, sample_weight):
+    def _check_weight(self, y, sample_weight):
         """Return sample weight times class weight, with mean one where positive."""
         weight = _check_sample_weight(
             sample_weight,
@@ -271,6 +273,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     def _encoder_arguments(self):
         """Return what every network passes on to its UtteranceEncoder."""
+        if isinstance(self.encoder, torch.nn.Module):
+            raise TypeError(
+                f"encoder is an instance of {type(self.encoder).__name__}, expected "
+                "the class: an instance would be trained in place, fit after fit."
+            )
         return {
             "encoder": self.encoder,
             "n_features": self.n_features_in_,
@@ -280,7 +287,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         }
 
     def _outputs(self, X, key):
-        check_is_fitted(self)
+        check_is_fitted(self, "net_")
         return self.net_.outputs(check_sequences(X, estimator=self, reset=False), key)
 
     def predict_proba(self, X):
@@ -330,7 +337,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     @property
     def history_(self):
         """The skorch history: one record per epoch, every loss term in it."""
-        check_is_fitted(self)
+        check_is_fitted(self, "net_")
         return self.net_.history
 
     def __sklearn_tags__(self):

@@ -617,3 +617,18 @@ def test_no_warning_where_speakers_have_no_use(method, corpus, log_mels, weights
 def test_warning_through_a_pipeline(method, corpus):
     with pytest.warns(SpeakersMissingWarning, match=f"{method.step}__speakers=s"):
         pipeline(method).fit(corpus.waveforms, corpus.y)
+
+
+class _Interrupt(Callback):
+    def on_batch_begin(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_fit_leaves_no_half_fitted_classifier(method):
+    X = np.random.default_rng(0).normal(size=(12, 4))
+    clf = method(**method.speakerless).fit(X, np.arange(12) % 2)
+    clf.set_params(callbacks=[_Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, np.arange(12) % 3)
+    with pytest.raises(NotFittedError):
+        clf.predict(X)

@@ -281,6 +281,12 @@ def test_an_error_inside_the_users_encoder_stays_visible(method, returns, messag
 # ------------------------------------------------------------- forms of one batch
 
 
+def test_an_encoder_instance_is_refused(method):
+    X, y = make_sequences([5, 6, 7, 8]), [0, 1, 0, 1]
+    with pytest.raises(TypeError, match=r"encoder is an instance of OwnEncoder"):
+        method(encoder=OwnEncoder(N_FEATURES), **method.speakerless).fit(X, y)
+
+
 def objects(X):
     out = np.empty(len(X), dtype=object)
     out[:] = X
