@@ -21,22 +21,25 @@ from .layers import (
 
 
 class StridedBlock(nn.Module):
-    """Strided Conv1d, batch normalisation, ReLU and channel dropout, masked."""
+    """Strided Conv1d, batch normalisation and ReLU, masked.
 
-    def __init__(self, n_in, n_out, kernel_size, stride, dropout=0.1):
+    No dropout: in front of the next batch normalisation it would change the variance
+    in training only.
+    """
+
+    def __init__(self, n_in, n_out, kernel_size, stride):
         super().__init__()
         self.stride = stride
         self.conv = nn.Conv1d(
             n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False
         )
         self.norm = MaskedBatchNorm(n_out)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x, lengths):
         lengths = (lengths - 1) // self.stride + 1
         x = self.conv(x)
         mask = frame_mask(lengths, x.shape[-1])[:, None]
-        return self.dropout(self.norm(x, mask).relu()), lengths
+        return self.norm(x, mask).relu(), lengths
 
 
 class ConvEncoder(nn.Module):
@@ -68,7 +71,6 @@ class ConvGRUEncoder(nn.Module):
         self.conv = ConvEncoder(n_features, n_channels, n_extra=0)
         self.ahead = self.recurrent(n_channels, n_hidden, batch_first=True)
         self.back = self.recurrent(n_channels, n_hidden, batch_first=True)
-        self.dropout = Dropout(0.1)
 
     def forward(self, x, lengths):
         x, lengths = self.conv(x, lengths)
@@ -80,7 +82,7 @@ class ConvGRUEncoder(nn.Module):
         z = self.ahead(x)[0]
         y = self.back(x.gather(1, turn.expand_as(x)))[0]
         z = torch.cat([z, y.gather(1, turn.expand_as(y))], dim=2).transpose(1, 2)
-        return self.dropout(z) * frame_mask(lengths, z.shape[-1])[:, None], lengths
+        return z * frame_mask(lengths, z.shape[-1])[:, None], lengths
 
 
 class ConvLSTMEncoder(ConvGRUEncoder):
@@ -104,7 +106,6 @@ class Conv2dEncoder(nn.Module):
             n_in = n
             n_features = (n_features - 1) // stride + 1
         self.out = StridedBlock(n_in * n_features, n_out, 3, 1)
-        self.dropout = Dropout(0.1)
 
     def forward(self, x, lengths):
         x = x[:, None]
@@ -112,7 +113,6 @@ class Conv2dEncoder(nn.Module):
             x = conv(x)
             lengths = (lengths - 1) // conv.stride[1] + 1
             x = norm(x, frame_mask(lengths, x.shape[-1])[:, None, None]).relu()
-            x = self.dropout(x)
         return self.out(x.flatten(1, 2), lengths)
 
 
@@ -125,10 +125,9 @@ class ResidualBlock(nn.Module):
             n_channels, n_channels, 3, padding=dilation, dilation=dilation, bias=False
         )
         self.norm = MaskedBatchNorm(n_channels)
-        self.dropout = Dropout(0.1)
 
     def forward(self, x, mask):
-        return x + self.dropout(self.norm(self.conv(x), mask).relu())
+        return x + self.norm(self.conv(x), mask).relu()
 
 
 class ResidualEncoder(nn.Module):

@@ -25,8 +25,6 @@ def round_up(width):
 class Dropout(nn.Module):
     """Dropout that can draw from a generator of its own.
 
-    On inputs with more than two axes whole channels are dropped.
-
     PyTorch's dropout knows the global generator only, so that two fits in two
     threads disturb each other. Without a generator it behaves like ``nn.Dropout``.
     """
@@ -39,8 +37,7 @@ class Dropout(nn.Module):
     def forward(self, x):
         if not self.training or self.p == 0:
             return x
-        keep = x.new_empty(x.shape[:2] + (1,) * (x.ndim - 2))
-        keep.bernoulli_(1 - self.p, generator=self.generator)
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
         return x * keep.div_(1 - self.p)
 
     def extra_repr(self):
