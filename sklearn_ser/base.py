@@ -361,6 +361,7 @@ def embed(estimator, X, **params):
     Returns
     -------
     array of shape (n_samples, n_embedding), float32
+        One row per recording.
 
     Raises
     ------

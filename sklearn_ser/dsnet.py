@@ -183,8 +183,9 @@ class DSNetClassifier(BaseSpeechClassifier):
     n_neutral : int or None, default=3
         Neutral partners are drawn afresh among the first so many neutral
         utterances of the speaker, as published; None for all of them.
-    encoder : str or nn.Module class, default="conv_gru"
-        "conv", "conv_gru", "conv2d", "residual", the paper's "cnn6", or a class
+    encoder : str or nn.Module class, default="conv_lstm"
+        "conv", "conv_gru", "conv_lstm", "conv2d" and "residual" are compact enough
+        for a laptop; "cnn6" is the paper's and wants a GPU. Or a class
         built with ``(n_features)`` whose ``forward(x, lengths)`` returns
         ``(z, lengths)``, z of shape (n_samples, n_channels, n_frames).
     max_epochs : int, default=40
@@ -236,15 +237,22 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     Notes
     -----
-    The paper's own setting is::
+    The paper's own setting, on ``LogMelTransformer(duration=6)``, is::
 
-        DSNetClassifier(encoder="cnn6", max_epochs=80, lr=1e-3, weight_decay=0,
-                        schedule=None, label_smoothing=0, class_weight=None,
-                        speed_perturbation=0, vocal_tract_perturbation=0, masking=0)
+        DSNetClassifier(
+            encoder="cnn6", max_epochs=80, lr=1e-3, weight_decay=0, schedule=None,
+            label_smoothing=0, class_weight=None, speed_perturbation=0,
+            vocal_tract_perturbation=0, masking=0, validation_fraction=0.1,
+            callbacks=[
+                LRScheduler("ReduceLROnPlateau", monitor="valid_uar", mode="max",
+                            patience=15, factor=0.1),
+                EarlyStopping(monitor="valid_uar", lower_is_better=False, patience=20),
+            ],
+        )
 
-    on ``LogMelTransformer(duration=6)``, with a speaker of the same session for
-    validation. The projectors are built as the paper describes them; in the
-    authors' code the gate has no effect.
+    with the callbacks of skorch. The paper's validation speaker is the other one of
+    the test speaker's session; here it is drawn. The projectors are built as the
+    paper describes them; in the authors' code the gate has no effect.
 
     References
     ----------
@@ -283,7 +291,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         reconstruction_weight=1.0,
         neutral_label="auto",
         n_neutral=3,
-        encoder="conv_gru",
+        encoder="conv_lstm",
         max_epochs=40,
         lr=3e-3,
         batch_size=32,

@@ -20,10 +20,10 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 
 import sklearn_ser
-from sklearn_ser import LogMelTransformer, SpeakersMissingWarning
+from sklearn_ser import DSNetClassifier, LogMelTransformer, SpeakersMissingWarning
 
 TWO_FOLDS = GroupKFold(2)
 
@@ -632,3 +632,29 @@ def test_an_interrupted_fit_leaves_no_half_fitted_classifier(method):
         clf.fit(X, np.arange(12) % 3)
     with pytest.raises(NotFittedError):
         clf.predict(X)
+
+
+def test_the_papers_setting_is_one_call(log_mels, corpus):
+    plateau = LRScheduler(
+        "ReduceLROnPlateau", monitor="valid_uar", mode="max", patience=0, factor=0.1
+    )
+    stop = EarlyStopping(monitor="valid_uar", lower_is_better=False, patience=3)
+    clf = DSNetClassifier(
+        encoder="conv",
+        max_epochs=40,
+        lr=1e-6,  # nothing improves, so that both callbacks act
+        weight_decay=0,
+        schedule=None,
+        label_smoothing=0,
+        class_weight=None,
+        speed_perturbation=0,
+        vocal_tract_perturbation=0,
+        masking=0,
+        validation_fraction=0.25,
+        callbacks=[plateau, stop],
+        random_state=0,
+    )
+    clf.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    assert clf.n_iter_ < 40
+    assert clf.net_.optimizer_.param_groups[0]["lr"] < 1e-6
+    assert clf.predict(log_mels).shape == corpus.y.shape
