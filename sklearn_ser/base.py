@@ -13,12 +13,9 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
-    assert_all_finite,
     check_is_fitted,
-    column_or_1d,
 )
 from skorch.helper import predefined_split
 
@@ -26,7 +23,7 @@ from .nn.batching import BatchIterator, SequenceDataset
 from .nn.callbacks import default_callbacks
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet, available_device
-from .sequences import check_length, check_sequences, check_speakers, is_missing
+from .sequences import check_labels, check_sequences, check_speakers
 
 
 class SpeakersMissingWarning(UserWarning):
@@ -119,7 +116,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         self._validate_params()
         warm = self.warm_start and hasattr(self, "net_")
         sequences = check_sequences(X, estimator=self, reset=not warm)
-        y = self._check_y(y, len(sequences))
+        y = check_labels(y, len(sequences), estimator=self)
         speakers = check_speakers(speakers, len(sequences))
         if speakers is None and self._speaker_use():
             warnings.warn(_speakers_missing(self), SpeakersMissingWarning, stacklevel=3)
@@ -159,23 +156,6 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         self.net_ = net
         self.n_iter_ = len(net.history)
         return self
-
-    def _check_y(self, y, n_samples):
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but "
-                "the target y is None."
-            )
-        y = column_or_1d(y, warn=True)
-        if y.dtype.kind == "O":
-            for i, label in enumerate(y):
-                if is_missing(label):
-                    raise ValueError(f"y[{i}] is {label}, expected a label.")
-        if y.dtype.kind in "fc":
-            assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
-        check_length("y", y, n_samples)
-        return y
 
     def _check_weight(self, y, sample_weight):
         """Return sample weight times class weight, with mean one where positive."""

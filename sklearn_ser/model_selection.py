@@ -3,8 +3,6 @@
 import numbers
 import time
 import warnings
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from sklearn import config_context
@@ -21,6 +19,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
+from sklearn_ser._cv_result import Fold, SpeakerCVResult, shorten
 from sklearn_ser.metrics import (
     bootstrap_speakers,
     confusion_uar,
@@ -248,100 +247,6 @@ def speaker_cross_validate(
     )
 
 
-class Fold(NamedTuple):
-    """One fold of :func:`speaker_cross_validate`: rows, figures, seconds."""
-
-    train: np.ndarray
-    test: np.ndarray
-    test_speakers: np.ndarray
-    uar: float
-    wa: float
-    fit_time: float
-    score_time: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SpeakerCVResult:
-    """What :func:`speaker_cross_validate` found; prints as a table.
-
-    The pool holds the test rows of all folds, in the order of the folds: a row that no
-    fold tests is left out, one that two folds test counts twice.
-
-    Attributes
-    ----------
-    folds : tuple of Fold
-        Per fold `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
-        `fit_time` and `score_time` (seconds).
-    uar, wa : float
-        Pooled unweighted average recall and accuracy, between 0 and 1.
-    uar_interval, wa_interval : (float, float)
-        Bootstrap intervals over speakers; NaN if there is one test speaker only, or
-        no bootstrap.
-    confidence_level : float
-        Coverage of the intervals.
-    rows : ndarray of shape (n_tested,)
-        The row of `X` behind each pooled entry.
-    y_true, predictions, speakers : ndarray of shape (n_tested,)
-        True emotion, predicted emotion and speaker.
-    probabilities : ndarray of shape (n_tested, n_classes) or None
-        Zero for a class that the training rows lack; None without `predict_proba`.
-    classes : ndarray of shape (n_classes,)
-        The sorted classes of `y`: columns of `probabilities`, axes of `confusion`.
-    confusion : ndarray of shape (n_classes, n_classes)
-        Pooled counts; rows are true classes, columns predicted ones.
-    estimators : tuple of estimators or None
-        The fitted estimators, with ``return_estimator=True``.
-    """
-
-    folds: tuple
-    uar: float
-    wa: float
-    uar_interval: tuple
-    wa_interval: tuple
-    confidence_level: float
-    rows: np.ndarray
-    y_true: np.ndarray
-    predictions: np.ndarray
-    probabilities: np.ndarray | None
-    classes: np.ndarray
-    speakers: np.ndarray
-    confusion: np.ndarray
-    estimators: tuple | None
-
-    def per_speaker(self):
-        """Return the UAR of each test speaker.
-
-        Returns
-        -------
-        uars : dict of speaker to float
-            Sorted by speaker; each over the classes that occur in the speaker's rows.
-        """
-        names, counts = speaker_confusions(
-            self.y_true, self.predictions, self.speakers, self.classes
-        )
-        return dict(zip(names.tolist(), confusion_uar(counts).tolist(), strict=True))
-
-    def __repr__(self):
-        level = f" [{100 * self.confidence_level:g}% interval]"
-        level = level if np.isfinite(self.uar_interval[0]) else ""
-        table = [("fold", "test speakers", "n", "UAR %" + level, "WA %" + level)]
-        for number, fold in enumerate(self.folds, 1):
-            who, n = _shorten(fold.test_speakers), len(fold.test)
-            table.append((number, who, n, _percent(fold.uar), _percent(fold.wa)))
-        uar = _percent(self.uar, self.uar_interval)
-        wa = _percent(self.wa, self.wa_interval)
-        who = f"{len(np.unique(self.speakers))} speakers"
-        table.append(("pooled", who, len(self.rows), uar, wa))
-        widths = [max(len(str(row[i])) for row in table) for i in range(5)]
-        return "\n".join(
-            "  ".join(
-                f"{cell:{align}{width}}"
-                for cell, align, width in zip(row, "<<><<", widths, strict=True)
-            ).rstrip()
-            for row in table
-        )
-
-
 def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test):
     """Fit on the training rows and predict the test rows."""
     X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
@@ -361,7 +266,7 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
                     outputs[method] = np.asarray(output)
             scored = time.perf_counter()
     except Exception as error:
-        error.add_note(f"In fold {number}, test speakers: {_shorten(who)}.")
+        error.add_note(f"In fold {number}, test speakers: {shorten(who)}.")
         raise
 
     classes, predicted = np.unique(y), outputs["predict"]
@@ -369,7 +274,7 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
         raise ValueError(
             f"{type(estimator).__name__}.predict must give one label of y for each of "
             f"{len(test)} rows, among {classes.tolist()}; got shape {predicted.shape} "
-            f"with {_shorten(np.unique(predicted))}."
+            f"with {shorten(np.unique(predicted))}."
         )
     proba = outputs.get("predict_proba")
     if proba is not None:
@@ -411,7 +316,7 @@ def _check_labels(values, name):
         )
     text = [isinstance(value, str) for value in values]
     if any(text) and not all(text):
-        raise ValueError(f"{name} mixes strings and other values: {_shorten(values)}.")
+        raise ValueError(f"{name} mixes strings and other values: {shorten(values)}.")
     return np.array(values.tolist())
 
 
@@ -424,19 +329,6 @@ def _check_rows(rows, n_rows, what):
         raise ValueError(f"{what} must hold one or more row indices, got {rows!r}.")
     if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n_rows:
         raise ValueError(
-            f"{what} must hold integers from 0 to {n_rows - 1}, got {_shorten(rows)}."
+            f"{what} must hold integers from 0 to {n_rows - 1}, got {shorten(rows)}."
         )
     return rows
-
-
-def _shorten(names):
-    """Three names of at most 16 characters, and how many there are more."""
-    texts = [str(name) for name in names[:3]]
-    texts = [text if len(text) <= 16 else text[:13] + "..." for text in texts]
-    return ", ".join(texts + [f"+{len(names) - 3}"] * (len(names) > 3))
-
-
-def _percent(score, interval=(np.nan, np.nan)):
-    low, high = interval
-    text = f"{100 * score:5.1f}"
-    return text + f" [{100 * low:.1f}, {100 * high:.1f}]" * bool(np.isfinite(low))

@@ -8,7 +8,8 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 import numbers
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from .features.cache import CachedSequence
 
@@ -120,6 +121,25 @@ def _check_n_features(sequences, estimator, reset):
 def lengths_of(sequences):
     """Return the number of frames of each sequence, as an int64 array."""
     return np.array([x.shape[1] for x in sequences], dtype=np.int64)
+
+
+def check_labels(y, n_samples, *, estimator):
+    """Check one class label per sample; return a 1-D array."""
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but "
+            "the target y is None."
+        )
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind == "O":
+        for i, label in enumerate(y):
+            if is_missing(label):
+                raise ValueError(f"y[{i}] is {label}, expected a label.")
+    if y.dtype.kind in "fc":
+        assert_all_finite(y, input_name="y")
+    check_classification_targets(y)
+    check_length("y", y, n_samples)
+    return y
 
 
 def check_speakers(speakers, n_samples):
