@@ -22,6 +22,7 @@ from sklearn_ser.datasets import load_manifest
 from sklearn_ser.model_selection import speaker_cross_validate
 
 RESULTS = Path(__file__).parent / "results" / "encoders.jsonl"
+COMPACT = ["conv", "conv_gru", "conv_lstm", "residual"]
 FEATURES = {"normalize": "level"}
 PACKAGES = ("numpy", "scikit-learn", "torch", "skorch", "sklearn-ser")
 
@@ -100,7 +101,9 @@ def main():
     """Run what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     option = parser.add_argument
-    option("--encoders", nargs="*", default=["conv", "conv_lstm", "conv2d", "residual"])
+    option(
+        "--encoders", nargs="*", default=["conv", "conv_gru", "conv_lstm", "residual"]
+    )
     option("--corpora", nargs="*", default=["emodb4", "emovo"])
     option("--seeds", nargs="*", type=int, default=[12])
     option("--jobs", type=int, default=2)

@@ -184,10 +184,10 @@ class DSNetClassifier(BaseSpeechClassifier):
         Neutral partners are drawn afresh among the first so many neutral
         utterances of the speaker, as published; None for all of them.
     encoder : str or nn.Module class, default="conv_lstm"
-        "conv", "conv_gru", "conv_lstm", "conv2d" and "residual" are compact enough
-        for a laptop; "cnn6" is the paper's and wants a GPU. Or a class
-        built with ``(n_features)`` whose ``forward(x, lengths)`` returns
-        ``(z, lengths)``, z of shape (n_samples, n_channels, n_frames).
+        "conv", "conv_gru", "conv_lstm" and "residual" are compact enough for a
+        laptop; "cnn6" is the paper's and wants a GPU. Or a class built with
+        ``(n_features)`` whose ``forward(x, lengths)`` returns ``(z, lengths)``, z of
+        shape (n_samples, n_channels, n_frames).
     max_epochs : int, default=40
         Passes over the training data.
     lr : float, default=3e-3

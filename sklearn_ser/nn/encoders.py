@@ -91,31 +91,6 @@ class ConvLSTMEncoder(ConvGRUEncoder):
     recurrent = nn.LSTM
 
 
-class Conv2dEncoder(nn.Module):
-    """Strided convolutions over time and frequency, then one over all bands."""
-
-    def __init__(self, n_features, n_channels=(16, 32), n_out=96):
-        super().__init__()
-        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
-        n_in = 1
-        for n, kernel_size, stride in zip(n_channels, (7, 5), (4, 2), strict=True):
-            self.convs.append(
-                nn.Conv2d(n_in, n, kernel_size, stride, kernel_size // 2, bias=False)
-            )
-            self.norms.append(MaskedBatchNorm(n))
-            n_in = n
-            n_features = (n_features - 1) // stride + 1
-        self.out = StridedBlock(n_in * n_features, n_out, 3, 1)
-
-    def forward(self, x, lengths):
-        x = x[:, None]
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = conv(x)
-            lengths = (lengths - 1) // conv.stride[1] + 1
-            x = norm(x, frame_mask(lengths, x.shape[-1])[:, None, None]).relu()
-        return self.out(x.flatten(1, 2), lengths)
-
-
 class ResidualBlock(nn.Module):
     """A masked convolution with a skip, the field widened by dilation."""
 
@@ -188,7 +163,6 @@ ENCODERS = {
     "conv": ConvEncoder,
     "conv_gru": ConvGRUEncoder,
     "conv_lstm": ConvLSTMEncoder,
-    "conv2d": Conv2dEncoder,
     "residual": ResidualEncoder,
     "cnn6": CNN6Encoder,
 }
