@@ -90,8 +90,8 @@ class Standardize(nn.Module):
         scale = np.sqrt(var)
         # A constant feature carries rounding only.
         scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
-        self.mean.copy_(torch.from_numpy(mean))
-        self.scale.copy_(torch.from_numpy(scale))
+        self.mean.copy_(torch.from_numpy(mean.astype(np.float32)))
+        self.scale.copy_(torch.from_numpy(scale.astype(np.float32)))
 
     def forward(self, x):
         return (x - self.mean[:, None]) / self.scale[:, None]
@@ -103,7 +103,8 @@ class LogitLayer(nn.Linear):
     def fit(self, prior):
         """Set the bias to the log of the (weighted) class frequencies, centred."""
         log_prior = np.log(np.clip(prior, 1e-9, None))
-        self.bias.data.copy_(torch.from_numpy(log_prior - log_prior.mean()))
+        centred = (log_prior - log_prior.mean()).astype(np.float32)
+        self.bias.data.copy_(torch.from_numpy(centred))
 
 
 class Augment(nn.Module):
