@@ -1,4 +1,4 @@
-"""What a batch of variable-length sequences is: checking, lengths, padding.
+"""What a batch of variable-length sequences is, with its labels and speakers.
 
 A sequence is a float32 array (n_features, n_frames). A batch of them is a list or
 1-D object array of sequences, a 3-D array (n_samples, n_features, n_frames), or a
@@ -116,11 +116,6 @@ def _check_n_features(sequences, estimator, reset):
             f"X has {n_features} features, but {type(estimator).__name__} is "
             f"expecting {estimator.n_features_in_} features as input."
         )
-
-
-def lengths_of(sequences):
-    """Return the number of frames of each sequence, as an int64 array."""
-    return np.array([x.shape[1] for x in sequences], dtype=np.int64)
 
 
 def check_labels(y, n_samples, *, estimator):
