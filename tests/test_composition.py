@@ -86,6 +86,16 @@ def test_fit(method, corpus, log_mels, routing, reference, weights):
     assert model.score(log_mels, corpus.y) == (expected == corpus.y).mean()
 
 
+def metadata(method, routing, corpus, groups):
+    """Groups and speakers, as scikit-learn's cross-validation takes them."""
+    if routing:
+        return {"params": {"groups": groups, "speakers": corpus.speakers}}
+    return {
+        "groups": groups,
+        "params": {f"{method.step}__speakers": corpus.speakers},
+    }
+
+
 def test_pipeline_fit(method, corpus, recordings, routing, reference, weights):
     model = pipeline(method)
     model.fit(recordings, corpus.y, **{named(method, routing): corpus.speakers})
@@ -97,13 +107,7 @@ def test_pipeline_fit(method, corpus, recordings, routing, reference, weights):
 
 
 def test_cross_validate(method, corpus, recordings, routing, reference, weights):
-    if routing:
-        arguments = {"params": {"groups": corpus.speakers, "speakers": corpus.speakers}}
-    else:
-        arguments = {
-            "groups": corpus.speakers,
-            "params": {f"{method.step}__speakers": corpus.speakers},
-        }
+    arguments = metadata(method, routing, corpus, corpus.speakers)
     found = cross_validate(
         pipeline(method),
         recordings,
@@ -121,13 +125,7 @@ def test_cross_validate(method, corpus, recordings, routing, reference, weights)
 
 
 def test_leave_one_session_out(method, corpus, recordings, routing, reference, weights):
-    if routing:
-        arguments = {"params": {"groups": corpus.sessions, "speakers": corpus.speakers}}
-    else:
-        arguments = {
-            "groups": corpus.sessions,
-            "params": {f"{method.step}__speakers": corpus.speakers},
-        }
+    arguments = metadata(method, routing, corpus, corpus.sessions)
     found = cross_validate(
         pipeline(method),
         recordings,
@@ -145,13 +143,7 @@ def test_leave_one_session_out(method, corpus, recordings, routing, reference, w
 
 
 def test_cross_val_predict(method, corpus, recordings, routing, reference):
-    if routing:
-        arguments = {"params": {"groups": corpus.speakers, "speakers": corpus.speakers}}
-    else:
-        arguments = {
-            "groups": corpus.speakers,
-            "params": {f"{method.step}__speakers": corpus.speakers},
-        }
+    arguments = metadata(method, routing, corpus, corpus.speakers)
     found = cross_val_predict(
         pipeline(method),
         recordings,
