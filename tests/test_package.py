@@ -9,11 +9,18 @@ import pytest
 from numpydoc.validate import validate
 
 import sklearn_ser
-from sklearn_ser import datasets, features, metrics, model_selection
+from sklearn_ser import datasets, features, metrics, model_selection, persistence
 
 PUBLIC = [
     f"{module.__name__}.{name}"
-    for module in (sklearn_ser, datasets, features, metrics, model_selection)
+    for module in (
+        sklearn_ser,
+        datasets,
+        features,
+        metrics,
+        model_selection,
+        persistence,
+    )
     for name in module.__all__
     if callable(getattr(module, name)) and not name.endswith("_scorer")
 ]

@@ -9,11 +9,12 @@ temporary name and then renamed: another process sees all of it or nothing.
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from .._files import atomic_write
 
 # To be raised whenever the same settings come to give other features.
 _FORMAT = 1
@@ -137,19 +138,8 @@ def read_or_compute(cache_dir, key, compute):
     # Whatever a broken entry raises, the remedy is to write it anew.
     with contextlib.suppress(OSError, ValueError, EOFError):
         return CachedSequence(path)
-    _write(path, compute())
+    array = compute()
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with atomic_write(path) as file:
+        np.save(file, array, allow_pickle=False)
     return CachedSequence(path)
-
-
-def _write(path, array):
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(suffix=".tmp", dir=folder)
-    try:
-        with open(descriptor, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise

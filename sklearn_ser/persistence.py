@@ -1,0 +1,212 @@
+"""Saving and loading fitted estimators without pickle.
+
+A file is a zip archive of arrays and JSON, written by skops. Loading it runs no code
+that the file brings along: types outside of scikit-learn and this library are refused
+unless the caller trusts them by name.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from zipfile import BadZipFile
+
+from sklearn.base import BaseEstimator
+
+from sklearn_ser._files import atomic_write
+
+__all__ = ["load", "save"]
+
+# To be raised whenever older releases could not read what this one writes.
+_FORMAT = 1
+_PACKAGES = ("sklearn-ser", "scikit-learn", "torch", "skorch", "skops")
+# Beside this library's own, and what skops knows of scikit-learn: parts of a search.
+_TRUSTED = {
+    "torch.device",
+    "sklearn.metrics._scorer._Scorer",
+    "sklearn.metrics._scorer._PassthroughScorer",
+}
+_TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
+
+
+def save(estimator, path):
+    """Save an estimator, fitted or not, as arrays and JSON.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator of this library or of scikit-learn, a pipeline or a search.
+    path : str or path-like
+        The file, replaced at once when all is written; ``.skops`` by convention.
+
+    Raises
+    ------
+    ImportError
+        If skops is not installed.
+    TypeError
+        If `estimator` is none, or holds a type or a function that cannot be found
+        again by its module and name.
+    ValueError
+        If a part has `callbacks`, which may hold anything.
+
+    See Also
+    --------
+    load : Its inverse.
+
+    Notes
+    -----
+    The state of the optimiser is saved with ``warm_start=True`` only.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_ser import DSNetClassifier
+    >>> from sklearn_ser.persistence import load, save
+    >>> X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    >>> model = DSNetClassifier(calibration_weight=0, max_epochs=1).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "model.skops")
+    ...     save(model, path)
+    ...     loaded = load(path)
+    >>> np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    True
+    """
+    io = _skops()
+    if not isinstance(estimator, BaseEstimator):
+        raise TypeError(
+            f"estimator must be a scikit-learn estimator, got {estimator!r}."
+        )
+    for name, value in estimator.get_params().items():
+        if name.rpartition("__")[2] == "callbacks" and value:
+            raise ValueError(
+                f"{name} cannot be saved: callbacks may hold anything. Set {name}=None "
+                "first; a fitted estimator no longer needs them to predict."
+            )
+    versions = {name: version(name) for name in _PACKAGES}
+    content = {"format": _FORMAT, "versions": versions, "estimator": estimator}
+    try:
+        data = io.dumps(content)
+    except (TypeError, io.exceptions.UnsupportedTypeException) as error:
+        raise TypeError(f"estimator cannot be saved: {error}") from error
+    lost = [n for n in io.get_untrusted_types(data=data) if _find(n) is None]
+    if lost:
+        raise TypeError(
+            f"estimator holds {lost}, which no other process can find by that name: "
+            "define it at the top level of a module."
+        )
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def load(path, *, trusted=()):
+    """Load an estimator that :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    trusted : sequence of str, default=()
+        Qualified names of further types and functions that the file may hold, such
+        as ``"my_module.MyEncoder"``. Loading imports and calls them: name only what
+        you know.
+
+    Returns
+    -------
+    estimator : estimator
+        On the CPU where the device it was fitted on is missing. A `cache_dir` is
+        None: the folder was another machine's.
+
+    Raises
+    ------
+    ImportError
+        If skops is not installed.
+    TypeError
+        If the file holds types that are not trusted; the message names them.
+    ValueError
+        If the file is missing, is no saved model, is damaged, or of a later format.
+
+    See Also
+    --------
+    save : Its inverse.
+
+    Examples
+    --------
+    >>> from sklearn_ser.persistence import load
+    >>> model = load("model.skops")  # doctest: +SKIP
+    """
+    io = _skops()
+    if isinstance(trusted, str):
+        raise TypeError(f"trusted must be a sequence of names, got {trusted!r}.")
+    trusted = list(trusted)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise ValueError(f"path: there is no model file '{path}'.") from None
+    try:
+        found = io.get_untrusted_types(data=data)
+        foreign = [n for n in found if n not in trusted and not _is_known(n)]
+        if foreign:
+            raise TypeError(
+                f"'{path}' holds types that are not trusted: {foreign}. If you know "
+                f"them and where the file comes from, load(path, trusted={foreign})."
+            )
+        content = io.loads(data, trusted=found)
+        if not isinstance(content, dict):
+            raise KeyError("format")
+        written = content["format"]
+    except (BadZipFile, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        raise ValueError(
+            f"'{path}' is no model saved by sklearn_ser, or it is damaged ({error})."
+        ) from error
+    if written > _FORMAT:
+        raise ValueError(
+            f"'{path}' has the format {written}, written by sklearn_ser "
+            f"{content['versions']['sklearn-ser']}; this is "
+            f"{version('sklearn-ser')}, which reads up to {_FORMAT}."
+        )
+    estimator = content["estimator"]
+    caches = [n for n in estimator.get_params() if n.rpartition("__")[2] == "cache_dir"]
+    return estimator.set_params(**dict.fromkeys(caches))
+
+
+def _skops():
+    try:
+        import skops.io
+        import skops.io.exceptions
+    except ImportError as error:
+        raise ImportError(
+            "Saving and loading need skops; install it with "
+            "pip install sklearn_ser[skops]."
+        ) from error
+    return skops.io
+
+
+def _find(name):
+    """Return what a qualified name means in this process, or None."""
+    module, _, name = name.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
+
+
+def _is_known(name):
+    """Tell whether a name is safe: an estimator, network or scorer, or a search's."""
+    package, short = ".".join(name.split(".")[:2]), name.rpartition(".")[2]
+    if name in _TRUSTED:
+        return True
+    if package in _TRUSTED_PACKAGES:
+        return short in import_module(package).__all__
+    if not package.startswith("sklearn_ser."):
+        return False
+    from torch import nn
+
+    from sklearn_ser import metrics
+    from sklearn_ser.nn.net import SpeechNet
+
+    try:
+        import_module(name.rpartition(".")[0])
+    except ImportError:
+        return False
+    found = _find(name)
+    if isinstance(found, type):
+        return issubclass(found, BaseEstimator | nn.Module | SpeechNet)
+    return found in (metrics.uar_score, metrics.wa_score)

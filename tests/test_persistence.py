@@ -1,0 +1,346 @@
+"""Files without pickle: what comes back, and what is refused."""
+
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import LinearSVC
+from skorch.callbacks import EpochTimer
+
+from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser.metrics import uar_scorer
+from sklearn_ser.nn.encoders import ConvEncoder
+from sklearn_ser.persistence import load, save
+
+
+class Encoder(ConvEncoder):
+    """A user's encoder."""
+
+
+class Foreign(TransformerMixin, BaseEstimator):
+    """A user's transformer, which a stranger's file must not bring along."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X
+
+    def __setstate__(self, state):
+        raise AssertionError("ran on loading")
+
+
+@pytest.fixture(scope="module")
+def fitted(method, corpus):
+    model = make_pipeline(LogMelTransformer(n_mels=16), method())
+    speakers = {f"{method.step}__speakers": corpus.speakers}
+    return model.fit(corpus.waveforms, corpus.y, **speakers)
+
+
+def rewrite(path, change):
+    """Change the schema inside a saved file."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    schema = json.loads(files["schema.json"])
+    files["schema.json"] = json.dumps(change(schema) or schema)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def replace(old, new):
+    return lambda schema: json.loads(json.dumps(schema).replace(old, new))
+
+
+def test_another_process_predicts_the_same_bits(fitted, paths, tmp_path):
+    save(fitted, tmp_path / "model.skops")
+    code = (
+        "import sys, numpy, torch\n"
+        "from sklearn_ser.persistence import load\n"
+        "torch.set_num_threads(1)\n"
+        "model = load(sys.argv[1])\n"
+        "numpy.save(sys.argv[2], model.predict_proba(sys.argv[3:]))\n"
+    )
+    names = [str(tmp_path / "model.skops"), str(tmp_path / "proba.npy"), *paths]
+    subprocess.run([sys.executable, "-W", "error", "-c", code, *names], check=True)
+    there = np.load(tmp_path / "proba.npy")
+    np.testing.assert_array_equal(there, fitted.predict_proba(paths))
+
+
+def test_everything_comes_back(fitted, corpus, tmp_path):
+    save(fitted, tmp_path / "model.skops")
+    loaded = load(tmp_path / "model.skops")
+    assert loaded[0].get_params() == fitted[0].get_params()
+    assert loaded[1].get_params() == fitted[1].get_params()
+    assert list(loaded[1].history_) == list(fitted[1].history_)
+    assert loaded[1].n_iter_ == fitted[1].n_iter_
+    X = fitted[0].transform(corpus.waveforms)
+    np.testing.assert_array_equal(loaded[1].embed(X), fitted[1].embed(X))
+    np.testing.assert_array_equal(
+        loaded.predict(corpus.waveforms), fitted.predict(corpus.waveforms)
+    )
+
+
+def test_no_pickle_inside(fitted, tmp_path):
+    save(fitted, tmp_path / "model.skops")
+    with zipfile.ZipFile(tmp_path / "model.skops") as archive:
+        names = archive.namelist()
+        assert {name.rpartition(".")[2] for name in names} == {"json", "npy"}
+        for name in names:
+            content = archive.read(name)
+            assert content.startswith((b"\x93NUMPY", b"{"))
+
+
+def test_a_loaded_model_trains_again(fitted, method, corpus, tmp_path):
+    save(fitted, tmp_path / "model.skops")
+    loaded = load(tmp_path / "model.skops")
+    speakers = {f"{method.step}__speakers": corpus.speakers}
+    loaded.fit(corpus.waveforms, corpus.y, **speakers)
+    np.testing.assert_array_equal(
+        loaded.predict_proba(corpus.waveforms), fitted.predict_proba(corpus.waveforms)
+    )
+
+
+@pytest.mark.parametrize("through_a_file", [False, True])
+def test_the_optimiser_stays_with_a_warm_start(
+    method, corpus, log_mels, weights, tmp_path, through_a_file
+):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    model = method(warm_start=True, max_epochs=2).fit(**data)
+    save(model, tmp_path / "model.skops")
+    twice = method(warm_start=True, max_epochs=2).fit(**data).fit(**data)
+    one = load(tmp_path / "model.skops") if through_a_file else model
+    assert weights(one.fit(**data)) == weights(twice)
+
+
+def test_an_unfitted_estimator(method, tmp_path):
+    model = method(random_state=np.random.RandomState(3), device=torch.device("cpu"))
+    save(model, tmp_path / "model.skops")
+    loaded = load(tmp_path / "model.skops")
+    assert type(loaded) is method.cls
+    assert loaded.device == model.device
+    assert loaded.random_state.randint(1000) == model.random_state.randint(1000)
+
+
+@pytest.mark.parametrize("scoring", [uar_scorer, "balanced_accuracy", None])
+def test_a_search(method, corpus, log_mels, scoring, tmp_path):
+    search = GridSearchCV(
+        method(), {"lr": [1e-3, 1e-2]}, cv=GroupKFold(2), scoring=scoring
+    )
+    search.fit(log_mels, corpus.y, groups=corpus.speakers, speakers=corpus.speakers)
+    save(search, tmp_path / "search.skops")
+    loaded = load(tmp_path / "search.skops")
+    assert loaded.best_params_ == search.best_params_
+    assert loaded.score(log_mels, corpus.y) == search.score(log_mels, corpus.y)
+
+
+def test_a_pipeline_of_scikit_learn_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    model = make_pipeline(StandardScaler(), LinearSVC()).fit(X, y)
+    save(model, tmp_path / "svm.skops")
+    loaded = load(tmp_path / "svm.skops")
+    np.testing.assert_array_equal(
+        loaded.decision_function(X), model.decision_function(X)
+    )
+
+
+@settings(deadline=None, max_examples=10)
+@given(
+    y=st.sampled_from([[0, 5], ["é", "neutral"], [True, False], [-1.0, 2.0]]),
+    lr=st.floats(1e-6, 1e-2),
+)
+def test_labels_and_parameters_keep_type_and_value(tmp_path_factory, y, lr):
+    path = tmp_path_factory.mktemp("any") / "model.skops"
+    X, y = np.random.default_rng(0).normal(size=(8, 3)), np.array(y * 4)
+    model = DSNetClassifier(
+        calibration_weight=0, max_epochs=1, encoder="conv", lr=lr
+    ).fit(X, y)
+    save(model, path)
+    loaded = load(path)
+    assert loaded.get_params() == model.get_params()
+    assert loaded.classes_.dtype == model.classes_.dtype
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+# ----------------------------------------------------------------- what is refused
+
+
+def test_a_foreign_type_is_refused_by_its_name(fitted, corpus, tmp_path):
+    model = make_pipeline(Foreign(), *[step for _, step in fitted.steps])
+    save(model, tmp_path / "model.skops")
+    name = f"{__name__}.Foreign"
+    with pytest.raises(TypeError, match=rf"not trusted: \['{name}'\]"):
+        load(tmp_path / "model.skops")
+    with pytest.raises(TypeError, match=rf"not trusted: \['{name}'\]"):
+        load(tmp_path / "model.skops", trusted=["somewhere.Else"])
+    with pytest.raises(AssertionError, match="ran on loading"):
+        load(tmp_path / "model.skops", trusted=[name])
+
+
+def test_an_encoder_of_ones_own_is_to_be_trusted_by_name(log_mels, corpus, tmp_path):
+    model = DSNetClassifier(encoder=Encoder, max_epochs=1, random_state=0)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    save(model, tmp_path / "model.skops")
+    with pytest.raises(TypeError, match=rf"{__name__}\.Encoder") as caught:
+        load(tmp_path / "model.skops")
+    assert f"trusted=['{__name__}.Encoder']" in str(caught.value)
+    loaded = load(tmp_path / "model.skops", trusted=[f"{__name__}.Encoder"])
+    np.testing.assert_array_equal(
+        loaded.predict_proba(log_mels), model.predict_proba(log_mels)
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os.system",
+        "sklearn_ser.persistence.load",
+        "sklearn_ser.features.cache.os",
+        "sklearn_ser.no_such_module.Thing",
+        "sklearn.metrics._scorer.import_module",
+        "sklearn.model_selection._search.warnings",
+    ],
+)
+def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
+    path = tmp_path / "model.skops"
+    save(make_pipeline(FunctionTransformer(np.shape), LinearSVC()), path)
+    module, _, attribute = name.rpartition(".")
+
+    def change(schema):
+        text = json.dumps(schema)
+        old = '"__class__": "shape", "__module__": "numpy"'
+        assert old in text
+        new = f'"__class__": "{attribute}", "__module__": "{module}"'
+        return json.loads(text.replace(old, new))
+
+    rewrite(path, change)
+    with pytest.raises(TypeError, match="not trusted"):
+        load(path)
+
+
+def test_what_no_other_process_could_find_is_not_saved(tmp_path):
+    path = tmp_path / "model.skops"
+    with pytest.raises(TypeError, match=r"<lambda>.*top level of a module"):
+        save(FunctionTransformer(lambda x: x), path)
+
+    class Local(ConvEncoder):
+        pass
+
+    with pytest.raises(TypeError, match=r"Local'\].*top level of a module"):
+        save(DSNetClassifier(encoder=Local), path)
+    with pytest.raises(TypeError, match="cannot be saved"):
+        save(FunctionTransformer(kw_args={"lines": (line for line in "ab")}), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_callbacks_are_refused(method, tmp_path):
+    model = make_pipeline(StandardScaler(), method(callbacks=[EpochTimer()]))
+    with pytest.raises(ValueError, match=f"{method.step}__callbacks cannot be saved"):
+        save(model, tmp_path / "model.skops")
+    save(make_pipeline(method(callbacks=[])), tmp_path / "model.skops")
+
+
+@pytest.mark.parametrize("thing", [None, "model", DSNetClassifier, {"a": 1}])
+def test_only_estimators_are_saved(tmp_path, thing):
+    with pytest.raises(TypeError, match="must be a scikit-learn estimator"):
+        save(thing, tmp_path / "model.skops")
+
+
+def test_missing_and_broken_files(fitted, tmp_path):
+    path = tmp_path / "model.skops"
+    with pytest.raises(ValueError, match=r"no model file '.*model\.skops'"):
+        load(path)
+    path.write_bytes(pickle.dumps(fitted))
+    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
+        load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "a zip, but no model")
+    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
+        load(path)
+    save(fitted, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
+        load(path)
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
+    with pytest.raises(ValueError, match="damaged"):
+        load(path)
+    with pytest.raises(TypeError, match="trusted must be a sequence"):
+        load(path, trusted="my.Encoder")
+
+
+def test_a_skops_file_of_another_maker_is_refused(tmp_path):
+    from skops.io import dump
+
+    dump(StandardScaler(), tmp_path / "scaler.skops")
+    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
+        load(tmp_path / "scaler.skops")
+
+
+def test_a_later_format_is_refused(method, tmp_path, monkeypatch):
+    monkeypatch.setattr("sklearn_ser.persistence._FORMAT", 2)
+    save(method(), tmp_path / "model.skops")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"format 2.*reads up to 1"):
+        load(tmp_path / "model.skops")
+
+
+# ------------------------------------------------------------ machines and accidents
+
+
+def test_a_model_from_a_gpu_loads_on_the_cpu(method, corpus, log_mels, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the GPU that the test takes away")
+    model = method(device="cuda:1").fit(log_mels, corpus.y, speakers=corpus.speakers)
+    path = tmp_path / "model.skops"
+    save(model, path)
+    # Only this word tells such a file from one that was written on the GPU.
+    rewrite(path, replace(r'"content": "\"cpu\""', r'"content": "\"cuda:1\""'))
+    loaded = load(path)
+    assert loaded.net_.device == torch.device("cpu")
+    np.testing.assert_array_equal(
+        loaded.predict_proba(log_mels), model.predict_proba(log_mels)
+    )
+
+
+def test_the_cache_of_another_machine_is_forgotten(tmp_path):
+    model = make_pipeline(LogMelTransformer(cache_dir=tmp_path), LinearSVC())
+    model[0].cache_dir = str(tmp_path / "cache")
+    save(model, tmp_path / "model.skops")
+    assert load(tmp_path / "model.skops")[0].cache_dir is None
+
+
+def test_an_interrupted_save_keeps_the_old_file(method, tmp_path, monkeypatch):
+    path = tmp_path / "model.skops"
+    save(method(lr=0.5), path)
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn_ser._files.os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save(method(), path)
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["model.skops"]
+    assert load(path).lr == 0.5
+
+
+def test_without_skops_the_error_names_the_extra(method, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    with pytest.raises(ImportError, match=r"sklearn_ser\[skops\]"):
+        save(method(), tmp_path / "model.skops")
+    with pytest.raises(ImportError, match=r"sklearn_ser\[skops\]"):
+        load(tmp_path / "model.skops")
