@@ -3,7 +3,11 @@
 import argparse
 import sys
 from importlib import import_module
+from pathlib import Path
 
+_MANIFEST = "a CSV table with the columns file, speaker and emotion"
+
+FEATURES = {"normalize": "level"}
 # name -> (module, class) of the classifier
 METHODS = {
     "dsnet": ("sklearn_ser.dsnet", "DSNetClassifier"),
@@ -27,7 +31,7 @@ def main(argv=None):
     Returns
     -------
     status : int
-        0, or 130 after an interrupt.
+        0; 1 if a recording could not be predicted; 130 after an interrupt.
 
     Raises
     ------
@@ -42,14 +46,13 @@ def main(argv=None):
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:
-        args.command(args)
+        return args.command(args) or 0
     except KeyboardInterrupt:
         print("sklearn-ser: interrupted", file=sys.stderr)
         return 130
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:
         texts = [str(error), *getattr(error, "__notes__", [])]  # which fold it was
-        parser.error(". ".join(text.rstrip(".") for text in texts) + ".")
-    return 0
+        return parser.error(". ".join(text.rstrip(".") for text in texts) + ".")
 
 
 def _make_parser():
@@ -66,10 +69,9 @@ def _make_parser():
     option(
         "--manifest",
         metavar="FILE",
-        help="a CSV table with the columns file, speaker and emotion; default: a small "
-        "synthetic corpus",
+        help=f"{_MANIFEST}; default: a small synthetic corpus",
     )
-    option("--method", choices=sorted(METHODS), default="dsnet", help="default: dsnet")
+    _add_training_options(option)
     option(
         "--folds",
         type=_at_least(2),
@@ -77,6 +79,41 @@ def _make_parser():
         help="number of folds; default: one per speaker of a manifest, 4 for the "
         "synthetic corpus",
     )
+
+    train = commands.add_parser(
+        "train",
+        help="train on a corpus and save the model",
+        description="Train a method on all recordings of a corpus and save the model.",
+    )
+    train.set_defaults(command=_train)
+    option = train.add_argument
+    option("--manifest", metavar="FILE", required=True, help=_MANIFEST)
+    option("--out", metavar="MODEL", required=True, help="file to save the model to")
+    _add_training_options(option)
+
+    predict = commands.add_parser(
+        "predict",
+        help="print the emotions of recordings",
+        description="Print the emotion of each recording and the probabilities. A "
+        "recording longer than a window is predicted in windows that overlap by half.",
+    )
+    predict.set_defaults(command=_predict)
+    option = predict.add_argument
+    option("model", metavar="MODEL", help="a file that train saved")
+    option("paths", nargs="+", metavar="FILE-OR-FOLDER", help="folders with all below")
+    option("--csv", metavar="OUT", help="write the table to a CSV file too")
+    option(
+        "--window",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="default: %(default)g",
+    )
+    return parser
+
+
+def _add_training_options(option):
+    option("--method", choices=sorted(METHODS), default="dsnet", help="default: dsnet")
     option("--epochs", type=_at_least(1), metavar="N", help="default: the method's own")
     option(
         "--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s"
@@ -88,7 +125,13 @@ def _make_parser():
         metavar="N",
         help="processes, -1 for all cores; default: %(default)s",
     )
-    return parser
+
+
+def _seconds(text):
+    value = float(text)
+    if not 0.1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 0.1, got {text}")
+    return value
 
 
 def _at_least(low):
@@ -108,8 +151,7 @@ def _evaluate(args):
     from sklearn_ser.features import LogMelTransformer
     from sklearn_ser.model_selection import speaker_cross_validate
 
-    if args.jobs == 0:
-        raise ValueError("argument --jobs: must not be 0")
+    _check_jobs(args)
     if args.manifest is None:
         corpus = make_emotional_speech(random_state=args.seed)
         folds = args.folds or 4
@@ -126,8 +168,7 @@ def _evaluate(args):
     classifier = _make_classifier(args)
     print(f"{type(classifier).__name__}: {corpus.DESCR}", flush=True)
     # Log-mels know nothing of other recordings: computed once, they leak nothing.
-    log_mel = LogMelTransformer(normalize="level", n_jobs=args.jobs)
-    X = log_mel.transform(corpus.data)
+    X = LogMelTransformer(**FEATURES, n_jobs=args.jobs).transform(corpus.data)
     result = speaker_cross_validate(
         classifier,
         X,
@@ -139,6 +180,122 @@ def _evaluate(args):
         random_state=args.seed,
     )
     print(result)
+
+
+def _train(args):
+    from sklearn.pipeline import make_pipeline
+
+    from sklearn_ser.datasets import load_manifest
+    from sklearn_ser.features import LogMelTransformer
+    from sklearn_ser.persistence import save
+
+    _check_jobs(args)
+    out = Path(args.out)
+    if out.is_dir() or not out.parent.is_dir():  # before minutes of work
+        raise ValueError(f"argument --out: '{out}' cannot be written as a file")
+    corpus = load_manifest(args.manifest)
+    classifier = _make_classifier(args)
+    name = type(classifier).__name__
+    print(f"{name}: {corpus.DESCR}", flush=True)
+    model = make_pipeline(
+        LogMelTransformer(**FEATURES, n_jobs=args.jobs),
+        classifier.set_params(verbose=1),
+    )
+    speakers = {f"{name.lower()}__speakers": corpus.speakers}
+    model.fit(corpus.data, corpus.target, **speakers)
+    save(model.set_params(**{f"{name.lower()}__verbose": 0}), out)
+    print(f"Saved to {out}: {', '.join(map(str, model.classes_))}.")
+
+
+def _predict(args):
+    import csv
+    import io
+
+    from sklearn_ser._files import atomic_write
+    from sklearn_ser.features import LogMelTransformer, load_audio
+    from sklearn_ser.persistence import load
+
+    files = _audio_files(args.paths)
+    model = load(args.model)
+    log_mel = getattr(model, "steps", [(None, None)])[0][1]
+    if not isinstance(log_mel, LogMelTransformer) or not hasattr(model, "classes_"):
+        raise ValueError(
+            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer"
+        )
+    rate, failed = log_mel.sampling_rate, 0
+    header = ["file", "start", "end", "emotion", *map(str, model.classes_)]
+    table = [header]
+    names = [len(name) for name in header[4:]]
+    widths = [max(4, *(len(str(file)) for file in files)), 7, 7]
+    widths += [max(7, *names), *(max(6, n) for n in names)]
+    print(_line(header, widths), flush=True)
+    for file in files:
+        try:
+            wave = load_audio(
+                file, sampling_rate=rate, channel=log_mel.channel, name="recording"
+            )
+            spans = _windows(len(wave), round(args.window * rate))
+            parts = [{"array": wave[a:b], "sampling_rate": rate} for a, b in spans]
+            probabilities = model.predict_proba(parts)
+        except (OSError, TypeError, ValueError) as error:
+            failed += 1
+            text = " ".join(str(error).split())
+            print(f"sklearn-ser: error: {file}: {text}", file=sys.stderr, flush=True)
+            continue
+        for (start, end), row in zip(spans, probabilities, strict=True):
+            emotion = str(model.classes_[row.argmax()])
+            times = f"{start / rate:.2f}", f"{end / rate:.2f}"
+            table.append([str(file), *times, emotion, *(f"{p:.4f}" for p in row)])
+            print(_line(table[-1], widths), flush=True)
+    if args.csv is not None:
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(table)
+        with atomic_write(args.csv) as out:
+            out.write(text.getvalue().encode())
+    if failed:
+        print(
+            f"sklearn-ser: {failed} of {len(files)} recordings were not predicted",
+            file=sys.stderr,
+        )
+    return int(failed > 0)
+
+
+def _audio_files(paths):
+    """Return the files, with those of audio below each folder in order."""
+    import soundfile
+
+    formats = set(soundfile.available_formats()) - {"RAW"}  # it has no header
+    suffixes = {f".{name.lower()}" for name in formats}
+    suffixes |= {".aif", ".aifc", ".oga", ".opus"}
+    files = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            files.append(path)
+            continue
+        below = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
+        if not below:
+            raise ValueError(f"no audio file below the folder '{path}'")
+        files += below
+    return files
+
+
+def _windows(n_times, length):
+    """Return (start, end) of windows that overlap by half and end with the whole."""
+    if n_times <= length:
+        return [(0, n_times)]
+    starts = [*range(0, n_times - length, length // 2), n_times - length]
+    return [(start, start + length) for start in starts]
+
+
+def _line(cells, widths):
+    first, *rest = zip(cells, widths, strict=True)
+    cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
+    return "  ".join(cells)
+
+
+def _check_jobs(args):
+    if args.jobs == 0:
+        raise ValueError("argument --jobs: must not be 0")
 
 
 def _make_classifier(args):

@@ -62,11 +62,11 @@ class DSNet(nn.Module):
             nn.BatchNorm1d(d),
             LogitLayer(d, n_classes),
         )
-        for name, weight in self.named_parameters():
-            if weight.ndim > 1 and ".gru." not in name:
-                nn.init.xavier_uniform_(weight)
-            elif name.endswith("bias"):
-                nn.init.zeros_(weight)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
+                nn.init.xavier_uniform_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x, lengths, neutral=None):
         if neutral is None:
@@ -184,8 +184,8 @@ class DSNetClassifier(BaseSpeechClassifier):
         Neutral partners are drawn afresh among the first so many neutral
         utterances of the speaker, as published; None for all of them.
     encoder : str or nn.Module class, default="conv_lstm"
-        "conv", "conv_gru", "conv_lstm" and "residual" are compact enough for a
-        laptop; "cnn6" is the paper's and wants a GPU. Or a class built with
+        "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6" is
+        the paper's and wants a GPU. Or a class built with
         ``(n_features)`` whose ``forward(x, lengths)`` returns ``(z, lengths)``, z of
         shape (n_samples, n_channels, n_frames).
     max_epochs : int, default=40

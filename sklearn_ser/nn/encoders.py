@@ -21,37 +21,44 @@ from .layers import (
 
 
 class StridedBlock(nn.Module):
-    """Strided Conv1d, batch normalisation and ReLU, masked.
+    """A strided convolution, batch normalisation and ReLU, masked.
 
     No dropout: in front of the next batch normalisation it would change the variance
     in training only.
+
+    Parameters
+    ----------
+    conv : type
+        ``nn.Conv1d`` over time, or ``nn.Conv2d`` over bands and time.
+    n_in, n_out : int
+    kernel_size, stride : int or tuple of int
+        Of an odd size; time is the last axis.
     """
 
-    def __init__(self, n_in, n_out, kernel_size, stride):
+    def __init__(self, conv, n_in, n_out, kernel_size, stride):
         super().__init__()
-        self.stride = stride
-        self.conv = nn.Conv1d(
-            n_in, n_out, kernel_size, stride, kernel_size // 2, bias=False
-        )
+        self.conv = conv(n_in, n_out, kernel_size, stride, bias=False)
+        self.conv.padding = tuple(k // 2 for k in self.conv.kernel_size)
         self.norm = MaskedBatchNorm(n_out)
 
     def forward(self, x, lengths):
-        lengths = (lengths - 1) // self.stride + 1
+        lengths = (lengths - 1) // self.conv.stride[-1] + 1
         x = self.conv(x)
-        mask = frame_mask(lengths, x.shape[-1])[:, None]
+        mask = frame_mask(lengths, x.shape[-1])
+        mask = mask.view(len(x), *[1] * (x.ndim - 2), -1)
         return self.norm(x, mask).relu(), lengths
 
 
 class ConvEncoder(nn.Module):
     """Strided convolutions over time, from 10 ms to 80 ms a frame."""
 
-    def __init__(self, n_features, n_channels=96, n_extra=1):
+    def __init__(self, n_features, n_channels=96):
         super().__init__()
         self.blocks = nn.ModuleList(
             [
-                StridedBlock(n_features, n_channels, 5, 4),
-                StridedBlock(n_channels, n_channels, 5, 2),
-                *(StridedBlock(n_channels, n_channels, 5, 1) for _ in range(n_extra)),
+                StridedBlock(nn.Conv1d, n_features, n_channels, 5, 4),
+                StridedBlock(nn.Conv1d, n_channels, n_channels, 5, 2),
+                StridedBlock(nn.Conv1d, n_channels, n_channels, 5, 1),
             ]
         )
 
@@ -62,18 +69,32 @@ class ConvEncoder(nn.Module):
 
 
 class ConvGRUEncoder(nn.Module):
-    """Strided convolutions over time, then a bidirectional GRU."""
+    """Strided convolutions over bands and time, then a bidirectional GRU.
+
+    Filters that are local in frequency serve voices of any pitch: with few training
+    speakers they carry over to new ones better than filters over all bands at once.
+    """
 
     recurrent = nn.GRU
 
     def __init__(self, n_features, n_channels=96, n_hidden=64):
         super().__init__()
-        self.conv = ConvEncoder(n_features, n_channels, n_extra=0)
+        self.local = nn.ModuleList(
+            [
+                StridedBlock(nn.Conv2d, 1, 16, (9, 5), 4),
+                StridedBlock(nn.Conv2d, 16, 32, 3, 2),
+            ]
+        )
+        n_bands = -(-n_features // 8)
+        self.merge = StridedBlock(nn.Conv1d, 32 * n_bands, n_channels, 3, 1)
         self.ahead = self.recurrent(n_channels, n_hidden, batch_first=True)
         self.back = self.recurrent(n_channels, n_hidden, batch_first=True)
 
     def forward(self, x, lengths):
-        x, lengths = self.conv(x, lengths)
+        x = x[:, None]
+        for block in self.local:
+            x, lengths = block(x, lengths)
+        x, lengths = self.merge(x.flatten(1, 2), lengths)
         x = x.transpose(1, 2)
         # Each row is reversed within its length, so that the padding comes last in
         # both directions: the same as packing, at twice the speed.
@@ -86,39 +107,9 @@ class ConvGRUEncoder(nn.Module):
 
 
 class ConvLSTMEncoder(ConvGRUEncoder):
-    """Strided convolutions over time, then a bidirectional LSTM."""
+    """Strided convolutions over bands and time, then a bidirectional LSTM."""
 
     recurrent = nn.LSTM
-
-
-class ResidualBlock(nn.Module):
-    """A masked convolution with a skip, the field widened by dilation."""
-
-    def __init__(self, n_channels, dilation):
-        super().__init__()
-        self.conv = nn.Conv1d(
-            n_channels, n_channels, 3, padding=dilation, dilation=dilation, bias=False
-        )
-        self.norm = MaskedBatchNorm(n_channels)
-
-    def forward(self, x, mask):
-        return x + self.norm(self.conv(x), mask).relu()
-
-
-class ResidualEncoder(nn.Module):
-    """Strided convolutions over time, then dilated residual ones."""
-
-    def __init__(self, n_features, n_channels=96):
-        super().__init__()
-        self.conv = ConvEncoder(n_features, n_channels, n_extra=0)
-        self.blocks = nn.ModuleList(ResidualBlock(n_channels, d) for d in (1, 2, 4))
-
-    def forward(self, x, lengths):
-        x, lengths = self.conv(x, lengths)
-        mask = frame_mask(lengths, x.shape[-1])[:, None]
-        for block in self.blocks:
-            x = block(x, mask)
-        return x, lengths
 
 
 class CNN6Encoder(nn.Module):
@@ -163,7 +154,6 @@ ENCODERS = {
     "conv": ConvEncoder,
     "conv_gru": ConvGRUEncoder,
     "conv_lstm": ConvLSTMEncoder,
-    "residual": ResidualEncoder,
     "cnn6": CNN6Encoder,
 }
 

@@ -1,0 +1,207 @@
+"""What is compared: each method is features, an estimator and how it is tuned.
+
+Our methods and the plain encoder share features, encoder and recipe. Rivals choose
+their C inside the training speakers.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from joblib import Memory
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from torch import nn
+
+from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser.features import load_audio
+from sklearn_ser.metrics import uar_scorer
+from sklearn_ser.nn.encoders import UtteranceEncoder
+from sklearn_ser.nn.layers import LogitLayer
+
+WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
+_CACHE = Memory(os.environ.get("SKLEARN_SER_BENCHMARK_CACHE"), verbose=0)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One line of the tables.
+
+    Attributes
+    ----------
+    label : str
+        Its name there.
+    estimator : callable
+        Returns the unfitted estimator.
+    features : dict
+        ``kind``, a key of ``FEATURES``, and its parameters.
+    seeded : bool
+        Whether the result depends on a seed.
+    """
+
+    label: str
+    estimator: Callable
+    features: dict = field(default_factory=lambda: {"kind": "log_mel"} | LOG_MEL)
+    seeded: bool = True
+
+
+class PlainNet(nn.Module):
+    """The encoder and a linear layer."""
+
+    def __init__(self, n_classes, **encoder):
+        super().__init__()
+        self.encoder = UtteranceEncoder(**encoder)
+        self.classifier = LogitLayer(256, n_classes)
+
+    def forward(self, x, lengths):
+        e = self.encoder(x, lengths)
+        return {"logits": self.classifier(e), "embedding": e}
+
+
+class PlainClassifier(DSNetClassifier):
+    """The plain encoder under DSNet's recipe; to be made with all weights 0."""
+
+    def _module(self):
+        return PlainNet, {"n_classes": len(self.classes_), **self._encoder_arguments()}
+
+
+def _without(*weights, make=DSNetClassifier):
+    return make(**dict.fromkeys(weights, 0.0))
+
+
+def _tuned_dsnet():
+    """Return DSNet with one weight for its three terms, chosen by held-out speakers."""
+    grid = [{weight: [value] for weight in WEIGHTS} for value in (1.0, 10.0, 100.0)]
+    return _search(DSNetClassifier(), grid, GroupKFold(2))
+
+
+def _search(estimator, grid, cv):
+    return GridSearchCV(estimator, grid, scoring=uar_scorer, cv=cv, error_score="raise")
+
+
+def _linear_svm(powers):
+    svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
+    grid = {"linearsvc__C": [10.0**power for power in powers]}
+    return _search(make_pipeline(StandardScaler(), svm), grid, GroupKFold(3))
+
+
+def _rbf_svm():
+    svm = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
+    return _search(svm, {"svc__C": [0.1, 1.0, 10.0, 100.0]}, GroupKFold(3))
+
+
+LOG_MEL = {"normalize": "level"}
+
+METHODS = {
+    "dsnet": Method("DSNet", DSNetClassifier),
+    "dsnet-tuned": Method("DSNet, weights chosen in 1, 10, 100", _tuned_dsnet),
+    "dsnet-no-terms": Method("DSNet, all weights 0", lambda: _without(*WEIGHTS)),
+    **{
+        f"dsnet-no-{weight.removesuffix('_weight')}": Method(
+            f"DSNet, {weight} 0", lambda weight=weight: _without(weight)
+        )
+        for weight in WEIGHTS
+    },
+    "plain": Method("plain encoder", lambda: _without(*WEIGHTS, make=PlainClassifier)),
+    "egemaps": Method(
+        "openSMILE eGeMAPS + LinearSVC",
+        lambda: _linear_svm([-3, -2, -1]),
+        {"kind": "opensmile", "feature_set": "eGeMAPSv02"},
+        seeded=False,
+    ),
+    "compare": Method(
+        "openSMILE ComParE + LinearSVC",
+        lambda: _linear_svm([-5, -4, -3]),
+        {"kind": "opensmile", "feature_set": "ComParE_2016"},
+        seeded=False,
+    ),
+    "mfcc": Method("MFCC statistics + SVM", _rbf_svm, {"kind": "mfcc"}, seeded=False),
+}
+RIVALS = tuple(name for name, method in METHODS.items() if not method.seeded)
+
+
+def log_mel(corpus, **params):
+    """Log-mel sequences."""
+    return LogMelTransformer(**params).transform(corpus.data)
+
+
+def opensmile(corpus, feature_set):
+    """OpenSMILE's functionals, one vector a recording."""
+    return _opensmile(corpus.audio_hash, feature_set, corpus.data)
+
+
+@_CACHE.cache(ignore=["paths"])
+def _opensmile(audio_hash, feature_set, paths):
+    from opensmile import FeatureLevel, FeatureSet, Smile
+
+    smile = Smile(getattr(FeatureSet, feature_set), FeatureLevel.Functionals)
+    waves = (load_audio(path) for path in paths)
+    return np.concatenate([smile(wave, 16000).astype(np.float64)[0] for wave in waves])
+
+
+def mfcc(corpus):
+    """Mean and deviation of 20 MFCC and of their deltas."""
+    from librosa.feature import delta, mfcc
+
+    rows = []
+    for path in corpus.data:
+        frames = mfcc(y=load_audio(path), sr=16000, n_mfcc=20)
+        width = min(9, frames.shape[1] - (frames.shape[1] + 1) % 2)
+        frames = np.vstack([frames, delta(frames, width=width)])
+        rows.append(np.concatenate([frames.mean(axis=1), frames.std(axis=1)]))
+    return np.array(rows)
+
+
+FEATURES = {"log_mel": log_mel, "opensmile": opensmile, "mfcc": mfcc}
+
+
+def with_settings(method, settings):
+    """Return the estimator and the features of a method, some parameters changed.
+
+    Parameters
+    ----------
+    method : Method
+    settings : dict
+        Parameters of the estimator, or ``features__`` and one of the features'.
+    """
+    features, estimator = dict(method.features), method.estimator()
+    known = estimator.get_params()
+    for name, value in settings.items():
+        if name.startswith("features__"):
+            features[name.removeprefix("features__")] = value
+        elif name in known:
+            estimator.set_params(**{name: value})
+        elif f"estimator__{name}" in known:  # of what a search tunes
+            estimator.set_params(**{f"estimator__{name}": value})
+        else:
+            raise ValueError(
+                f"--set {name}: {type(estimator).__name__} has no such parameter."
+            )
+    return estimator, features
+
+
+def parameters(estimator, features):
+    """Return all that decides a result but data and seed, as JSON values."""
+    return {
+        name: _plain(value)
+        for name, value in sorted(
+            (
+                estimator.get_params()
+                | {f"features__{k}": features[k] for k in features}
+            ).items()
+        )
+        if name.rpartition("__")[2] not in ("random_state", "verbose", "n_jobs")
+    }
+
+
+def _plain(value):
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return getattr(value, "__qualname__", type(value).__qualname__)

@@ -1,0 +1,285 @@
+"""Turn the committed rows into the tables and the figure of the READMEs.
+
+``python -m benchmarks.report`` rewrites what stands between the markers; with
+``--check`` it only tells whether that is up to date.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from sklearn_ser.metrics import bootstrap_speakers, confusion_uar, confusion_wa
+
+from . import rows
+from .corpora import CONFIRMATION, DEVELOPMENT
+from .methods import METHODS, parameters, with_settings
+
+HERE = Path(__file__).parent
+README, FRONT = HERE / "README.md", HERE.parent / "README.md"
+FIGURE = HERE / "results" / "uar.svg"
+CORPORA = (*DEVELOPMENT, *CONFIRMATION)
+SEEDS = (12, 22)
+ENOUGH_SEEDS = 5  # fewer are preliminary and get no p-value
+# On the same corpora by EmoBox (Table 4), frozen features, its own folds.
+PUBLISHED = {
+    "wav2vec2-base, frozen": {"ravdess": 54.3, "casia": 39.6, "emovo": 31.1},
+    "HuBERT-large, frozen": {"ravdess": 70.0, "casia": 45.3, "emovo": 45.7},
+    "WavLM-large, frozen": {"ravdess": 72.0, "casia": 52.1, "emovo": 48.8},
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All seeds of a method on a corpus, in %, from counts by speaker."""
+
+    seeds: list
+    uars: np.ndarray
+    was: np.ndarray
+    interval: tuple
+    per_speaker: dict
+    minutes: float
+    peak_mb: int
+
+    @property
+    def uar(self):
+        """Mean over the seeds, with deviation and interval."""
+        low, high = self.interval
+        return f"{_mean(self.uars)} [{low:.1f}, {high:.1f}]"
+
+
+def current(found, corpus, method):
+    """Return the rows of a method at the parameters it has now, by seed."""
+    params = json.dumps(parameters(*with_settings(METHODS[method], {})), sort_keys=True)
+    runs = {}
+    for row in found:
+        if (row["corpus"], row["method"]) == (corpus, method) and (
+            json.dumps(row["params"], sort_keys=True) == params
+        ):
+            runs.setdefault(row["seed"], []).append(row)
+    return runs
+
+
+def summarise(runs):
+    """Summarise the complete seeds of :func:`current`; None if there is none."""
+    runs = {s: own for s, own in runs.items() if len(own) == own[0]["n_folds"]}
+    if not runs:
+        return None
+    seeds = sorted(runs, key=str)
+    by_seed = [
+        {who: counts for row in runs[seed] for who, counts in row["confusion"].items()}
+        for seed in seeds
+    ]
+    speakers = sorted(by_seed[0])
+    counts = np.array([[own[who] for who in speakers] for own in by_seed])
+    pooled = counts.sum(axis=1)
+    interval = bootstrap_speakers(counts.sum(axis=0), 2000, 0.95, 0)[0]
+    seconds = [sum(row["fit_seconds"] for row in runs[seed]) for seed in seeds]
+    per_speaker = 100 * confusion_uar(counts).mean(axis=0)
+    return Summary(
+        seeds=seeds,
+        uars=100 * confusion_uar(pooled),
+        was=100 * confusion_wa(pooled),
+        interval=tuple(100 * bound for bound in interval),
+        per_speaker=dict(zip(speakers, per_speaker.tolist(), strict=True)),
+        minutes=float(np.mean(seconds)) / 60,
+        peak_mb=max(row["peak_mb"] for own in runs.values() for row in own),
+    )
+
+
+def missing(found):
+    """Name the rows that the tables want and the file lacks, a line a method."""
+    lines = []
+    for method, description in METHODS.items():
+        parts = []
+        for corpus in CORPORA:
+            runs = current(found, corpus, method)
+            lacking = []
+            for seed in SEEDS if description.seeded else (None,):
+                own = runs.get(seed, [])
+                if not own:
+                    lacking.append("all" if seed is None else f"seed {seed}")
+                elif len(own) < own[0]["n_folds"]:
+                    n_lacking = own[0]["n_folds"] - len(own)
+                    lacking.append(f"{n_lacking} folds of seed {seed}")
+            if lacking:
+                parts.append(f"{corpus} ({', '.join(lacking)})")
+        if parts:
+            lines.append(f"- `{method}`: {'; '.join(parts)}")
+    return lines
+
+
+def _mean(values):
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
+
+
+def _table(header, body):
+    rule = "|".join(["---"] * len(header))
+    return "\n".join(
+        ["| " + " | ".join(header) + " |", f"|{rule}|"]
+        + ["| " + " | ".join(line) + " |" for line in body]
+    )
+
+
+def main_table(summaries, cell=lambda summary: summary.uar, published=True):
+    """UAR of each method on each corpus."""
+    body = []
+    for method, description in METHODS.items():
+        own = [summaries[corpus, method] for corpus in CORPORA]
+        if any(own):
+            seeds = max(len(s.seeds) for s in own if s)
+            seeds = str(seeds) if description.seeded else "-"
+            cells = [cell(s) if s else "missing" for s in own]
+            body.append([description.label, seeds, *cells])
+    for label, figures in PUBLISHED.items() if published else ():
+        cells = [str(figures.get(corpus, "-")) for corpus in CORPORA]
+        body.append([f"*{label} (published, other folds)*", "-", *cells])
+    return _table(["method", "seeds", *(f"`{c}`" for c in CORPORA)], body)
+
+
+def comparison_table(summaries, ours="dsnet"):
+    """Ours against each other method, paired by speaker, seeds averaged."""
+    body = []
+    for method, description in METHODS.items():
+        pairs = [
+            (a.per_speaker[who] - b.per_speaker[who])
+            for corpus in CORPORA
+            if (a := summaries[corpus, ours]) and (b := summaries[corpus, method])
+            for who in a.per_speaker
+        ]
+        if method == ours or not pairs:
+            continue
+        seeds = [
+            len(summaries[corpus, name].seeds)
+            for name in (ours, method)
+            for corpus in CORPORA
+            if METHODS[name].seeded and summaries[corpus, name]
+        ]
+        p = "preliminary"
+        if min(seeds) >= ENOUGH_SEEDS:
+            p = f"{wilcoxon(pairs).pvalue:.3f}"
+        better = sum(d > 0 for d in pairs)
+        difference = f"{np.mean(pairs):+.1f}"
+        body.append(
+            [description.label, difference, f"{better} of {len(pairs)}", str(p)]
+        )
+    header = [f"{METHODS[ours].label} against", "points of UAR", "better on", "p"]
+    return _table(header, body)
+
+
+def settings_table(found):
+    """UAR at other parameters than the method's own, by what differs."""
+    groups = {}
+    for row in found:
+        method = METHODS.get(row["method"])
+        if method is None:
+            continue
+        own = parameters(*with_settings(method, {}))
+        changed = {k: v for k, v in row["params"].items() if own.get(k) != v}
+        changed |= {k: None for k in own if k not in row["params"]}
+        if changed:
+            text = ", ".join(
+                f"{k.removeprefix('features__')}={v}"
+                for k, v in sorted(changed.items())
+            )
+            runs = groups.setdefault((row["method"], text), {})
+            runs.setdefault(row["corpus"], {}).setdefault(row["seed"], []).append(row)
+    body = []
+    for (method, text), by_corpus in sorted(groups.items()):
+        own = [summarise(by_corpus.get(corpus, {})) for corpus in CORPORA]
+        if any(own):
+            cells = [f"{_mean(s.uars)} ({len(s.seeds)})" if s else "-" for s in own]
+            body.append([f"`{method}`", f"`{text}`", *cells])
+    if not body:
+        return "None yet."
+    return _table(["method", "setting", *(f"`{c}` (seeds)" for c in CORPORA)], body)
+
+
+def figure(summaries, path):
+    """Draw UAR with intervals, one panel a corpus."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "sklearn_ser"
+    from matplotlib import pyplot as plt
+
+    shown = [m for m in METHODS if any(summaries[c, m] for c in CORPORA)]
+    fig, axes = plt.subplots(
+        1, len(CORPORA), figsize=(11, 0.35 * len(shown) + 1.2), sharey=True
+    )
+    for ax, corpus in zip(axes, CORPORA, strict=True):
+        for y, method in enumerate(shown):
+            if s := summaries[corpus, method]:
+                color = "C0" if METHODS[method].seeded else "C7"
+                ax.plot(s.interval, [y, y], color=color, lw=1.5, alpha=0.5)
+                ax.plot(s.uars, [y] * len(s.uars), "o", color=color, ms=4)
+        ax.set(title=corpus, xlabel="pooled UAR (%)")
+        ax.grid(axis="x", alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_yticks(range(len(shown)), [METHODS[m].label for m in shown])
+    axes[0].invert_yaxis()
+    fig.tight_layout()
+    fig.savefig(path, metadata={"Date": None})
+    plt.close(fig)
+
+
+def sections(found):
+    """Return the generated parts of the READMEs by name, and the summaries."""
+    summaries = {
+        (corpus, method): summarise(current(found, corpus, method))
+        for corpus in CORPORA
+        for method in METHODS
+    }
+    parts = {
+        "uar": main_table(summaries),
+        "wa": main_table(summaries, lambda s: _mean(s.was), published=False),
+        "cost": main_table(
+            summaries, lambda s: f"{s.minutes:.1f} min, {s.peak_mb} MB", published=False
+        ),
+        "comparison": comparison_table(summaries),
+        "settings": settings_table(found),
+        "missing": "\n".join(missing(found)) or "None.",
+        "front": main_table(summaries, lambda s: _mean(s.uars)),
+    }
+    return parts, summaries
+
+
+def fill(text, parts):
+    """Replace what stands between the markers of each part that the text has."""
+    for name, content in parts.items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        if begin in text:
+            head, _, rest = text.partition(begin)
+            tail = rest.partition(end)[2]
+            text = f"{head}{begin}\n{content}\n{end}{tail}"
+    return text
+
+
+def main(argv=None):
+    """Write the report, or check it; return 1 if it is not up to date."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args(argv)
+    parts, summaries = sections(rows.read())
+    stale = []
+    for path in (README, FRONT):
+        text = path.read_text()
+        new = fill(text, parts)
+        if new != text:
+            stale.append(path.name)
+        if not args.check:
+            path.write_text(new)
+    if args.check:
+        print("stale:" if stale else "up to date", *stale)
+        return int(bool(stale))
+    figure(summaries, FIGURE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

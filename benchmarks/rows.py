@@ -1,0 +1,81 @@
+"""Rows on disk: appended one by one, torn by nothing, never written twice."""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results" / "rows.jsonl"
+# Equal in these, two rows are the same experiment.
+KEY = (
+    "corpus",
+    "method",
+    "seed",
+    "fold",
+    "params",
+    "split_hash",
+    "manifest_hash",
+    "audio_hash",
+)
+
+
+def key(row):
+    """Return what tells one experiment from another."""
+    return json.dumps([row[name] for name in KEY], sort_keys=True)
+
+
+def read(path=RESULTS):
+    """Return the rows of a file; what an interruption tore at its end is left out."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    whole = path.read_bytes().rpartition(b"\n")[0]
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+class RowFile:
+    """A file of rows that this process alone appends to.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Raises
+    ------
+    ValueError
+        If another process has it.
+    """
+
+    def __init__(self, path=RESULTS):
+        self.path = Path(path)
+
+    def __enter__(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "r+b" if self.path.exists() else "x+b")
+        try:
+            # A lock that forked processes do not hold on to when this one is killed.
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise ValueError(f"Another run writes to {self.path}.") from None
+        content = self._file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._file.truncate(len(whole))
+        self._file.seek(len(whole))
+        self._done = {key(json.loads(line)) for line in whole.splitlines()}
+        return self
+
+    def __exit__(self, *error):
+        self._file.close()
+
+    def __contains__(self, row):
+        return key(row) in self._done
+
+    def append(self, row):
+        """Write a row through to the disk, unless it is there."""
+        if row in self:
+            return
+        self._file.write(json.dumps(row).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._done.add(key(row))

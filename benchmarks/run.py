@@ -1,0 +1,214 @@
+"""Run methods on corpora, one row per fold and seed.
+
+``python -m benchmarks.run --corpus emodb4 emovo --method dsnet egemaps --seeds 12 22``
+appends rows to ``benchmarks/results/rows.jsonl``, each as its fold finishes. A row that
+is there is not run again, so that the same command resumes what was killed.
+"""
+
+import argparse
+import ast
+import os
+import platform
+import resource
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from importlib.metadata import version
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import torch
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from sklearn_ser.metrics import confusion_uar, confusion_wa, speaker_confusions
+from sklearn_ser.model_selection import speaker_cross_validate
+
+from . import corpora, rows
+from .methods import FEATURES, METHODS, parameters, with_settings
+
+PACKAGES = ("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch")
+_EXTRA_PACKAGES = {"opensmile": "opensmile", "mfcc": "librosa"}
+
+
+def tasks(corpus_names, method_names, seeds, settings):
+    """Yield each fold of each run: its row without results, and what runs it."""
+    for name in corpus_names:
+        corpus, features = corpora.load(name), {}
+        for method_name in method_names:
+            method = METHODS[method_name]
+            estimator, wanted = with_settings(method, settings)
+            kind = repr(wanted)
+            if kind not in features:
+                options = {k: v for k, v in wanted.items() if k != "kind"}
+                features[kind] = FEATURES[wanted["kind"]](corpus, **options)
+            for seed in seeds if method.seeded else (None,):
+                seeded = _with_seed(estimator, seed)
+                for fold, (train, test) in enumerate(corpus.splits, 1):
+                    row = {
+                        "corpus": name,
+                        "method": method_name,
+                        "seed": seed,
+                        "fold": fold,
+                        "n_folds": len(corpus.splits),
+                        "params": parameters(seeded, wanted),
+                        "split_hash": corpora.digest(
+                            [(a.tolist(), b.tolist()) for a, b in corpus.splits]
+                        ),
+                        "manifest_hash": corpus.manifest_hash,
+                        "audio_hash": corpus.audio_hash,
+                    }
+                    yield row, (seeded, features[kind], corpus, train, test)
+
+
+def _with_seed(estimator, seed):
+    """Return a clone that starts from the seed; a search passes it on."""
+    names = [n for n in estimator.get_params() if n.endswith("random_state")]
+    name = min(names, key=len)
+    return clone(estimator).set_params(**({} if seed is None else {name: seed}))
+
+
+def run_fold(estimator, X, corpus, train, test):
+    """Fit and score one fold; return the figures of its row."""
+    result = speaker_cross_validate(
+        estimator,
+        X,
+        corpus.target,
+        corpus.speakers,
+        cv=[(train, test)],
+        n_bootstrap=0,
+        return_estimator=True,
+    )
+    names, counts = speaker_confusions(
+        result.y_true, result.predictions, result.speakers, result.classes
+    )
+    fold, classes = result.folds[0], result.classes.tolist()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak /= 2**20 if sys.platform == "darwin" else 2**10
+    return {
+        "classes": classes,
+        "uar": float(confusion_uar(result.confusion)),
+        "wa": float(confusion_wa(result.confusion)),
+        "recall": _recalls(result.confusion, classes),
+        "recall_per_speaker": {
+            who: _recalls(own, classes)
+            for who, own in zip(names.tolist(), counts, strict=True)
+        },
+        "confusion": {
+            who: own.tolist() for who, own in zip(names.tolist(), counts, strict=True)
+        },
+        "chosen": getattr(result.estimators[0], "best_params_", None),
+        "fit_seconds": round(fold.fit_time, 2),
+        "score_seconds": round(fold.score_time, 2),
+        "peak_mb": round(peak),
+    }
+
+
+def _recalls(confusion, classes):
+    support = confusion.sum(axis=1)
+    return {
+        name: round(float(confusion[i, i] / support[i]), 4)
+        for i, name in enumerate(classes)
+        if support[i]
+    }
+
+
+def in_processes(work, n_jobs):
+    """Run each task in a process of its own; yield (row, figures or error text)."""
+    context, running = get_context("fork"), {}
+    work, more = iter(work), True
+    while more or running:
+        while more and len(running) < n_jobs:
+            row, arguments = next(work, (None, None))
+            more = row is not None
+            if more:
+                receiver, sender = context.Pipe(duplex=False)
+                target = (sender, os.getpid(), arguments)
+                process = context.Process(target=_child, args=target, daemon=True)
+                process.start()
+                sender.close()
+                running[receiver] = row, process
+        for receiver in wait(running) if running else ():
+            row, process = running.pop(receiver)
+            try:
+                outcome = receiver.recv()
+            except EOFError:
+                process.join()
+                outcome = f"the process died with exit code {process.exitcode}"
+            process.join()
+            yield row, outcome
+
+
+def _child(sender, parent, arguments):
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            sender.send(run_fold(*arguments))
+    except Exception:
+        sender.send(traceback.format_exc())
+
+
+def _end_with(parent):
+    """Do not outlive a parent that was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
+def provenance(kind):
+    """Return what a row says of the run around it."""
+    extra = [_EXTRA_PACKAGES[kind]] if kind in _EXTRA_PACKAGES else []
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in (*PACKAGES, *extra)},
+        "commit": commit.stdout.strip() or None,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "command": " ".join(["python -m benchmarks.run", *sys.argv[1:]]),
+    }
+
+
+def _setting(text):
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"expected name=value, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def main(argv=None):
+    """Run what is missing; return 1 if a fold failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
+    option = parser.add_argument
+    option("--corpus", nargs="+", required=True)
+    option("--method", nargs="+", required=True, choices=list(METHODS))
+    option("--seeds", nargs="+", type=int, default=[12, 22])
+    option("--set", nargs="+", type=_setting, default=[], metavar="name=value")
+    option("--jobs", type=int, default=1)
+    option("--results", type=Path, default=rows.RESULTS)
+    args = parser.parse_args(argv)
+    failed = False
+    with rows.RowFile(args.results) as file:
+        work = tasks(args.corpus, args.method, args.seeds, dict(args.set))
+        work = (task for task in work if task[0] not in file)
+        for row, outcome in in_processes(work, args.jobs):
+            label = " ".join(str(row[k]) for k in ("corpus", "method", "seed", "fold"))
+            if isinstance(outcome, str):
+                failed = True
+                print(f"{label}: failed\n{outcome}", file=sys.stderr, flush=True)
+                continue
+            file.append(row | outcome | provenance(row["params"]["features__kind"]))
+            uar, seconds = 100 * outcome["uar"], outcome["fit_seconds"]
+            print(f"{label}: UAR {uar:.1f}, {seconds:.0f} s", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""The benchmark harness: resumable, never the same row twice, honest tables."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sklearn_ser.datasets import make_emotional_speech
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("the benchmarks are not part of the package", allow_module_level=True)
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import corpora, methods, report, rows, run  # noqa: E402
+
+SEEDS = ["1", "2"]
+# What two runs of one experiment need not share.
+PASSING = {"fit_seconds", "score_seconds", "peak_mb", "command"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A directory of corpora with one: four speakers, three emotions."""
+    home = tmp_path_factory.mktemp("corpora")
+    speech = make_emotional_speech(
+        n_speakers=4,
+        n_utterances=3,
+        emotions=("neutral", "anger", "sadness"),
+        duration=0.3,
+        random_state=0,
+    )
+    (home / "tiny").mkdir()
+    lines = ["file,speaker,emotion"]
+    for i, wave in enumerate(speech.data):
+        soundfile.write(home / "tiny" / f"{i}.wav", wave, speech.sampling_rate)
+        lines.append(f"{i}.wav,{speech.speakers[i]},{speech.target[i]}")
+    (home / "tiny" / "metadata.csv").write_text("\n".join(lines))
+    return home
+
+
+@pytest.fixture
+def here(home, monkeypatch):
+    monkeypatch.setenv("SKLEARN_SER_DATA", str(home))
+    return home
+
+
+def command(home, results, *more):
+    argv = ["--corpus", "tiny", "--method", "dsnet", "--seeds", *SEEDS]
+    argv += ["--set", "max_epochs=2", "encoder=conv", "batch_size=8"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.run", *argv, "--results", results, *more],
+        cwd=ROOT,
+        env={**os.environ, "SKLEARN_SER_DATA": str(home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.splitlines()
+
+
+def comparable(results):
+    found = [
+        {k: v for k, v in row.items() if k not in PASSING} for row in rows.read(results)
+    ]
+    return sorted(found, key=rows.key)
+
+
+def test_a_killed_run_resumes_to_the_same_rows(home, tmp_path):
+    unbroken, broken = tmp_path / "unbroken.jsonl", tmp_path / "broken.jsonl"
+    assert len(finish(command(home, unbroken))) == 8
+    process = command(home, broken)
+    while len(rows.read(broken)) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = len(rows.read(broken))
+    assert 2 <= kept < 8
+    with broken.open("ab") as file:  # the kill may come within a write
+        file.write(b'{"corpus": "tiny", "meth')
+    assert len(finish(command(home, broken, "--jobs", "2"))) == 8 - kept
+    assert comparable(broken) == comparable(unbroken)
+    assert finish(command(home, broken)) == []
+    assert len(broken.read_bytes().splitlines()) == 8
+
+
+def test_a_row_says_all_that_it_rests_on(here, tmp_path):
+    results = tmp_path / "rows.jsonl"
+    argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
+    assert run.main(argv) == 0
+    found = rows.read(results)
+    assert [row["fold"] for row in found] == [1, 2, 3, 4]
+    corpus = corpora.load("tiny")
+    for row, (train, test) in zip(found, corpus.splits, strict=True):
+        who = np.unique(corpus.speakers[test])
+        assert row["seed"] is None
+        assert row["chosen"]["svc__C"] in row["params"]["param_grid"]["svc__C"]
+        assert list(row["recall_per_speaker"]) == who.tolist()
+        assert set(row["classes"]) == {"neutral", "anger", "sadness"}
+        confusion = sum(np.array(own) for own in row["confusion"].values())
+        assert confusion.sum() == len(test)
+        recall = confusion.diagonal() / confusion.sum(axis=1)
+        assert row["uar"] == pytest.approx(recall.mean())
+        assert list(row["recall"].values()) == pytest.approx(recall, abs=1e-4)
+        assert row["wa"] == pytest.approx(confusion.trace() / len(test))
+        assert row["manifest_hash"] == corpus.manifest_hash
+        assert row["fit_seconds"] > 0
+        assert 10 < row["peak_mb"] < 100_000
+        assert {"python", "scikit-learn", "librosa"} <= set(row["versions"])
+        assert not set(np.unique(corpus.speakers[train])) & set(who)
+
+
+def test_other_parameters_are_another_row(here, tmp_path):
+    results = tmp_path / "rows.jsonl"
+    argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
+    for more in ([], ["--set", "svc__shrinking=False"], []):
+        assert run.main([*argv, *more]) == 0
+    assert len(rows.read(results)) == 8
+
+
+def test_other_data_is_another_row(here, tmp_path, monkeypatch):
+    results = tmp_path / "rows.jsonl"
+    argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
+    assert run.main(argv) == 0
+    corpus = corpora.load("tiny")
+    corpus.audio_hash = "another"
+    monkeypatch.setattr(corpora, "load", lambda name: corpus)
+    assert run.main(argv) == 0
+    assert len(rows.read(results)) == 8
+
+
+def test_a_fold_that_fails_loses_no_other(here, tmp_path, monkeypatch, capfd):
+    whole = run.run_fold
+
+    def faulty(estimator, X, corpus, train, test):
+        if "s01" in corpus.speakers[test]:
+            raise RuntimeError("no luck")
+        if "s02" in corpus.speakers[test]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(estimator, X, corpus, train, test)
+
+    monkeypatch.setattr(run, "run_fold", faulty)
+    results = tmp_path / "rows.jsonl"
+    argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
+    assert run.main(argv) == 1
+    assert len(rows.read(results)) == 2
+    errors = capfd.readouterr().err
+    assert "RuntimeError: no luck" in errors
+    assert "died with exit code -9" in errors
+    monkeypatch.undo()
+
+
+def test_two_runs_do_not_share_a_file(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    code = f"from benchmarks.rows import RowFile\nwith RowFile({str(path)!r}): pass\n"
+    with rows.RowFile(path):
+        other = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+        )
+    assert other.returncode == 1
+    assert "Another run writes to" in other.stderr
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_every_method_is_described_by_plain_parameters(name):
+    method = methods.METHODS[name]
+    estimator, features = methods.with_settings(method, {})
+    params = methods.parameters(estimator, features)
+    assert params == json.loads(json.dumps(params))
+    assert params["features__kind"] in methods.FEATURES
+    assert not any("random_state" in name for name in params)
+    if method.seeded:
+        ours, wanted = methods.with_settings(
+            method, {"max_epochs": 3, "features__trim": 40}
+        )
+        changed = methods.parameters(ours, wanted)
+        differing = {k for k in changed if changed[k] != params.get(k)}
+        assert {k.removeprefix("estimator__") for k in differing - {"estimator"}} == {
+            "max_epochs",
+            "features__trim",
+        }
+    with pytest.raises(ValueError, match="no such parameter"):
+        methods.with_settings(method, {"magic": 1})
+
+
+def test_protocols_hold_speakers_apart():
+    speakers = np.array([f"{i:02d}" for i in range(1, 25)] * 2)
+    splits = corpora.split(speakers, corpora.FOLDS["ravdess"])
+    assert len(splits) == 6
+    assert set(speakers[splits[0][1]]) == {"01", "11", "20", "21"}
+    tested = np.concatenate([test for _, test in splits])
+    assert sorted(tested) == list(range(48))
+    for train, test in splits:
+        assert not set(speakers[train]) & set(speakers[test])
+
+
+# ------------------------------------------------------------------------ the report
+
+
+def made_up(method, corpus, seed, hits):
+    """Rows of a run, two speakers, where ``hits`` of 10 are right in either class."""
+    estimator, features = methods.with_settings(methods.METHODS[method], {})
+    return [
+        {
+            "corpus": corpus,
+            "method": method,
+            "seed": seed,
+            "fold": fold,
+            "n_folds": 2,
+            "params": methods.parameters(estimator, features),
+            "confusion": {who: [[right, 10 - right], [10 - right, right]]},
+            "fit_seconds": 30.0,
+            "peak_mb": 100 * fold,
+        }
+        for fold, (who, right) in enumerate(zip("ab", hits, strict=True), 1)
+    ]
+
+
+def table(text):
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines()]
+    return {line[0]: line[1:] for line in lines[2:]}
+
+
+def test_the_report_averages_seeds_and_names_what_is_missing():
+    found = made_up("dsnet", "emodb4", 12, (6, 8)) + made_up(
+        "dsnet", "emodb4", 22, (8, 8)
+    )
+    found += made_up("mfcc", "emodb4", None, (5, 9))
+    found += made_up("dsnet", "emovo", 12, (9, 9))[:1]  # a fold is still to run
+    parts, summaries = report.sections(found)
+    assert table(parts["uar"])["DSNet"] == [
+        "2",
+        "75.0 ± 7.1 [70.0, 80.0]",
+        "missing",
+        "missing",
+        "missing",
+    ]
+    assert table(parts["uar"])["MFCC statistics + SVM"][0] == "-"
+    assert summaries["emodb4", "dsnet"].minutes == 1.0
+    assert "200 MB" in table(parts["cost"])["DSNet"][1]
+    # Speaker a: 70 against 50; speaker b: 80 against 90.
+    against = table(parts["comparison"])["MFCC statistics + SVM"]
+    assert against == ["+5.0", "1 of 2", "preliminary"]
+    lacking = parts["missing"].splitlines()
+    dsnet = "emovo (1 folds of seed 12, seed 22); ravdess (seed 12, seed 22); casia"
+    assert f"- `dsnet`: {dsnet} (seed 12, seed 22)" in lacking
+    assert "- `mfcc`: emovo (all); ravdess (all); casia (all)" in lacking
+
+
+def test_a_p_value_takes_five_seeds_of_each():
+    found = made_up("mfcc", "emodb4", None, (5, 7))
+    for seed in range(5):
+        found += made_up("dsnet", "emodb4", seed, (8, 9))
+        cell = table(report.sections(found)[0]["comparison"])["MFCC statistics + SVM"]
+        assert cell[:2] == ["+25.0", "2 of 2"]
+        assert (cell[2] == "preliminary") == (seed < 4)
+    assert float(cell[2]) == 0.5  # two speakers cannot say more
+
+
+def test_rows_at_other_parameters_stand_apart():
+    found = made_up("dsnet", "emodb4", 12, (6, 8))
+    for row in found:
+        row["params"]["max_epochs"] = 7
+    parts, _ = report.sections(found)
+    assert "DSNet" not in table(parts["uar"])
+    assert table(parts["settings"])["`dsnet`"][0] == "`max_epochs=7`"
+
+
+def test_parts_go_between_their_markers():
+    text = "a\n<!-- uar -->\nold\n<!-- /uar -->\nb"
+    new = report.fill(text, {"uar": "new", "wa": "nowhere"})
+    assert new == "a\n<!-- uar -->\nnew\n<!-- /uar -->\nb"
+
+
+def test_the_readmes_show_the_committed_rows(capsys):
+    assert report.main(["--check"]) == 0
+    assert capsys.readouterr().out == "up to date\n"
+
+
+def test_the_figure_is_drawn(tmp_path):
+    _, summaries = report.sections(made_up("dsnet", "emodb4", 12, (6, 8)))
+    report.figure(summaries, tmp_path / "uar.svg")
+    assert "<svg" in (tmp_path / "uar.svg").read_text()
