@@ -28,7 +28,7 @@ from sklearn_ser.metrics import confusion_uar, confusion_wa, speaker_confusions
 from sklearn_ser.model_selection import speaker_cross_validate
 
 from . import corpora, rows
-from .methods import FEATURES, METHODS, parameters, with_settings
+from .methods import EXTRACTORS, METHODS, parameters, with_settings
 
 PACKAGES = ("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch")
 _EXTRA_PACKAGES = {"opensmile": "opensmile", "mfcc": "librosa"}
@@ -44,7 +44,7 @@ def tasks(corpus_names, method_names, seeds, settings):
             kind = repr(wanted)
             if kind not in features:
                 options = {k: v for k, v in wanted.items() if k != "kind"}
-                features[kind] = FEATURES[wanted["kind"]](corpus, **options)
+                features[kind] = EXTRACTORS[wanted["kind"]](corpus, **options)
             for seed in seeds if method.seeded else (None,):
                 seeded = _with_seed(estimator, seed)
                 for fold, (train, test) in enumerate(corpus.splits, 1):

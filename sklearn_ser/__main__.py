@@ -7,7 +7,8 @@ from pathlib import Path
 
 _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 
-FEATURES = {"normalize": "level"}
+# The noise between words, and how loud all is, differ by room rather than by emotion.
+FEATURES = {"top_db": 50, "normalize": "level"}
 # name -> (module, class) of the classifier
 METHODS = {
     "dsnet": ("sklearn_ser.dsnet", "DSNetClassifier"),
@@ -187,12 +188,11 @@ def _train(args):
 
     from sklearn_ser.datasets import load_manifest
     from sklearn_ser.features import LogMelTransformer
-    from sklearn_ser.persistence import save
+    from sklearn_ser.persistence import import_skops, save
 
     _check_jobs(args)
-    out = Path(args.out)
-    if out.is_dir() or not out.parent.is_dir():  # before minutes of work
-        raise ValueError(f"argument --out: '{out}' cannot be written as a file")
+    _check_out("--out", args.out)
+    import_skops()
     corpus = load_manifest(args.manifest)
     classifier = _make_classifier(args)
     name = type(classifier).__name__
@@ -203,61 +203,75 @@ def _train(args):
     )
     speakers = {f"{name.lower()}__speakers": corpus.speakers}
     model.fit(corpus.data, corpus.target, **speakers)
-    save(model.set_params(**{f"{name.lower()}__verbose": 0}), out)
-    print(f"Saved to {out}: {', '.join(map(str, model.classes_))}.")
+    model[0].set_params(n_jobs=None)
+    model[1].set_params(verbose=0)
+    save(model, args.out)
+    print(f"Saved to {args.out}: {', '.join(model.classes_)}.")
 
 
 def _predict(args):
-    import csv
-    import io
-
-    from sklearn_ser._files import atomic_write
-    from sklearn_ser.features import LogMelTransformer, load_audio
+    from sklearn_ser.features import LogMelTransformer
     from sklearn_ser.persistence import load
 
+    if args.csv is not None:
+        _check_out("--csv", args.csv)
     files = _audio_files(args.paths)
     model = load(args.model)
-    log_mel = getattr(model, "steps", [(None, None)])[0][1]
-    if not isinstance(log_mel, LogMelTransformer) or not hasattr(model, "classes_"):
+    first = getattr(model, "steps", [(None, None)])[0][1]
+    if not isinstance(first, LogMelTransformer) or not hasattr(model, "classes_"):
         raise ValueError(
             f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer"
         )
-    rate, failed = log_mel.sampling_rate, 0
-    header = ["file", "start", "end", "emotion", *map(str, model.classes_)]
-    table = [header]
-    names = [len(name) for name in header[4:]]
+    classes = [str(name) for name in model.classes_]
+    table, failed = [["file", "start", "end", "emotion", *classes]], 0
     widths = [max(4, *(len(str(file)) for file in files)), 7, 7]
-    widths += [max(7, *names), *(max(6, n) for n in names)]
-    print(_line(header, widths), flush=True)
+    widths += [max(7, *map(len, classes)), *(max(6, len(name)) for name in classes)]
+    print(_line(table[0], widths), flush=True)
     for file in files:
         try:
-            wave = load_audio(
-                file, sampling_rate=rate, channel=log_mel.channel, name="recording"
-            )
-            spans = _windows(len(wave), round(args.window * rate))
-            parts = [{"array": wave[a:b], "sampling_rate": rate} for a, b in spans]
-            probabilities = model.predict_proba(parts)
+            rows = list(_predict_file(model, file, args.window))
         except (OSError, TypeError, ValueError) as error:
             failed += 1
             text = " ".join(str(error).split())
             print(f"sklearn-ser: error: {file}: {text}", file=sys.stderr, flush=True)
             continue
-        for (start, end), row in zip(spans, probabilities, strict=True):
-            emotion = str(model.classes_[row.argmax()])
-            times = f"{start / rate:.2f}", f"{end / rate:.2f}"
-            table.append([str(file), *times, emotion, *(f"{p:.4f}" for p in row)])
-            print(_line(table[-1], widths), flush=True)
+        for row in rows:
+            print(_line(row, widths), flush=True)
+        table += rows
     if args.csv is not None:
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows(table)
-        with atomic_write(args.csv) as out:
-            out.write(text.getvalue().encode())
+        _write_csv(args.csv, table)
     if failed:
         print(
             f"sklearn-ser: {failed} of {len(files)} recordings were not predicted",
             file=sys.stderr,
         )
     return int(failed > 0)
+
+
+def _predict_file(model, file, window):
+    """Yield a row of the table for each window of a recording."""
+    from sklearn_ser.features import load_audio
+
+    rate, channel = model[0].sampling_rate, model[0].channel
+    wave = load_audio(file, sampling_rate=rate, channel=channel)
+    spans = _windows(len(wave), round(window * rate))
+    parts = [{"array": wave[a:b], "sampling_rate": rate} for a, b in spans]
+    for (a, b), p in zip(spans, model.predict_proba(parts), strict=True):
+        emotion = str(model.classes_[p.argmax()])
+        times = f"{a / rate:.2f}", f"{b / rate:.2f}"
+        yield [str(file), *times, emotion, *(f"{value:.4f}" for value in p)]
+
+
+def _write_csv(path, table):
+    import csv
+    import io
+
+    from sklearn_ser._files import atomic_write
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(table)
+    with atomic_write(path) as out:
+        out.write(text.getvalue().encode())
 
 
 def _audio_files(paths):
@@ -296,6 +310,13 @@ def _line(cells, widths):
 def _check_jobs(args):
     if args.jobs == 0:
         raise ValueError("argument --jobs: must not be 0")
+
+
+def _check_out(option, path):
+    """Refuse what cannot be written before minutes of work."""
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"argument {option}: '{path}' cannot be written as a file")
 
 
 def _make_classifier(args):

@@ -71,7 +71,7 @@ def save(estimator, path):
     >>> np.array_equal(loaded.predict_proba(X), model.predict_proba(X))
     True
     """
-    io = _skops()
+    io = import_skops()
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(
             f"estimator must be a scikit-learn estimator, got {estimator!r}."
@@ -134,7 +134,7 @@ def load(path, *, trusted=()):
     >>> from sklearn_ser.persistence import load
     >>> model = load("model.skops")  # doctest: +SKIP
     """
-    io = _skops()
+    io = import_skops()
     if isinstance(trusted, str):
         raise TypeError(f"trusted must be a sequence of names, got {trusted!r}.")
     trusted = list(trusted)
@@ -170,7 +170,8 @@ def load(path, *, trusted=()):
     return estimator.set_params(**dict.fromkeys(caches))
 
 
-def _skops():
+def import_skops():
+    """Return skops.io, or say how to install it."""
     try:
         import skops.io
         import skops.io.exceptions

@@ -180,7 +180,7 @@ def test_every_method_is_described_by_plain_parameters(name):
     estimator, features = methods.with_settings(method, {})
     params = methods.parameters(estimator, features)
     assert params == json.loads(json.dumps(params))
-    assert params["features__kind"] in methods.FEATURES
+    assert params["features__kind"] in methods.EXTRACTORS
     assert not any("random_state" in name for name in params)
     if method.seeded:
         ours, wanted = methods.with_settings(

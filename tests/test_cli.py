@@ -64,6 +64,7 @@ def fails(capsys, *argv):
         (["train", "--manifest", "m.csv", "--out", "no/such/m"], "'no/such/m' cannot"),
         (["train", "--manifest", "m.csv", "--out", "."], "'.' cannot be"),
         (["predict", "no-such.skops", "a.wav"], "no model file 'no-such.skops'"),
+        (["predict", "m.skops", "a.wav", "--csv", "no/such/o"], "'no/such/o' cannot"),
         (["predict", "no-such.skops"], "required: FILE-OR-FOLDER"),
         (["predict", "m", "a.wav", "--window", "0"], "--window: must be at least 0.1"),
     ],
@@ -228,6 +229,12 @@ def test_a_model_without_features_is_an_error(capsys, tmp_path, formats):
     assert "starts with LogMelTransformer" in fails(capsys, "predict", path, formats)
     path.write_bytes(b"something else")
     assert "no model saved" in fails(capsys, "predict", path, formats)
+
+
+def test_without_skops_nothing_is_trained(capsys, manifest, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skops.io", None)
+    argv = ["--manifest", manifest, "--out", tmp_path / "m.skops"]
+    assert "sklearn_ser[skops]" in fails(capsys, "train", *argv)
 
 
 def test_a_folder_without_audio_is_an_error(capsys, model, tmp_path):
