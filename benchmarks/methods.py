@@ -150,7 +150,7 @@ def _opensmile(audio_hash, feature_set, paths):
 
     smile = Smile(getattr(FeatureSet, feature_set), FeatureLevel.Functionals)
     waves = (load_audio(path) for path in paths)
-    return np.concatenate([smile(wave, 16000).astype(np.float64)[0] for wave in waves])
+    return np.array([smile(wave, 16000).ravel() for wave in waves], dtype=np.float64)
 
 
 def mfcc(corpus):
