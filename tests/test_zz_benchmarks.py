@@ -1,4 +1,7 @@
-"""The benchmark harness: resumable, never the same row twice, honest tables."""
+"""The benchmark harness: resumable, never the same row twice, honest tables.
+
+Last by name: it forks, after which two processes of joblib were seen to hang.
+"""
 
 import json
 import os
