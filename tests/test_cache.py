@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from joblib import parallel_config
+from joblib.externals.loky import get_reusable_executor
 
 from sklearn_ser.features import LogMelTransformer
 from sklearn_ser.features.cache import (
@@ -224,6 +225,18 @@ def test_several_processes_share_a_cache(tmp_path):
     )
 
 
+@pytest.fixture
+def fresh_workers():
+    """Leave joblib's workers to no other test.
+
+    They know the memory of their first task: after one without torch, the next with it
+    counts as a leak, and joblib's warning, an error here, stops its own thread.
+    """
+    yield
+    get_reusable_executor().shutdown()
+
+
+@pytest.mark.usefixtures("fresh_workers")
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_cache_with_n_jobs(tmp_path, backend):
     waves = [_noise(1000, seed=i) for i in range(70)]

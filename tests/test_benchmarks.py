@@ -1,7 +1,4 @@
-"""The benchmark harness: resumable, never the same row twice, honest tables.
-
-Last by name: it forks, after which two processes of joblib were seen to hang.
-"""
+"""The benchmark harness: resumable, never the same row twice, honest tables."""
 
 import json
 import os
