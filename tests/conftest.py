@@ -86,6 +86,22 @@ def paths(corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def write_corpus():
+    """Return a function that writes a synthetic corpus and its table to a folder."""
+
+    def write(table, **options):
+        speech = make_emotional_speech(random_state=0, **options)
+        lines = ["file,speaker,emotion"]
+        for i, wave in enumerate(speech.data):
+            soundfile.write(table.with_name(f"{i}.wav"), wave, speech.sampling_rate)
+            lines.append(f"{i}.wav,{speech.speakers[i]},{speech.target[i]}")
+        table.write_text("\n".join(lines))
+        return table
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def log_mels(corpus):
     return LogMelTransformer(n_mels=16).transform(corpus.waveforms)
 

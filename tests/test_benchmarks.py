@@ -10,9 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-
-from sklearn_ser.datasets import make_emotional_speech
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
@@ -27,22 +24,17 @@ PASSING = {"fit_seconds", "score_seconds", "peak_mb", "command"}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory):
+def home(tmp_path_factory, write_corpus):
     """A directory of corpora with one: four speakers, three emotions."""
     home = tmp_path_factory.mktemp("corpora")
-    speech = make_emotional_speech(
+    (home / "tiny").mkdir()
+    write_corpus(
+        home / "tiny" / "metadata.csv",
         n_speakers=4,
         n_utterances=3,
         emotions=("neutral", "anger", "sadness"),
         duration=0.3,
-        random_state=0,
     )
-    (home / "tiny").mkdir()
-    lines = ["file,speaker,emotion"]
-    for i, wave in enumerate(speech.data):
-        soundfile.write(home / "tiny" / f"{i}.wav", wave, speech.sampling_rate)
-        lines.append(f"{i}.wav,{speech.speakers[i]},{speech.target[i]}")
-    (home / "tiny" / "metadata.csv").write_text("\n".join(lines))
     return home
 
 

@@ -17,23 +17,15 @@ from sklearn_ser.persistence import load, save
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
+def manifest(tmp_path_factory, write_corpus):
     """Three speakers, two emotions, two utterances each, on disk."""
-    folder = tmp_path_factory.mktemp("corpus")
-    corpus = make_emotional_speech(
+    return write_corpus(
+        tmp_path_factory.mktemp("corpus") / "corpus.csv",
         n_speakers=3,
         n_utterances=2,
         emotions=("neutral", "anger"),
         duration=0.5,
-        random_state=0,
     )
-    lines = ["file,speaker,emotion"]
-    for i, wave in enumerate(corpus.data):
-        soundfile.write(folder / f"{i}.wav", wave, corpus.sampling_rate)
-        lines.append(f"{i}.wav,{corpus.speakers[i]},{corpus.target[i]}")
-    path = folder / "corpus.csv"
-    path.write_text("\n".join(lines))
-    return path
 
 
 def fails(capsys, *argv):
