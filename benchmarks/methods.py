@@ -131,7 +131,6 @@ METHODS = {
     ),
     "mfcc": Method("MFCC statistics + SVM", _rbf_svm, {"kind": "mfcc"}, seeded=False),
 }
-RIVALS = tuple(name for name, method in METHODS.items() if not method.seeded)
 
 
 def log_mel(corpus, **params):

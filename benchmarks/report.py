@@ -265,7 +265,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
-    parts, summaries = sections(rows.read())
+    files = sorted(rows.RESULTS.parent.glob("*.jsonl"))
+    parts, summaries = sections([row for path in files for row in rows.read(path)])
     stale = []
     for path in (README, FRONT):
         text = path.read_text()
