@@ -7,11 +7,20 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "DSNetClassifier": "dsnet",
     "LogMelTransformer": "features",
+    "SpeakerAdversarialClassifier": "speaker_adversarial",
+    "SpeakerNormalizer": "features",
     "SpeakersMissingWarning": "base",
     "embed": "base",
 }
 
-__all__ = ["DSNetClassifier", "LogMelTransformer", "SpeakersMissingWarning", "embed"]
+__all__ = [
+    "DSNetClassifier",
+    "LogMelTransformer",
+    "SpeakerAdversarialClassifier",
+    "SpeakerNormalizer",
+    "SpeakersMissingWarning",
+    "embed",
+]
 
 
 def __getattr__(name):

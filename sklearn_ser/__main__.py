@@ -12,6 +12,10 @@ FEATURES = {"top_db": 50, "normalize": "level"}
 # name -> (module, class) of the classifier
 METHODS = {
     "dsnet": ("sklearn_ser.dsnet", "DSNetClassifier"),
+    "speaker-adversarial": (
+        "sklearn_ser.speaker_adversarial",
+        "SpeakerAdversarialClassifier",
+    ),
 }
 
 

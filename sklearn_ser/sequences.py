@@ -48,7 +48,7 @@ def check_sequences(X, *, estimator, reset):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
     if isinstance(X, (list, tuple)) and not X:
         raise ValueError("X is empty: found 0 samples, expected at least one.")
-    if _is_ragged(X):
+    if is_ragged(X):
         sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
         _check_n_features(sequences, estimator, reset)
         return sequences
@@ -62,7 +62,7 @@ def check_sequences(X, *, estimator, reset):
     return list(X if X.ndim == 3 else X[:, :, None])
 
 
-def _is_ragged(X):
+def is_ragged(X):
     """Tell whether X is a collection of sequences rather than one array."""
     if isinstance(X, np.ndarray):
         return X.ndim == 1 and X.size > 0 and X.dtype.kind in "OUS"
@@ -116,6 +116,20 @@ def _check_n_features(sequences, estimator, reset):
             f"X has {n_features} features, but {type(estimator).__name__} is "
             f"expecting {estimator.n_features_in_} features as input."
         )
+
+
+def frame_statistics(sequences):
+    """Return mean and scale of each feature over all frames, in float64.
+
+    The scale is the standard deviation, or 1 where a feature is constant.
+    """
+    n = sum(x.shape[1] for x in sequences)
+    mean = sum(np.asarray(x).sum(axis=1, dtype=np.float64) for x in sequences) / n
+    squares = (np.square(np.asarray(x) - mean[:, None]) for x in sequences)
+    scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
+    # A constant feature carries rounding only.
+    scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
+    return mean, scale
 
 
 def check_labels(y, n_samples, *, estimator):

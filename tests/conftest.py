@@ -9,11 +9,18 @@ import sklearn
 import soundfile
 import torch
 
-from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser import (
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerAdversarialClassifier,
+)
 from sklearn_ser.datasets import make_emotional_speech
 
 # Every classifier, with the parameters under which its fit needs no speakers.
-CLASSIFIERS = [(DSNetClassifier, {"calibration_weight": 0.0})]
+CLASSIFIERS = [
+    (DSNetClassifier, {"calibration_weight": 0.0}),
+    (SpeakerAdversarialClassifier, {"method": None}),
+]
 
 QUICK = {"encoder": "conv", "max_epochs": 1, "batch_size": 8, "random_state": 0}
 

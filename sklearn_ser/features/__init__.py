@@ -2,5 +2,6 @@
 
 from .audio import load_audio
 from .log_mel import LogMelTransformer
+from .normalization import SpeakerNormalizer
 
-__all__ = ["LogMelTransformer", "load_audio"]
+__all__ = ["LogMelTransformer", "SpeakerNormalizer", "load_audio"]

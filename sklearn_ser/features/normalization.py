@@ -1,6 +1,14 @@
-"""Label-free normalisation of one log-mel sequence."""
+"""Label-free normalisation: of one log-mel sequence, or of all of a speaker's."""
+
+import warnings
+from typing import ClassVar
 
 import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from .. import sequences as _sequences
 
 # A band that varies by less than this (dB) is constant up to rounding.
 _FLAT = 1e-4
@@ -40,3 +48,194 @@ def normalize_sequence(features, mode):
         The normalised sequence.
     """
     return features if mode is None else NORMALIZATIONS[mode](features)
+
+
+class SpeakerNormalizer(TransformerMixin, BaseEstimator):
+    """Give the features of each speaker mean zero and variance one.
+
+    The statistics are those of all frames of the speaker's own utterances. They need
+    no label, but they need the utterances of a test speaker together: figures obtained
+    with it are *transductive* and belong in a table of their own.
+
+    Parameters
+    ----------
+    unseen : {"utterance", "global"} or None, default=None
+        What ``transform`` does without speakers: normalise each utterance by itself,
+        normalise all as the fit's data as a whole, or raise an error. Scorers and
+        ``cross_val_predict`` of scikit-learn pass no speakers to ``transform``.
+
+    Attributes
+    ----------
+    mean_, scale_ : array of shape (n_features,)
+        Of all data of the fit.
+    speaker_statistics_ : dict
+        From a speaker of the fit to mean and scale.
+    n_features_in_ : int
+        Number of features of a sequence.
+
+    Notes
+    -----
+    As each speaker is normalised by its own utterances, no speaker's data reach
+    another: applied once before a cross-validation by speaker it gives what it gives
+    inside of each fold::
+
+        Z = SpeakerNormalizer().fit_transform(LogMelTransformer().transform(X),
+                                              speakers=speakers)
+        speaker_cross_validate(DSNetClassifier(), Z, y, speakers)
+
+    Inside of a pipeline ``speaker_cross_validate`` passes the test speakers on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.features import SpeakerNormalizer
+    >>> X = [np.full((2, 3), 1.0), np.full((2, 5), 3.0), np.full((2, 4), 8.0)]
+    >>> Z = SpeakerNormalizer().fit_transform(X, speakers=["ann", "ann", "bob"])
+    >>> [float(z[0, 0].round(2)) for z in Z]
+    [-1.29, 0.77, 0.0]
+    """
+
+    __metadata_request__fit: ClassVar = {"speakers": True}
+    __metadata_request__transform: ClassVar = {"speakers": True}
+
+    _parameter_constraints: ClassVar = {
+        "unseen": [StrOptions({"utterance", "global"}), None],
+    }
+
+    def __init__(self, unseen=None):
+        self.unseen = unseen
+
+    def fit(self, X, y=None, *, speakers=None):
+        """Keep the statistics of the speakers, and those of all.
+
+        Parameters
+        ----------
+        X : list or object array of (n_features, n_frames) arrays, or array of \
+                shape (n_samples, n_features, n_frames) or (n_samples, n_features)
+            Sequences; a 2-D array holds one frame each.
+        y : None
+            Ignored.
+        speakers : array-like of shape (n_samples,), default=None
+            Who speaks.
+
+        Returns
+        -------
+        self : object
+            Fitted transformer.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or speakers are not as described; the message says where.
+        """
+        self._validate_params()
+        sequences = _sequences.check_sequences(X, estimator=self, reset=True)
+        self.mean_, self.scale_ = _sequences.frame_statistics(sequences)
+        self.speaker_statistics_ = {}
+        if speakers is not None:
+            self.speaker_statistics_ = _by_speaker(sequences, speakers)
+        elif self.unseen is None:
+            from sklearn_ser import SpeakersMissingWarning
+
+            warnings.warn(_MISSING, SpeakersMissingWarning, stacklevel=2)
+        return self
+
+    def transform(self, X, *, speakers=None):
+        """Normalise sequences.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        speakers : array-like of shape (n_samples,), default=None
+            Who speaks: a speaker of the fit has the statistics of then, another one
+            those of its utterances in `X`.
+
+        Returns
+        -------
+        list or array like `X`, float32
+            The normalised sequences.
+
+        Raises
+        ------
+        ValueError
+            If `speakers` is None, unless `unseen` says what to do.
+        """
+        check_is_fitted(self)
+        sequences = _sequences.check_sequences(X, estimator=self, reset=False)
+        if speakers is not None:
+            known = _by_speaker(sequences, speakers) | self.speaker_statistics_
+            statistics = [known[speaker] for speaker in np.asarray(speakers).tolist()]
+        elif self.unseen == "utterance":
+            statistics = [_sequences.frame_statistics([x]) for x in sequences]
+        elif self.unseen == "global":
+            statistics = [(self.mean_, self.scale_)] * len(sequences)
+        else:
+            raise ValueError(_MISSING)
+        Z = [
+            ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
+            for x, (mean, scale) in zip(sequences, statistics, strict=True)
+        ]
+        if _sequences.is_ragged(X):
+            return Z
+        return np.stack(Z).reshape(np.shape(np.asarray(X)))
+
+    def fit_transform(self, X, y=None, *, speakers=None):
+        """Fit, then normalise the same sequences.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        y : None
+            Ignored.
+        speakers : array-like of shape (n_samples,), default=None
+            Who speaks.
+
+        Returns
+        -------
+        list or array like `X`, float32
+            The normalised sequences.
+        """
+        return self.fit(X, speakers=speakers).transform(X, speakers=speakers)
+
+    def set_output(self, *, transform=None):
+        """Do nothing: sequences fit no data frame, whatever a pipeline asks for.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : SpeakerNormalizer
+            The transformer itself.
+        """
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+_MISSING = (
+    "SpeakerNormalizer needs speakers and got none. Pass them as fit_transform(X, "
+    "speakers=s) and transform(X, speakers=s), use "
+    "sklearn_ser.model_selection.speaker_cross_validate, or say by "
+    'unseen="utterance" or unseen="global" how to transform without them.'
+)
+
+
+def _by_speaker(sequences, speakers):
+    """Return the statistics of each speaker."""
+    _sequences.check_speakers(speakers, len(sequences))
+    rows = {}
+    for i, speaker in enumerate(np.asarray(speakers).tolist()):
+        rows.setdefault(speaker, []).append(i)
+    return {
+        who: _sequences.frame_statistics([sequences[i] for i in own])
+        for who, own in rows.items()
+    }

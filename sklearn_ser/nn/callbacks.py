@@ -5,7 +5,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from tqdm.auto import tqdm
 
-_GRADIENT_NORM = 5.0
+GRADIENT_NORM = 5.0
 
 
 def default_callbacks(*, max_epochs, peak_lr, n_batches, keep_best, verbose):
@@ -26,7 +26,7 @@ def default_callbacks(*, max_epochs, peak_lr, n_batches, keep_best, verbose):
     -------
     list of (str, Callback)
     """
-    callbacks = [("clip", GradientNormClipping(_GRADIENT_NORM))]
+    callbacks = [("clip", GradientNormClipping(GRADIENT_NORM))]
     if peak_lr is not None:
         cycle = LRScheduler(
             torch.optim.lr_scheduler.OneCycleLR,

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..sequences import frame_statistics
+
 
 def frame_mask(lengths, n_frames):
     """Return the (n_samples, n_frames) mask of true frames, as float."""
@@ -82,14 +84,7 @@ class Standardize(nn.Module):
 
     def fit(self, sequences):
         """Set mean and scale from all frames of the sequences."""
-        n = sum(s.shape[1] for s in sequences)
-        total = sum(np.asarray(s).sum(axis=1, dtype=np.float64) for s in sequences)
-        mean = total / n
-        square = (np.square(np.asarray(s) - mean[:, None]) for s in sequences)
-        var = sum(s.sum(axis=1) for s in square) / n
-        scale = np.sqrt(var)
-        # A constant feature carries rounding only.
-        scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
+        mean, scale = frame_statistics(sequences)
         self.mean.copy_(torch.from_numpy(mean.astype(np.float32)))
         self.scale.copy_(torch.from_numpy(scale.astype(np.float32)))
 

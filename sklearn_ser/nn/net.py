@@ -114,9 +114,14 @@ class SpeechNet(skorch.NeuralNet):
         """Take over the weights, and the optimiser's state if it was kept."""
         self.module_.load_state_dict(net.module_.state_dict())
         if net.keep_optimizer:
-            state = net.optimizer_.state_dict()["state"]
-            groups = self.optimizer_.state_dict()["param_groups"]
-            self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
+            for name in self._optimizers:
+                state = getattr(net, f"{name}_").state_dict()["state"]
+                self._load_optimizer(name, state)
+
+    def _load_optimizer(self, name, state):
+        optimizer = getattr(self, f"{name}_")
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def __getstate__(self):
         """Return arrays and plain values only, beside the module's class."""
@@ -129,10 +134,14 @@ class SpeechNet(skorch.NeuralNet):
             "weights": {k: _to_numpy(v) for k, v in self.module_.state_dict().items()},
         }
         if self.keep_optimizer:
-            state["optimizer"] = [
-                {name: _to_numpy(value) for name, value in values.items()}
-                for values in self.optimizer_.state_dict()["state"].values()
-            ]
+            state["optimizers"] = {
+                name: [
+                    {key: _to_numpy(value) for key, value in values.items()}
+                    for values in optimizer.state_dict()["state"].values()
+                ]
+                for name in self._optimizers
+                if (optimizer := getattr(self, f"{name}_"))
+            }
         return state
 
     def __setstate__(self, state):
@@ -154,19 +163,26 @@ class SpeechNet(skorch.NeuralNet):
             {k: torch.as_tensor(v) for k, v in state["weights"].items()}
         )
         if self.keep_optimizer:
-            groups = self.optimizer_.state_dict()["param_groups"]
-            values = {
-                i: {k: torch.as_tensor(v) for k, v in values.items()}
-                for i, values in enumerate(state["optimizer"])
-            }
-            self.optimizer_.load_state_dict({"state": values, "param_groups": groups})
+            for name, saved in state["optimizers"].items():
+                values = {
+                    i: {k: torch.as_tensor(v) for k, v in values.items()}
+                    for i, values in enumerate(saved)
+                }
+                self._load_optimizer(name, values)
+
+    def random_layers(self):
+        """Yield each random layer, with the NumPy generator that seeds it."""
+        for layer in self.module_.modules():
+            if hasattr(layer, "generator"):
+                yield layer, self.rng_
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train with the module's random layers on generators of their own."""
-        layers = [m for m in self.module_.modules() if hasattr(m, "generator")]
-        for layer in layers:
+        layers = []
+        for layer, rng in self.random_layers():
             layer.generator = torch.Generator(self.device)
-            layer.generator.manual_seed(int(self.rng_.integers(2**63)))
+            layer.generator.manual_seed(int(rng.integers(2**63)))
+            layers.append(layer)
         guard = nullcontext()
         if any(_draws_globally(m) for m in self.module_.modules()):
             guard = seeded(int(self.rng_.integers(2**63)), self.device)

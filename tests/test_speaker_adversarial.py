@@ -1,0 +1,374 @@
+"""MEnAN and DAT: who is trained by which step, and what comes of it."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_ser import SpeakerAdversarialClassifier, SpeakersMissingWarning
+from sklearn_ser.nn.batching import Batch, BatchIterator
+from sklearn_ser.nn.losses import CrossEntropy
+from sklearn_ser.speaker_adversarial import (
+    DATNet,
+    MEnANNet,
+    SpeakerAdversarial,
+    SpeakerCrossEntropy,
+    SpeakerEntropy,
+    scale_gradient,
+)
+
+METHODS = [("menan", "batch"), ("menan", "epoch"), ("dat", "batch")]
+
+
+@pytest.fixture(scope="module")
+def data(corpus, log_mels):
+    return {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+
+
+def quick(**params):
+    defaults = {"encoder": "conv", "max_epochs": 2, "batch_size": 8, "random_state": 0}
+    return SpeakerAdversarialClassifier(**{**defaults, **params})
+
+
+def state(module):
+    """Copies of all parameters and buffers."""
+    return {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+
+def moved(before, module):
+    """The parts of which anything differs from before."""
+    after = module.state_dict()
+    return {
+        name.partition(".")[0]
+        for name, value in before.items()
+        if not torch.equal(value, after[name])
+    }
+
+
+def emotion_part(model):
+    return {
+        name: value
+        for name, value in state(model.net_.module_).items()
+        if not name.startswith("SC.")
+    }
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Parts:
+    """A net in training, and a batch for it."""
+
+    def __init__(self, net, terms, n_speakers=4, dropout=True, **kwargs):
+        self.net = net(
+            SpeakerAdversarial,
+            terms=terms,
+            module__n_classes=3,
+            module__n_speakers=n_speakers,
+            module__n_features=6,
+            module__encoder="conv",
+            optimizer=torch.optim.AdamW,
+            lr=1e-3,
+            adversary_lr=1e-2,
+            max_epochs=3,
+            device="cpu",
+            verbose=0,
+            callbacks__print_log=None,
+            **kwargs,
+        ).initialize()
+        if not dropout:
+            for layer in self.net.module_.modules():
+                if hasattr(layer, "p"):
+                    layer.p = 0.0
+        rng = torch.Generator().manual_seed(0)
+        speaker = torch.arange(32) % n_speakers
+        x = torch.randn(32, 6, 20, generator=rng) + 2 * speaker[:, None, None]
+        self.batch = Batch(
+            x,
+            torch.full((32,), 20),
+            {
+                "y": torch.arange(32) % 3,
+                "weight": torch.ones(32),
+                "speaker": speaker,
+                "speaker_weight": torch.ones(32),
+            },
+        )
+        self.net.history.new_epoch()
+        self.net.history.record("epoch", 1)
+        self.net.history.new_batch()
+        self.net.speaker_losses_, self.net.n_batches_ = [], 4
+        self.module = self.net.module_
+        with torch.no_grad():  # so that evaluation has the statistics of training
+            for _ in range(60):
+                self.module(self.batch.x, self.batch.lengths)
+
+    def entropy(self):
+        """H(q) as step 2 sees it."""
+        self.net._set_training(True)
+        with torch.no_grad():
+            found = self.module(self.batch.x, self.batch.lengths, 1.0)
+        return -float(SpeakerEntropy()(found, self.batch))
+
+    def speaker_loss(self):
+        self.module.eval()
+        with torch.no_grad():
+            found = self.module(self.batch.x, self.batch.lengths, 1.0)
+        return float(SpeakerCrossEntropy()(found, self.batch))
+
+
+def menan(weight=0.5, **kwargs):
+    return Parts(MEnANNet, [CrossEntropy(), SpeakerEntropy(weight)], **kwargs)
+
+
+# ------------------------------------------------------------------------ the steps
+
+
+def test_step_1_trains_the_speaker_classifier_alone():
+    parts = menan()
+    before, loss = state(parts.module), parts.speaker_loss()
+    for _ in range(40):
+        parts.net.step_1(parts.batch)
+    assert moved(before, parts.module) == {"SC"}  # batch statistics included
+    assert parts.speaker_loss() < loss
+    losses = parts.net.speaker_losses_
+    assert losses[-1] < losses[0]
+
+
+def test_step_2_leaves_the_speaker_classifier():
+    parts = menan()
+    before = state(parts.module)
+    parts.net.step_2((parts.batch, parts.batch["y"]))
+    assert moved(before, parts.module) == {"ENC", "EC"}
+    assert all(p.requires_grad for p in parts.module.SC.parameters())
+    assert all(p.grad is None for p in parts.module.SC.parameters())
+
+
+def test_step_2_thaws_after_an_error():
+    parts = menan()
+    with pytest.raises(KeyError, match="y"):
+        parts.net.step_2((Batch(parts.batch.x, parts.batch.lengths), None))
+    assert all(p.requires_grad for p in parts.module.SC.parameters())
+
+
+def test_step_2_raises_the_entropy_of_the_speaker():
+    parts = menan(weight=10.0, dropout=False)
+    for _ in range(30):
+        parts.net.step_1(parts.batch)
+    low = parts.entropy()
+    assert low < 0.5 * np.log(4)
+    for _ in range(20):
+        parts.net.step_2((parts.batch, parts.batch["y"]))
+    assert parts.entropy() > low + 0.3
+
+
+def test_without_its_term_step_2_does_not_raise_the_entropy():
+    with_term, without = menan(weight=10.0, dropout=False), menan(0.0, dropout=False)
+    for parts in (with_term, without):
+        for _ in range(30):
+            parts.net.step_1(parts.batch)
+        for _ in range(20):
+            parts.net.step_2((parts.batch, parts.batch["y"]))
+    assert with_term.entropy() > without.entropy() + 0.3
+
+
+def test_a_step_is_step_1_then_step_2():
+    together, apart = menan(dropout=False), menan(dropout=False)
+    together.net.train_step((together.batch, together.batch["y"]))
+    apart.net.step_1(apart.batch)
+    apart.net.step_2((apart.batch, apart.batch["y"]))
+    assert same(state(together.module), state(apart.module))
+    epochs = menan(alternate="epoch")
+    before = state(epochs.module)
+    epochs.net.train_step((epochs.batch, epochs.batch["y"]))
+    assert moved(before, epochs.module) == {"ENC", "EC"}
+
+
+# ---------------------------------------------------------------------- the gradient
+
+
+@pytest.mark.parametrize("factor", [1.0, -0.5, 0.0, -3.0])
+def test_a_scaled_gradient_is_the_plain_one_times_the_factor(factor):
+    v = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    plain, scaled = (v.clone().requires_grad_() for _ in range(2))
+    plain.square().sum().backward()
+    out = scale_gradient(scaled, factor)
+    assert torch.equal(out, v)
+    out.square().sum().backward()
+    assert torch.equal(scaled.grad, factor * plain.grad)
+
+
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+@pytest.mark.parametrize("progress", [0.0, 0.25, 2 / 3])
+def test_dat_reverses_the_gradient_of_the_encoder_alone(weight, progress):
+    parts = Parts(
+        DATNet, [SpeakerCrossEntropy()], adversary_weight=weight, dropout=False
+    )
+    plain = copy.deepcopy(parts.module)
+    plain.train()
+    outputs = plain(parts.batch.x, parts.batch.lengths, 1.0)
+    SpeakerCrossEntropy()(outputs, parts.batch).backward()
+
+    epoch, batch = divmod(round(12 * progress), 4)  # of 3 epochs of 4 batches
+    parts.net.history[-1]["epoch"] = epoch + 1
+    for _ in range(batch):
+        parts.net.history.new_batch()
+    seen = {}
+    parts.net.notify = lambda name, **kwargs: seen.update(
+        {n: p.grad.clone() for n, p in parts.module.named_parameters() if n[0] != "E"},
+        **{
+            n: p.grad.clone()
+            for n, p in kwargs["named_parameters"]
+            if p.grad is not None
+        },
+    )
+    parts.net.train_step((parts.batch, parts.batch["y"]))
+    ramp = 2 / (1 + np.exp(-10 * progress)) - 1
+    for name, parameter in plain.named_parameters():
+        if name.startswith("EC."):
+            assert name not in seen
+            continue
+        factor = 1.0 if name.startswith("SC.") else -weight * ramp
+        torch.testing.assert_close(
+            seen[name], factor * parameter.grad, rtol=1e-4, atol=1e-7
+        )
+
+
+def test_dat_trains_all_at_once():
+    parts = Parts(DATNet, [CrossEntropy(), SpeakerCrossEntropy()])
+    before = state(parts.module)
+    parts.net.train_step((parts.batch, parts.batch["y"]))
+    assert moved(before, parts.module) == {"ENC", "EC", "SC"}
+
+
+def test_entropy_of_known_beliefs():
+    p = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])
+    outputs = {"speaker_logits": p.clamp(min=1e-30).log()}
+    expected = -(np.log(2) + 0 + np.log(3)) / 3
+    assert float(SpeakerEntropy()(outputs, None)) == pytest.approx(expected)
+
+
+# ---------------------------------------------------------------------------- the fit
+
+
+@pytest.mark.parametrize(("method", "alternate"), METHODS)
+def test_without_weight_the_encoder_is_the_plain_one(data, method, alternate):
+    plain = quick(method=None).fit(**data)
+    model = quick(method=method, alternate=alternate, adversary_weight=0).fit(**data)
+    assert same(emotion_part(model), emotion_part(plain))
+    fresh = quick(
+        method=method, alternate=alternate, adversary_weight=0, lr=1e-12
+    )  # of which only SC moves
+    fresh.fit(**data)
+    other = quick(
+        method=method, alternate=alternate, adversary_weight=0, lr=1e-12, max_epochs=1
+    ).fit(**data)
+    sc, earlier = (state(m.net_.module_.SC) for m in (fresh, other))
+    assert not same(sc, earlier)
+
+
+@pytest.mark.parametrize(("method", "alternate"), METHODS)
+def test_with_weight_it_is_not(data, method, alternate):
+    plain = quick(method=None).fit(**data)
+    model = quick(method=method, alternate=alternate).fit(**data)
+    assert not same(emotion_part(model), emotion_part(plain))
+
+
+def test_plain_has_no_adversary(data):
+    model = quick(method=None).fit(**data)
+    assert model.n_speakers_ == 0
+    assert not hasattr(model.net_.module_, "SC")
+    without = quick(method=None).fit(data["X"], data["y"])
+    assert same(emotion_part(model), emotion_part(without))
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_one_speaker_changes_nothing(data, method):
+    one = {**data, "speakers": ["ann"] * len(data["y"])}
+    model = quick(method=method).fit(**one)
+    assert model.n_speakers_ == 1
+    plain = quick(method=None).fit(**data)
+    for name, value in emotion_part(plain).items():
+        torch.testing.assert_close(emotion_part(model)[name], value)
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_without_speakers_it_warns_and_is_the_plain_net(data, method):
+    with pytest.warns(SpeakersMissingWarning, match="for the adversary"):
+        model = quick(method=method).fit(data["X"], data["y"])
+    plain = quick(method=None).fit(**data)
+    assert same(emotion_part(model), emotion_part(plain))
+    quick(method=method, adversary_weight=0).fit(data["X"], data["y"])
+
+
+def test_rare_speakers_weigh_as_much_as_others(data):
+    speakers = np.array(["rare", "often"])[(np.arange(24) >= 3).astype(int)]
+    columns = quick()._columns(data["y"], speakers)
+    weight, rare = columns["speaker_weight"], speakers == "rare"
+    assert weight.mean() == pytest.approx(1)
+    assert weight[rare].sum() == pytest.approx(weight[~rare].sum())
+
+
+@pytest.mark.parametrize("alternate", ["batch", "epoch"])
+def test_the_history_has_every_loss(data, alternate):
+    history = quick(alternate=alternate).fit(**data).history_
+    found = history[:, ("train_loss", "train_task", "train_adversary", "train_speaker")]
+    for total, task, adversary, speaker in found:
+        assert total == pytest.approx(task + 0.5 * adversary, abs=1e-6)
+        assert -np.log(4) - 1e-6 <= adversary <= 0 < speaker
+
+
+def test_every_epoch_shows_the_speaker_classifier_all_data(data, monkeypatch):
+    seen, step_1 = [], MEnANNet.step_1
+
+    def spied(self, batch):
+        seen.append(len(batch))
+        step_1(self, batch)
+
+    monkeypatch.setattr(MEnANNet, "step_1", spied)
+    for alternate in ("batch", "epoch"):
+        seen.clear()
+        model = quick(alternate=alternate).fit(**data)
+        assert sum(seen) == 2 * len(data["y"])
+        n_batches = len(BatchIterator(range(24), 8, np.random.default_rng(0)))
+        assert len(seen) == 2 * n_batches
+        assert model.n_iter_ == 2
+
+
+def test_validation_needs_no_adversary(data):
+    for method in ("menan", "dat"):
+        model = quick(method=method, validation_fraction=0.3).fit(**data)
+        assert model.n_speakers_ < 4
+        assert len(model.history_[:, "valid_uar"]) == 2
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_warm_start_continues_the_adversary(data, method):
+    model = quick(method=method, warm_start=True).fit(**data)
+    sc = state(model.net_.module_.SC)
+    steps = model.net_.adversary_optimizer_.state_dict()["state"][0]["step"].item()
+    again = copy.deepcopy(model)
+    assert same(state(again.net_.module_.SC), sc)
+    for m in (model, again):
+        m.fit(**data)
+    assert same(state(model.net_.module_), state(again.net_.module_))
+    after = model.net_.adversary_optimizer_.state_dict()["state"][0]["step"].item()
+    assert after == 2 * steps
+    message = "speakers has 2 speakers, but warm_start=True continues a fit on 4"
+    with pytest.raises(ValueError, match=message):
+        model.fit(data["X"], data["y"], speakers=["a", "b"] * 12)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"method": "gan"},
+        {"adversary_weight": -1},
+        {"alternate": "step"},
+        {"adversary_lr": 0},
+    ],
+)
+def test_parameters_out_of_range(data, params):
+    with pytest.raises(ValueError, match=next(iter(params))):
+        quick(**params).fit(**data)
