@@ -348,12 +348,10 @@ def _probe_score(
     classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
     if len(classes) < 2:
         raise ValueError(f"{name} has one class only ({classes[0]!r}).")
-    if groups is None:
-        units, splitter = None, StratifiedKFold
-        n_splits = min(cv, support.min())
-    else:
+    n_splits, units, splitter = min(cv, support.min()), None, StratifiedKFold
+    if groups is not None:
         units = np.unique(column_or_1d(groups), return_inverse=True)[1]
-        splitter, n_splits = StratifiedGroupKFold, min(cv, units.max() + 1)
+        n_splits, splitter = min(n_splits, units.max() + 1), StratifiedGroupKFold
     if n_splits < 2:
         raise ValueError(
             f"{name} and groups leave {n_splits} fold(s), expected at least 2: each "

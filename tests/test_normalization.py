@@ -1,0 +1,186 @@
+"""SpeakerNormalizer: each speaker by itself, in pipelines and before them."""
+
+import pickle
+
+import numpy as np
+import pytest
+import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeakersMissingWarning
+from sklearn_ser.model_selection import speaker_cross_validate
+
+SPEAKERS = np.array(list("aabbbcca"))
+
+
+def sequences(seed=0, lengths=(3, 9, 4, 20, 7, 5, 11, 6)):
+    rng = np.random.default_rng(seed)
+    return [rng.normal(5 * i, i + 1, (4, n)) for i, n in enumerate(lengths)]
+
+
+def assert_equal(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@given(st.integers(0, 2**16), st.lists(st.integers(1, 30), min_size=8, max_size=8))
+@settings(deadline=None, max_examples=30)
+def test_frames_of_a_speaker_have_mean_zero_and_variance_one(seed, lengths):
+    X = sequences(seed, lengths)
+    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
+    assert all(z.dtype == np.float32 for z in Z)
+    for speaker in "abc":
+        rows = np.flatnonzero(speaker == SPEAKERS)
+        frames = np.hstack([Z[i] for i in rows])
+        np.testing.assert_allclose(frames.mean(axis=1), 0, atol=1e-5)
+        np.testing.assert_allclose(frames.std(axis=1), 1, rtol=1e-4)
+
+
+def test_a_constant_feature_stays_finite():
+    X = [np.full((2, 3), 7.0), np.full((2, 2), 7.0)]
+    Z = SpeakerNormalizer().fit_transform(X, speakers=["a", "a"])
+    np.testing.assert_array_equal(np.hstack(Z), 0)
+
+
+def test_others_do_not_matter_nor_does_the_order():
+    X, rows = sequences(), np.flatnonzero(SPEAKERS == "b")
+    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
+    own = [X[i] for i in rows]
+    alone = SpeakerNormalizer().fit_transform(own, speakers=list("bbb"))
+    assert_equal(alone, [Z[i] for i in rows])
+    turned = SpeakerNormalizer().fit_transform(X[::-1], speakers=SPEAKERS[::-1])
+    for a, b in zip(turned[::-1], Z, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_transform_knows_the_speakers_of_the_fit():
+    X = sequences()
+    normalizer = SpeakerNormalizer().fit(X, speakers=SPEAKERS)
+    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
+    assert_equal(normalizer.transform(X[2:3], speakers=["b"]), Z[2:3])
+    # A new one is normalised by what there is of it.
+    new = normalizer.transform(X[:2], speakers=["new", "new"])
+    assert_equal(new, SpeakerNormalizer().fit_transform(X[:2], speakers=[1, 1]))
+
+
+def test_without_speakers():
+    X = sequences()
+    with pytest.warns(SpeakersMissingWarning, match="needs speakers and got none"):
+        normalizer = SpeakerNormalizer().fit(X)
+    with pytest.raises(ValueError, match=r"SpeakerNormalizer needs speakers.*unseen="):
+        normalizer.transform(X)
+    alone = SpeakerNormalizer(unseen="utterance").fit(X).transform(X)
+    expected = SpeakerNormalizer().fit_transform(X, speakers=np.arange(8))
+    assert_equal(alone, expected)
+    together = SpeakerNormalizer(unseen="global").fit(X, speakers=SPEAKERS)
+    expected = SpeakerNormalizer().fit_transform(X, speakers=["one"] * 8)
+    assert_equal(together.transform(X), expected)
+
+
+def test_forms_in_are_forms_out():
+    X = np.random.default_rng(0).normal(size=(8, 4, 5))
+    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
+    assert isinstance(Z, np.ndarray)
+    assert_equal(Z, SpeakerNormalizer().fit_transform(list(X), speakers=SPEAKERS))
+    flat = SpeakerNormalizer().fit_transform(X[:, :, 0], speakers=SPEAKERS)
+    assert_equal(
+        flat, SpeakerNormalizer().fit_transform(X[:, :, :1], speakers=SPEAKERS)[:, :, 0]
+    )
+    assert flat.shape == (8, 4)
+
+
+def test_pickle_and_clone():
+    X = sequences()
+    normalizer = SpeakerNormalizer(unseen="global").fit(X, speakers=SPEAKERS)
+    again = pickle.loads(pickle.dumps(normalizer))
+    assert_equal(again.transform(X), normalizer.transform(X))
+    assert clone(normalizer).unseen == "global"
+
+
+@pytest.mark.parametrize(
+    ("speakers", "message"),
+    [
+        (list("aab"), "X has 8, speakers has 3"),
+        ([*"aabbbcc", None], r"speakers\[7\] is None"),
+        (np.zeros((8, 2)), "speakers has shape"),
+    ],
+)
+def test_wrong_speakers(speakers, message):
+    X = sequences()
+    with pytest.raises(ValueError, match=message):
+        SpeakerNormalizer().fit(X, speakers=speakers)
+    with pytest.raises(ValueError, match=message):
+        SpeakerNormalizer().fit(X, speakers=SPEAKERS).transform(X, speakers=speakers)
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="unseen"):
+        SpeakerNormalizer(unseen="guess").fit(sequences())
+    normalizer = SpeakerNormalizer().fit(sequences(), speakers=SPEAKERS)
+    with pytest.raises(ValueError, match="X has 3 features"):
+        normalizer.transform([np.ones((3, 2)), np.ones((3, 4))], speakers=["a", "b"])
+
+
+# -------------------------------------------------------------------- with classifiers
+
+
+def test_before_or_within_a_cross_validation_by_speaker(method, corpus, log_mels):
+    cv = {"cv": 2, "n_bootstrap": 0}
+    Z = SpeakerNormalizer().fit_transform(log_mels, speakers=corpus.speakers)
+    before = speaker_cross_validate(method(), Z, corpus.y, corpus.speakers, **cv)
+    model = make_pipeline(LogMelTransformer(n_mels=16), SpeakerNormalizer(), method())
+    within = speaker_cross_validate(
+        model, corpus.waveforms, corpus.y, corpus.speakers, **cv
+    )
+    np.testing.assert_array_equal(within.probabilities, before.probabilities)
+
+
+def test_speakers_outside_of_the_fold_change_nothing(method, corpus, log_mels):
+    """The statistics of a training speaker never see the test fold, nor the reverse."""
+    train = np.isin(corpus.speakers, ["s00", "s01"])
+    loud = [x if kept else x + 100 for x, kept in zip(log_mels, train, strict=True)]
+    for X in (log_mels, loud):
+        Z = SpeakerNormalizer().fit_transform(X, speakers=corpus.speakers)
+        own = [x for x, kept in zip(log_mels, train, strict=True) if kept]
+        alone = SpeakerNormalizer().fit_transform(own, speakers=corpus.speakers[train])
+        assert_equal([z for z, kept in zip(Z, train, strict=True) if kept], alone)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_in_a_pipeline(method, corpus, log_mels, routing):
+    with sklearn.config_context(enable_metadata_routing=routing):
+        names = ["speakers"]
+        if not routing:
+            names = ["speakernormalizer__speakers", f"{method.step}__speakers"]
+        metadata = dict.fromkeys(names, corpus.speakers)
+        model = make_pipeline(SpeakerNormalizer(), method())
+        model.fit(log_mels, corpus.y, **metadata)
+        Z = SpeakerNormalizer().fit_transform(log_mels, speakers=corpus.speakers)
+        expected = method().fit(Z, corpus.y, speakers=corpus.speakers)
+        if routing:
+            found = model.predict_proba(log_mels, speakers=corpus.speakers)
+            np.testing.assert_array_equal(found, expected.predict_proba(Z))
+        with pytest.raises(ValueError, match="needs speakers"):
+            model.predict(log_mels)
+
+
+def test_cross_val_predict_needs_a_choice(method, corpus, log_mels):
+    arguments = {
+        "groups": corpus.speakers,
+        "cv": GroupKFold(2),
+        "params": {
+            "speakernormalizer__speakers": corpus.speakers,
+            f"{method.step}__speakers": corpus.speakers,
+        },
+    }
+    model = make_pipeline(SpeakerNormalizer(unseen="utterance"), method())
+    found = cross_val_predict(model, log_mels, corpus.y, **arguments)
+    assert set(found) <= set(corpus.y)
+    model = make_pipeline(SpeakerNormalizer(), method())
+    with pytest.raises(ValueError, match="needs speakers"):
+        cross_val_predict(model, log_mels, corpus.y, **arguments)

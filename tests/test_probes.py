@@ -1,0 +1,127 @@
+"""Probes: what an embedding knows of speaker and emotion."""
+
+import numpy as np
+import pytest
+import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+from sklearn_ser import LogMelTransformer, embed
+from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
+
+
+def embeddings(separation, n_speakers=4, n_texts=6, n_times=3, seed=0):
+    """Each speaker says each text some times, somewhere of its own."""
+    rng = np.random.default_rng(seed)
+    speakers = np.repeat(np.arange(n_speakers), n_texts * n_times)
+    texts = np.tile(np.repeat(np.arange(n_texts), n_times), n_speakers)
+    centre = rng.normal(size=(n_speakers, 8))
+    Z = rng.normal(size=(len(speakers), 8)) + separation * centre[speakers]
+    return Z, speakers, texts
+
+
+@pytest.mark.parametrize("probe", ["linear", "mlp", LinearSVC()])
+def test_a_speaker_that_is_there_is_found(probe):
+    Z, speakers, texts = embeddings(separation=4)
+    found = speaker_probe_score(Z, speakers, groups=texts, probe=probe)
+    assert found.score > 0.9
+    assert found.chance == 0.25
+    assert found.above_chance == found.score - 0.25
+    assert found.interval[0] <= found.score <= found.interval[1]
+
+
+@pytest.mark.parametrize("probe", ["linear", "mlp"])
+def test_a_speaker_that_is_not_there_is_not(probe):
+    Z, speakers, texts = embeddings(separation=0, n_texts=20)
+    found = speaker_probe_score(Z, speakers, groups=texts, probe=probe)
+    assert found.score < 0.35
+
+
+def test_texts_are_kept_apart():
+    # The embedding knows the utterance's text and nothing of the speaker. In each text
+    # one speaker is frequent, so that the text betrays the speaker unless it is new.
+    rng = np.random.default_rng(0)
+    texts = np.repeat(np.arange(40), 5)
+    speakers = np.where(rng.random(200) < 0.1, 1 - texts % 2, texts % 2)
+    Z = rng.normal(size=(40, 60))[texts] + 0.01 * rng.normal(size=(200, 60))
+    assert speaker_probe_score(Z, speakers).score > 0.75
+    assert speaker_probe_score(Z, speakers, groups=texts).score < 0.65
+
+
+def test_balanced_accuracy_counts_speakers_alike():
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(["often", "rare"], [190, 10])
+    found = speaker_probe_score(rng.normal(size=(200, 2)), speakers)
+    assert found.chance == 0.5
+    assert abs(found.above_chance) < 0.25  # a guess of "often" is right 19 times of 20
+
+
+def test_the_emotion_alike():
+    Z, speakers, _ = embeddings(separation=1)
+    y = np.tile(["anger", "neutral", "sadness"], 24)
+    assert emotion_probe_score(Z, y, groups=speakers).score < 0.5
+    Z = Z + 5 * np.eye(8)[np.unique(y, return_inverse=True)[1]]
+    assert emotion_probe_score(Z, y, groups=speakers).score > 0.9
+    assert emotion_probe_score(Z, y).chance == pytest.approx(1 / 3)
+
+
+@given(st.integers(0, 2**16), st.sampled_from([1e-3, 1.0, 1e3]), st.floats(-5, 5))
+@settings(deadline=None, max_examples=10)
+def test_scale_offset_and_names_do_not_matter(seed, scale, offset):
+    Z, speakers, texts = embeddings(separation=1, seed=seed)
+    names = np.array(["ann", "bob", "cem", "dea"])[speakers]
+    a = speaker_probe_score(Z, speakers, groups=texts)
+    b = speaker_probe_score(scale * Z + offset, names, groups=texts)
+    assert a.score == pytest.approx(b.score, abs=0.03)
+
+
+def test_equal_calls_give_equal_figures():
+    Z, speakers, texts = embeddings(separation=1)
+    options = {"groups": texts, "probe": "mlp"}
+    first = speaker_probe_score(Z, speakers, **options)
+    assert speaker_probe_score(Z, speakers, **options) == first
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_estimators_and_pipelines(method, corpus, log_mels, routing):
+    with sklearn.config_context(enable_metadata_routing=routing):
+        model = method().fit(log_mels, corpus.y, speakers=corpus.speakers)
+        expected = speaker_probe_score(model.embed(log_mels), corpus.speakers)
+        assert speaker_probe_score(model, corpus.speakers, X=log_mels) == expected
+        whole = make_pipeline(LogMelTransformer(n_mels=16), model)
+        found = speaker_probe_score(whole, corpus.speakers, X=corpus.waveforms)
+        assert found == expected
+        Z = embed(whole, corpus.waveforms)
+        found = emotion_probe_score(
+            whole, corpus.y, X=corpus.waveforms, groups=corpus.speakers
+        )
+        assert found == emotion_probe_score(Z, corpus.y, groups=corpus.speakers)
+
+
+def test_without_bootstrap_there_is_no_interval():
+    Z, speakers, _ = embeddings(separation=1)
+    assert np.isnan(speaker_probe_score(Z, speakers, n_bootstrap=0).interval).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"speakers": ["ann"] * 72}, ValueError, "speakers has one class only"),
+        ({"speakers": np.arange(72)}, ValueError, "leave 1 fold"),
+        ({"groups": np.zeros(72)}, ValueError, "leave 1 fold"),
+        ({"speakers": ["ann", "bob"]}, ValueError, "inconsistent numbers of samples"),
+        ({"groups": [1, 2]}, ValueError, "inconsistent numbers of samples"),
+        ({"probe": "forest"}, ValueError, 'probe must be "linear"'),
+        ({"probe": 3}, ValueError, 'probe must be "linear"'),
+        ({"embeddings": np.full((72, 2), np.nan)}, ValueError, "NaN"),
+        ({"embeddings": LinearSVC()}, TypeError, "X must be given"),
+        ({"embeddings": LinearSVC(), "X": np.ones((72, 2))}, TypeError, "with embed"),
+    ],
+)
+def test_wrong_arguments(changes, error, message):
+    Z, speakers, texts = embeddings(separation=1)
+    arguments = {"embeddings": Z, "speakers": speakers, "groups": texts, **changes}
+    with pytest.raises(error, match=message):
+        speaker_probe_score(**arguments)
