@@ -15,14 +15,16 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
-from torch import nn
 
-from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser import (
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerAdversarialClassifier,
+    SpeakerNormalizer,
+)
 from sklearn_ser.__main__ import FEATURES
 from sklearn_ser.features import load_audio
 from sklearn_ser.metrics import uar_scorer
-from sklearn_ser.nn.encoders import UtteranceEncoder
-from sklearn_ser.nn.layers import LogitLayer
 
 WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
 _PASSING = ("random_state", "verbose", "n_jobs")
@@ -51,28 +53,13 @@ class Method:
     seeded: bool = True
 
 
-class PlainNet(nn.Module):
-    """The encoder and a linear layer."""
-
-    def __init__(self, n_classes, **encoder):
-        super().__init__()
-        self.encoder = UtteranceEncoder(**encoder)
-        self.classifier = LogitLayer(256, n_classes)
-
-    def forward(self, x, lengths):
-        e = self.encoder(x, lengths)
-        return {"logits": self.classifier(e), "embedding": e}
+def _without(*weights):
+    return DSNetClassifier(**dict.fromkeys(weights, 0.0))
 
 
-class PlainClassifier(DSNetClassifier):
-    """The plain encoder under DSNet's recipe; to be made with all weights 0."""
-
-    def _module(self):
-        return PlainNet, {"n_classes": len(self.classes_), **self._encoder_arguments()}
-
-
-def _without(*weights, make=DSNetClassifier):
-    return make(**dict.fromkeys(weights, 0.0))
+def _adversarial(method):
+    """Return the second paper's estimator, on the encoder of the first."""
+    return SpeakerAdversarialClassifier(method=method, encoder="conv_lstm")
 
 
 def _tuned_dsnet():
@@ -117,7 +104,9 @@ METHODS = {
         )
         for weight in WEIGHTS
     },
-    "plain": Method("plain encoder", lambda: _without(*WEIGHTS, make=PlainClassifier)),
+    "plain": Method("plain net", lambda: _adversarial(None)),
+    "dat": Method("DAT", lambda: _adversarial("dat")),
+    "menan": Method("MEnAN", lambda: _adversarial("menan")),
     "egemaps": Method(
         "openSMILE eGeMAPS + LinearSVC",
         lambda: _linear_svm([-3, -2, -1]),
@@ -132,11 +121,23 @@ METHODS = {
     ),
     "mfcc": Method("MFCC statistics + SVM", _rbf_svm, {"kind": "mfcc"}, seeded=False),
 }
+# The same with the features normalised by speaker: transductive, a table of their own.
+METHODS |= {
+    f"{name}-by-speaker": Method(
+        METHODS[name].label,
+        METHODS[name].estimator,
+        {**METHODS[name].features, "by_speaker": True},
+    )
+    for name in ("dsnet", "plain", "dat", "menan")
+}
 
 
-def log_mel(corpus, **params):
-    """Log-mel sequences."""
-    return LogMelTransformer(**params).transform(corpus.data)
+def log_mel(corpus, by_speaker=False, **params):
+    """Log-mel sequences, normalised by speaker if wanted."""
+    X = LogMelTransformer(**params).transform(corpus.data)
+    if by_speaker:
+        X = SpeakerNormalizer().fit_transform(X, speakers=corpus.speakers)
+    return X
 
 
 def opensmile(corpus, feature_set):

@@ -7,6 +7,7 @@
 import argparse
 import json
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,15 @@ README, FRONT = HERE / "README.md", HERE.parent / "README.md"
 FIGURE = HERE / "results" / "uar.svg"
 CORPORA = (*DEVELOPMENT, *CONFIRMATION)
 SEEDS = (12, 22)
+TRANSDUCTIVE = [name for name, m in METHODS.items() if "by_speaker" in m.features]
+INDUCTIVE = [name for name in METHODS if name not in TRANSDUCTIVE]
+PROBES = (
+    "speaker, seen",
+    "speaker, unseen",
+    "emotion, seen",
+    "speaker in u, seen",
+    "emotion in u, seen",
+)
 ENOUGH_SEEDS = 5  # fewer are preliminary and get no p-value
 # On the same corpora by EmoBox (Table 4), frozen features, its own folds.
 PUBLISHED = {
@@ -44,6 +54,7 @@ class Summary:
     per_speaker: dict
     minutes: float
     peak_mb: int
+    probes: dict
 
     @property
     def uar(self):
@@ -88,7 +99,18 @@ def summarise(runs):
         per_speaker=dict(zip(speakers, per_speaker.tolist(), strict=True)),
         minutes=float(np.mean(seconds)) / 60,
         peak_mb=max(row["peak_mb"] for own in runs.values() for row in own),
+        probes=_probes([row.get("probes") for own in runs.values() for row in own]),
     )
+
+
+def _probes(found):
+    """Average what the probes of all folds and seeds read above chance, in points."""
+    read = {}
+    for fold in filter(None, found):
+        for who, figures in fold.items():
+            for what, (score, chance) in figures.items():
+                read.setdefault(f"{what}, {who}", []).append(100 * (score - chance))
+    return {name: float(np.mean(values)) for name, values in read.items()}
 
 
 def missing(found):
@@ -126,10 +148,13 @@ def _table(header, body):
     )
 
 
-def main_table(summaries, cell=lambda summary: summary.uar, published=True):
-    """UAR of each method on each corpus."""
+def main_table(
+    summaries, cell=lambda summary: summary.uar, published=False, methods=INDUCTIVE
+):
+    """UAR, or what ``cell`` says, of each method on each corpus."""
     body = []
-    for method, description in METHODS.items():
+    for method in methods:
+        description = METHODS[method]
         own = [summaries[corpus, method] for corpus in CORPORA]
         if any(own):
             seeds = max(len(s.seeds) for s in own if s)
@@ -145,7 +170,8 @@ def main_table(summaries, cell=lambda summary: summary.uar, published=True):
 def comparison_table(summaries, ours="dsnet"):
     """Ours against each other method, paired by speaker, seeds averaged."""
     body = []
-    for method, description in METHODS.items():
+    for method in INDUCTIVE:
+        description = METHODS[method]
         pairs = [
             (a.per_speaker[who] - b.per_speaker[who])
             for corpus in CORPORA
@@ -170,6 +196,19 @@ def comparison_table(summaries, ours="dsnet"):
         )
     header = [f"{METHODS[ours].label} against", "points of UAR", "better on", "p"]
     return _table(header, body)
+
+
+def probe_table(summaries):
+    """UAR, and what linear probes read above chance, of each method on each corpus."""
+    body = []
+    for method, description in METHODS.items():
+        label = description.label + ", by speaker" * (method in TRANSDUCTIVE)
+        for corpus in CORPORA:
+            s = summaries[corpus, method]
+            if s and s.probes:
+                cells = [f"{s.probes[p]:.1f}" if p in s.probes else "-" for p in PROBES]
+                body.append([label, f"`{corpus}`", _mean(s.uars), *cells])
+    return _table(["method", "corpus", "UAR", *PROBES], body)
 
 
 def settings_table(found):
@@ -200,32 +239,55 @@ def settings_table(found):
     return _table(["method", "setting", *(f"`{c}` (seeds)" for c in CORPORA)], body)
 
 
-def figure(summaries, path):
-    """Draw UAR with intervals, one panel a corpus."""
+@contextmanager
+def _panels(path, height, xlabel, **options):
+    """Yield a panel a corpus; save them as SVG."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "sklearn_ser"
     from matplotlib import pyplot as plt
 
-    shown = [m for m in METHODS if any(summaries[c, m] for c in CORPORA)]
-    fig, axes = plt.subplots(
-        1, len(CORPORA), figsize=(11, 0.35 * len(shown) + 1.2), sharey=True
-    )
-    for ax, corpus in zip(axes, CORPORA, strict=True):
-        for y, method in enumerate(shown):
-            if s := summaries[corpus, method]:
-                color = "C0" if METHODS[method].seeded else "C7"
-                ax.plot(s.interval, [y, y], color=color, lw=1.5, alpha=0.5)
-                ax.plot(s.uars, [y] * len(s.uars), "o", color=color, ms=4)
-        ax.set(title=corpus, xlabel="pooled UAR (%)")
-        ax.grid(axis="x", alpha=0.3)
+    fig, axes = plt.subplots(1, len(CORPORA), figsize=(11, height), **options)
+    yield dict(zip(CORPORA, axes, strict=True))
+    for corpus, ax in zip(CORPORA, axes, strict=True):
+        ax.set(title=corpus, xlabel=xlabel)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_yticks(range(len(shown)), [METHODS[m].label for m in shown])
-    axes[0].invert_yaxis()
     fig.tight_layout()
     fig.savefig(path, metadata={"Date": None})
     plt.close(fig)
+
+
+def figure(summaries, path):
+    """Draw UAR with intervals."""
+    shown = [m for m in INDUCTIVE if any(summaries[c, m] for c in CORPORA)]
+    height = 0.35 * len(shown) + 1.2
+    with _panels(path, height, "pooled UAR (%)", sharey=True) as axes:
+        for corpus, ax in axes.items():
+            for y, method in enumerate(shown):
+                if s := summaries[corpus, method]:
+                    color = "C0" if METHODS[method].seeded else "C7"
+                    ax.plot(s.interval, [y, y], color=color, lw=1.5, alpha=0.5)
+                    ax.plot(s.uars, [y] * len(s.uars), "o", color=color, ms=4)
+            ax.grid(axis="x", alpha=0.3)
+        first = axes[CORPORA[0]]
+        first.set_yticks(range(len(shown)), [METHODS[m].label for m in shown])
+        first.invert_yaxis()
+
+
+def probe_figure(summaries, path):
+    """Draw UAR against what a probe reads of the training speakers."""
+    with _panels(path, 3, "speaker above chance (points)") as axes:
+        for corpus, ax in axes.items():
+            for i, (method, description) in enumerate(METHODS.items()):
+                s = summaries[corpus, method]
+                if s and s.probes:
+                    marker = "s" if method in TRANSDUCTIVE else "o"
+                    x, y = s.probes["speaker, seen"], s.uars.mean()
+                    ax.plot(x, y, marker, color=f"C{i % 10}")
+                    ax.annotate(description.label, (x, y), fontsize=7)
+            ax.grid(alpha=0.3)
+        axes[CORPORA[0]].set_ylabel("pooled UAR (%)")
 
 
 def sections(found):
@@ -236,15 +298,15 @@ def sections(found):
         for method in METHODS
     }
     parts = {
-        "uar": main_table(summaries),
-        "wa": main_table(summaries, lambda s: _mean(s.was), published=False),
-        "cost": main_table(
-            summaries, lambda s: f"{s.minutes:.1f} min, {s.peak_mb} MB", published=False
-        ),
+        "uar": main_table(summaries, published=True),
+        "wa": main_table(summaries, lambda s: _mean(s.was)),
+        "cost": main_table(summaries, lambda s: f"{s.minutes:.1f} min, {s.peak_mb} MB"),
+        "transductive": main_table(summaries, methods=TRANSDUCTIVE) or "None yet.",
+        "probes": probe_table(summaries),
         "comparison": comparison_table(summaries),
         "settings": settings_table(found),
         "missing": "\n".join(missing(found)) or "None.",
-        "front": main_table(summaries, lambda s: _mean(s.uars)),
+        "front": main_table(summaries, lambda s: _mean(s.uars), published=True),
     }
     return parts, summaries
 
@@ -279,6 +341,7 @@ def main(argv=None):
         print("stale:" if stale else "up to date", *stale)
         return int(bool(stale))
     figure(summaries, FIGURE)
+    probe_figure(summaries, FIGURE.with_name("probes.svg"))
     return 0
 
 

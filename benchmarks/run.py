@@ -20,11 +20,19 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import numpy as np
 import torch
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from sklearn_ser.metrics import confusion_uar, confusion_wa, speaker_confusions
+from sklearn_ser import DSNetClassifier
+from sklearn_ser.metrics import (
+    confusion_uar,
+    confusion_wa,
+    emotion_probe_score,
+    speaker_confusions,
+    speaker_probe_score,
+)
 from sklearn_ser.model_selection import speaker_cross_validate
 
 from . import corpora, rows
@@ -101,10 +109,46 @@ def run_fold(estimator, X, corpus, train, test):
             who: own.tolist() for who, own in zip(names.tolist(), counts, strict=True)
         },
         "chosen": getattr(result.estimators[0], "best_params_", None),
+        "probes": probes(result.estimators[0], X, corpus, train, test),
         "fit_seconds": round(fold.fit_time, 2),
         "score_seconds": round(fold.score_time, 2),
         "peak_mb": round(peak),
     }
+
+
+def probes(model, X, corpus, train, test):
+    """Return what linear probes read, score and chance, from a model's embeddings.
+
+    Of the training speakers' utterances, and of the test speakers' where there are two
+    or more. The speaker is read across texts, the emotion across speakers.
+    """
+    model = getattr(model, "best_estimator_", model)
+    if not hasattr(model, "embed"):
+        return None
+    found = {}
+    for name, part in ("seen", train), ("unseen", test):
+        speakers, own = corpus.speakers[part], [X[i] for i in part]
+        if len(np.unique(speakers)) < 2:
+            continue
+        texts = corpus.frame["text_id"][part] if "text_id" in corpus.frame else None
+        options = {"n_bootstrap": 0}
+        Z = model.embed(own)
+        figures = {
+            "speaker": speaker_probe_score(Z, speakers, groups=texts, **options),
+            "emotion": emotion_probe_score(
+                Z, corpus.target[part], groups=speakers, **options
+            ),
+        }
+        if isinstance(model, DSNetClassifier):
+            u = model.embed(own, subspace="irrelevant")
+            figures["speaker in u"] = speaker_probe_score(
+                u, speakers, groups=texts, **options
+            )
+            figures["emotion in u"] = emotion_probe_score(
+                u, corpus.target[part], groups=speakers, **options
+            )
+        found[name] = {k: [round(v.score, 4), v.chance] for k, v in figures.items()}
+    return found
 
 
 def _recalls(confusion, classes):

@@ -115,6 +115,26 @@ def test_a_row_says_all_that_it_rests_on(here, tmp_path):
         assert not set(np.unique(corpus.speakers[train])) & set(who)
 
 
+def test_a_row_of_a_net_has_probes(here):
+    (_, work), *_ = run.tasks(
+        ["tiny"], ["dsnet"], [1], {"max_epochs": 2, "encoder": "conv"}
+    )
+    estimator, X, corpus, train, _ = work
+    estimator.fit(X, corpus.target, speakers=corpus.speakers)
+    found = run.probes(estimator, X, corpus, train, train)
+    assert found["seen"] == found["unseen"]
+    assert found["seen"].keys() == {
+        "speaker",
+        "emotion",
+        "speaker in u",
+        "emotion in u",
+    }
+    assert [chance for _, chance in found["seen"].values()] == [1 / 3] * 4
+    assert all(0 <= score <= 1 for score, _ in found["seen"].values())
+    one = corpus.speakers[train] == corpus.speakers[train][0]
+    assert list(run.probes(estimator, X, corpus, train, train[one])) == ["seen"]
+
+
 def test_other_parameters_are_another_row(here, tmp_path):
     results = tmp_path / "rows.jsonl"
     argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
