@@ -273,22 +273,21 @@ def speaker_probe_score(
     >>> found.score > 0.9, found.chance
     (True, 0.5)
     """
-    options = probe, cv, n_bootstrap, confidence_level, random_state
-    return _probe_score("speakers", embeddings, speakers, X, groups, *options)
+    return _probe_score(
+        "speakers",
+        embeddings,
+        speakers,
+        X,
+        groups,
+        probe=probe,
+        cv=cv,
+        n_bootstrap=n_bootstrap,
+        confidence_level=confidence_level,
+        random_state=random_state,
+    )
 
 
-def emotion_probe_score(
-    embeddings,
-    y,
-    *,
-    X=None,
-    groups=None,
-    probe="linear",
-    cv=5,
-    n_bootstrap=1000,
-    confidence_level=0.95,
-    random_state=0,
-):
+def emotion_probe_score(embeddings, y, *, X=None, groups=None, **options):
     """Tell how well a fresh probe reads the emotion from an embedding.
 
     Parameters
@@ -302,8 +301,9 @@ def emotion_probe_score(
     groups : array-like of shape (n_samples,), default=None
         The speakers: the probe is tested on speakers that it was not trained on.
         None splits by utterance.
-    probe, cv, n_bootstrap, confidence_level, random_state
-        As in :func:`speaker_probe_score`.
+    **options
+        `probe`, `cv`, `n_bootstrap`, `confidence_level` and `random_state`, as in
+        :func:`speaker_probe_score`.
 
     Returns
     -------
@@ -325,17 +325,26 @@ def emotion_probe_score(
     >>> from sklearn_ser.metrics import emotion_probe_score
     >>> rng = np.random.default_rng(0)
     >>> y = np.tile(["anger", "neutral"], 30)
-    >>> embeddings = rng.normal(size=(60, 4))
-    >>> found = emotion_probe_score(embeddings, y, groups=np.repeat([0, 1, 2], 20))
-    >>> found.interval[0] < found.chance < found.interval[1]
+    >>> embeddings = rng.normal(size=(60, 4)) + 3 * (y == "anger")[:, None]
+    >>> speakers = np.repeat(["ann", "bob", "cem"], 20)
+    >>> emotion_probe_score(embeddings, y, groups=speakers).score > 0.9
     True
     """
-    options = probe, cv, n_bootstrap, confidence_level, random_state
-    return _probe_score("y", embeddings, y, X, groups, *options)
+    return _probe_score("y", embeddings, y, X, groups, **options)
 
 
 def _probe_score(
-    name, embeddings, target, X, groups, probe, cv, n_bootstrap, level, random_state
+    name,
+    embeddings,
+    target,
+    X,
+    groups,
+    *,
+    probe="linear",
+    cv=5,
+    n_bootstrap=1000,
+    confidence_level=0.95,
+    random_state=0,
 ):
     if hasattr(embeddings, "fit"):
         from sklearn_ser import embed
@@ -369,7 +378,9 @@ def _probe_score(
     return ProbeScore(
         score=float(confusion_uar(counts.sum(axis=0))),
         chance=1 / len(classes),
-        interval=bootstrap_speakers(counts, n_bootstrap, level, random_state)[0],
+        interval=bootstrap_speakers(
+            counts, n_bootstrap, confidence_level, random_state
+        )[0],
     )
 
 

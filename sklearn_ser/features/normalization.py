@@ -91,7 +91,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     >>> from sklearn_ser.features import SpeakerNormalizer
     >>> X = [np.full((2, 3), 1.0), np.full((2, 5), 3.0), np.full((2, 4), 8.0)]
     >>> Z = SpeakerNormalizer().fit_transform(X, speakers=["ann", "ann", "bob"])
-    >>> [float(z[0, 0].round(2)) for z in Z]
+    >>> [round(float(z[0, 0]), 2) for z in Z]
     [-1.29, 0.77, 0.0]
     """
 
