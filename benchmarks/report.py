@@ -341,7 +341,8 @@ def main(argv=None):
         print("stale:" if stale else "up to date", *stale)
         return int(bool(stale))
     figure(summaries, FIGURE)
-    probe_figure(summaries, FIGURE.with_name("probes.svg"))
+    if any(s and s.probes for s in summaries.values()):
+        probe_figure(summaries, FIGURE.with_name("probes.svg"))
     return 0
 
 

@@ -41,7 +41,7 @@ def recordings(request, corpus):
     return corpus.waveforms
 
 
-def pipeline(method, n_mels=16, **params):
+def pipeline(method, /, n_mels=16, **params):
     return make_pipeline(LogMelTransformer(n_mels=n_mels), method(**params))
 
 
