@@ -17,6 +17,7 @@ H is the entropy. DAT is satisfied where one speaker is taken for another, MEnAN
 where no speaker can be told.
 """
 
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +33,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from .base import BaseSpeechClassifier
-from .nn.batching import BatchIterator
 from .nn.callbacks import GRADIENT_NORM
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
@@ -53,8 +53,9 @@ class SpeakerAdversarial(nn.Module):
         self.ENC = UtteranceEncoder(n_embedding=d, **encoder)
         self.EC = _head(d, LogitLayer(d, n_classes))
         if n_speakers:
-            # v hardly varies at first: SC must see through a small scale.
-            norm = nn.BatchNorm1d(d, affine=False)
+            # Of the batch at hand: what ENC could gain by moving or shrinking all of v,
+            # faster than SC follows, would teach it nothing.
+            norm = nn.BatchNorm1d(d, affine=False, track_running_stats=False)
             self.SC = nn.Sequential(norm, *_head(d, nn.Linear(d, n_speakers)))
 
     def forward(self, x, lengths, gradient_factor=None):
@@ -108,7 +109,7 @@ class AdversarialNet(SpeechNet):
         Learning rate of SC.
     """
 
-    def __init__(self, module, *, adversary_lr=1e-3, **kwargs):
+    def __init__(self, module, *, adversary_lr=3e-3, **kwargs):
         self.adversary_lr = adversary_lr
         super().__init__(module, **kwargs)
 
@@ -138,12 +139,30 @@ class AdversarialNet(SpeechNet):
         )
         return self
 
+    def run_single_epoch(self, iterator, training, **kwargs):
+        """Know how many batches make an epoch."""
+        if training:
+            self.n_batches_ = len(iterator)
+        super().run_single_epoch(iterator, training, **kwargs)
+
+    def progress(self):
+        """Return the part of the training that is done, in [0, 1)."""
+        epoch = self.history[-1]
+        done = (len(epoch["batches"]) - 1) / self.n_batches_
+        return (epoch["epoch"] - 1 + done) / self.max_epochs
+
     def _step_optimizer(self, step_fn):
         self.optimizer_.step(step_fn)
 
     def _step_adversary(self):
         nn.utils.clip_grad_norm_(self.module_.SC.parameters(), GRADIENT_NORM)
         self.adversary_optimizer_.step()
+
+
+# Of step 1. ENC moves fast: only an SC that follows closely has something to teach.
+_STEPS = 5
+_BATCHES = 8  # the latest, whose v SC learns from
+_SIZE = 128  # of its own batches
 
 
 class MEnANNet(AdversarialNet):
@@ -154,47 +173,58 @@ class MEnANNet(AdversarialNet):
     module, **kwargs
         As for :class:`AdversarialNet`.
     alternate : "batch" or "epoch"
-        Whether step 1 goes before step 2 of each batch, or of each epoch.
+        Whether the steps alternate with each batch or with each epoch.
     """
 
     def __init__(self, module, *, alternate="batch", **kwargs):
         self.alternate = alternate
         super().__init__(module, **kwargs)
 
-    def step_1(self, batch):
-        """Train SC to tell the speakers from v = ENC(x), which stays as it is."""
-        self.module_.eval()
+    def step_1(self):
+        """Train SC to tell the speakers from v = ENC(x), which step 2 left here."""
+        latest = {
+            name: torch.cat([batch[name] for batch in self.latest_])
+            for name in self.latest_[0]
+        }
         self.module_.SC.train()
-        with torch.no_grad():
-            v = self.module_.ENC(batch.x, batch.lengths)
-        self.adversary_optimizer_.zero_grad()
-        loss = SpeakerCrossEntropy()({"speaker_logits": self.module_.SC(v)}, batch)
-        loss.backward()
-        self._step_adversary()
+        for _ in range(_STEPS):
+            rows = self.adversary_rng_.permutation(len(latest["v"]))[:_SIZE]
+            part = {name: values[rows] for name, values in latest.items()}
+            self.adversary_optimizer_.zero_grad()
+            outputs = {"speaker_logits": self.module_.SC(part["v"])}
+            loss = SpeakerCrossEntropy()(outputs, part)
+            loss.backward()
+            self._step_adversary()
         self.speaker_losses_.append(loss.item())
 
     def step_2(self, batch, **fit_params):
         """Train EC, and ENC until SC, frozen but differentiable, cannot tell."""
-        batch[0].companions["gradient_factor"] = 1.0
+        batch[0].companions["gradient_factor"] = self.progress()
         with _frozen(self.module_.SC):
-            return super().train_step(batch, **fit_params)
+            step = super().train_step(batch, **fit_params)
+        v = step["y_pred"]["embedding"].detach()
+        self.latest_.append({"v": v, **batch[0].columns})
+        return step
 
     def train_step(self, batch, **fit_params):
-        """Take step 1, unless the epoch began with it, and step 2."""
+        """Take step 2 and, unless the epoch will end with it, step 1."""
+        step = self.step_2(batch, **fit_params)
         if self.alternate == "batch":
-            self.step_1(batch[0])
-        return self.step_2(batch, **fit_params)
+            self.step_1()
+        return step
 
     def run_single_epoch(self, iterator, training, **kwargs):
         """Record SC's loss beside the others."""
+        if not training:
+            return super().run_single_epoch(iterator, training, **kwargs)
+        each = self.alternate == "batch"
+        self.latest_ = deque(maxlen=_BATCHES if each else len(iterator))
         self.speaker_losses_ = []
-        if training and self.alternate == "epoch":
-            own = BatchIterator(iterator.dataset, self.batch_size, self.adversary_rng_)
-            for batch, _ in own:
-                self.step_1(batch)
         super().run_single_epoch(iterator, training, **kwargs)
-        if training:
-            self.history.record("train_speaker", float(np.mean(self.speaker_losses_)))
+        if not each:
+            for _ in range(self.n_batches_):
+                self.step_1()
+        self.history.record("train_speaker", float(np.mean(self.speaker_losses_)))
 
     def _set_training(self, training=True):
         super()._set_training(training)
@@ -227,18 +257,9 @@ class DATNet(AdversarialNet):
 
     def train_step(self, batch, **fit_params):
         """Train ENC, EC and SC at once."""
-        epoch = self.history[-1]
-        done = (len(epoch["batches"]) - 1) / self.n_batches_
-        p = (epoch["epoch"] - 1 + done) / self.max_epochs
-        ramp = 2 / (1 + exp(-10 * p)) - 1
+        ramp = 2 / (1 + exp(-10 * self.progress())) - 1
         batch[0].companions["gradient_factor"] = -self.adversary_weight * ramp
         return super().train_step(batch, **fit_params)
-
-    def run_single_epoch(self, iterator, training, **kwargs):
-        """Know how far the training is."""
-        if training:
-            self.n_batches_ = len(iterator)
-        super().run_single_epoch(iterator, training, **kwargs)
 
     def _step_optimizer(self, step_fn):
         super()._step_optimizer(step_fn)
@@ -259,12 +280,12 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         Maximum entropy adversarial network, domain adversarial training, or neither:
         the plain net.
     adversary_weight : float, default=0.5
-        The paper's lambda: weight of the entropy, or of the reversed gradient, which
-        rises to it as 2 / (1 + exp(-10 p)) - 1 over the part p of the training done.
+        The paper's lambda, of the entropy or of the reversed gradient. Over the part p
+        of the training done it rises as p for MEnAN, as 2 / (1 + exp(-10 p)) - 1 for
+        DAT.
     alternate : {"batch", "epoch"}, default="batch"
-        Whether SC learns (step 1 of MEnAN) before each batch of the encoder's, or all
-        data before each epoch.
-    adversary_lr : float, default=1e-3
+        Whether the steps of MEnAN alternate with each batch or with each epoch.
+    adversary_lr : float, default=3e-3
         Learning rate of SC's Adam.
     encoder : str or nn.Module class, default="conv_gru"
         "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6"
@@ -329,7 +350,11 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     SC's loss gives every speaker the same weight. It draws from a generator of its
     own, so that ``adversary_weight=0`` fits the encoder of ``method=None``, to the bit,
     while SC learns. The sizes of the network are a reconstruction; the encoder ends in
-    the attention pooling that all methods here share.
+    the attention pooling that all methods here share. So are two parts of MEnAN: its
+    step 1 is five small steps on the embeddings of the latest eight batches (or of the
+    epoch), as step 2 computed them, and lambda grows from zero. With one step a batch
+    SC falls behind the encoder, and with a full lambda from the start the encoder
+    does not learn the emotions.
 
     References
     ----------
@@ -369,7 +394,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         method="menan",
         adversary_weight=0.5,
         alternate="batch",
-        adversary_lr=1e-3,
+        adversary_lr=3e-3,
         encoder="conv_gru",
         max_epochs=40,
         lr=3e-3,

@@ -71,7 +71,7 @@ class Parts:
             module__encoder="conv",
             optimizer=torch.optim.AdamW,
             lr=1e-3,
-            adversary_lr=1e-2,
+            adversary_lr=3e-3,
             max_epochs=3,
             device="cpu",
             verbose=0,
@@ -99,10 +99,19 @@ class Parts:
         self.net.history.record("epoch", 1)
         self.net.history.new_batch()
         self.net.speaker_losses_, self.net.n_batches_ = [], 4
+        self.net.latest_ = []
         self.module = self.net.module_
         with torch.no_grad():  # so that evaluation has the statistics of training
             for _ in range(60):
-                self.module(self.batch.x, self.batch.lengths)
+                v = self.module(self.batch.x, self.batch.lengths)["embedding"]
+        self.net.latest_.append({"v": v, **self.batch.columns})
+
+    def at(self, progress):
+        """Move to a point of the training, of 3 epochs of 4 batches."""
+        epoch, batch = divmod(round(12 * progress), 4)
+        self.net.history[-1]["epoch"] = epoch + 1
+        self.net.history[-1]["batches"] = [{} for _ in range(batch + 1)]
+        return self
 
     def entropy(self):
         """H(q) as step 2 sees it."""
@@ -128,8 +137,8 @@ def menan(weight=0.5, **kwargs):
 def test_step_1_trains_the_speaker_classifier_alone():
     parts = menan()
     before, loss = state(parts.module), parts.speaker_loss()
-    for _ in range(40):
-        parts.net.step_1(parts.batch)
+    for _ in range(8):
+        parts.net.step_1()
     assert moved(before, parts.module) == {"SC"}  # batch statistics included
     assert parts.speaker_loss() < loss
     losses = parts.net.speaker_losses_
@@ -137,7 +146,7 @@ def test_step_1_trains_the_speaker_classifier_alone():
 
 
 def test_step_2_leaves_the_speaker_classifier():
-    parts = menan()
+    parts = menan().at(0.5)
     before = state(parts.module)
     parts.net.step_2((parts.batch, parts.batch["y"]))
     assert moved(before, parts.module) == {"ENC", "EC"}
@@ -153,9 +162,9 @@ def test_step_2_thaws_after_an_error():
 
 
 def test_step_2_raises_the_entropy_of_the_speaker():
-    parts = menan(weight=10.0, dropout=False)
-    for _ in range(30):
-        parts.net.step_1(parts.batch)
+    parts = menan(weight=20.0, dropout=False).at(0.5)
+    for _ in range(2):
+        parts.net.step_1()
     low = parts.entropy()
     assert low < 0.5 * np.log(4)
     for _ in range(20):
@@ -164,20 +173,42 @@ def test_step_2_raises_the_entropy_of_the_speaker():
 
 
 def test_without_its_term_step_2_does_not_raise_the_entropy():
-    with_term, without = menan(weight=10.0, dropout=False), menan(0.0, dropout=False)
-    for parts in (with_term, without):
-        for _ in range(30):
-            parts.net.step_1(parts.batch)
+    with_term, without = menan(weight=20.0, dropout=False), menan(0.0, dropout=False)
+    for parts in (with_term.at(0.5), without.at(0.5)):
+        for _ in range(2):
+            parts.net.step_1()
         for _ in range(20):
             parts.net.step_2((parts.batch, parts.batch["y"]))
     assert with_term.entropy() > without.entropy() + 0.3
 
 
-def test_a_step_is_step_1_then_step_2():
+@pytest.mark.parametrize("progress", [0.0, 0.25, 2 / 3])
+def test_the_weight_rises_with_the_training(progress):
+    parts = menan(dropout=False).at(progress)
+    plain = copy.deepcopy(parts.module)
+    plain.train()
+    plain.SC.eval()
+    outputs = plain(parts.batch.x, parts.batch.lengths, 1.0)
+    (0.5 * progress * SpeakerEntropy()(outputs, parts.batch)).backward()
+    parts.net.criterion_.terms = [SpeakerEntropy(0.5)]
+    seen = {}
+    parts.net.notify = lambda name, **kwargs: seen.update(
+        (n, p.grad.clone())
+        for n, p in kwargs["named_parameters"]
+        if p.grad is not None
+    )
+    parts.net.step_2((parts.batch, parts.batch["y"]))
+    assert {name.partition(".")[0] for name in seen} == {"ENC"}
+    for name, gradient in seen.items():
+        expected = plain.get_parameter(name).grad
+        torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_the_steps_alternate():
     together, apart = menan(dropout=False), menan(dropout=False)
     together.net.train_step((together.batch, together.batch["y"]))
-    apart.net.step_1(apart.batch)
     apart.net.step_2((apart.batch, apart.batch["y"]))
+    apart.net.step_1()
     assert same(state(together.module), state(apart.module))
     epochs = menan(alternate="epoch")
     before = state(epochs.module)
@@ -210,10 +241,7 @@ def test_dat_reverses_the_gradient_of_the_encoder_alone(weight, progress):
     outputs = plain(parts.batch.x, parts.batch.lengths, 1.0)
     SpeakerCrossEntropy()(outputs, parts.batch).backward()
 
-    epoch, batch = divmod(round(12 * progress), 4)  # of 3 epochs of 4 batches
-    parts.net.history[-1]["epoch"] = epoch + 1
-    for _ in range(batch):
-        parts.net.history.new_batch()
+    parts.at(progress)
     seen = {}
     parts.net.notify = lambda name, **kwargs: seen.update(
         {n: p.grad.clone() for n, p in parts.module.named_parameters() if n[0] != "E"},
@@ -319,21 +347,31 @@ def test_the_history_has_every_loss(data, alternate):
         assert -np.log(4) - 1e-6 <= adversary <= 0 < speaker
 
 
-def test_every_epoch_shows_the_speaker_classifier_all_data(data, monkeypatch):
+def test_the_speaker_classifier_learns_from_all_data(data, monkeypatch):
     seen, step_1 = [], MEnANNet.step_1
 
-    def spied(self, batch):
-        seen.append(len(batch))
-        step_1(self, batch)
+    def spied(self):
+        seen.append(torch.cat([batch["speaker"] for batch in self.latest_]))
+        step_1(self)
 
     monkeypatch.setattr(MEnANNet, "step_1", spied)
+    n_batches = len(BatchIterator(range(24), 8, np.random.default_rng(0)))
     for alternate in ("batch", "epoch"):
         seen.clear()
         model = quick(alternate=alternate).fit(**data)
-        assert sum(seen) == 2 * len(data["y"])
-        n_batches = len(BatchIterator(range(24), 8, np.random.default_rng(0)))
         assert len(seen) == 2 * n_batches
         assert model.n_iter_ == 2
+        for who in seen[n_batches - 1 :: n_batches]:  # at the end of each epoch
+            expected = np.unique(data["speakers"], return_counts=True)[1]
+            assert np.bincount(who).tolist() == expected.tolist()
+        first = len(seen[0])
+        assert first == 24 if alternate == "epoch" else first < 24
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_batches_of_two(data, method):
+    model = quick(method=method, batch_size=2, max_epochs=1).fit(**data)
+    assert np.isfinite(model.predict_proba(data["X"])).all()
 
 
 def test_validation_needs_no_adversary(data):
