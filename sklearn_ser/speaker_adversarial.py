@@ -35,14 +35,9 @@ from torch.nn import functional as F
 from .base import BaseSpeechClassifier
 from .nn.callbacks import GRADIENT_NORM
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import Dropout, LogitLayer
+from .nn.layers import Dropout, LogitLayer, scale_gradient
 from .nn.losses import CrossEntropy, LossTerm
 from .nn.net import SpeechNet
-
-
-def scale_gradient(v, factor):
-    """Return v, through which a gradient comes back times ``factor``."""
-    return v.detach() + factor * (v - v.detach())
 
 
 class SpeakerAdversarial(nn.Module):
@@ -138,18 +133,6 @@ class AdversarialNet(SpeechNet):
             self.module_.SC.parameters(), lr=self.adversary_lr
         )
         return self
-
-    def run_single_epoch(self, iterator, training, **kwargs):
-        """Know how many batches make an epoch."""
-        if training:
-            self.n_batches_ = len(iterator)
-        super().run_single_epoch(iterator, training, **kwargs)
-
-    def progress(self):
-        """Return the part of the training that is done, in [0, 1)."""
-        epoch = self.history[-1]
-        done = (len(epoch["batches"]) - 1) / self.n_batches_
-        return (epoch["epoch"] - 1 + done) / self.max_epochs
 
     def _step_optimizer(self, step_fn):
         self.optimizer_.step(step_fn)

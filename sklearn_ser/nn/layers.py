@@ -24,6 +24,11 @@ def round_up(width):
     return -(-width // step) * step
 
 
+def scale_gradient(v, factor):
+    """Return v, through which a gradient comes back times ``factor``."""
+    return v.detach() + factor * (v - v.detach())
+
+
 class Dropout(nn.Module):
     """Dropout that can draw from a generator of its own.
 

@@ -193,6 +193,18 @@ class SpeechNet(skorch.NeuralNet):
             for layer in layers:
                 layer.generator = None
 
+    def run_single_epoch(self, iterator, training, **kwargs):
+        """Know how many batches make an epoch."""
+        if training:
+            self.n_batches_ = len(iterator)
+        super().run_single_epoch(iterator, training, **kwargs)
+
+    def progress(self):
+        """Return the part of the training that is done, in [0, 1)."""
+        epoch = self.history[-1]
+        done = (len(epoch["batches"]) - 1) / self.n_batches_
+        return (epoch["epoch"] - 1 + done) / self.max_epochs
+
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """Train on; an interruption by the user is not taken for the end."""
         if not self.initialized_:
