@@ -5,20 +5,24 @@ import importlib
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "DIDANDomainAdapter": "didan",
     "DSNetClassifier": "dsnet",
     "LogMelTransformer": "features",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
     "SpeakersMissingWarning": "base",
+    "TargetMissingWarning": "didan",
     "embed": "base",
 }
 
 __all__ = [
+    "DIDANDomainAdapter",
     "DSNetClassifier",
     "LogMelTransformer",
     "SpeakerAdversarialClassifier",
     "SpeakerNormalizer",
     "SpeakersMissingWarning",
+    "TargetMissingWarning",
     "embed",
 ]
 

@@ -132,6 +132,30 @@ def frame_statistics(sequences):
     return mean, scale
 
 
+def standardized(x, mean, scale):
+    """Return a sequence, each feature centred and scaled; one on disk stays there."""
+    if isinstance(x, CachedSequence):
+        return _StandardizedSequence(x, mean, scale)
+    return ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
+
+
+class _StandardizedSequence(CachedSequence):
+    """A sequence on disk that is standardised when it is read."""
+
+    def __init__(self, cached, mean, scale):
+        vars(self).update(vars(cached))
+        self._statistics = mean[:, None], scale[:, None]
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("A cached sequence is read from disk: a copy is needed.")
+        mean, scale = self._statistics
+        return ((super().__array__() - mean) / scale).astype(dtype or np.float32)
+
+    def __getitem__(self, key):
+        return self.__array__()[key]
+
+
 def check_labels(y, n_samples, *, estimator):
     """Check one class label per sample; return a 1-D array."""
     if y is None:
