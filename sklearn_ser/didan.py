@@ -87,23 +87,29 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
         fit_intercept=False)`` finds.
     """
     gram, goal = D_s.mT @ D_s, D_s.mT @ D_t
-    step = 0.5 / torch.linalg.eigvalsh(gram)[..., -1:, None].clamp(min=1e-12)
-    allowed = torch.ones_like(goal) if allowed is None else allowed.to(goal)
+    step = 1 / torch.linalg.eigvalsh(gram)[..., -1:, None].clamp(min=1e-12)
+    # A gradient step is y -> ahead @ y + shift, and what is not allowed is all shrunk.
+    ahead = torch.eye(goal.shape[-2]).to(gram) - step * gram
+    shift = step * goal
+    most = torch.zeros_like(goal) + step * tau / 2
+    if allowed is not None:
+        most = most.masked_fill(~allowed, torch.inf)
+    least = -most
     z = y = torch.zeros_like(goal)
-    t = goal.new_ones((*goal.shape[:-2], 1, 1))
+    t = 1.0
     for i in range(max_iter):
-        new = y - 2 * step * (gram @ y - goal)
-        new = allowed * new.sign() * (new.abs() - step * tau).clamp(min=0)
+        new = ahead @ y + shift
+        new = new - new.clamp(least, most)
         change = new - z
-        # Momentum that points uphill is dropped.
-        uphill = ((y - new) * change).sum((-2, -1), keepdim=True) > 0
-        t = torch.where(uphill, torch.ones_like(t), t)
-        t_new = (1 + (1 + 4 * t**2).sqrt()) / 2
-        y = new + (t - 1) / t_new * change
-        z, t = new, t_new
-        size, moved = (torch.linalg.matrix_norm(m) for m in (z, change))
-        if i % 10 == 9 and bool((moved <= tol * size).all()):
-            break
+        if ((y - new) * change).sum() > 0:  # momentum that points uphill is dropped
+            t = 1.0
+        t, before = (1 + (1 + 4 * t**2) ** 0.5) / 2, t
+        y = torch.add(new, change, alpha=(before - 1) / t)
+        z = new
+        if i % 10 == 9:
+            moved, size = (torch.linalg.matrix_norm(m) for m in (change, z))
+            if (moved <= tol * size).all():
+                break
     return z
 
 
@@ -279,7 +285,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     alignment_weight : float, default=1.0
         The paper's lambda, of each term. It rises linearly over the training.
     sparsity : float, default=0.1
-        In [0, 1): the paper's tau as a share of that above which all codes are zero.
+        The paper's tau, as a share of that above which all codes are zero.
     normalize_domains : bool, default=True
         Whether each domain's features get mean zero and variance one by statistics of
         its own, which need no label. Prediction takes the target's, unless
@@ -401,7 +407,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         },
         "alignment": [StrOptions({"didan", "lidan"}), None],
         "alignment_weight": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [Interval(Real, 0, 1, closed="left")],
+        "sparsity": [Interval(Real, 0, None, closed="left")],
         "normalize_domains": ["boolean"],
     }
 
@@ -530,17 +536,25 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     def _terms(self):
         if not (self._aligns and self._target):
             return [Regression()]
-        weight, sparsity = self.alignment_weight, self.sparsity
         if self.alignment == "didan":
-            return [Regression(), ImplicitAlignment(weight, "FC3", sparsity)]
-        words = [str(c).strip().lower() for c in self.classes_]
-        arousal = tuple((w in _HIGH_AROUSAL) + 2 * (w in _LOW_AROUSAL) for w in words)
-        emotion = tuple(range(len(words)))
-        return [
-            Regression(),
-            ImplicitAlignment(weight, "FC1", sparsity, None, "alignment_all"),
-            ImplicitAlignment(weight, "FC2", sparsity, arousal, "alignment_arousal"),
-            ImplicitAlignment(weight, "FC3", sparsity, emotion, "alignment_emotion"),
+            terms = [("alignment", "FC3", None)]
+        else:
+            words = [str(c).strip().lower() for c in self.classes_]
+            arousal = [(w in _HIGH_AROUSAL) + 2 * (w in _LOW_AROUSAL) for w in words]
+            terms = [
+                ("alignment_all", "FC1", None),
+                ("alignment_arousal", "FC2", tuple(arousal)),
+                ("alignment_emotion", "FC3", tuple(range(len(words)))),
+            ]
+        return [Regression()] + [
+            ImplicitAlignment(
+                self.alignment_weight,
+                name=name,
+                layer=layer,
+                sparsity=self.sparsity,
+                groups=groups,
+            )
+            for name, layer, groups in terms
         ]
 
     def _companions(self, y, speakers):

@@ -1,0 +1,470 @@
+"""DIDAN and LIDAN: the coder, its gradient, domains, and what is never read."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.linear_model import Lasso
+from torch.nn import functional as F
+
+from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, TargetMissingWarning
+from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser.didan import (
+    DIDAN,
+    ImplicitAlignment,
+    Regression,
+    TargetBatches,
+    _nearest_distribution,
+    reconstruction_error,
+    sparse_codes,
+)
+from sklearn_ser.features.cache import CachedSequence
+from sklearn_ser.metrics import uar_score
+from sklearn_ser.nn.batching import Batch, SequenceDataset
+from sklearn_ser.sequences import standardized
+
+ALIGNMENTS = ["didan", "lidan"]
+
+
+@pytest.fixture(scope="module")
+def data(corpus, log_mels):
+    """Two speakers are the source, two the target."""
+    domain = np.where(corpus.speakers < "s02", 1, -1)
+    return {"X": log_mels, "y": corpus.y, "sample_domain": domain}
+
+
+def quick(**params):
+    defaults = {"encoder": "conv", "max_epochs": 2, "batch_size": 8, "random_state": 0}
+    return DIDANDomainAdapter(**{**defaults, **params})
+
+
+def unit(rng, d, n):
+    return F.normalize(torch.from_numpy(rng.normal(size=(d, n)) + 0.5), dim=0)
+
+
+# ------------------------------------------------------------------------- the coder
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.integers(8, 40),
+    st.integers(2, 24),
+    st.integers(1, 5),
+    st.sampled_from([0.05, 0.1, 0.3, 0.9]),
+)
+def test_codes_are_those_of_the_lasso(seed, d, n_s, n_t, sparsity):
+    rng = np.random.default_rng(seed)
+    n_s = min(n_s, d)  # more atoms than dimensions have no unique codes
+    D_s, D_t = unit(rng, d, n_s), unit(rng, d, n_t)
+    tau = float(sparsity * 2 * (D_s.T @ D_t).abs().max())
+    Z = sparse_codes(D_s, D_t, tau, max_iter=5000, tol=1e-9)
+    lasso = Lasso(alpha=tau / (2 * d), fit_intercept=False, tol=1e-10, max_iter=10**6)
+    for z, x in zip(Z.T, D_t.T, strict=True):
+        np.testing.assert_allclose(z, lasso.fit(D_s, x).coef_, atol=1e-4)
+
+
+def test_codes_at_the_default_tolerance():
+    rng = np.random.default_rng(0)
+    D_s, D_t = unit(rng, 64, 32), unit(rng, 64, 32)
+    tau = float(0.2 * (D_s.T @ D_t).abs().max())
+    lasso = Lasso(alpha=tau / 128, fit_intercept=False, tol=1e-12, max_iter=10**6)
+    expected = lasso.fit(D_s, D_t).coef_.T
+    np.testing.assert_allclose(sparse_codes(D_s, D_t, tau), expected, atol=1e-4)
+
+
+def test_codes_of_several_problems_at_once():
+    rng = np.random.default_rng(0)
+    pairs = [(unit(rng, 16, 8), unit(rng, 16, 4)) for _ in range(3)]
+    tau = torch.tensor([0.1, 0.3, 0.6], dtype=torch.float64)[:, None, None]
+    D_s, D_t = (torch.stack(part) for part in zip(*pairs, strict=True))
+    together = sparse_codes(D_s, D_t, tau)
+    for z, pair, t in zip(together, pairs, tau, strict=True):
+        torch.testing.assert_close(z, sparse_codes(*pair, t), atol=1e-5, rtol=0)
+
+
+def test_a_sample_uses_the_atoms_that_it_may():
+    rng = np.random.default_rng(0)
+    D_s, D_t = unit(rng, 16, 9), unit(rng, 16, 6)
+    own = torch.arange(9)[:, None] % 3 == torch.arange(6)[None] % 3
+    Z = sparse_codes(D_s, D_t, 0.1, own)
+    assert not Z[~own].any()
+    for group in range(3):
+        alone = sparse_codes(D_s[:, group::3], D_t[:, group::3], 0.1)
+        torch.testing.assert_close(Z[group::3, group::3], alone, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("sparsity", [1.0, 1.5])
+def test_too_sparse_codes_are_zero(sparsity):
+    D_s, D_t = (unit(np.random.default_rng(i), 16, 8) for i in range(2))
+    tau = sparsity * 2 * (D_s.T @ D_t).abs().max() + 1e-9
+    assert not sparse_codes(D_s, D_t, tau).any()
+
+
+def test_codes_of_nothing():
+    zeros = torch.zeros(4, 3, dtype=torch.float64)
+    assert not sparse_codes(zeros, zeros, 0.0).any()
+
+
+# ---------------------------------------------------------------------- the gradient
+
+
+def ida(h_s, h_t, tau):
+    """IDA of features, by codes that are as good as exact."""
+    D_s, D_t = F.normalize(h_s, dim=1).T, F.normalize(h_t, dim=1).T
+    Z = sparse_codes(D_s.detach(), D_t.detach(), tau, tol=1e-12, max_iter=20000)
+    return reconstruction_error(D_s, D_t, Z, tau)
+
+
+def test_the_gradient_at_fixed_codes():
+    rng = np.random.default_rng(0)
+    h_s, h_t = (torch.from_numpy(rng.normal(size=(5, 7))) for _ in range(2))
+    Z = torch.from_numpy(rng.normal(size=(5, 5)))
+    h_s.requires_grad_(), h_t.requires_grad_()
+
+    def at_fixed_codes(a, b):
+        D_s, D_t = F.normalize(a, dim=1).T, F.normalize(b, dim=1).T
+        return reconstruction_error(D_s, D_t, Z, 0.1)
+
+    assert torch.autograd.gradcheck(at_fixed_codes, (h_s, h_t))
+
+
+def test_the_gradient_is_that_of_the_minimum():
+    rng = np.random.default_rng(1)
+    h_s, h_t = (torch.from_numpy(rng.normal(size=(4, 6))) for _ in range(2))
+    h_s.requires_grad_(), h_t.requires_grad_()
+    ida(h_s, h_t, 0.2).backward()
+    for h in h_s, h_t:
+        for index in np.ndindex(*h.shape):
+            values = []
+            for step in (1e-5, -1e-5):
+                with torch.no_grad():
+                    h[index] += step
+                    values.append(ida(h_s, h_t, 0.2).item())
+                    h[index] -= step
+            numeric = (values[0] - values[1]) / 2e-5
+            assert float(h.grad[index]) == pytest.approx(numeric, abs=1e-6)
+
+
+def forward(alignment_factor=1.0, n=12):
+    torch.manual_seed(0)
+    module = DIDAN(3, encoder="conv", n_features=6)
+    x = torch.randn(n, 6, 20)
+    columns = {"y": torch.arange(n) % 3, "weight": torch.ones(n)}
+    target = Batch(torch.randn(n, 6, 16) + 1, torch.full((n,), 16))
+    batch = Batch(x, torch.full((n,), 20), columns)
+    outputs = module(batch.x, batch.lengths, target, alignment_factor)
+    return module, outputs, batch
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("groups", [None, (0, 0, 1), (0, 1, 2)])
+def test_the_term_scales_its_gradient_and_not_its_value(factor, groups):
+    term, gradients, values = ImplicitAlignment(groups=groups), [], []
+    for scale in (1.0, factor):
+        with torch.random.fork_rng():
+            module, outputs, batch = forward(scale)
+        value = term(outputs, batch)
+        value.backward()
+        values.append(value.item())
+        gradients.append(module.FC2[0].weight.grad)
+    assert values[0] == values[1]
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[1], factor * gradients[0])
+    assert outputs["diagnostics"]["alignment_nonzeros"] > 0
+    assert 0 < outputs["diagnostics"]["alignment_residual"] <= 1 + 1e-6
+
+
+def test_the_term_in_the_paper_s_words():
+    rng = np.random.default_rng(0)
+    h_s, h_t = (torch.from_numpy(rng.normal(size=(n, 16)) + 0.5) for n in (10, 12))
+    D_s, D_t = F.normalize(h_s, dim=1).T, F.normalize(h_t, dim=1).T
+    tau = 0.3 * 2 * (D_s.T @ D_t).abs().max()
+    lasso = Lasso(alpha=float(tau) / (2 * 16), fit_intercept=False, tol=1e-10)
+    Z = torch.from_numpy(lasso.fit(D_s, D_t).coef_.T)
+    expected = ((D_t - D_s @ Z) ** 2).sum() + tau * Z.abs().sum()
+    outputs = {"layers": {"FC3": (h_s, h_t)}, "guess": None, "diagnostics": {}}
+    found = ImplicitAlignment(sparsity=0.3)(outputs, {"y": None})
+    assert float(found) == pytest.approx(float(expected) / 12, rel=1e-6)
+    diagnostics = outputs["diagnostics"]
+    assert diagnostics["alignment_nonzeros"] == float((Z.abs() > 1e-6).sum()) / 12
+    residual = ((D_t - D_s @ Z) ** 2).sum() / (D_t**2).sum()
+    assert diagnostics["alignment_residual"] == pytest.approx(float(residual))
+
+
+def test_regression_in_the_paper_s_words():
+    logits = torch.tensor([[0.5, 0.2, 0.0], [0.0, 1.0, 0.0]])
+    batch = Batch(
+        None, None, {"y": torch.tensor([0, 2]), "weight": torch.tensor([1.0, 3.0])}
+    )
+    expected = (0.25 + 0.04) / 2 + 3 * (1 + 1) / 2
+    assert float(Regression()({"logits": logits}, batch)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_the_weight_rises_with_the_training(data, alignment, monkeypatch):
+    factors, original = [], DIDAN.forward
+
+    def spied(self, x, lengths, target=None, alignment_factor=1.0):
+        if target is not None:
+            factors.append(alignment_factor)
+        return original(self, x, lengths, target, alignment_factor)
+
+    monkeypatch.setattr(DIDAN, "forward", spied)
+    quick(alignment=alignment).fit(**data)
+    np.testing.assert_allclose(factors, np.arange(len(factors)) / len(factors))
+
+
+# ------------------------------------------------------------------------ the domains
+
+
+@pytest.mark.parametrize("alignment", [*ALIGNMENTS, None])
+def test_target_labels_are_never_read(data, alignment, weights):
+    expected = quick(alignment=alignment).fit(**data)
+    target = data["sample_domain"] < 0
+    rng = np.random.default_rng(0)
+    permuted, other = data["y"].copy(), data["y"].astype(object)
+    permuted[target] = rng.permutation(permuted[target])
+    other[target] = [None, np.nan, -1, "", 3.5, "anger "] * 2
+    masked = [-1 if t else y for t, y in zip(target, data["y"], strict=True)]
+    for y in (permuted, other, masked):
+        model = quick(alignment=alignment).fit(**{**data, "y": y})
+        assert model.classes_.tolist() == expected.classes_.tolist()
+        assert weights(model) == weights(expected)
+
+
+def test_unlabelled_rows_are_the_target(data, weights):
+    y = np.unique(data["y"], return_inverse=True)[1]
+    masked = np.where(data["sample_domain"] < 0, -1, y)
+    expected = quick().fit(data["X"], y, sample_domain=data["sample_domain"])
+    found = quick().fit(data["X"], masked)
+    assert found.classes_.tolist() == [0, 1, 2]
+    assert weights(found) == weights(expected)
+    words = [label if m >= 0 else -1 for label, m in zip(data["y"], masked, strict=True)]
+    found = quick().fit(data["X"], words)
+    assert found.classes_.tolist() == ["anger", "neutral", "sadness"]
+    expected = quick().fit(**data)
+    assert weights(found) == weights(expected)
+
+
+def test_classes_and_their_weights_are_the_source_s(data, weights):
+    y, source = data["y"].copy(), data["sample_domain"] > 0
+    y[~source] = "fear"
+    expected = quick(alignment=None, normalize_domains=False).fit(
+        [x for x, s in zip(data["X"], source, strict=True) if s], y[source]
+    )
+    found = quick(alignment=None, normalize_domains=False).fit(**{**data, "y": y})
+    assert "fear" not in found.classes_
+    assert weights(found) == weights(expected)
+
+
+def test_without_a_target_it_warns(data):
+    X, y = data["X"], data["y"]
+    with pytest.warns(TargetMissingWarning, match="pass sample_domain, negative"):
+        model = quick().fit(X, y)
+    assert "train_alignment_all" not in model.history_[-1]
+    quick(alignment=None).fit(X, y)
+    quick(alignment_weight=0).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("domain", "message"),
+    [
+        ([1] * 24, "sample_domain has no target: found \\[1\\], expected at least one"),
+        ([-1] * 24, "sample_domain has no source: found \\[-1\\]"),
+        ([1, -1], "inconsistent numbers of samples: X has 24, sample_domain has 2"),
+        ([[1, -1]] * 12, "sample_domain has shape \\(12, 2\\), expected"),
+        ([0.5] * 24, "sample_domain must hold integers"),
+        (["a"] * 24, "sample_domain must hold integers"),
+    ],
+)
+def test_wrong_domains(data, domain, message):
+    with pytest.raises(ValueError, match=message):
+        quick().fit(data["X"], data["y"], sample_domain=domain)
+
+
+def test_wrong_labels_and_weights(data):
+    X, y, domain = data["X"], data["y"].astype(object), data["sample_domain"]
+    with pytest.raises(ValueError, match="y is -1 in every row"):
+        quick().fit(X, [-1] * 24)
+    row = int(np.flatnonzero(domain > 0)[3])
+    y[row] = None
+    with pytest.raises(ValueError, match=f"y\\[{row}\\] is None, expected a label"):
+        quick().fit(X, y, sample_domain=domain)
+    with pytest.raises(ValueError, match="y has 3"):
+        quick().fit(X, y[:3], sample_domain=domain)
+    with pytest.raises(ValueError, match="speakers has 2"):
+        quick().fit(X, data["y"], sample_domain=domain, speakers=["a", "b"])
+    with pytest.raises(ValueError, match="sample_weight"):
+        quick().fit(X, data["y"], sample_domain=domain, sample_weight=[1.0])
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        quick().fit(X, None, sample_domain=domain)
+
+
+def test_one_row_for_each_row(data):
+    model, domain = quick().fit(**data), data["sample_domain"]
+    expected = model.predict_proba(data["X"])
+    assert expected.shape == (24, 3)
+    assert set(model.predict(data["X"])) <= set(model.classes_)
+    for allow in (False, True):
+        with_domain = model.predict_proba(data["X"], domain, allow_source=allow)
+        assert with_domain.shape == (24, 3)
+        np.testing.assert_allclose(
+            with_domain[domain < 0], expected[domain < 0], atol=1e-6
+        )
+    assert np.abs(with_domain - expected)[domain > 0].max() > 1e-4
+    assert model.embed(data["X"]).shape == (24, 64)
+    assert model.embed(data["X"], sample_domain=domain).shape == (24, 64)
+    hits = model.predict(data["X"], domain) == data["y"]
+    assert model.score(data["X"], data["y"], sample_domain=domain) == hits.mean()
+    only = model.score(data["X"], data["y"], hits + 1e-9, sample_domain=domain)
+    assert only == pytest.approx(1)
+    with pytest.raises(ValueError, match="sample_domain has 1"):
+        model.predict(data["X"], [1])
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+@pytest.mark.parametrize("n_target", [1, 3, 12])
+def test_a_batch_larger_than_a_domain(data, alignment, n_target, weights):
+    target = np.flatnonzero(data["sample_domain"] < 0)[:n_target]
+    rows = np.sort(np.r_[np.flatnonzero(data["sample_domain"] > 0), target])
+    some = {k: [v[i] for i in rows] for k, v in data.items()}
+    options = {"alignment": alignment, "batch_size": 64, "max_epochs": 3}
+    model = quick(**options).fit(**some)
+    assert len(model.history_) == 3
+    plain = quick(**options, alignment_weight=0).fit(**some)
+    assert weights(model) != weights(plain)
+
+
+def test_the_target_goes_round():
+    dataset = SequenceDataset([np.full((1, 2), i, np.float32) for i in range(5)])
+    draw, rng = TargetBatches(dataset), np.random.default_rng(0)
+    batches = [draw(None, range(n), rng)["target"].x[:, 0, 0] for n in (3, 3, 4, 12)]
+    assert [len(b) for b in batches] == [3, 3, 4, 12]
+    drawn = torch.cat(batches).int().tolist()[:20]
+    for start in range(0, 20, 5):
+        assert sorted(drawn[start : start + 5]) == list(range(5))
+
+
+# ------------------------------------------------------------------ by each domain
+
+
+def test_a_domain_s_scale_does_not_matter(data):
+    target = data["sample_domain"] < 0
+    moved = [3 * x + 20 if t else x for x, t in zip(data["X"], target, strict=True)]
+    model, other = quick().fit(**data), quick().fit(**{**data, "X": moved})
+    rows = np.flatnonzero(target)
+    found = other.predict_proba([moved[i] for i in rows])
+    expected = model.predict_proba([data["X"][i] for i in rows])
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    fixed = {"normalize_domains": False}
+    model, other = quick(**fixed).fit(**data), quick(**fixed).fit(**{**data, "X": moved})
+    assert model.domain_statistics_ == {}
+    found = other.predict_proba([moved[i] for i in rows])
+    expected = model.predict_proba([data["X"][i] for i in rows])
+    assert np.abs(found - expected).max() > 0.01
+
+
+def test_each_source_has_its_own_statistics(data):
+    domain = np.where(data["sample_domain"] < 0, -4, np.arange(24) % 2)
+    model = quick().fit(**{**data, "sample_domain": domain})
+    assert set(model.domain_statistics_) == {None, -4, 0, 1}
+    for name, part in (0, domain == 0), (None, domain < 0):
+        frames = np.hstack([x for x, p in zip(data["X"], part, strict=True) if p])
+        mean, scale = model.domain_statistics_[name]
+        np.testing.assert_allclose(mean, frames.mean(1), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scale, frames.std(1), rtol=1e-4)
+
+
+def test_sequences_on_disk_stay_there(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    mean, scale = x.mean(1), x.std(1)
+    found = standardized(CachedSequence(str(tmp_path / "x.npy")), mean, scale)
+    expected = standardized(x, mean, scale)
+    assert isinstance(found, CachedSequence)
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(np.asarray(found), expected)
+    np.testing.assert_array_equal(found[:, 1:3], expected[:, 1:3])
+    assert np.asarray(found).dtype == np.float32
+    with pytest.raises(ValueError, match="a copy is needed"):
+        found.__array__(copy=False)
+
+
+# ---------------------------------------------------------------------------- the fit
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_the_history_says_how_the_target_is_rebuilt(data, alignment):
+    model = quick(alignment=alignment, alignment_weight=0.5).fit(**data)
+    names = {
+        "didan": ["alignment"],
+        "lidan": ["alignment_all", "alignment_arousal", "alignment_emotion"],
+    }[alignment]
+    for epoch in model.history_:
+        terms = sum(epoch[f"train_{name}"] for name in names)
+        total = epoch["train_task"] + 0.5 * terms
+        assert epoch["train_loss"] == pytest.approx(total, abs=1e-5)
+        for name in names:
+            assert 0 < epoch[f"train_{name}_nonzeros"] <= 8
+            assert 0 < epoch[f"train_{name}_residual"] <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_an_idle_term_warns(data, alignment):
+    with pytest.warns(UserWarning, match="did nothing.*lower sparsity"):
+        quick(alignment=alignment, sparsity=1.01).fit(**data)
+
+
+def test_a_term_that_rebuilds_anything_warns():
+    rng = np.random.default_rng(0)
+    X = [x.astype(np.float32) for x in rng.normal(size=(160, 6, 4))]
+    model = quick(alignment="didan", sparsity=0.0, batch_size=128, max_epochs=1)
+    with pytest.warns(UserWarning, match="did nothing.*raise sparsity"):
+        model.fit(X, np.arange(160) % 2, sample_domain=np.repeat([1, -1], [128, 32]))
+
+
+def test_a_second_fit_starts_again(data, weights):
+    model = quick().fit(**data)
+    first = weights(model)
+    assert weights(copy.deepcopy(model).fit(**data)) == first
+    assert "_target" not in vars(model)
+
+
+def test_validation_needs_no_target(data, corpus):
+    model = quick(validation_fraction=0.5).fit(**data, speakers=corpus.speakers)
+    assert len(model.history_[:, "valid_uar"]) == 2
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.float64, (4, 5), elements=st.floats(-1e3, 1e3)))
+def test_probabilities_are_the_nearest_distribution(f):
+    p = _nearest_distribution(f, floor=0.0)
+    np.testing.assert_allclose(p.sum(1), 1)
+    assert (p >= 0).all()
+    # The projection of a point: no distribution lies at an acute angle beyond it.
+    for corner in np.eye(5):
+        assert (((f - p) * (corner - p)).sum(1) <= 1e-6 * (1 + np.abs(f).max())).all()
+    again = _nearest_distribution(p, floor=0.0)
+    np.testing.assert_allclose(again, p, atol=1e-9)
+    best = f.max(1) - np.sort(f)[:, -2] > 1e-6
+    assert (p.argmax(1) == f.argmax(1))[best].all()
+    assert (_nearest_distribution(f) > 0).all()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"alignment": "mmd"},
+        {"alignment_weight": -1},
+        {"sparsity": -0.1},
+        {"normalize_domains": 2},
+    ],
+)
+def test_parameters_out_of_range(data, params):
+    with pytest.raises(ValueError, match=next(iter(params))):
+        quick(**params).fit(**data)

@@ -1,0 +1,190 @@
+"""DIDANDomainAdapter as a citizen of skada, which must be installed for this."""
+
+import copy
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_validate
+
+from sklearn_ser import DIDANDomainAdapter, LogMelTransformer
+
+pytestmark = [
+    # Importing it turns metadata routing on, so that this only looks for it.
+    pytest.mark.skipif(find_spec("skada") is None, reason="skada is not installed"),
+    # Its scorers' own: of a constant prediction, and of a regression inside.
+    pytest.mark.filterwarnings("ignore:The predicted target domain labels"),
+    pytest.mark.filterwarnings("ignore:lbfgs failed to converge"),
+]
+
+PARAMS = {"encoder": "conv", "max_epochs": 2, "batch_size": 8, "random_state": 0}
+SCORERS = [
+    "SupervisedScorer",
+    "PredictionEntropyScorer",
+    "SoftNeighborhoodDensity",
+    "ImportanceWeightedScorer",
+    "CircularValidation",
+    "MixValScorer",
+]
+SPLITTERS = [
+    "SourceTargetShuffleSplit",
+    "DomainShuffleSplit",
+    "StratifiedDomainShuffleSplit",
+    "LeaveOneDomainOut",
+]
+
+
+@pytest.fixture(scope="module")
+def skada():
+    """Import skada, which turns metadata routing on, and turn it off again."""
+    before = sklearn.get_config()["enable_metadata_routing"]
+    import skada
+    import skada.metrics
+    import skada.model_selection
+
+    sklearn.set_config(enable_metadata_routing=before)
+    return skada
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(corpus):
+    """Fixed-length log-mels: two domains of two speakers each, integer labels."""
+    X = LogMelTransformer(n_mels=8, duration=0.3).transform(corpus.waveforms)
+    y = np.unique(corpus.y, return_inverse=True)[1]
+    return X, y, np.where(corpus.speakers < "s02", 1, -2)
+
+
+@pytest.fixture(scope="module")
+def flat(data):
+    """The same as vectors, which is what skada's older scorers take."""
+    X, y, domain = data
+    return X.mean(axis=2), y, domain
+
+
+def masked(y, domain):
+    return np.where(domain < 0, -1, y)
+
+
+def test_importing_it_leaves_the_configuration(skada):
+    assert not sklearn.get_config()["enable_metadata_routing"]
+    assert skada.__version__
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers(skada, data, flat, name):
+    scorer = getattr(skada.metrics, name)()
+    # These two stack or transform X as a table.
+    tables = "ImportanceWeightedScorer", "MixValScorer"
+    X, y, domain = flat if name in tables else data
+    y = y if name == "SupervisedScorer" else masked(y, domain)
+    params = {"sample_domain": domain}
+    if name == "SupervisedScorer":
+        params["target_labels"] = data[1]
+        y = masked(y, domain)
+    cv = skada.model_selection.SourceTargetShuffleSplit(2, random_state=0)
+    found = cross_validate(
+        DIDANDomainAdapter(**PARAMS),
+        X,
+        y,
+        cv=cv,
+        scoring=scorer,
+        params=params,
+        error_score="raise",
+    )
+    assert np.isfinite(found["test_score"]).all()
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("name", ["DeepEmbeddedValidation", "MaNoScorer"])
+def test_scorers_that_want_a_pipeline(skada, flat, name):
+    X, y, domain = flat
+    y = masked(y, domain)
+    pipe = skada.make_da_pipeline(DIDANDomainAdapter(**PARAMS))
+    pipe.fit(X, y, sample_domain=domain)
+    scorer = getattr(skada.metrics, name)()
+    assert np.isfinite(scorer(pipe, X, y, sample_domain=domain))
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("name", SPLITTERS)
+def test_splitters(skada, data, name):
+    X, y, domain = data
+    cv = getattr(skada.model_selection, name)(2, test_size=0.5, random_state=0)
+    if name == "LeaveOneDomainOut":  # which wants each as source and as target
+        domain = np.abs(domain)
+        X, y, domain = np.r_[X, X], np.r_[y, y], np.r_[domain, -domain]
+    found = cross_validate(
+        DIDANDomainAdapter(**PARAMS),
+        X,
+        y,
+        cv=cv,
+        scoring=skada.metrics.PredictionEntropyScorer(),
+        params={"sample_domain": domain},
+        error_score="raise",
+    )
+    assert np.isfinite(found["test_score"]).all()
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize(
+    "name", ["PredictionEntropyScorer", "SoftNeighborhoodDensity", "CircularValidation"]
+)
+def test_the_weight_is_chosen_without_target_labels(skada, data, name):
+    X, y, domain = data
+    rng = np.random.default_rng(0)
+    chosen = []
+    for labels in (masked(y, domain), np.where(domain < 0, rng.permutation(y), y)):
+        if name == "CircularValidation":  # which refuses labels of the target
+            labels = masked(labels, domain)
+        search = GridSearchCV(
+            DIDANDomainAdapter(**PARAMS),
+            {"alignment_weight": [0.1, 10.0]},
+            scoring=getattr(skada.metrics, name)(),
+            cv=skada.model_selection.SourceTargetShuffleSplit(1, random_state=0),
+            error_score="raise",
+        )
+        search.fit(X, labels, sample_domain=domain)
+        chosen.append(search.cv_results_["mean_test_score"].tolist())
+        assert np.isfinite(chosen[-1]).all()
+        assert search.best_estimator_.predict(X[:3]).shape == (3,)
+    assert chosen[0] == chosen[1]
+
+
+@pytest.mark.usefixtures("routing")
+def test_a_pipeline_of_skada(skada, data):
+    X, y, domain = data
+    pipe = skada.make_da_pipeline(DIDANDomainAdapter(**PARAMS))
+    pipe.fit(X, masked(y, domain), sample_domain=domain)
+    found = pipe.predict(X, sample_domain=domain, allow_source=True)
+    own = DIDANDomainAdapter(**PARAMS).fit(X, masked(y, domain), sample_domain=domain)
+    np.testing.assert_array_equal(found, own.predict(X, domain))
+    again = copy.deepcopy(pipe).fit(X, masked(y, domain), sample_domain=domain)
+    np.testing.assert_array_equal(
+        again.predict(X, sample_domain=domain, allow_source=True), found
+    )
+    assert clone(pipe).get_params() is not None
+
+
+def test_requests():
+    request = DIDANDomainAdapter().get_metadata_routing()
+    asked = {
+        method: {k for k, v in getattr(request, method).requests.items() if v}
+        for method in ("fit", "predict", "predict_proba", "score")
+    }
+    predicting = {"sample_domain", "allow_source"}
+    assert asked == {
+        "fit": {"sample_domain", "speakers"},
+        "predict": predicting,
+        "predict_proba": predicting,
+        "score": {*predicting, "sample_weight"},
+    }
+    assert not hasattr(DIDANDomainAdapter(), "transform")
