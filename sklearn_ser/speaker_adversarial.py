@@ -198,12 +198,13 @@ class MEnANNet(AdversarialNet):
 
     def run_single_epoch(self, iterator, training, **kwargs):
         """Record SC's loss beside the others."""
-        if not training:
-            return super().run_single_epoch(iterator, training, **kwargs)
         each = self.alternate == "batch"
-        self.latest_ = deque(maxlen=_BATCHES if each else len(iterator))
-        self.speaker_losses_ = []
+        if training:
+            self.latest_ = deque(maxlen=_BATCHES if each else len(iterator))
+            self.speaker_losses_ = []
         super().run_single_epoch(iterator, training, **kwargs)
+        if not training:
+            return
         if not each:
             for _ in range(self.n_batches_):
                 self.step_1()

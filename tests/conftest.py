@@ -10,16 +10,18 @@ import soundfile
 import torch
 
 from sklearn_ser import (
+    DIDANDomainAdapter,
     DSNetClassifier,
     LogMelTransformer,
     SpeakerAdversarialClassifier,
 )
 from sklearn_ser.datasets import make_emotional_speech
 
-# Every classifier, with the parameters under which its fit needs no speakers.
+# Every classifier, with the parameters under which its fit needs no metadata.
 CLASSIFIERS = [
     (DSNetClassifier, {"calibration_weight": 0.0}),
     (SpeakerAdversarialClassifier, {"method": None}),
+    (DIDANDomainAdapter, {"alignment": None}),
 ]
 
 QUICK = {"encoder": "conv", "max_epochs": 1, "batch_size": 8, "random_state": 0}

@@ -11,8 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Lasso
 from torch.nn import functional as F
 
-from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, TargetMissingWarning
-from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser import DIDANDomainAdapter, TargetMissingWarning
 from sklearn_ser.didan import (
     DIDAN,
     ImplicitAlignment,
@@ -23,7 +22,6 @@ from sklearn_ser.didan import (
     sparse_codes,
 )
 from sklearn_ser.features.cache import CachedSequence
-from sklearn_ser.metrics import uar_score
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.sequences import standardized
 
@@ -244,7 +242,7 @@ def test_unlabelled_rows_are_the_target(data, weights):
     found = quick().fit(data["X"], masked)
     assert found.classes_.tolist() == [0, 1, 2]
     assert weights(found) == weights(expected)
-    words = [label if m >= 0 else -1 for label, m in zip(data["y"], masked, strict=True)]
+    words = [w if m >= 0 else -1 for w, m in zip(data["y"], masked, strict=True)]
     found = quick().fit(data["X"], words)
     assert found.classes_.tolist() == ["anger", "neutral", "sadness"]
     expected = quick().fit(**data)
@@ -362,7 +360,8 @@ def test_a_domain_s_scale_does_not_matter(data):
     expected = model.predict_proba([data["X"][i] for i in rows])
     np.testing.assert_allclose(found, expected, atol=2e-3)
     fixed = {"normalize_domains": False}
-    model, other = quick(**fixed).fit(**data), quick(**fixed).fit(**{**data, "X": moved})
+    model = quick(**fixed).fit(**data)
+    other = quick(**fixed).fit(**{**data, "X": moved})
     assert model.domain_statistics_ == {}
     found = other.predict_proba([moved[i] for i in rows])
     expected = model.predict_proba([data["X"][i] for i in rows])

@@ -22,7 +22,6 @@ from sklearn_ser.speaker_adversarial import (
     SpeakerAdversarial,
     SpeakerCrossEntropy,
     SpeakerEntropy,
-
 )
 
 METHODS = [("menan", "batch"), ("menan", "epoch"), ("dat", "batch")]
@@ -200,9 +199,7 @@ def test_the_weight_rises_with_the_training(progress):
     parts.net.criterion_.terms = [SpeakerEntropy(0.5)]
     seen = {}
     parts.net.notify = lambda name, **kwargs: seen.update(
-        (n, p.grad.clone())
-        for n, p in kwargs["named_parameters"]
-        if p.grad is not None
+        (n, p.grad.clone()) for n, p in kwargs["named_parameters"] if p.grad is not None
     )
     parts.net.step_2((parts.batch, parts.batch["y"]))
     assert {name.partition(".")[0] for name in seen} == {"ENC"}
