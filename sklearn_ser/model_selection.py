@@ -1,4 +1,4 @@
-"""Speaker-independent evaluation."""
+"""Speaker- and corpus-independent evaluation."""
 
 import numbers
 import time
@@ -8,18 +8,23 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
-from sklearn.utils import _safe_indexing, check_scalar
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    get_routing_for_object,
-)
+from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples
-from tqdm.auto import tqdm
+from sklearn.utils.parallel import delayed
 
+from sklearn_ser._cross_corpus import cross_corpus_validate
+from sklearn_ser._cross_result import CrossCorpusResult
 from sklearn_ser._cv_result import Fold, SpeakerCVResult, shorten
+from sklearn_ser._cv_tools import (
+    LeaveOneCorpusOut,
+    check_bootstrap,
+    check_labels,
+    check_lengths,
+    check_predictions,
+    check_speaker_leakage,
+    requested,
+    run_jobs,
+)
 from sklearn_ser.metrics import (
     bootstrap_speakers,
     confusion_uar,
@@ -28,63 +33,15 @@ from sklearn_ser.metrics import (
     uar_score,
     wa_score,
 )
-from sklearn_ser.sequences import is_missing
 
-__all__ = ["SpeakerCVResult", "check_speaker_leakage", "speaker_cross_validate"]
-
-
-def check_speaker_leakage(splits, speakers):
-    """Refuse splits in which a speaker both trains and tests.
-
-    Parameters
-    ----------
-    splits : iterable of (train, test)
-        Row indices, or boolean masks, of each fold.
-    speakers : array-like of shape (n_samples,)
-        The speaker of each row.
-
-    Returns
-    -------
-    splits : list of (train, test)
-        The same splits as arrays of row indices.
-
-    Raises
-    ------
-    ValueError
-        If a fold, counted from 1, shares a speaker or a row between its two parts, if
-        a part is empty or points outside of `speakers`, or if there is no fold.
-
-    Examples
-    --------
-    >>> from sklearn_ser.model_selection import check_speaker_leakage
-    >>> check_speaker_leakage([([0, 1], [2])], speakers=["ann", "bob", "bob"])
-    Traceback (most recent call last):
-    ValueError: Fold 1: speakers ['bob'] are in both train and test. Split by speaker, \
-for example with GroupKFold and groups=speakers.
-    """
-    speakers = _check_labels(speakers, "speakers")
-    checked = []
-    for number, split in enumerate(splits, 1):
-        try:
-            train, test = split
-        except (TypeError, ValueError):
-            raise ValueError(f"Fold {number} is not a pair (train, test).") from None
-        train = _check_rows(train, len(speakers), f"Fold {number}: train")
-        test = _check_rows(test, len(speakers), f"Fold {number}: test")
-        for what, shared in (
-            ("rows", np.intersect1d(train, test)),
-            ("speakers", np.intersect1d(speakers[train], speakers[test])),
-        ):
-            if len(shared):
-                raise ValueError(
-                    f"Fold {number}: {what} {shared.tolist()} are in both train and "
-                    "test. Split by speaker, for example with GroupKFold and "
-                    "groups=speakers."
-                )
-        checked.append((train, test))
-    if not checked:
-        raise ValueError("splits holds no fold.")
-    return checked
+__all__ = [
+    "CrossCorpusResult",
+    "LeaveOneCorpusOut",
+    "SpeakerCVResult",
+    "check_speaker_leakage",
+    "cross_corpus_validate",
+    "speaker_cross_validate",
+]
 
 
 def speaker_cross_validate(
@@ -174,26 +131,19 @@ def speaker_cross_validate(
     3       cem             4   50.0                  50.0
     pooled  3 speakers     12   50.0 [50.0, 50.0]     50.0 [50.0, 50.0]
     """
-    y, speakers = _check_labels(y, "y"), _check_labels(speakers, "speakers")
+    y, speakers = check_labels(y, "y"), check_labels(speakers, "speakers")
     default_groups = groups is None
-    groups = speakers if default_groups else _check_labels(groups, "groups")
+    groups = speakers if default_groups else check_labels(groups, "groups")
     fit_params = dict(fit_params or {})
-    lengths = {"X": X, "y": y, "speakers": speakers, "groups": groups, **fit_params}
-    lengths = {name: _num_samples(column) for name, column in lengths.items()}
-    if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-        raise ValueError(f"One entry per recording is expected, but {found}.")
+    columns = {"X": X, "y": y, "speakers": speakers, "groups": groups}
+    check_lengths({**columns, **fit_params})
     check_classification_targets(y)
     if len(np.unique(speakers)) < 2:
         raise ValueError(
             f"speakers holds one speaker only, {speakers[:1].tolist()}: an evaluation "
             "on unseen speakers needs two or more."
         )
-    check_scalar(n_bootstrap, "n_bootstrap", numbers.Integral, min_val=0)
-    if not 0 < confidence_level < 1:
-        raise ValueError(
-            f"confidence_level must lie between 0 and 1, got {confidence_level!r}."
-        )
+    check_bootstrap(n_bootstrap, confidence_level)
     if cv is None:
         cv = LeaveOneGroupOut()
     elif isinstance(cv, numbers.Integral):
@@ -210,14 +160,8 @@ def speaker_cross_validate(
         )
         for number, split in enumerate(splits, 1)
     )
-    done = {}
-    with tqdm(total=len(splits), desc="folds", unit="fold", disable=not verbose) as bar:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        for number, *output in parallel(jobs):
-            done[number] = output
-            bar.update()
-    folds, predictions, probabilities, estimators = zip(
-        *(done[number] for number in sorted(done)), strict=True
+    folds, predictions, probabilities, estimators = run_jobs(
+        jobs, len(splits), "fold", n_jobs, verbose
     )
     rows, predictions = (
         np.concatenate(parts) for parts in ([fold.test for fold in folds], predictions)
@@ -256,12 +200,14 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
     try:
         with config_context(enable_metadata_routing=True):
             start = time.perf_counter()
-            params |= _requested(estimator, "fit", speakers[train], groups[train])
+            asked = {"speakers": speakers[train]}, {"groups": groups[train]}
+            params |= requested(estimator, "fit", *asked)
             estimator.fit(X_train, y[train], **params)
             fitted = time.perf_counter()
             for method in ("predict", "predict_proba"):
                 if method == "predict" or hasattr(estimator, method):
-                    asked = _requested(estimator, method, speakers[test], groups[test])
+                    asked = {"speakers": speakers[test]}, {"groups": groups[test]}
+                    asked = requested(estimator, method, *asked)
                     output = getattr(estimator, method)(X_test, **asked)
                     outputs[method] = np.asarray(output)
             scored = time.perf_counter()
@@ -270,12 +216,7 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
         raise
 
     classes, predicted = np.unique(y), outputs["predict"]
-    if predicted.shape != test.shape or not np.isin(predicted, classes).all():
-        raise ValueError(
-            f"{type(estimator).__name__}.predict must give one label of y for each of "
-            f"{len(test)} rows, among {classes.tolist()}; got shape {predicted.shape} "
-            f"with {shorten(np.unique(predicted))}."
-        )
+    check_predictions(estimator, predicted, len(test), classes)
     proba = outputs.get("predict_proba")
     if proba is not None:
         columns = getattr(estimator, "classes_", np.unique(y[train]))
@@ -284,51 +225,3 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
     figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
     fold = Fold(train, test, who, *figures, fitted - start, scored - fitted)
     return number, fold, predicted, proba, estimator
-
-
-def _requested(estimator, method, speakers, groups):
-    """The metadata to call a method with, under the names that it asks for."""
-    try:
-        routing = get_routing_for_object(estimator)
-    except NotImplementedError:  # a meta-estimator that routes nothing
-        return {}
-    # scikit-learn refuses a `speakers` argument without a request, so that it is never
-    # left out unnoticed; `groups` arguments without one are too common for that.
-    params = {"speakers": speakers}
-    if routing.consumes(method, ["groups"]):
-        params["groups"] = groups
-    router = MetadataRouter(owner="speaker_cross_validate").add(
-        estimator=estimator,
-        method_mapping=MethodMapping().add(caller=method, callee=method),
-    )
-    return dict(router.route_params(caller=method, params=params).estimator[method])
-
-
-def _check_labels(values, name):
-    """A 1-D array of strings or of numbers, none of them missing."""
-    values = np.asarray(values, dtype=object)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
-    missing = [row for row, value in enumerate(values) if is_missing(value)]
-    if missing:
-        raise ValueError(
-            f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
-        )
-    text = [isinstance(value, str) for value in values]
-    if any(text) and not all(text):
-        raise ValueError(f"{name} mixes strings and other values: {shorten(values)}.")
-    return np.array(values.tolist())
-
-
-def _check_rows(rows, n_rows, what):
-    """Row indices of one part of a fold."""
-    rows = np.asarray(rows)
-    if rows.dtype == bool and rows.shape == (n_rows,):
-        rows = np.flatnonzero(rows)
-    if rows.ndim != 1 or not rows.size:
-        raise ValueError(f"{what} must hold one or more row indices, got {rows!r}.")
-    if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n_rows:
-        raise ValueError(
-            f"{what} must hold integers from 0 to {n_rows - 1}, got {shorten(rows)}."
-        )
-    return rows

@@ -156,6 +156,68 @@ def test_splits_pass_if_and_only_if_speakers_are_disjoint(rows):
         check_speaker_leakage([(train, ~train)], speakers)
 
 
+def test_unlabelled_rows_may_train_and_be_tested():
+    speakers = ["a", "a", "b", "b", "c"]
+    target = np.array([False, False, True, True, True])
+    both = check_speaker_leakage(
+        [([0, 1, 2, 3, 4], [2, 3, 4])], speakers, unlabelled=target
+    )
+    assert both.transductive
+    assert isinstance(both, list)
+    assert [part.tolist() for part in both[0]] == [[0, 1, 2, 3, 4], [2, 3, 4]]
+    assert pickle.loads(pickle.dumps(both)).transductive
+    # Other rows of a tested speaker are enough; other speakers are not.
+    for train, transductive in (([0, 2], True), ([0, 4], False), ([0], False)):
+        found = check_speaker_leakage([(train, [3])], speakers, unlabelled=target)
+        assert found.transductive is transductive
+    splits = [([0], [3]), ([0, 2], [3])]
+    assert check_speaker_leakage(splits, speakers, unlabelled=target).transductive
+    assert not check_speaker_leakage(splits[:1], speakers).transductive
+
+
+def test_labelled_rows_of_a_tested_speaker_are_refused_as_ever():
+    speakers, target = ["a", "a", "b", "b"], [False, False, True, False]
+    for train, test, message in (
+        ([0, 2], [1], r"Fold 1: speakers \['a'\] are in both"),
+        ([2, 3], [2], r"Fold 1: speakers \['b'\] are in both"),
+        ([3], [2], r"Fold 1: speakers \['b'\] are in both"),
+        ([0, 2], [0], r"Fold 1: rows \[0\] are in both"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_speaker_leakage([(train, test)], speakers, unlabelled=target)
+
+
+@pytest.mark.parametrize(
+    ("mask", "found"),
+    [
+        ([True, False], r"shape \(2,\) of bool"),
+        ([0, 0, 1, 1], r"shape \(4,\) of int"),
+        (True, r"shape \(\) of bool"),
+    ],
+)
+def test_bad_masks_are_refused(mask, found):
+    with pytest.raises(ValueError, match=f"unlabelled must be None or 4 bool.*{found}"):
+        check_speaker_leakage([([0], [3])], ["a", "a", "b", "b"], unlabelled=mask)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), *[st.booleans()] * 3), min_size=2, max_size=12
+    )
+)
+@settings(deadline=None)
+def test_only_unlabelled_training_rows_are_exempt(rows):
+    speakers, train, test, mask = map(np.array, zip(*rows, strict=True))
+    assume(train.any() and test.any())
+    tested = set(speakers[test])
+    if set(speakers[train & ~mask]) & tested:
+        with pytest.raises(ValueError, match="Fold 1"):
+            check_speaker_leakage([(train, test)], speakers, unlabelled=mask)
+    else:
+        found = check_speaker_leakage([(train, test)], speakers, unlabelled=mask)
+        assert found.transductive == bool(set(speakers[train & mask]) & tested)
+
+
 @pytest.mark.parametrize("cv", [KFold(3), ShuffleSplit(2, random_state=0)])
 def test_leakage_is_refused_before_any_fit(corpus, cv):
     X, y, speakers = corpus

@@ -1,0 +1,308 @@
+"""Evaluation across corpora: train on some, score on another."""
+
+import functools
+import numbers
+import time
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.parallel import delayed
+
+from sklearn_ser._cross_result import CrossCorpusResult, Transfer, join
+from sklearn_ser._cv_tools import (
+    check_bootstrap,
+    check_corpora,
+    check_labels,
+    check_lengths,
+    check_predictions,
+    check_speaker_leakage,
+    consumes,
+    requested,
+    run_jobs,
+)
+from sklearn_ser.metrics import confusion_uar, speaker_confusions, uar_score, wa_score
+
+
+def cross_corpus_validate(
+    estimator,
+    X,
+    y,
+    corpora,
+    speakers,
+    *,
+    transfers="pairs",
+    mode="transductive",
+    n_jobs=None,
+    verbose=0,
+    n_bootstrap=2000,
+    confidence_level=0.95,
+    random_state=0,
+    return_estimator=False,
+):
+    """Train on one corpus, or several, and score on another.
+
+    An estimator whose `fit` requests `sample_domain` adapts: it is fitted on the
+    labelled source rows and the unlabelled target rows together, with `sample_domain`
+    1, 2, ... for the source corpora and -1 for the target. Any other one is fitted on
+    the source rows alone. No true label of the target reaches a fit: its rows carry
+    the label -1, or an empty string where labels are strings.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A classifier, a pipeline or a search; cloned for each transfer.
+    X : list or array-like of length n_samples
+        Recordings, sequences or features, whatever `estimator` takes.
+    y : array-like of shape (n_samples,)
+        The emotions. A transfer's classes are those that its target and each of its
+        sources have in common; rows of others take no part in it.
+    corpora : array-like of shape (n_samples,)
+        The corpus of each row, two or more.
+    speakers : array-like of shape (n_samples,)
+        The speaker of each row. The same name in two corpora means two persons: an
+        estimator that requests `speakers` gets strings ``"corpus/speaker"``.
+    transfers : {"pairs", "leave_one_out"} or list of (source, target), \
+            default="pairs"
+        All ordered pairs of corpora; all other corpora to each one; or a list, in
+        which a source is the name of a corpus or a list of names.
+    mode : {"transductive", "inductive"}, default="transductive"
+        Transductive: all target rows train, unlabelled, and are scored. Inductive:
+        half of the target's speakers train, unlabelled, the others are scored.
+    n_jobs : int, default=None
+        Number of transfers that run at the same time.
+    verbose : int, default=0
+        Above 0, a progress bar on stderr.
+    n_bootstrap : int, default=2000
+        Number of bootstrap samples; 0 for no intervals.
+    confidence_level : float, default=0.95
+        Coverage of the intervals.
+    random_state : int, Generator, RandomState or None, default=0
+        Seed of the bootstrap and of the inductive mode's halves. None draws a fresh
+        one. Global generators are neither read nor changed.
+    return_estimator : bool, default=False
+        Whether to keep the fitted estimators.
+
+    Returns
+    -------
+    result : CrossCorpusResult
+        Prints as a table that says what the training saw of the target.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, labels are missing, there is one corpus only, `transfers`
+        names an unknown one, a transfer's corpora share fewer than two classes, the
+        inductive mode finds one target speaker only, `y` contains the label of the
+        unlabelled rows, or the estimator predicts other labels than the classes.
+
+    See Also
+    --------
+    speaker_cross_validate : The same within a corpus, by speaker.
+    LeaveOneCorpusOut : A splitter, for estimators that do not adapt.
+
+    Notes
+    -----
+    The interval is a percentile bootstrap over the target's speakers, the fitted
+    models held fixed; transfers to the same target share its draws. With fewer than
+    ten speakers it is too narrow.
+
+    Estimators of skada adapt here, too; they want labels that are integers >= 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_ser.model_selection import cross_corpus_validate
+    >>> y = np.tile(["angry", "sad"], 8)
+    >>> X = (y == "sad")[:, None]
+    >>> corpora = np.repeat(["emodb", "emovo"], 8)
+    >>> speakers = np.tile(np.repeat(["ann", "bob"], 4), 2)
+    >>> cross_corpus_validate(LogisticRegression(), X, y, corpora, speakers)
+    source-only: no target utterance was seen in training
+    UAR % [95% interval]
+    from   to emodb              to emovo
+    emodb      -                 100.0 [100.0, 100.0]
+    emovo  100.0 [100.0, 100.0]      -
+    mean of 2: 100.0 [100.0, 100.0]
+    """
+    y, speakers = check_labels(y, "y"), check_labels(speakers, "speakers")
+    corpora = check_corpora(corpora, "corpora")
+    check_lengths({"X": X, "y": y, "corpora": corpora, "speakers": speakers})
+    check_classification_targets(y)
+    check_bootstrap(n_bootstrap, confidence_level)
+    if mode not in ("transductive", "inductive"):
+        raise ValueError(f'mode must be "transductive" or "inductive", got {mode!r}.')
+    with config_context(enable_metadata_routing=True):
+        adapted = consumes(estimator, "fit", "sample_domain")
+    if adapted and (y == _mark(y)).any():
+        raise ValueError(
+            f"y contains {_mark(y)!r}, which marks the unlabelled rows in the fit of "
+            "an estimator that adapts: give that class another label."
+        )
+    names = np.unique(corpora).tolist()
+    people = zip(corpora.tolist(), speakers.tolist(), strict=True)
+    keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
+    # The same for all transfers to a target: they halve and draw its speakers alike.
+    seed = _draw_seed(random_state)
+    seeds = {name: [seed, number] for number, name in enumerate(names)}
+
+    plans, transductive = [], False
+    for source, target in _check_transfers(transfers, names):
+        classes, train, adapt, test = _plan(
+            source, target, y, corpora, keys, mode, seeds[target]
+        )
+        adapt = adapt if adapted else adapt[:0]
+        split = np.concatenate([train, adapt]), test
+        unlabelled = np.isin(np.arange(len(y)), adapt)
+        checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
+        transductive |= checked.transductive
+        plans.append((source, target, classes, train, adapt, test))
+
+    jobs = (
+        delayed(_run_transfer)(number, clone(estimator), X, y, corpora, keys, plan)
+        for number, plan in enumerate(plans)
+    )
+    predictions, times, estimators = run_jobs(
+        jobs, len(plans), "transfer", n_jobs, verbose
+    )
+    found, draws = [], []
+    for plan, predicted, seconds in zip(plans, predictions, times, strict=True):
+        _, target, classes, *_, test = plan
+        who, counts = speaker_confusions(y[test], predicted, keys[test], classes)
+        draws.append(_draw_uars(counts, n_bootstrap, seeds[target]))
+        interval = _interval(draws[-1], confidence_level)
+        figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
+        found.append(Transfer(*plan, predicted, len(who), *figures, interval, *seconds))
+    protocol = "transductive" if transductive else "inductive"
+    return CrossCorpusResult(
+        transfers=tuple(found),
+        mode=mode,
+        protocol=protocol if adapted else "source-only",
+        adapted=adapted,
+        uar=float(np.mean([transfer.uar for transfer in found])),
+        uar_interval=_interval(np.mean(draws, axis=0), confidence_level),
+        confidence_level=confidence_level,
+        estimators=estimators if return_estimator else None,
+    )
+
+
+def _run_transfer(number, estimator, X, y, corpora, keys, plan):
+    """Fit on the source, and the unlabelled target, and predict the test rows."""
+    source, target, classes, train, adapt, test = plan
+    rows = np.concatenate([train, adapt])
+    labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
+    if len(adapt):
+        labels = np.concatenate([labels, np.full(len(adapt), _mark(y))])
+        domain = np.concatenate([domain, np.full(len(adapt), -1)])
+    try:
+        with config_context(enable_metadata_routing=True):
+            start = time.perf_counter()
+            given = {"speakers": keys[rows], "sample_domain": domain}
+            params = requested(estimator, "fit", given, {"groups": keys[rows]})
+            estimator.fit(_safe_indexing(X, rows), labels, **params)
+            fitted = time.perf_counter()
+            asked = {"groups": keys[test], "sample_domain": np.full(len(test), -1)}
+            params = requested(estimator, "predict", {"speakers": keys[test]}, asked)
+            predicted = np.asarray(estimator.predict(_safe_indexing(X, test), **params))
+            scored = time.perf_counter()
+        check_predictions(estimator, predicted, len(test), classes)
+    except Exception as error:
+        error.add_note(f"In transfer {join(source)} -> {target}.")
+        raise
+    # The mark may have changed the type of the labels, as from bool to int.
+    predicted = classes[np.searchsorted(classes, predicted)]
+    return number, predicted, (fitted - start, scored - fitted), estimator
+
+
+def _plan(source, target, y, corpora, keys, mode, seed):
+    """The classes of a transfer, and its train, adapt and test rows."""
+    name = f"Transfer {join(source)} -> {target}"
+    held = {corpus: np.unique(y[corpora == corpus]) for corpus in (*source, target)}
+    classes = functools.reduce(np.intersect1d, held.values())
+    if len(classes) < 2:
+        each = "; ".join(f"{corpus} has {c.tolist()}" for corpus, c in held.items())
+        raise ValueError(
+            f"{name} needs two or more classes that all its corpora have, found "
+            f"{classes.tolist()}: {each}."
+        )
+    kept = np.isin(y, classes)
+    train = np.flatnonzero(kept & np.isin(corpora, source))
+    test = np.flatnonzero(kept & (corpora == target))
+    if mode == "transductive":
+        return classes, train, test, test
+    people = np.unique(keys[test])
+    if len(people) < 2:
+        raise ValueError(
+            f'{name}: mode="inductive" needs two or more target speakers, found '
+            f"{people.tolist()} with the classes {classes.tolist()}."
+        )
+    half = np.random.default_rng(seed).permutation(people)[: len(people) // 2]
+    adapting = np.isin(keys[test], half)
+    return classes, train, test[adapting], test[~adapting]
+
+
+def _check_transfers(transfers, names):
+    """Pairs (tuple of sorted source corpora, target corpus)."""
+    if isinstance(transfers, str) and transfers == "pairs":
+        return [((a,), b) for a in names for b in names if a != b]
+    if isinstance(transfers, str) and transfers == "leave_one_out":
+        return [(tuple(a for a in names if a != b), b) for b in names]
+    if isinstance(transfers, str) or not np.iterable(transfers):
+        raise ValueError(
+            'transfers must be "pairs", "leave_one_out" or a list of (source, target), '
+            f"got {transfers!r}."
+        )
+    checked = []
+    for number, pair in enumerate(transfers):
+        what = f"transfers[{number}]"
+        if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
+            raise ValueError(f"{what} must be a pair (source, target), got {pair!r}.")
+        source, target = pair
+        many = isinstance(source, (list, tuple, np.ndarray))
+        source = list(source) if many else [source]
+        unknown = [name for name in (*source, target) if name not in names]
+        if unknown or not source:
+            raise ValueError(
+                f"{what} must name corpora among {names}, got {unknown or source}."
+            )
+        if target in source or len(set(source)) < len(source):
+            raise ValueError(f"{what} names a corpus twice: {source} -> {target}.")
+        checked.append((tuple(sorted(source)), target))
+    if len(set(checked)) < len(checked) or not checked:
+        raise ValueError(f"transfers must hold transfers, none twice; got {transfers}.")
+    return checked
+
+
+def _mark(y):
+    """The label of unlabelled rows: no class of y, and of its type."""
+    return "" if y.dtype.kind == "U" else -1
+
+
+def _draw_seed(random_state):
+    if isinstance(random_state, numbers.Integral):
+        return int(
+            check_scalar(random_state, "random_state", numbers.Integral, min_val=0)
+        )
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return int(np.random.default_rng(random_state).integers(2**31))
+
+
+def _draw_uars(counts, n_bootstrap, seed):
+    """The UAR of each bootstrap sample of speakers; NaN for a single speaker."""
+    n_speakers = len(counts)
+    if n_speakers == 1:
+        return np.full(n_bootstrap, np.nan)
+    share = np.full(n_speakers, 1 / n_speakers)
+    draws = np.random.default_rng(seed).multinomial(n_speakers, share, n_bootstrap)
+    return confusion_uar(np.tensordot(draws, counts, axes=1))
+
+
+def _interval(draws, confidence_level):
+    if not len(draws) or np.isnan(draws).any():
+        return np.nan, np.nan
+    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
+    return tuple(np.quantile(draws, tails).tolist())
