@@ -332,8 +332,10 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     classes_ : array of shape (n_classes,)
         The emotions of the source.
     domain_statistics_ : dict
-        From a domain of the fit to mean and scale of its features; from None to those
-        that prediction takes by default. Empty with ``normalize_domains=False``.
+        From a domain of the fit to mean and scale of its features, with
+        ``normalize_domains=True``.
+    default_statistics_ : tuple of two arrays of shape (n_features,)
+        Those of the whole target, or of a source without one.
     n_features_in_ : int
         Number of features of a sequence.
     n_iter_ : int
@@ -493,7 +495,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         speakers = check_speakers(speakers, n)
         weight = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
         source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
-        for i in source:
+        for i in source if y.dtype.kind == "O" else ():
             if is_missing(y[i]):
                 raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
         if not len(target) and self._aligns:
@@ -504,14 +506,14 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
                 TargetMissingWarning,
                 stacklevel=2,
             )
-        self.domain_statistics_ = {}
         if self.normalize_domains:
             parts = {int(d): np.flatnonzero(domain == d) for d in np.unique(domain)}
-            parts[None] = target if len(target) else source
             self.domain_statistics_ = {
                 name: frame_statistics([sequences[i] for i in part])
                 for name, part in parts.items()
             }
+            default = target if len(target) else source
+            self.default_statistics_ = frame_statistics([sequences[i] for i in default])
         sequences = self._normalize(sequences, domain)
         self._target = [sequences[i] for i in target]
         try:
@@ -581,9 +583,9 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
                     )
 
     def _normalize(self, sequences, domain):
-        if not self.domain_statistics_:
+        if not self.normalize_domains:
             return sequences
-        default = self.domain_statistics_[None]
+        default = self.default_statistics_
         return [
             standardized(x, *self.domain_statistics_.get(int(d), default))
             for x, d in zip(sequences, domain, strict=True)
@@ -679,15 +681,15 @@ def _check_mixed_labels(y, estimator):
     """Return y as an array in which anything may stand at the target's rows."""
     if y is None:
         return check_labels(y, 0, estimator=estimator)
-    if isinstance(y, list | tuple):  # of strings and -1, which NumPy would make "-1"
-        y = np.array(y, dtype=object)
+    if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:
+        y = np.array(y, dtype=object)  # NumPy would make a string of -1
     return column_or_1d(y, warn=True)
 
 
 def _check_domain(sample_domain, y, n):
     """Return the domain of each sample."""
     if sample_domain is None:
-        unlabelled = [not isinstance(label, str) and label == -1 for label in y]
+        unlabelled = [not is_missing(label) and label == -1 for label in y.tolist()]
         domain = np.where(unlabelled, -1, 1)
         if np.all(unlabelled):
             raise ValueError("y is -1 in every row: there is no source to learn from.")
