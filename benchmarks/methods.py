@@ -26,6 +26,8 @@ from sklearn_ser.__main__ import FEATURES
 from sklearn_ser.features import load_audio
 from sklearn_ser.metrics import uar_scorer
 
+from .rows import deciding
+
 WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
 _PASSING = ("random_state", "verbose", "n_jobs")
 _CACHE = Memory(os.environ.get("SKLEARN_SER_BENCHMARK_CACHE"), verbose=0)
@@ -57,9 +59,11 @@ def _without(*weights):
     return DSNetClassifier(**dict.fromkeys(weights, 0.0))
 
 
-def _adversarial(method):
+def _adversarial(method, adversary_weight=0.5):
     """Return the second paper's estimator, on the encoder of the first."""
-    return SpeakerAdversarialClassifier(method=method, encoder="conv_lstm")
+    return SpeakerAdversarialClassifier(
+        method=method, adversary_weight=adversary_weight, encoder="conv_lstm"
+    )
 
 
 def _tuned_dsnet():
@@ -209,7 +213,7 @@ def parameters(estimator, features):
         theirs = owner.__module__.startswith("sklearn.")
         if short not in _PASSING and not (theirs and _is_default(value, default)):
             params[name] = _plain(value)
-    return dict(sorted(params.items()))
+    return deciding(dict(sorted(params.items())))
 
 
 def _is_default(value, parameter):

@@ -221,7 +221,8 @@ def settings_table(found):
         own = parameters(*with_settings(method, {}))
         changed = {k: v for k, v in row["params"].items() if own.get(k) != v}
         changed |= {k: None for k in own if k not in row["params"]}
-        if changed:
+        # The weight of an adversary has a table of its own.
+        if changed and set(changed) != {"adversary_weight"}:
             text = ", ".join(
                 f"{k.removeprefix('features__')}={v}"
                 for k, v in sorted(changed.items())
@@ -237,6 +238,44 @@ def settings_table(found):
     if not body:
         return "None yet."
     return _table(["method", "setting", *(f"`{c}` (seeds)" for c in CORPORA)], body)
+
+
+def tradeoff(found):
+    """Summarise each adversary at each of its weights, on each corpus.
+
+    Returns
+    -------
+    dict of (method, weight) to dict of corpus to Summary
+        The weight is 0 for the plain net.
+    """
+    groups = {}
+    for method in ("plain", "menan", "dat"):
+        own = parameters(*with_settings(METHODS[method], {}))
+        for row in (row for row in found if row["method"] == method):
+            weight = row["params"].get("adversary_weight", 0.0)
+            if row["params"] == own | {"adversary_weight": weight} or not weight:
+                runs = groups.setdefault((method, weight), {})
+                runs = runs.setdefault(row["corpus"], {})
+                runs.setdefault(row["seed"], []).append(row)
+    return {
+        point: {corpus: s for corpus, runs in own.items() if (s := summarise(runs))}
+        for point, own in sorted(groups.items())
+    }
+
+
+def tradeoff_table(points):
+    """UAR and what is read of the speaker, by adversary and weight."""
+    body = []
+    for (method, weight), own in points.items():
+        cells = [
+            f"{_mean(s.uars)} / {s.probes['speaker, seen']:.1f}"
+            if (s := own.get(corpus))
+            else "-"
+            for corpus in CORPORA
+        ]
+        if own:
+            body.append([METHODS[method].label, f"{weight:g}", *cells])
+    return _table(["method", "lambda", *(f"`{c}`" for c in CORPORA)], body)
 
 
 @contextmanager
@@ -275,8 +314,11 @@ def figure(summaries, path):
         first.invert_yaxis()
 
 
-def probe_figure(summaries, path):
-    """Draw UAR against what a probe reads of the training speakers."""
+def probe_figure(summaries, points, path):
+    """Draw UAR against what a probe reads of the training speakers.
+
+    An adversary's weights lie on a line, which begins at the plain net.
+    """
     with _panels(path, 3, "speaker above chance (points)") as axes:
         for corpus, ax in axes.items():
             for i, (method, description) in enumerate(METHODS.items()):
@@ -286,6 +328,13 @@ def probe_figure(summaries, path):
                     x, y = s.probes["speaker, seen"], s.uars.mean()
                     ax.plot(x, y, marker, color=f"C{i % 10}")
                     ax.annotate(description.label, (x, y), fontsize=7)
+            for method, color in ("menan", "C2"), ("dat", "C3"):
+                line = [
+                    (own[corpus].probes["speaker, seen"], own[corpus].uars.mean())
+                    for (name, _), own in sorted(points.items(), key=lambda p: p[0][1])
+                    if name in ("plain", method) and corpus in own
+                ]
+                ax.plot(*np.transpose(line or [(np.nan, np.nan)]), ".-", color=color)
             ax.grid(alpha=0.3)
         axes[CORPORA[0]].set_ylabel("pooled UAR (%)")
 
@@ -304,6 +353,7 @@ def sections(found):
         "transductive": main_table(summaries, methods=TRANSDUCTIVE) or "None yet.",
         "probes": probe_table(summaries),
         "comparison": comparison_table(summaries),
+        "tradeoff": tradeoff_table(tradeoff(found)),
         "settings": settings_table(found),
         "missing": "\n".join(missing(found)) or "None.",
         "front": main_table(summaries, lambda s: _mean(s.uars), published=True),
@@ -328,7 +378,8 @@ def main(argv=None):
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     files = sorted(rows.RESULTS.parent.glob("*.jsonl"))
-    parts, summaries = sections([row for path in files for row in rows.read(path)])
+    found = [row for path in files for row in rows.read(path)]
+    parts, summaries = sections(found)
     stale = []
     for path in (README, FRONT):
         text = path.read_text()
@@ -342,7 +393,7 @@ def main(argv=None):
         return int(bool(stale))
     figure(summaries, FIGURE)
     if any(s and s.probes for s in summaries.values()):
-        probe_figure(summaries, FIGURE.with_name("probes.svg"))
+        probe_figure(summaries, tradeoff(found), FIGURE.with_name("probes.svg"))
     return 0
 
 

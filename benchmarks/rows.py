@@ -17,10 +17,19 @@ KEY = (
     "manifest_hash",
     "audio_hash",
 )
+_ADVERSARY = {"adversary_weight", "adversary_lr", "alternate"}
+
+
+def deciding(params):
+    """Leave out what decides nothing: the adversary's settings, of a net without."""
+    if params.get("method", "any") is None:
+        return {k: v for k, v in params.items() if k not in _ADVERSARY}
+    return params
 
 
 def key(row):
     """Return what tells one experiment from another."""
+    row = row | {"params": deciding(row["params"])}
     return json.dumps([row[name] for name in KEY], sort_keys=True)
 
 
@@ -30,7 +39,8 @@ def read(path=RESULTS):
     if not path.exists():
         return []
     whole = path.read_bytes().rpartition(b"\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
+    found = [json.loads(line) for line in whole.splitlines()]
+    return [row | {"params": deciding(row["params"])} for row in found]
 
 
 class RowFile:

@@ -22,6 +22,7 @@ from sklearn_ser.didan import (
     sparse_codes,
 )
 from sklearn_ser.features.cache import CachedSequence
+from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.sequences import standardized
 
@@ -469,3 +470,24 @@ def test_probabilities_are_the_nearest_distribution(f):
 def test_parameters_out_of_range(data, params):
     with pytest.raises(ValueError, match=next(iter(params))):
         quick(**params).fit(**data)
+
+
+def test_across_corpora(corpus, data):
+    corpora = np.where(data["sample_domain"] > 0, "home", "away")
+    for mode in ("transductive", "inductive"):
+        found = cross_corpus_validate(
+            quick(), data["X"], data["y"], corpora, corpus.speakers, mode=mode
+        )
+        assert found.protocol == mode
+        assert [t.target for t in found.transfers] == ["home", "away"]
+    assert len(found.transfers[0].adapt) == len(found.transfers[0].test) == 6
+    plain = quick(alignment=None, normalize_domains=False)
+    found = cross_corpus_validate(
+        plain, data["X"], data["y"], corpora, corpus.speakers, n_bootstrap=0
+    )
+    for transfer in found.transfers:
+        own = quick(alignment=None, normalize_domains=False).fit(
+            [data["X"][i] for i in transfer.train], data["y"][transfer.train]
+        )
+        expected = own.predict([data["X"][i] for i in transfer.test])
+        assert transfer.predictions.tolist() == expected.tolist()
