@@ -109,8 +109,9 @@ METHODS = {
         for weight in WEIGHTS
     },
     "plain": Method("plain net", lambda: _adversarial(None)),
-    "dat": Method("DAT", lambda: _adversarial("dat")),
-    "menan": Method("MEnAN", lambda: _adversarial("menan")),
+    # Their weights are those of the development corpora's table.
+    "dat": Method("DAT", lambda: _adversarial("dat", 0.1)),
+    "menan": Method("MEnAN", lambda: _adversarial("menan", 0.2)),
     "egemaps": Method(
         "openSMILE eGeMAPS + LinearSVC",
         lambda: _linear_svm([-3, -2, -1]),

@@ -258,7 +258,11 @@ def tradeoff(found):
                 runs = runs.setdefault(row["corpus"], {})
                 runs.setdefault(row["seed"], []).append(row)
     return {
-        point: {corpus: s for corpus, runs in own.items() if (s := summarise(runs))}
+        point: {
+            corpus: s
+            for corpus, runs in own.items()
+            if (s := summarise(runs)) and s.probes
+        }
         for point, own in sorted(groups.items())
     }
 

@@ -278,7 +278,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
 
     Parameters
     ----------
-    alignment : {"didan", "lidan"} or None, default="lidan"
+    alignment : {"didan", "lidan"} or None, default="didan"
         One term on the last hidden layer; three, on three layers and of three
         granularities: all utterances, those of a degree of arousal, those of an
         emotion; or none, the network without the target.
@@ -416,7 +416,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     def __init__(
         self,
         *,
-        alignment="lidan",
+        alignment="didan",
         alignment_weight=1.0,
         sparsity=0.1,
         normalize_domains=True,

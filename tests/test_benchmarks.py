@@ -291,6 +291,40 @@ def test_rows_at_other_parameters_stand_apart():
     assert table(parts["settings"])["`dsnet`"][0] == "`max_epochs=7`"
 
 
+def test_an_adversary_s_weights_make_a_table_of_their_own(tmp_path):
+    found = []
+    for method, weight in ("plain", 0.0), ("menan", 0.1), ("menan", 0.7), ("dat", 0.3):
+        for row in made_up(method, "emovo", 12, (6, 8)):
+            if weight:
+                row["params"]["adversary_weight"] = weight
+            row["probes"] = {"seen": {"speaker": [0.5 + weight / 10, 0.25]}}
+            found.append(row)
+    points = report.tradeoff(found)
+    lines = report.tradeoff_table(points).splitlines()[2:]
+    assert [line.split(" | ")[:2] for line in lines] == [
+        ["| DAT", "0.3"],
+        ["| MEnAN", "0.1"],
+        ["| MEnAN", "0.7"],
+        ["| plain net", "0"],
+    ]
+    assert "| 70.0 / 32.0 |" in lines[2]
+    assert report.settings_table(found) == "None yet."
+    _, summaries = report.sections(found)
+    report.probe_figure(summaries, points, tmp_path / "probes.svg")
+    assert (tmp_path / "probes.svg").stat().st_size > 1000
+
+
+def test_a_net_without_adversary_is_one_whatever_its_settings(tmp_path):
+    (row, _) = made_up("plain", "emodb4", 12, (6, 8))
+    row |= {"split_hash": "a", "manifest_hash": "b", "audio_hash": "c"}
+    other = row | {"params": row["params"] | {"adversary_lr": 0.5}}
+    with rows.RowFile(tmp_path / "rows.jsonl") as file:
+        file.append(other)
+        assert row in file
+        assert row | {"params": row["params"] | {"lr": 0.5}} not in file
+    assert rows.read(tmp_path / "rows.jsonl")[0]["params"] == row["params"]
+
+
 def test_parts_go_between_their_markers():
     text = "a\n<!-- uar -->\nold\n<!-- /uar -->\nb"
     new = report.fill(text, {"uar": "new", "wa": "nowhere"})

@@ -244,9 +244,9 @@ def test_unlabelled_rows_are_the_target(data, weights):
     assert found.classes_.tolist() == [0, 1, 2]
     assert weights(found) == weights(expected)
     words = [w if m >= 0 else -1 for w, m in zip(data["y"], masked, strict=True)]
-    found = quick().fit(data["X"], words)
+    found = quick(alignment="lidan").fit(data["X"], words)
     assert found.classes_.tolist() == ["anger", "neutral", "sadness"]
-    expected = quick().fit(**data)
+    expected = quick(alignment="lidan").fit(**data)
     assert weights(found) == weights(expected)
 
 
@@ -265,7 +265,7 @@ def test_without_a_target_it_warns(data):
     X, y = data["X"], data["y"]
     with pytest.warns(TargetMissingWarning, match="pass sample_domain, negative"):
         model = quick().fit(X, y)
-    assert "train_alignment_all" not in model.history_[-1]
+    assert "train_alignment" not in model.history_[-1]
     quick(alignment=None).fit(X, y)
     quick(alignment_weight=0).fit(X, y)
 
