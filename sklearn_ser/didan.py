@@ -25,24 +25,24 @@ import numpy as np
 import torch
 from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    column_or_1d,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.callbacks import PassthroughScoring
 from torch import nn
 from torch.nn import functional as F
 
 from .base import BaseSpeechClassifier
+from .domains import (
+    check_domain_numbers,
+    check_mixed_labels,
+    check_sample_domain,
+)
 from .nn.batching import SequenceDataset
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import LogitLayer, scale_gradient
 from .nn.losses import LossTerm
 from .nn.net import SpeechNet, available_device
+from .nn.sparse_coding import reconstruction_error, sparse_codes
 from .sequences import (
-    check_labels,
-    check_length,
     check_sequences,
     check_speakers,
     frame_statistics,
@@ -59,64 +59,6 @@ _FEW, _CLOSE = 0.01, 0.001
 
 class TargetMissingWarning(UserWarning):
     """A fit that aligns corpora was given no target."""
-
-
-@torch.no_grad()
-def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
-    """Minimise ||D_t - D_s Z||_F^2 + tau ||Z||_1 over Z by FISTA.
-
-    Parameters
-    ----------
-    D_s : tensor of shape (..., d, n_s)
-        The dictionary, one atom a column.
-    D_t : tensor of shape (..., d, n_t)
-        What is to be reconstructed, one sample a column.
-    tau : float, or tensor of shape (..., 1, 1)
-        Weight of the absolute values.
-    allowed : bool tensor of shape (..., n_s, n_t), default=None
-        Which atoms a sample may use.
-    tol : float, default=1e-6
-        Stop when Z changes by less, relative to its norm.
-    max_iter : int, default=500
-        Steps at most.
-
-    Returns
-    -------
-    tensor of shape (..., n_s, n_t)
-        Z. Column by column what scikit-learn's ``Lasso(alpha=tau / (2 * d),
-        fit_intercept=False)`` finds.
-    """
-    gram, goal = D_s.mT @ D_s, D_s.mT @ D_t
-    step = 1 / torch.linalg.eigvalsh(gram)[..., -1:, None].clamp(min=1e-12)
-    # A gradient step is y -> ahead @ y + shift, and what is not allowed is all shrunk.
-    ahead = torch.eye(goal.shape[-2]).to(gram) - step * gram
-    shift = step * goal
-    most = torch.zeros_like(goal) + step * tau / 2
-    if allowed is not None:
-        most = most.masked_fill(~allowed, torch.inf)
-    least = -most
-    z = y = torch.zeros_like(goal)
-    t = 1.0
-    for i in range(max_iter):
-        new = ahead @ y + shift
-        new = new - new.clamp(least, most)
-        change = new - z
-        if ((y - new) * change).sum() > 0:  # momentum that points uphill is dropped
-            t = 1.0
-        t, before = (1 + (1 + 4 * t**2) ** 0.5) / 2, t
-        y = torch.add(new, change, alpha=(before - 1) / t)
-        z = new
-        if i % 10 == 9:
-            moved, size = (torch.linalg.matrix_norm(m) for m in (change, z))
-            if (moved <= tol * size).all():
-                break
-    return z
-
-
-def reconstruction_error(D_s, D_t, Z, tau):
-    """Return (||D_t - D_s Z||_F^2 + tau ||Z||_1) / n_t."""
-    error = (D_t - D_s @ Z).square().sum() + tau * Z.abs().sum()
-    return error / D_t.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -489,9 +431,9 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         self._validate_params()
         warm = self.warm_start and hasattr(self, "net_")
         sequences = check_sequences(X, estimator=self, reset=not warm)
-        n, y = len(sequences), _check_mixed_labels(y, self)
-        check_length("y", y, n)
-        domain = _check_domain(sample_domain, y, n)
+        n = len(sequences)
+        y = check_mixed_labels(y, n, estimator=self)
+        domain = check_sample_domain(sample_domain, y)
         speakers = check_speakers(speakers, n)
         weight = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
         source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
@@ -599,7 +541,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
             # In no fit, so that the default statistics serve.
             domain = np.full(n, np.iinfo(np.int64).min)
         else:
-            domain = _check_integers(sample_domain, n)
+            domain = check_domain_numbers(sample_domain, n)
         return self.net_.outputs(self._normalize(sequences, domain), key)
 
     def _decide(self, outputs):
@@ -675,51 +617,6 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         array of shape (n_samples, 64), float32
         """
         return self._outputs(X, "embedding", sample_domain)
-
-
-def _check_mixed_labels(y, estimator):
-    """Return y as an array in which anything may stand at the target's rows."""
-    if y is None:
-        return check_labels(y, 0, estimator=estimator)
-    if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:
-        y = np.array(y, dtype=object)  # NumPy would make a string of -1
-    return column_or_1d(y, warn=True)
-
-
-def _check_domain(sample_domain, y, n):
-    """Return the domain of each sample."""
-    if sample_domain is None:
-        unlabelled = [not is_missing(label) and label == -1 for label in y.tolist()]
-        domain = np.where(unlabelled, -1, 1)
-        if np.all(unlabelled):
-            raise ValueError("y is -1 in every row: there is no source to learn from.")
-        return domain
-    domain = _check_integers(sample_domain, n)
-    for side, found in ("source", domain >= 0), ("target", domain < 0):
-        if not found.any():
-            sign = "0 or positive" if side == "source" else "negative"
-            raise ValueError(
-                f"sample_domain has no {side}: found {np.unique(domain).tolist()}, "
-                f"expected at least one that is {sign}."
-            )
-    return domain
-
-
-def _check_integers(sample_domain, n):
-    domain = np.asarray(sample_domain)
-    if domain.ndim != 1:
-        raise ValueError(
-            f"sample_domain has shape {domain.shape}, expected (n_samples,) = ({n},)."
-        )
-    check_length("sample_domain", domain, n)
-    if domain.dtype.kind not in "iu" and not (
-        domain.dtype.kind == "f" and (domain == np.round(domain)).all()
-    ):
-        raise ValueError(
-            "sample_domain must hold integers, 0 or positive for the source and "
-            f"negative for the target, got {domain[:3].tolist()}..."
-        )
-    return domain.astype(np.int64)
 
 
 def _nearest_distribution(f, floor=1e-6):

@@ -18,12 +18,11 @@ from sklearn_ser.didan import (
     Regression,
     TargetBatches,
     _nearest_distribution,
-    reconstruction_error,
-    sparse_codes,
 )
 from sklearn_ser.features.cache import CachedSequence
 from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
+from sklearn_ser.nn.sparse_coding import reconstruction_error, sparse_codes
 from sklearn_ser.sequences import standardized
 
 ALIGNMENTS = ["didan", "lidan"]
