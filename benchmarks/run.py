@@ -238,6 +238,8 @@ def main(argv=None):
     option("--jobs", type=int, default=1)
     option("--results", type=Path, default=rows.RESULTS)
     args = parser.parse_args(argv)
+    if not os.environ.get("SKLEARN_SER_DATA"):
+        parser.error("SKLEARN_SER_DATA must name the directory of the corpora.")
     failed = False
     with rows.RowFile(args.results) as file:
         work = tasks(args.corpus, args.method, args.seeds, dict(args.set))

@@ -175,6 +175,14 @@ def test_a_fold_that_fails_loses_no_other(here, tmp_path, monkeypatch, capfd):
     monkeypatch.undo()
 
 
+def test_without_corpora_it_says_what_it_needs(monkeypatch, capsys):
+    monkeypatch.delenv("SKLEARN_SER_DATA", raising=False)
+    with pytest.raises(SystemExit) as end:
+        run.main(["--corpus", "emodb4", "--method", "mfcc"])
+    assert end.value.code == 2
+    assert "SKLEARN_SER_DATA must name" in capsys.readouterr().err
+
+
 def test_two_runs_do_not_share_a_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     code = f"from benchmarks.rows import RowFile\nwith RowFile({str(path)!r}): pass\n"
