@@ -50,7 +50,7 @@ from .sequences import (
     standardized,
 )
 
-# The second dimension of LIDAN's coarse labels, by the field's words.
+# LIDAN's coarse labels, by the field's words.
 _HIGH_AROUSAL = {"anger", "happiness", "excited", "fear", "surprise"}
 _LOW_AROUSAL = {"neutral", "sadness", "boredom", "calm", "disgust"}
 # Below these the term has nothing to say: no atom is used, or any sample is rebuilt.

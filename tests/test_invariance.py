@@ -40,7 +40,7 @@ def fitted(method, encoder):
     y = np.tile(["neutral", "anger"], len(X) // 2)
     for x, label in zip(X, y, strict=True):
         x[1] += 10 * (label == "anger")
-    model = method(encoder=encoder, max_epochs=2, lr=1e-2)
+    model = method(encoder=encoder, max_epochs=4, lr=1e-2)
     return model.fit(X, y, speakers=np.repeat(["a", "b", "c"], 8))
 
 
@@ -80,7 +80,7 @@ def check_neighbours(model, X, seed):
 def test_probabilities_depend_on_the_recording(method, name):
     # Otherwise the tests above would hold of a constant.
     probabilities = fitted(method, name).predict_proba(make_sequences([50] * 10))
-    assert np.ptp(probabilities[:, 0]) > 1e-4
+    assert np.ptp(probabilities[:, 0]) > 1e-3
 
 
 def test_neutral_recordings_at_hand_do_not_matter(method):
