@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +27,31 @@ FOLDS = {
 }
 
 
+# From a source to a target.
+TRANSFERS = [
+    f"{source}:{target}"
+    for source, target in permutations((*DEVELOPMENT, *CONFIRMATION), 2)
+]
+
+
 def load(name):
-    """Load a corpus below the directory ``SKLEARN_SER_DATA``.
+    """Load a corpus below the directory ``SKLEARN_SER_DATA``, or two.
 
     Parameters
     ----------
     name : str
-        Its folder, which holds a ``metadata.csv``.
+        Its folder, which holds a ``metadata.csv``; ``source:target`` for a transfer.
 
     Returns
     -------
     corpus : Bunch
         As of ``load_manifest``, with ``name``, ``splits``, ``manifest_hash`` and
-        ``audio_hash``.
+        ``audio_hash``. A transfer has its two corpora as ``members``, and of each row
+        the corpus in ``corpora``; its data and ``frame`` are with them.
     """
+    source, is_transfer, target = name.partition(":")
+    if is_transfer:
+        return _transfer(load(source), load(target))
     home = os.environ.get("SKLEARN_SER_DATA")
     if not home:
         raise ValueError("SKLEARN_SER_DATA must name the directory of the corpora.")
@@ -52,6 +64,25 @@ def load(name):
         splits=splits,
         manifest_hash=digest(manifest.read_bytes()),
         audio_hash=digest(*(Path(path).read_bytes() for path in corpus.data)),
+    )
+
+
+def _transfer(source, target):
+    """Join two corpora; the classes they share train on one and test on the other."""
+    members = [source, target]
+    labels = np.concatenate([c.target for c in members])
+    corpora = np.repeat([c.name for c in members], [len(c.data) for c in members])
+    shared = np.isin(labels, np.intersect1d(source.target, target.target))
+    parts = [np.flatnonzero(shared & (corpora == c.name)) for c in members]
+    return Bunch(
+        name=f"{source.name}:{target.name}",
+        members=members,
+        target=labels,
+        speakers=np.concatenate([c.speakers for c in members]),
+        corpora=corpora,
+        splits=[tuple(parts)],
+        manifest_hash=digest(*(c.manifest_hash for c in members)),
+        audio_hash=digest(*(c.audio_hash for c in members)),
     )
 
 

@@ -6,7 +6,8 @@ their C inside the training speakers.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from inspect import signature
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from sklearn_ser import (
+    DIDANDomainAdapter,
     DSNetClassifier,
     LogMelTransformer,
     SpeakerAdversarialClassifier,
@@ -26,6 +28,7 @@ from sklearn_ser.__main__ import FEATURES
 from sklearn_ser.features import load_audio
 from sklearn_ser.metrics import uar_scorer
 
+from .rivals import SkadaAdapter
 from .rows import deciding
 
 WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
@@ -136,6 +139,35 @@ METHODS |= {
     for name in ("dsnet", "plain", "dat", "menan")
 }
 
+# Across corpora: the same network, with nothing aligned, by our terms or by skada's.
+TRANSFER_METHODS = {
+    name: Method(label, partial(adapter, alignment=alignment, alignment_weight=weight))
+    for name, label, adapter, alignment, weight in (
+        ("source-only", "source only", DIDANDomainAdapter, None, 1.0),
+        ("didan", "DIDAN", DIDANDomainAdapter, "didan", 1.0),
+        ("lidan", "LIDAN", DIDANDomainAdapter, "lidan", 1.0),
+        ("dan", "DAN (skada)", SkadaAdapter, "dan", 1.0),
+        ("dann", "DANN (skada)", SkadaAdapter, "dann", 1.0),
+        ("deepcoral", "Deep CORAL (skada)", SkadaAdapter, "deepcoral", 1.0),
+    )
+}
+TRANSFER_METHODS["egemaps-transfer"] = replace(
+    METHODS["egemaps"], features={**METHODS["egemaps"].features, "by_domain": True}
+)
+# The same without normalisation by domain.
+TRANSFER_METHODS |= {
+    f"{name}-raw": replace(
+        method,
+        **(
+            {"estimator": partial(method.estimator, normalize_domains=False)}
+            if method.seeded
+            else {"features": METHODS["egemaps"].features}
+        ),
+    )
+    for name, method in TRANSFER_METHODS.items()
+}
+ALL_METHODS = METHODS | TRANSFER_METHODS
+
 
 def log_mel(corpus, by_speaker=False, **params):
     """Log-mel sequences, normalised by speaker if wanted."""
@@ -173,6 +205,19 @@ def mfcc(corpus):
 
 
 EXTRACTORS = {"log_mel": log_mel, "opensmile": opensmile, "mfcc": mfcc}
+
+
+def extract(corpus, kind, by_domain=False, **options):
+    """Return the features of a corpus; of a transfer's two, one after the other.
+
+    With ``by_domain`` each one's vectors get mean zero and variance one.
+    """
+    parts = [EXTRACTORS[kind](c, **options) for c in corpus.get("members", [corpus])]
+    if by_domain:
+        parts = [StandardScaler().fit_transform(part) for part in parts]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [x for part in parts for x in part]
 
 
 def with_settings(method, settings):

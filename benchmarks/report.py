@@ -9,6 +9,7 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from scipy.stats import wilcoxon
 from sklearn_ser.metrics import bootstrap_speakers, confusion_uar, confusion_wa
 
 from . import rows
-from .corpora import CONFIRMATION, DEVELOPMENT
-from .methods import METHODS, parameters, with_settings
+from .corpora import CONFIRMATION, DEVELOPMENT, TRANSFERS
+from .methods import ALL_METHODS, METHODS, TRANSFER_METHODS, parameters, with_settings
 
 HERE = Path(__file__).parent
 README, FRONT = HERE / "README.md", HERE.parent / "README.md"
@@ -65,7 +66,8 @@ class Summary:
 
 def current(found, corpus, method):
     """Return the rows of a method at the parameters it has now, by seed."""
-    params = json.dumps(parameters(*with_settings(METHODS[method], {})), sort_keys=True)
+    own = parameters(*with_settings(ALL_METHODS[method], {}))
+    params = json.dumps(own, sort_keys=True)
     runs = {}
     for row in found:
         if (row["corpus"], row["method"]) == (corpus, method) and (
@@ -282,6 +284,63 @@ def tradeoff_table(points):
     return _table(["method", "lambda", *(f"`{c}`" for c in CORPORA)], body)
 
 
+def transfers_by_seed(found, method):
+    """Return the UAR of each transfer of each seed, in %: {transfer: {seed: UAR}}."""
+    return {
+        transfer: dict(zip(s.seeds, s.uars.tolist(), strict=True))
+        for transfer in TRANSFERS
+        if (s := summarise(current(found, transfer, method)))
+    }
+
+
+def transfer_means_table(found):
+    """Mean UAR over the transfers, by seed, of each method; and what it gains."""
+    own = {name: transfers_by_seed(found, name) for name in TRANSFER_METHODS}
+    development = {":".join(pair) for pair in permutations(DEVELOPMENT)}
+    groups = [
+        [t for t in TRANSFERS if t in development],
+        [t for t in TRANSFERS if t not in development],
+        TRANSFERS,
+    ]
+    body = []
+    for name, method in TRANSFER_METHODS.items():
+        if not own[name]:
+            continue
+        cells = []
+        for group in groups:
+            held = [set(own[name].get(t, {})) for t in group]
+            seeds = set.intersection(*held)
+            means = [np.mean([own[name][t][seed] for t in group]) for seed in seeds]
+            cells.append(f"{_mean(means)} ({len(seeds)})" if seeds else "missing")
+        base = own["source-only-raw" if name.endswith("-raw") else "source-only"]
+        gains = [
+            np.mean([uar - base[t][seed] for seed, uar in uars.items()])
+            for t, uars in own[name].items()
+            if method.seeded and uars.keys() <= base.get(t, {}).keys()
+        ]
+        gain = f"{np.mean(gains):+.1f} ({sum(g > 0 for g in gains)} of {len(gains)})"
+        normalised = "no" if name.endswith("-raw") else "yes"
+        body.append([method.label, normalised, *cells, gain if any(gains) else "-"])
+    header = ["method", "normalised by domain", "development (seeds)"]
+    header += ["confirmation (seeds)", "all 12 (seeds)", "over source only (better on)"]
+    return _table(header, body) if body else "None yet."
+
+
+def transfer_table(found):
+    """UAR of each transfer, of the methods with normalisation by domain."""
+    own = {
+        name: uars
+        for name in TRANSFER_METHODS
+        if not name.endswith("-raw") and (uars := transfers_by_seed(found, name))
+    }
+    body = [
+        [f"`{t}`"]
+        + [_mean(list(u[t].values())) if t in u else "missing" for u in own.values()]
+        for t in TRANSFERS
+    ]
+    return _table(["transfer", *(TRANSFER_METHODS[n].label for n in own)], body)
+
+
 @contextmanager
 def _panels(path, height, xlabel, **options):
     """Yield a panel a corpus; save them as SVG."""
@@ -358,6 +417,8 @@ def sections(found):
         "probes": probe_table(summaries),
         "comparison": comparison_table(summaries),
         "tradeoff": tradeoff_table(tradeoff(found)),
+        "transfer means": transfer_means_table(found),
+        "transfers": transfer_table(found),
         "settings": settings_table(found),
         "missing": "\n".join(missing(found)) or "None.",
         "front": main_table(summaries, lambda s: _mean(s.uars), published=True),

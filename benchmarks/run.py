@@ -33,10 +33,10 @@ from sklearn_ser.metrics import (
     speaker_confusions,
     speaker_probe_score,
 )
-from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
 from . import corpora, rows
-from .methods import EXTRACTORS, METHODS, parameters, with_settings
+from .methods import ALL_METHODS, extract, parameters, with_settings
 
 PACKAGES = ("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch")
 _EXTRA_PACKAGES = {"opensmile": "opensmile", "mfcc": "librosa"}
@@ -47,12 +47,11 @@ def tasks(corpus_names, method_names, seeds, settings):
     for name in corpus_names:
         corpus, features = corpora.load(name), {}
         for method_name in method_names:
-            method = METHODS[method_name]
+            method = ALL_METHODS[method_name]
             estimator, wanted = with_settings(method, settings)
             kind = repr(wanted)
             if kind not in features:
-                options = {k: v for k, v in wanted.items() if k != "kind"}
-                features[kind] = EXTRACTORS[wanted["kind"]](corpus, **options)
+                features[kind] = extract(corpus, **wanted)
             for seed in seeds if method.seeded else (None,):
                 seeded = _with_seed(estimator, seed)
                 for fold, (train, test) in enumerate(corpus.splits, 1):
@@ -81,26 +80,32 @@ def _with_seed(estimator, seed):
 
 def run_fold(estimator, X, corpus, train, test):
     """Fit and score one fold; return the figures of its row."""
-    result = speaker_cross_validate(
-        estimator,
-        X,
-        corpus.target,
-        corpus.speakers,
-        cv=[(train, test)],
-        n_bootstrap=0,
-        return_estimator=True,
-    )
+    data = estimator, X, corpus.target
+    options = {"n_bootstrap": 0, "return_estimator": True}
+    if "corpora" in corpus:
+        who = corpus.corpora, corpus.speakers
+        pair = [tuple(corpus.name.split(":"))]
+        result = cross_corpus_validate(*data, *who, transfers=pair, **options)
+        fold = result.transfers[0]
+        classes, predictions = fold.classes, fold.predictions
+    else:
+        result = speaker_cross_validate(
+            *data, corpus.speakers, cv=[(train, test)], **options
+        )
+        fold, classes = result.folds[0], result.classes
+        predictions = result.predictions
     names, counts = speaker_confusions(
-        result.y_true, result.predictions, result.speakers, result.classes
+        corpus.target[test], predictions, corpus.speakers[test], classes
     )
-    fold, classes = result.folds[0], result.classes.tolist()
+    confusion, classes = counts.sum(axis=0), classes.tolist()
+    model = result.estimators[0]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     peak /= 2**20 if sys.platform == "darwin" else 2**10
     return {
         "classes": classes,
-        "uar": float(confusion_uar(result.confusion)),
-        "wa": float(confusion_wa(result.confusion)),
-        "recall": _recalls(result.confusion, classes),
+        "uar": float(confusion_uar(confusion)),
+        "wa": float(confusion_wa(confusion)),
+        "recall": _recalls(confusion, classes),
         "recall_per_speaker": {
             who: _recalls(own, classes)
             for who, own in zip(names.tolist(), counts, strict=True)
@@ -108,8 +113,12 @@ def run_fold(estimator, X, corpus, train, test):
         "confusion": {
             who: own.tolist() for who, own in zip(names.tolist(), counts, strict=True)
         },
-        "chosen": getattr(result.estimators[0], "best_params_", None),
-        "probes": probes(result.estimators[0], X, corpus, train, test),
+        "chosen": getattr(model, "best_params_", None),
+        **(
+            {"label_free": label_free_scores(model, X, corpus, train, test)}
+            if "corpora" in corpus
+            else {"probes": probes(model, X, corpus, train, test)}
+        ),
         "fit_seconds": round(fold.fit_time, 2),
         "score_seconds": round(fold.score_time, 2),
         "peak_mb": round(peak),
@@ -149,6 +158,36 @@ def probes(model, X, corpus, train, test):
             )
         found[name] = {k: [round(v.score, 4), v.chance] for k, v in figures.items()}
     return found
+
+
+class _ByRow:
+    """A fitted model that is asked by number of row: skada wants X to be an array."""
+
+    def __init__(self, model, X):
+        self.model, self.X = model, X
+
+    def predict_proba(self, rows, **params):
+        return self.model.predict_proba([self.X[i] for i in rows[:, 0]])
+
+
+def label_free_scores(model, X, corpus, train, test):
+    """Return what skada's scorers, which see no label of the target, say of a model."""
+    if not hasattr(model, "normalize_domains"):
+        return None
+    from skada.metrics import PredictionEntropyScorer, SoftNeighborhoodDensity
+
+    rows, domain = (
+        np.concatenate([train, test]),
+        np.repeat([1, -1], [len(train), len(test)]),
+    )
+    y = np.where(domain > 0, np.unique(corpus.target, return_inverse=True)[1][rows], -1)
+    scorers = PredictionEntropyScorer(), SoftNeighborhoodDensity()
+    return {
+        type(scorer).__name__: float(
+            scorer(_ByRow(model, X), rows[:, None], y, sample_domain=domain)
+        )
+        for scorer in scorers
+    }
 
 
 def _recalls(confusion, classes):
@@ -232,7 +271,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
     option = parser.add_argument
     option("--corpus", nargs="+", required=True)
-    option("--method", nargs="+", required=True, choices=list(METHODS))
+    option("--method", nargs="+", required=True, choices=list(ALL_METHODS))
     option("--seeds", nargs="+", type=int, default=[12, 22])
     option("--set", nargs="+", type=_setting, default=[], metavar="name=value")
     option("--jobs", type=int, default=1)

@@ -38,7 +38,7 @@ from .domains import (
 )
 from .nn.batching import SequenceDataset
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import LogitLayer, scale_gradient
+from .nn.layers import Dropout, LogitLayer, scale_gradient
 from .nn.losses import LossTerm
 from .nn.net import SpeechNet, available_device
 from .nn.sparse_coding import reconstruction_error, sparse_codes
@@ -129,15 +129,20 @@ class _Regressor(LogitLayer):
 
 
 class DIDAN(nn.Module):
-    """A convolutional network, three fully connected layers and the regression."""
+    """A convolutional network, three fully connected layers and the regression.
+
+    The layers are normalised by the batch: features that share a large mean are all
+    alike to the alignment, which then has nothing to do.
+    """
 
     def __init__(self, n_classes, d=256, **encoder):
         super().__init__()
         self.encoder = UtteranceEncoder(n_embedding=d, **encoder)
         self.FC1, self.FC2, self.FC3 = (
-            nn.Sequential(nn.Linear(n, m), nn.ReLU())
+            nn.Sequential(nn.Linear(n, m), nn.BatchNorm1d(m), nn.ReLU())
             for n, m in ((d, d // 2), (d // 2, d // 4), (d // 4, d // 4))
         )
+        self.dropout = Dropout(0.5)
         self.f = _Regressor(d // 4, n_classes)
 
     def forward(self, x, lengths, target=None, alignment_factor=1.0):
@@ -147,8 +152,8 @@ class DIDAN(nn.Module):
             x = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
             lengths = torch.cat([lengths, target.lengths])
         FC1 = self.FC1(self.encoder(x, lengths))
-        FC2 = self.FC2(FC1)
-        FC3 = self.FC3(FC2)
+        FC2 = self.FC2(self.dropout(FC1))
+        FC3 = self.FC3(self.dropout(FC2))
         f = self.f(FC3)
         outputs = {"logits": f[:n], "embedding": FC3[:n]}
         if target is not None:
@@ -193,20 +198,34 @@ class DIDANNet(SpeechNet):
 class TargetBatches:
     """Draws as many target utterances as a batch has source utterances.
 
+    Of those that wait, a random few batches, it takes the ones about as long as the
+    source's: what is padded to a common length costs time and teaches nothing.
+
     Parameters
     ----------
     dataset : SequenceDataset
         The target's, each drawn once before any is drawn again.
     """
 
+    n_batches = 4
+
     def __init__(self, dataset):
         self.dataset = dataset
         self.waiting = []
 
     def __call__(self, source, rows, rng):
-        while len(self.waiting) < len(rows):
-            self.waiting += rng.permutation(len(self.dataset)).tolist()
-        drawn, self.waiting = self.waiting[: len(rows)], self.waiting[len(rows) :]
+        n_frames = self.dataset.n_frames
+        length, drawn = np.median(source.n_frames[rows]), []
+        while len(drawn) < len(rows):
+            if not self.waiting:
+                self.waiting = rng.permutation(len(n_frames)).tolist()
+            pool = self.waiting[: self.n_batches * len(rows)]
+            pool.sort(key=lambda row: n_frames[row])
+            n = min(len(rows) - len(drawn), len(pool))
+            nearest = int(np.searchsorted(n_frames[pool], length)) - n // 2
+            start = min(max(nearest, 0), len(pool) - n)
+            drawn += pool[start : start + n]
+            self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
         return {"target": self.dataset.batch(drawn)}
 
 
@@ -232,12 +251,12 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         Whether each domain's features get mean zero and variance one by statistics of
         its own, which need no label. Prediction takes the target's, unless
         `sample_domain` says otherwise.
-    encoder : str or nn.Module class, default="conv_lstm"
+    encoder : str or nn.Module class, default="conv"
         "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6"
         wants a GPU. Or a class built with ``(n_features)`` whose
         ``forward(x, lengths)`` returns ``(z, lengths)``, z of shape
         (n_samples, n_channels, n_frames).
-    max_epochs : int, default=40
+    max_epochs : int, default=20
         Passes over the source.
     lr : float, default=3e-3
         Learning rate of AdamW, the peak of the schedule.
@@ -362,8 +381,8 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         alignment_weight=1.0,
         sparsity=0.1,
         normalize_domains=True,
-        encoder="conv_lstm",
-        max_epochs=40,
+        encoder="conv",
+        max_epochs=20,
         lr=3e-3,
         batch_size=32,
         weight_decay=1e-2,

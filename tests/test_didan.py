@@ -340,12 +340,24 @@ def test_a_batch_larger_than_a_domain(data, alignment, n_target, weights):
 
 def test_the_target_goes_round():
     dataset = SequenceDataset([np.full((1, 2), i, np.float32) for i in range(5)])
+    source = SequenceDataset([np.ones((1, 2), np.float32)] * 12)
     draw, rng = TargetBatches(dataset), np.random.default_rng(0)
-    batches = [draw(None, range(n), rng)["target"].x[:, 0, 0] for n in (3, 3, 4, 12)]
+    drawn = [draw(source, range(n), rng)["target"] for n in (3, 3, 4, 12)]
+    batches = [batch.x[:, 0, 0] for batch in drawn]
     assert [len(b) for b in batches] == [3, 3, 4, 12]
     drawn = torch.cat(batches).int().tolist()[:20]
     for start in range(0, 20, 5):
         assert sorted(drawn[start : start + 5]) == list(range(5))
+
+
+def test_the_target_is_about_as_long_as_the_source():
+    lengths = np.random.default_rng(0).integers(10, 100, 400)
+    dataset = SequenceDataset([np.ones((1, n), np.float32) for n in lengths])
+    source = SequenceDataset([np.ones((1, n), np.float32) for n in (20, 80)])
+    draw, rng = TargetBatches(dataset), np.random.default_rng(0)
+    for rows in [0] * 8, [1] * 8:
+        drawn = draw(source, rows, rng)["target"].lengths.float()
+        assert abs(float(drawn.mean()) - source.n_frames[rows[0]]) < 10
 
 
 # ------------------------------------------------------------------ by each domain
