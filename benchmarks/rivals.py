@@ -33,8 +33,8 @@ class SkadaTerm(LossTerm):
 class DomainAdversarialDIDAN(DIDAN):
     """DIDAN's network with skada's domain classifier, behind a gradient reversal."""
 
-    def __init__(self, n_classes, d=256, **encoder):
-        super().__init__(n_classes, d, **encoder)
+    def __init__(self, n_classes, d=256, **arguments):
+        super().__init__(n_classes, d, **arguments)
         self.domain = DomainClassifier(num_features=d // 4)
         # As skada has it, a softmax over the one class says 1 of everything.
         self.domain.classifier[-1] = nn.Sigmoid()

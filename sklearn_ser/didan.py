@@ -38,7 +38,7 @@ from .domains import (
 )
 from .nn.batching import SequenceDataset
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import Dropout, LogitLayer, scale_gradient
+from .nn.layers import Dropout, LogitLayer, kept_statistics, scale_gradient
 from .nn.losses import LossTerm
 from .nn.net import SpeechNet, available_device
 from .nn.sparse_coding import reconstruction_error, sparse_codes
@@ -133,10 +133,21 @@ class DIDAN(nn.Module):
 
     The layers are normalised by the batch: features that share a large mean are all
     alike to the alignment, which then has nothing to do.
+
+    Parameters
+    ----------
+    n_classes : int
+    d : int, default=256
+        Size of the encoder's embedding.
+    own_statistics : bool, default=True
+        Whether source and target of a batch are normalised each by itself, or together.
+    **encoder
+        As for :class:`UtteranceEncoder`.
     """
 
-    def __init__(self, n_classes, d=256, **encoder):
+    def __init__(self, n_classes, d=256, own_statistics=True, **encoder):
         super().__init__()
+        self.own_statistics = own_statistics
         self.encoder = UtteranceEncoder(n_embedding=d, **encoder)
         self.FC1, self.FC2, self.FC3 = (
             nn.Sequential(nn.Linear(n, m), nn.BatchNorm1d(m), nn.ReLU())
@@ -145,26 +156,39 @@ class DIDAN(nn.Module):
         self.dropout = Dropout(0.5)
         self.f = _Regressor(d // 4, n_classes)
 
-    def forward(self, x, lengths, target=None, alignment_factor=1.0):
-        n = len(x)
-        if target is not None:  # one pass, so that both share their batch statistics
-            width = max(x.shape[-1], target.x.shape[-1])
-            x = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
-            lengths = torch.cat([lengths, target.lengths])
+    def layers(self, x, lengths):
+        """Return what the fully connected layers say."""
         FC1 = self.FC1(self.encoder(x, lengths))
         FC2 = self.FC2(self.dropout(FC1))
-        FC3 = self.FC3(self.dropout(FC2))
-        f = self.f(FC3)
-        outputs = {"logits": f[:n], "embedding": FC3[:n]}
-        if target is not None:
-            layers = {"FC1": FC1, "FC2": FC2, "FC3": FC3}
-            scaled = {k: scale_gradient(h, alignment_factor) for k, h in layers.items()}
-            outputs |= {
-                "layers": {name: (h[:n], h[n:]) for name, h in scaled.items()},
-                "guess": f[n:].argmax(1),
-                "diagnostics": {},
-            }
-        return outputs
+        return {"FC1": FC1, "FC2": FC2, "FC3": self.FC3(self.dropout(FC2))}
+
+    def _both(self, x, lengths, target):
+        if self.own_statistics:
+            source = self.layers(x, lengths)
+            with kept_statistics(self):  # prediction goes by the source's
+                return source, self.layers(target.x, target.lengths)
+        width = max(x.shape[-1], target.x.shape[-1])
+        both = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
+        both = self.layers(both, torch.cat([lengths, target.lengths]))
+        n = len(x)
+        return {k: h[:n] for k, h in both.items()}, {k: h[n:] for k, h in both.items()}
+
+    def forward(self, x, lengths, target=None, alignment_factor=1.0):
+        if target is None:
+            source = self.layers(x, lengths)
+            return {"logits": self.f(source["FC3"]), "embedding": source["FC3"]}
+        parts = self._both(x, lengths, target)
+        logits, guess = (self.f(part["FC3"]) for part in parts)
+        return {
+            "logits": logits,
+            "embedding": parts[0]["FC3"],
+            "layers": {
+                name: [scale_gradient(part[name], alignment_factor) for part in parts]
+                for name in parts[0]
+            },
+            "guess": guess.argmax(1),
+            "diagnostics": {},
+        }
 
 
 class DIDANNet(SpeechNet):
@@ -249,7 +273,8 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         The paper's tau, as a share of that above which all codes are zero.
     normalize_domains : bool, default=True
         Whether each domain's features get mean zero and variance one by statistics of
-        its own, which need no label. Prediction takes the target's, unless
+        its own, which need no label, as does each domain's part of a batch inside the
+        network. Prediction takes the target's features to be meant, unless
         `sample_domain` says otherwise.
     encoder : str or nn.Module class, default="conv"
         "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6"
@@ -494,7 +519,11 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         return self.alignment is not None and self.alignment_weight > 0
 
     def _module(self):
-        return DIDAN, {"n_classes": len(self.classes_), **self._encoder_arguments()}
+        return DIDAN, {
+            "n_classes": len(self.classes_),
+            "own_statistics": self.normalize_domains,
+            **self._encoder_arguments(),
+        }
 
     def _terms(self):
         if not (self._aligns and self._target):

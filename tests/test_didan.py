@@ -371,7 +371,7 @@ def test_a_domain_s_scale_does_not_matter(data):
     found = other.predict_proba([moved[i] for i in rows])
     expected = model.predict_proba([data["X"][i] for i in rows])
     np.testing.assert_allclose(found, expected, atol=2e-3)
-    fixed = {"normalize_domains": False}
+    fixed = {"max_epochs": 8, "normalize_domains": False}
     model = quick(**fixed).fit(**data)
     other = quick(**fixed).fit(**{**data, "X": moved})
     assert not hasattr(model, "domain_statistics_")

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:lbfgs failed to converge"),
 ]
 
-PARAMS = {"encoder": "conv", "max_epochs": 2, "batch_size": 8, "random_state": 0}
+PARAMS = {"encoder": "conv", "max_epochs": 8, "batch_size": 8, "random_state": 0}
 SCORERS = [
     "SupervisedScorer",
     "PredictionEntropyScorer",

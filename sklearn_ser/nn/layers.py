@@ -1,9 +1,12 @@
 """Layers that keep padding invisible and randomness reproducible."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..sequences import frame_statistics
 
@@ -27,6 +30,20 @@ def round_up(width):
 def scale_gradient(v, factor):
     """Return v, through which a gradient comes back times ``factor``."""
     return v.detach() + factor * (v - v.detach())
+
+
+@contextmanager
+def kept_statistics(module):
+    """Train inside without a trace in the running statistics of batch normalisation."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    try:
+        for m in norms:
+            m.momentum = 0.0
+        yield
+    finally:
+        for m, momentum in zip(norms, momenta, strict=True):
+            m.momentum = momentum
 
 
 class Dropout(nn.Module):
