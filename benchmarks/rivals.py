@@ -4,15 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skada.deep import DANNLoss
-from skada.deep.losses import dan_loss, deepcoral_loss
-from skada.deep.modules import DomainClassifier
+from sklearn import config_context
 from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
 from sklearn_ser import DIDANDomainAdapter
 from sklearn_ser.didan import DIDAN, Regression
 from sklearn_ser.nn.losses import LossTerm
+
+with config_context():  # its import turns metadata routing on
+    from skada.deep import DANNLoss
+    from skada.deep.losses import dan_loss, deepcoral_loss
+    from skada.deep.modules import DomainClassifier
 
 
 @dataclass(frozen=True)

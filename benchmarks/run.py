@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn import config_context
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
@@ -174,7 +175,8 @@ def label_free_scores(model, X, corpus, train, test):
     """Return what skada's scorers, which see no label of the target, say of a model."""
     if not hasattr(model, "normalize_domains"):
         return None
-    from skada.metrics import PredictionEntropyScorer, SoftNeighborhoodDensity
+    with config_context():  # its import turns metadata routing on
+        from skada.metrics import PredictionEntropyScorer, SoftNeighborhoodDensity
 
     rows, domain = (
         np.concatenate([train, test]),

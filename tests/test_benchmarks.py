@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
@@ -19,6 +21,9 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import corpora, methods, report, rows, run  # noqa: E402
 
 SEEDS = ["1", "2"]
+needs_skada = pytest.mark.skipif(
+    find_spec("skada") is None, reason="skada is not installed"
+)
 # What two runs of one experiment need not share.
 PASSING = {"fit_seconds", "score_seconds", "peak_mb", "command"}
 
@@ -33,6 +38,20 @@ def home(tmp_path_factory, write_corpus):
         n_speakers=4,
         n_utterances=3,
         emotions=("neutral", "anger", "sadness"),
+        duration=0.3,
+    )
+    return home
+
+
+@pytest.fixture(scope="module")
+def two(home, write_corpus):
+    """The same directory with a second corpus, which lacks one of the emotions."""
+    (home / "other").mkdir()
+    write_corpus(
+        home / "other" / "metadata.csv",
+        n_speakers=2,
+        n_utterances=2,
+        emotions=("neutral", "anger"),
         duration=0.3,
     )
     return home
@@ -133,6 +152,78 @@ def test_a_row_of_a_net_has_probes(here):
     assert all(0 <= score <= 1 for score, _ in found["seen"].values())
     one = corpus.speakers[train] == corpus.speakers[train][0]
     assert list(run.probes(estimator, X, corpus, train, train[one])) == ["seen"]
+
+
+ADAPTERS = ["didan", "lidan", "dan", "dann", "deepcoral"]
+
+
+@needs_skada
+@pytest.mark.filterwarnings("ignore:The predicted target domain labels")
+def test_a_transfer_is_a_fold_on_the_shared_classes(two, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKLEARN_SER_DATA", str(two))
+    results = tmp_path / "rows.jsonl"
+    argv = ["--corpus", "tiny:other", "--seeds", "1", "--results", str(results)]
+    argv += ["--set", "max_epochs=2", "--method", "source-only", *ADAPTERS]
+    assert run.main(argv) == 0
+    found = rows.read(results)
+    assert [row["method"] for row in found] == ["source-only", *ADAPTERS]
+    for row in found:
+        assert row["n_folds"] == 1
+        assert row["classes"] == ["anger", "neutral"]
+        assert sum(np.sum(c) for c in row["confusion"].values()) == 8
+        assert len(row["confusion"]) == 2
+        assert all(np.isfinite(list(row["label_free"].values())))
+    assert len({row["split_hash"] for row in found}) == 1
+
+
+@needs_skada
+@pytest.mark.parametrize("alignment", ["dan", "dann", "deepcoral"])
+def test_a_rival_s_term_reaches_the_network(log_mels, corpus, alignment):
+    from benchmarks.rivals import SkadaAdapter
+
+    domain = np.where(corpus.speakers < "s02", 1, -1)
+    states = []
+    for weight in (0.0, 10.0):
+        model = SkadaAdapter(
+            alignment=alignment,
+            alignment_weight=weight,
+            max_epochs=2,
+            batch_size=8,
+            random_state=0,
+        )
+        model.fit(log_mels, corpus.y, sample_domain=domain)
+        states.append(model.net_.module_.encoder.state_dict())
+    plain, aligned = states
+    assert any(not torch.equal(plain[k], aligned[k]) for k in plain)
+    assert model.history_[-1]["train_alignment"] > 0
+
+
+def transfer_row(method, transfer, seed, right):
+    params = methods.ALL_METHODS[method]
+    params = methods.parameters(*methods.with_settings(params, {}))
+    return {
+        "corpus": transfer,
+        "method": method,
+        "seed": seed,
+        "fold": 1,
+        "n_folds": 1,
+        "params": params,
+        "confusion": {"a": [[right, 10 - right], [0, 10]]},
+        "fit_seconds": 1.0,
+        "peak_mb": 1,
+    }
+
+
+def test_the_mean_over_transfers_wants_all_of_them():
+    transfers = corpora.TRANSFERS
+    assert len(set(transfers)) == 12
+    found = [transfer_row("source-only", t, 1, 4) for t in transfers]
+    found += [transfer_row("lidan", t, 1, 6) for t in transfers]
+    table = report.transfer_means_table(found)
+    assert "| source only | yes | 70.0 (1) | 70.0 (1) | 70.0 (1) | - |" in table
+    assert "| 80.0 (1) | 80.0 (1) | 80.0 (1) | +10.0 (12 of 12) |" in table
+    assert "missing" in report.transfer_means_table(found[:-1])
+    assert "| `casia:ravdess` | 70.0 | 80.0 |" in report.transfer_table(found)
 
 
 def test_other_parameters_are_another_row(here, tmp_path):

@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Lasso
 from torch.nn import functional as F
 
-from sklearn_ser import DIDANDomainAdapter, TargetMissingWarning
+from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, TargetMissingWarning
+from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.didan import (
     DIDAN,
     ImplicitAlignment,
@@ -20,6 +21,7 @@ from sklearn_ser.didan import (
     _nearest_distribution,
 )
 from sklearn_ser.features.cache import CachedSequence
+from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.sparse_coding import reconstruction_error, sparse_codes
@@ -363,6 +365,27 @@ def test_the_target_is_about_as_long_as_the_source():
 # ------------------------------------------------------------------ by each domain
 
 
+@pytest.mark.parametrize("own_statistics", [True, False])
+def test_prediction_goes_by_the_statistics_of_the_source(own_statistics):
+    torch.manual_seed(0)
+    module = DIDAN(
+        3, encoder="conv", n_features=8, masking=0.1, own_statistics=own_statistics
+    )
+    twin = copy.deepcopy(module)
+    x, lengths = torch.randn(4, 8, 32), torch.tensor([32, 30, 20, 9])
+    target = Batch(3 + 5 * torch.randn(6, 8, 40), torch.full((6,), 40), {})
+    torch.manual_seed(1)
+    alone = module(x, lengths)
+    torch.manual_seed(1)
+    beside = twin(x, lengths, target=target)
+    same = torch.equal(alone["logits"], beside["logits"])
+    for (name, a), b in zip(module.named_buffers(), twin.buffers(), strict=True):
+        if name.endswith(("running_mean", "running_var")):
+            same &= torch.equal(a, b)
+    assert same == own_statistics
+    assert [len(h) for h in beside["layers"]["FC2"]] == [4, 6]
+
+
 def test_a_domain_s_scale_does_not_matter(data):
     target = data["sample_domain"] < 0
     moved = [3 * x + 20 if t else x for x, t in zip(data["X"], target, strict=True)]
@@ -502,3 +525,37 @@ def test_across_corpora(corpus, data):
         )
         expected = own.predict([data["X"][i] for i in transfer.test])
         assert transfer.predictions.tolist() == expected.tolist()
+
+
+# ------------------------------------------------------------------------ the claim
+
+
+def across_channels(channel, seed, alignment):
+    """UAR on new speakers, recorded by the same channel (0) or another one."""
+    parts = [
+        make_emotional_speech(
+            n_speakers=6, n_utterances=6, channel=number, random_state=2 * seed + i
+        )
+        for i, number in enumerate((0, channel))
+    ]
+    features = LogMelTransformer(n_mels=40, top_db=50, normalize="level")
+    source, target = (features.transform(part.data) for part in parts)
+    model = DIDANDomainAdapter(
+        alignment=alignment,
+        normalize_domains=False,  # which would take the shift away by itself
+        max_epochs=30,
+        random_state=seed,
+    )
+    y = np.r_[parts[0].target, np.full(len(target), "unknown")]
+    domain = np.repeat([1, -1], [len(source), len(target)])
+    model.fit([*source, *target], y, sample_domain=domain)
+    return uar_score(parts[1].target, model.predict(target))
+
+
+@pytest.mark.parametrize(("channel", "least", "most"), [(2, 0.05, 1), (0, -0.03, 0.05)])
+def test_alignment_wins_under_a_shift_and_loses_nothing_without(channel, least, most):
+    gains = [
+        across_channels(channel, seed, "didan") - across_channels(channel, seed, None)
+        for seed in range(11)  # with the first three the layers were chosen
+    ]
+    assert least < np.mean(gains) < most

@@ -20,6 +20,7 @@ from sklearn_ser.nn.layers import (
     Standardize,
     deltas,
     frame_mask,
+    kept_statistics,
 )
 
 some_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)
@@ -460,3 +461,14 @@ def test_cnn6_reach(n_frames, expected):
     z, lengths = encoder(torch.ones(1, 8, n_frames), torch.tensor([n_frames]))
     assert lengths.tolist() == [expected]
     assert z.shape == (1, 2, expected)
+
+
+def test_statistics_are_kept_inside_and_move_again_after():
+    norm = torch.nn.BatchNorm2d(3, momentum=None)
+    x = torch.randn(4, 3, 2, 2)
+    with kept_statistics(torch.nn.ModuleList([norm])):
+        norm(x)
+    assert not norm.running_mean.any()
+    norm(x)
+    assert norm.running_mean.any()
+    assert norm.momentum is None
