@@ -175,21 +175,16 @@ def label_free_scores(model, X, corpus, train, test):
     """Return what skada's scorers, which see no label of the target, say of a model."""
     if not hasattr(model, "normalize_domains"):
         return None
-    with config_context():  # its import turns metadata routing on
+    rows, domain = np.r_[train, test], np.repeat([1, -1], [len(train), len(test)])
+    y = np.where(domain > 0, np.unique(corpus.target, return_inverse=True)[1][rows], -1)
+    asked = _ByRow(model, X), rows[:, None], y
+    with config_context(enable_metadata_routing=True):
         from skada.metrics import PredictionEntropyScorer, SoftNeighborhoodDensity
 
-    rows, domain = (
-        np.concatenate([train, test]),
-        np.repeat([1, -1], [len(train), len(test)]),
-    )
-    y = np.where(domain > 0, np.unique(corpus.target, return_inverse=True)[1][rows], -1)
-    scorers = PredictionEntropyScorer(), SoftNeighborhoodDensity()
-    return {
-        type(scorer).__name__: float(
-            scorer(_ByRow(model, X), rows[:, None], y, sample_domain=domain)
-        )
-        for scorer in scorers
-    }
+        return {
+            kind.__name__: float(kind()(*asked, sample_domain=domain))
+            for kind in (PredictionEntropyScorer, SoftNeighborhoodDensity)
+        }
 
 
 def _recalls(confusion, classes):

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import corpora, methods, report, rows, run  # noqa: E402
 
 SEEDS = ["1", "2"]
-needs_skada = pytest.mark.skipif(
-    find_spec("skada") is None, reason="skada is not installed"
-)
 # What two runs of one experiment need not share.
 PASSING = {"fit_seconds", "score_seconds", "peak_mb", "command"}
 
@@ -157,7 +153,6 @@ def test_a_row_of_a_net_has_probes(here):
 ADAPTERS = ["didan", "lidan", "dan", "dann", "deepcoral"]
 
 
-@needs_skada
 @pytest.mark.filterwarnings("ignore:The predicted target domain labels")
 def test_a_transfer_is_a_fold_on_the_shared_classes(two, tmp_path, monkeypatch):
     monkeypatch.setenv("SKLEARN_SER_DATA", str(two))
@@ -176,7 +171,6 @@ def test_a_transfer_is_a_fold_on_the_shared_classes(two, tmp_path, monkeypatch):
     assert len({row["split_hash"] for row in found}) == 1
 
 
-@needs_skada
 @pytest.mark.parametrize("alignment", ["dan", "dann", "deepcoral"])
 def test_a_rival_s_term_reaches_the_network(log_mels, corpus, alignment):
     from benchmarks.rivals import SkadaAdapter
