@@ -5,27 +5,23 @@
 """
 
 import argparse
-import json
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import wilcoxon
 
-from sklearn_ser.metrics import bootstrap_speakers, confusion_uar, confusion_wa
-
-from . import rows
-from .corpora import CONFIRMATION, DEVELOPMENT, TRANSFERS
-from .methods import ALL_METHODS, METHODS, TRANSFER_METHODS, parameters, with_settings
+from . import rows, transfers
+from .corpora import CONFIRMATION, DEVELOPMENT
+from .methods import METHODS, parameters, with_settings
+from .summaries import current, mean, summarise, table
 
 HERE = Path(__file__).parent
 README, FRONT = HERE / "README.md", HERE.parent / "README.md"
 FIGURE = HERE / "results" / "uar.svg"
 CORPORA = (*DEVELOPMENT, *CONFIRMATION)
-SEEDS = (12, 22)
+SEEDS = (12, 22, 32)
 TRANSDUCTIVE = [name for name, m in METHODS.items() if "by_speaker" in m.features]
 INDUCTIVE = [name for name in METHODS if name not in TRANSDUCTIVE]
 PROBES = (
@@ -42,77 +38,6 @@ PUBLISHED = {
     "HuBERT-large, frozen": {"ravdess": 70.0, "casia": 45.3, "emovo": 45.7},
     "WavLM-large, frozen": {"ravdess": 72.0, "casia": 52.1, "emovo": 48.8},
 }
-
-
-@dataclass(frozen=True)
-class Summary:
-    """All seeds of a method on a corpus, in %, from counts by speaker."""
-
-    seeds: list
-    uars: np.ndarray
-    was: np.ndarray
-    interval: tuple
-    per_speaker: dict
-    minutes: float
-    peak_mb: int
-    probes: dict
-
-    @property
-    def uar(self):
-        """Mean over the seeds, with deviation and interval."""
-        low, high = self.interval
-        return f"{_mean(self.uars)} [{low:.1f}, {high:.1f}]"
-
-
-def current(found, corpus, method):
-    """Return the rows of a method at the parameters it has now, by seed."""
-    own = parameters(*with_settings(ALL_METHODS[method], {}))
-    params = json.dumps(own, sort_keys=True)
-    runs = {}
-    for row in found:
-        if (row["corpus"], row["method"]) == (corpus, method) and (
-            json.dumps(row["params"], sort_keys=True) == params
-        ):
-            runs.setdefault(row["seed"], []).append(row)
-    return runs
-
-
-def summarise(runs):
-    """Summarise the complete seeds of :func:`current`; None if there is none."""
-    runs = {s: own for s, own in runs.items() if len(own) == own[0]["n_folds"]}
-    if not runs:
-        return None
-    seeds = sorted(runs, key=str)
-    by_seed = [
-        {who: counts for row in runs[seed] for who, counts in row["confusion"].items()}
-        for seed in seeds
-    ]
-    speakers = sorted(by_seed[0])
-    counts = np.array([[own[who] for who in speakers] for own in by_seed])
-    pooled = counts.sum(axis=1)
-    interval = bootstrap_speakers(counts.sum(axis=0), 2000, 0.95, 0)[0]
-    seconds = [sum(row["fit_seconds"] for row in runs[seed]) for seed in seeds]
-    per_speaker = 100 * confusion_uar(counts).mean(axis=0)
-    return Summary(
-        seeds=seeds,
-        uars=100 * confusion_uar(pooled),
-        was=100 * confusion_wa(pooled),
-        interval=tuple(100 * bound for bound in interval),
-        per_speaker=dict(zip(speakers, per_speaker.tolist(), strict=True)),
-        minutes=float(np.mean(seconds)) / 60,
-        peak_mb=max(row["peak_mb"] for own in runs.values() for row in own),
-        probes=_probes([row.get("probes") for own in runs.values() for row in own]),
-    )
-
-
-def _probes(found):
-    """Average what the probes of all folds and seeds read above chance, in points."""
-    read = {}
-    for fold in filter(None, found):
-        for who, figures in fold.items():
-            for what, (score, chance) in figures.items():
-                read.setdefault(f"{what}, {who}", []).append(100 * (score - chance))
-    return {name: float(np.mean(values)) for name, values in read.items()}
 
 
 def missing(found):
@@ -134,20 +59,7 @@ def missing(found):
                 parts.append(f"{corpus} ({', '.join(lacking)})")
         if parts:
             lines.append(f"- `{method}`: {'; '.join(parts)}")
-    return lines
-
-
-def _mean(values):
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
-
-
-def _table(header, body):
-    rule = "|".join(["---"] * len(header))
-    return "\n".join(
-        ["| " + " | ".join(header) + " |", f"|{rule}|"]
-        + ["| " + " | ".join(line) + " |" for line in body]
-    )
+    return lines + transfers.missing(found, SEEDS)
 
 
 def main_table(
@@ -166,7 +78,7 @@ def main_table(
     for label, figures in PUBLISHED.items() if published else ():
         cells = [str(figures.get(corpus, "-")) for corpus in CORPORA]
         body.append([f"*{label} (published, other folds)*", "-", *cells])
-    return _table(["method", "seeds", *(f"`{c}`" for c in CORPORA)], body)
+    return table(["method", "seeds", *(f"`{c}`" for c in CORPORA)], body)
 
 
 def comparison_table(summaries, ours="dsnet"):
@@ -197,7 +109,7 @@ def comparison_table(summaries, ours="dsnet"):
             [description.label, difference, f"{better} of {len(pairs)}", str(p)]
         )
     header = [f"{METHODS[ours].label} against", "points of UAR", "better on", "p"]
-    return _table(header, body)
+    return table(header, body)
 
 
 def probe_table(summaries):
@@ -209,8 +121,8 @@ def probe_table(summaries):
             s = summaries[corpus, method]
             if s and s.probes:
                 cells = [f"{s.probes[p]:.1f}" if p in s.probes else "-" for p in PROBES]
-                body.append([label, f"`{corpus}`", _mean(s.uars), *cells])
-    return _table(["method", "corpus", "UAR", *PROBES], body)
+                body.append([label, f"`{corpus}`", mean(s.uars), *cells])
+    return table(["method", "corpus", "UAR", *PROBES], body)
 
 
 def settings_table(found):
@@ -235,11 +147,11 @@ def settings_table(found):
     for (method, text), by_corpus in sorted(groups.items()):
         own = [summarise(by_corpus.get(corpus, {})) for corpus in CORPORA]
         if any(own):
-            cells = [f"{_mean(s.uars)} ({len(s.seeds)})" if s else "-" for s in own]
+            cells = [f"{mean(s.uars)} ({len(s.seeds)})" if s else "-" for s in own]
             body.append([f"`{method}`", f"`{text}`", *cells])
     if not body:
         return "None yet."
-    return _table(["method", "setting", *(f"`{c}` (seeds)" for c in CORPORA)], body)
+    return table(["method", "setting", *(f"`{c}` (seeds)" for c in CORPORA)], body)
 
 
 def tradeoff(found):
@@ -274,71 +186,14 @@ def tradeoff_table(points):
     body = []
     for (method, weight), own in points.items():
         cells = [
-            f"{_mean(s.uars)} / {s.probes['speaker, seen']:.1f}"
+            f"{mean(s.uars)} / {s.probes['speaker, seen']:.1f}"
             if (s := own.get(corpus))
             else "-"
             for corpus in CORPORA
         ]
         if own:
             body.append([METHODS[method].label, f"{weight:g}", *cells])
-    return _table(["method", "lambda", *(f"`{c}`" for c in CORPORA)], body)
-
-
-def transfers_by_seed(found, method):
-    """Return the UAR of each transfer of each seed, in %: {transfer: {seed: UAR}}."""
-    return {
-        transfer: dict(zip(s.seeds, s.uars.tolist(), strict=True))
-        for transfer in TRANSFERS
-        if (s := summarise(current(found, transfer, method)))
-    }
-
-
-def transfer_means_table(found):
-    """Mean UAR over the transfers, by seed, of each method; and what it gains."""
-    own = {name: transfers_by_seed(found, name) for name in TRANSFER_METHODS}
-    development = {":".join(pair) for pair in permutations(DEVELOPMENT)}
-    groups = [
-        [t for t in TRANSFERS if t in development],
-        [t for t in TRANSFERS if t not in development],
-        TRANSFERS,
-    ]
-    body = []
-    for name, method in TRANSFER_METHODS.items():
-        if not own[name]:
-            continue
-        cells = []
-        for group in groups:
-            held = [set(own[name].get(t, {})) for t in group]
-            seeds = set.intersection(*held)
-            means = [np.mean([own[name][t][seed] for t in group]) for seed in seeds]
-            cells.append(f"{_mean(means)} ({len(seeds)})" if seeds else "missing")
-        base = own["source-only-raw" if name.endswith("-raw") else "source-only"]
-        gains = [
-            np.mean([uar - base[t][seed] for seed, uar in uars.items()])
-            for t, uars in own[name].items()
-            if method.seeded and uars.keys() <= base.get(t, {}).keys()
-        ]
-        gain = f"{np.mean(gains):+.1f} ({sum(g > 0 for g in gains)} of {len(gains)})"
-        normalised = "no" if name.endswith("-raw") else "yes"
-        body.append([method.label, normalised, *cells, gain if any(gains) else "-"])
-    header = ["method", "normalised by domain", "development (seeds)"]
-    header += ["confirmation (seeds)", "all 12 (seeds)", "over source only (better on)"]
-    return _table(header, body) if body else "None yet."
-
-
-def transfer_table(found):
-    """UAR of each transfer, of the methods with normalisation by domain."""
-    own = {
-        name: uars
-        for name in TRANSFER_METHODS
-        if not name.endswith("-raw") and (uars := transfers_by_seed(found, name))
-    }
-    body = [
-        [f"`{t}`"]
-        + [_mean(list(u[t].values())) if t in u else "missing" for u in own.values()]
-        for t in TRANSFERS
-    ]
-    return _table(["transfer", *(TRANSFER_METHODS[n].label for n in own)], body)
+    return table(["method", "lambda", *(f"`{c}`" for c in CORPORA)], body)
 
 
 @contextmanager
@@ -411,17 +266,17 @@ def sections(found):
     }
     parts = {
         "uar": main_table(summaries, published=True),
-        "wa": main_table(summaries, lambda s: _mean(s.was)),
+        "wa": main_table(summaries, lambda s: mean(s.was)),
         "cost": main_table(summaries, lambda s: f"{s.minutes:.1f} min, {s.peak_mb} MB"),
         "transductive": main_table(summaries, methods=TRANSDUCTIVE) or "None yet.",
         "probes": probe_table(summaries),
         "comparison": comparison_table(summaries),
         "tradeoff": tradeoff_table(tradeoff(found)),
-        "transfer means": transfer_means_table(found),
-        "transfers": transfer_table(found),
+        "transfer means": transfers.means_table(found),
+        "transfers": transfers.by_transfer_table(found),
         "settings": settings_table(found),
         "missing": "\n".join(missing(found)) or "None.",
-        "front": main_table(summaries, lambda s: _mean(s.uars), published=True),
+        "front": main_table(summaries, lambda s: mean(s.uars), published=True),
     }
     return parts, summaries
 

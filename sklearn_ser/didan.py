@@ -343,10 +343,10 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     ``predict_proba`` is its Euclidean projection onto the distributions, moved by 1e-6
     towards the uniform one, and ranks the classes as the network does.
 
-    The abstracts are what is known of the papers: the sizes, the dictionary (the
-    source utterances of the batch), the place of the terms and the groups by arousal
-    are a reconstruction. An emotion that is not among the field's words belongs to a
-    third degree of arousal.
+    The abstracts are what is known of the papers: the sizes, the batch normalisation
+    and dropout of the layers, the dictionary (the source utterances of the batch), the
+    place of the terms and the groups by arousal are a reconstruction. An emotion that
+    is not among the field's words belongs to a third degree of arousal.
 
     References
     ----------

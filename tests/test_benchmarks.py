@@ -17,7 +17,7 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of the package", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import corpora, methods, report, rows, run  # noqa: E402
+from benchmarks import corpora, methods, report, rows, run, transfers  # noqa: E402
 
 SEEDS = ["1", "2"]
 # What two runs of one experiment need not share.
@@ -209,15 +209,14 @@ def transfer_row(method, transfer, seed, right):
 
 
 def test_the_mean_over_transfers_wants_all_of_them():
-    transfers = corpora.TRANSFERS
-    assert len(set(transfers)) == 12
-    found = [transfer_row("source-only", t, 1, 4) for t in transfers]
-    found += [transfer_row("lidan", t, 1, 6) for t in transfers]
-    table = report.transfer_means_table(found)
+    assert len(set(corpora.TRANSFERS)) == 12
+    found = [transfer_row("source-only", t, 1, 4) for t in corpora.TRANSFERS]
+    found += [transfer_row("lidan", t, 1, 6) for t in corpora.TRANSFERS]
+    table = transfers.means_table(found)
     assert "| source only | yes | 70.0 (1) | 70.0 (1) | 70.0 (1) | - |" in table
     assert "| 80.0 (1) | 80.0 (1) | 80.0 (1) | +10.0 (12 of 12) |" in table
-    assert "missing" in report.transfer_means_table(found[:-1])
-    assert "| `casia:ravdess` | 70.0 | 80.0 |" in report.transfer_table(found)
+    assert "missing" in transfers.means_table(found[:-1])
+    assert "| `casia:ravdess` | 70.0 | 80.0 |" in transfers.by_transfer_table(found)
 
 
 def test_other_parameters_are_another_row(here, tmp_path):
@@ -360,8 +359,11 @@ def test_the_report_averages_seeds_and_names_what_is_missing():
     against = table(parts["comparison"])["MFCC statistics + SVM"]
     assert against == ["+5.0", "1 of 2", "preliminary"]
     lacking = parts["missing"].splitlines()
-    dsnet = "emovo (1 folds of seed 12, seed 22); ravdess (seed 12, seed 22); casia"
-    assert f"- `dsnet`: {dsnet} (seed 12, seed 22)" in lacking
+    more = "(seed 12, seed 22, seed 32)"
+    dsnet = "emodb4 (seed 32); emovo (1 folds of seed 12, seed 22, seed 32); "
+    assert f"- `dsnet`: {dsnet}ravdess {more}; casia {more}" in lacking
+    everything = ", ".join(f"12 transfers of seed {seed}" for seed in (12, 22, 32))
+    assert f"- `lidan`: {everything}" in lacking
     assert "- `mfcc`: emovo (all); ravdess (all); casia (all)" in lacking
 
 
