@@ -274,6 +274,7 @@ def sections(found):
         "tradeoff": tradeoff_table(tradeoff(found)),
         "transfer means": transfers.means_table(found),
         "transfers": transfers.by_transfer_table(found),
+        "transfer weights": transfers.weights_table(found),
         "settings": settings_table(found),
         "missing": "\n".join(missing(found)) or "None.",
         "front": main_table(summaries, lambda s: mean(s.uars), published=True),
@@ -298,7 +299,8 @@ def main(argv=None):
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
     files = sorted(rows.RESULTS.parent.glob("*.jsonl"))
-    found = [row for path in files for row in rows.read(path)]
+    # By its key: an experiment that two files hold is one.
+    found = [*{rows.key(r): r for path in files for r in rows.read(path)}.values()]
     parts, summaries = sections(found)
     stale = []
     for path in (README, FRONT):

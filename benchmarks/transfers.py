@@ -5,8 +5,11 @@ from itertools import permutations
 import numpy as np
 
 from .corpora import DEVELOPMENT, TRANSFERS
-from .methods import TRANSFER_METHODS
+from .methods import TRANSFER_METHODS, parameters, with_settings
 from .summaries import current, mean, summarise, table
+
+# On these the weights are chosen.
+CHOOSING = [":".join(pair) for pair in permutations(DEVELOPMENT)]
 
 
 def transfers_by_seed(found, method):
@@ -21,12 +24,8 @@ def transfers_by_seed(found, method):
 def means_table(found):
     """Mean UAR over the transfers, by seed, of each method; and what it gains."""
     own = {name: transfers_by_seed(found, name) for name in TRANSFER_METHODS}
-    development = {":".join(pair) for pair in permutations(DEVELOPMENT)}
-    groups = [
-        [t for t in TRANSFERS if t in development],
-        [t for t in TRANSFERS if t not in development],
-        TRANSFERS,
-    ]
+    confirmation = [t for t in TRANSFERS if t not in CHOOSING]
+    groups = [CHOOSING, confirmation, TRANSFERS]
     body = []
     for name, method in TRANSFER_METHODS.items():
         if not own[name]:
@@ -67,6 +66,42 @@ def by_transfer_table(found):
         for t in TRANSFERS
     ]
     return table(["transfer", *(TRANSFER_METHODS[n].label for n in own)], body)
+
+
+def weights_table(found):
+    """Mean of the label-free scores and of the UAR on CHOOSING, by method and weight.
+
+    Of the seeds that have all of CHOOSING at all of a method's weights.
+    """
+    held = {}
+    for row in found:
+        method = TRANSFER_METHODS.get(row["method"])
+        if method is None or row["corpus"] not in CHOOSING or not method.seeded:
+            continue
+        own = parameters(*with_settings(method, {}))
+        weight = row["params"]["alignment_weight"]
+        if row["params"] == own | {"alignment_weight": weight}:
+            point = held.setdefault(row["method"], {}).setdefault(weight, {})
+            point.setdefault(row["seed"], {})[row["corpus"]] = row
+    body = []
+    for name in (name for name in TRANSFER_METHODS if name in held):
+        points = sorted(held[name].items())
+        whole = [
+            {seed for seed, rows in p.items() if len(rows) == len(CHOOSING)}
+            for _, p in points
+        ]
+        for weight, seeds in points:
+            rows = [r for s in set.intersection(*whole) for r in seeds[s].values()]
+            if rows and len(points) > 1:
+                scores = [
+                    np.mean([row["label_free"][scorer] for row in rows])
+                    for scorer in ("PredictionEntropyScorer", "SoftNeighborhoodDensity")
+                ]
+                uar = 100 * np.mean([row["uar"] for row in rows])
+                cells = [f"{weight:g}", *(f"{s:.3f}" for s in scores), f"{uar:.1f}"]
+                body.append([TRANSFER_METHODS[name].label, *cells])
+    header = ["method", "weight", "PredictionEntropyScorer", "SoftNeighborhoodDensity"]
+    return table([*header, "UAR"], body) if body else "None yet."
 
 
 def missing(found, seeds):
