@@ -7,7 +7,7 @@ import numpy as np
 
 from sklearn_ser.metrics import bootstrap_speakers, confusion_uar, confusion_wa
 
-from .methods import ALL_METHODS, parameters, with_settings
+from .methods import METHODS, parameters, with_settings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Summary:
 
 def current(found, corpus, method):
     """Return the rows of a method at the parameters it has now, by seed."""
-    own = parameters(*with_settings(ALL_METHODS[method], {}))
+    own = parameters(*with_settings(METHODS[method], {}))
     params = json.dumps(own, sort_keys=True)
     runs = {}
     for row in found:
@@ -82,11 +82,13 @@ def _probes(found):
 
 
 def mean(values):
+    """Format a mean, with the deviation where there is one."""
     spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):.1f}{spread}"
 
 
 def table(header, body):
+    """Format cells as Markdown."""
     rule = "|".join(["---"] * len(header))
     return "\n".join(
         ["| " + " | ".join(header) + " |", f"|{rule}|"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from .corpora import DEVELOPMENT, TRANSFERS
 from .methods import TRANSFER_METHODS, parameters, with_settings
-from .summaries import current, mean, summarise, table
+from .summaries import mean, table
 
 # On these the weights are chosen.
 CHOOSING = [":".join(pair) for pair in permutations(DEVELOPMENT)]
@@ -14,11 +14,11 @@ CHOOSING = [":".join(pair) for pair in permutations(DEVELOPMENT)]
 
 def transfers_by_seed(found, method):
     """Return the UAR of each transfer of each seed, in %: {transfer: {seed: UAR}}."""
-    return {
-        transfer: dict(zip(s.seeds, s.uars.tolist(), strict=True))
-        for transfer in TRANSFERS
-        if (s := summarise(current(found, transfer, method)))
-    }
+    own, uars = parameters(*with_settings(TRANSFER_METHODS[method], {})), {}
+    for row in found:
+        if row["method"] == method and row["params"] == own:
+            uars.setdefault(row["corpus"], {})[row["seed"]] = 100 * row["uar"]
+    return uars
 
 
 def means_table(found):

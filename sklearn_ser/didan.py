@@ -274,8 +274,8 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     normalize_domains : bool, default=True
         Whether each domain's features get mean zero and variance one by statistics of
         its own, which need no label, as does each domain's part of a batch inside the
-        network. Prediction takes the target's features to be meant, unless
-        `sample_domain` says otherwise.
+        network. Prediction assumes the features of the target, unless `sample_domain`
+        says otherwise.
     encoder : str or nn.Module class, default="conv"
         "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6"
         wants a GPU. Or a class built with ``(n_features)`` whose

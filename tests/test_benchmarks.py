@@ -203,6 +203,7 @@ def transfer_row(method, transfer, seed, right):
         "n_folds": 1,
         "params": params,
         "confusion": {"a": [[right, 10 - right], [0, 10]]},
+        "uar": (right / 10 + 1) / 2,
         "fit_seconds": 1.0,
         "peak_mb": 1,
     }
@@ -217,6 +218,25 @@ def test_the_mean_over_transfers_wants_all_of_them():
     assert "| 80.0 (1) | 80.0 (1) | 80.0 (1) | +10.0 (12 of 12) |" in table
     assert "missing" in transfers.means_table(found[:-1])
     assert "| `casia:ravdess` | 70.0 | 80.0 |" in transfers.by_transfer_table(found)
+
+
+def test_weights_are_compared_on_the_choosing_transfers_alone():
+    found = []
+    for weight, right, score in (0.3, 4, -0.5), (1.0, 6, -0.25):
+        scores = {"PredictionEntropyScorer": score, "SoftNeighborhoodDensity": 4.0}
+        for transfer in corpora.TRANSFERS:
+            row = transfer_row("lidan", transfer, 1, right)
+            if transfer not in transfers.CHOOSING:
+                row["uar"] = 0.0
+            row["params"] = row["params"] | {"alignment_weight": weight}
+            found.append(row | {"label_free": scores})
+    _, _, *body = transfers.weights_table(found).splitlines()
+    assert body == [
+        "| LIDAN | 0.3 | -0.500 | 4.000 | 70.0 |",
+        "| LIDAN | 1 | -0.250 | 4.000 | 80.0 |",
+    ]
+    one_short = [row for row in found if row["corpus"] != "emovo:emodb4"]
+    assert transfers.weights_table(one_short) == "None yet."
 
 
 def test_other_parameters_are_another_row(here, tmp_path):
