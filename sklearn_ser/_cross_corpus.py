@@ -20,9 +20,11 @@ from sklearn_ser._cv_tools import (
     check_predictions,
     check_speaker_leakage,
     consumes,
+    refuse_duplicates,
     requested,
     run_jobs,
 )
+from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.metrics import confusion_uar, speaker_confusions, uar_score, wa_score
 
 
@@ -95,7 +97,8 @@ def cross_corpus_validate(
     ValueError
         If lengths differ, labels are missing, there is one corpus only, `transfers`
         names an unknown one, a transfer's corpora share fewer than two classes, the
-        inductive mode finds one target speaker only, `y` contains the label of the
+        inductive mode finds one target speaker only, a labelled source row and a
+        tested one hold the same audio, `y` contains the label of the
         unlabelled rows, or the estimator predicts other labels than the classes.
 
     See Also
@@ -149,7 +152,7 @@ def cross_corpus_validate(
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
 
-    plans, transductive = [], False
+    plans, transductive, duplicates = [], False, duplicates_if_audio(X)
     for source, target in _check_transfers(transfers, names):
         classes, train, adapt, test = _plan(
             source, target, y, corpora, keys, mode, seeds[target]
@@ -158,6 +161,7 @@ def cross_corpus_validate(
         split = np.concatenate([train, adapt]), test
         unlabelled = np.isin(np.arange(len(y)), adapt)
         checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
+        refuse_duplicates([split], X, duplicates, unlabelled)
         transductive |= checked.transductive
         plans.append((source, target, classes, train, adapt, test))
 

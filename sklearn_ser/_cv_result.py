@@ -51,6 +51,8 @@ class SpeakerCVResult:
         Pooled counts; rows are true classes, columns predicted ones.
     estimators : tuple of estimators or None
         The fitted estimators, with ``return_estimator=True``.
+    protocol : str or None
+        The frozen protocol behind the splits, with its version and hash.
     """
 
     folds: tuple
@@ -67,6 +69,7 @@ class SpeakerCVResult:
     speakers: np.ndarray
     confusion: np.ndarray
     estimators: tuple | None
+    protocol: str | None = None
 
     def per_speaker(self):
         """Return the UAR of each test speaker.
@@ -93,13 +96,14 @@ class SpeakerCVResult:
         who = f"{len(np.unique(self.speakers))} speakers"
         table.append(("pooled", who, len(self.rows), uar, wa))
         widths = [max(len(str(row[i])) for row in table) for i in range(5)]
-        return "\n".join(
+        lines = [
             "  ".join(
                 f"{cell:{align}{width}}"
                 for cell, align, width in zip(row, "<<><<", widths, strict=True)
             ).rstrip()
             for row in table
-        )
+        ]
+        return "\n".join(lines + ([self.protocol] if self.protocol else []))
 
 
 def shorten(names):

@@ -1,6 +1,7 @@
 """What the evaluations by speaker and by corpus share."""
 
 import numbers
+import os
 
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut
@@ -15,6 +16,7 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from sklearn_ser._cv_result import shorten
+from sklearn_ser.datasets.duplicates import find_duplicates
 from sklearn_ser.sequences import is_missing
 
 
@@ -105,6 +107,66 @@ for example with GroupKFold and groups=speakers.
     if not checked:
         raise ValueError("splits holds no fold.")
     return CheckedSplits(checked, transductive)
+
+
+def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
+    """Refuse splits in which the same recording both trains and tests.
+
+    Another name, or another speaker's, does not make it another recording: corpora
+    hold copies, and joined corpora hold each other's.
+
+    Parameters
+    ----------
+    splits : iterable of (train, test)
+        Row indices of each fold.
+    recordings : list or array of length n_samples
+        Paths, waveforms or mappings, or arrays made of them.
+    unlabelled : array-like of bool of shape (n_samples,), default=None
+        The rows that train without their labels; copies of these may be tested.
+
+    Raises
+    ------
+    ValueError
+        If a fold, counted from 1, trains and tests the same audio.
+
+    See Also
+    --------
+    sklearn_ser.datasets.find_duplicates : Finds them in a corpus.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.model_selection import check_duplicate_leakage
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 800))
+    >>> check_duplicate_leakage([([0, 1], [2])], [x, y, x])
+    Traceback (most recent call last):
+    ValueError: Fold 1: rows 0 (train) and 2 (test) hold the same audio. Leave one out.
+    """
+    refuse_duplicates(splits, recordings, find_duplicates(recordings), unlabelled)
+
+
+def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
+    """Refuse splits that train and test the same of the duplicates."""
+    for number, (train, test) in enumerate(splits if duplicates else (), 1):
+        train = np.asarray(train)
+        if unlabelled is not None:
+            train = train[~np.asarray(unlabelled)[train]]
+        for rows in duplicates:
+            if len(seen := np.intersect1d(rows, train)) and len(
+                tested := np.intersect1d(rows, test)
+            ):
+                names = [
+                    f"{i} ({what}{_name(recordings[i])})"
+                    for i, what in ((seen[0], "train"), (tested[0], "test"))
+                ]
+                raise ValueError(
+                    f"Fold {number}: rows {' and '.join(names)} hold the same audio. "
+                    "Leave one out."
+                )
+
+
+def _name(recording):
+    return f", {str(recording)!r}" if isinstance(recording, str | os.PathLike) else ""
 
 
 class LeaveOneCorpusOut(LeaveOneGroupOut):

@@ -18,13 +18,17 @@ from sklearn_ser._cv_result import Fold, SpeakerCVResult, shorten
 from sklearn_ser._cv_tools import (
     LeaveOneCorpusOut,
     check_bootstrap,
+    check_duplicate_leakage,
     check_labels,
     check_lengths,
     check_predictions,
     check_speaker_leakage,
+    refuse_duplicates,
     requested,
     run_jobs,
 )
+from sklearn_ser.datasets._splitter import Protocol
+from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.metrics import (
     bootstrap_speakers,
     confusion_uar,
@@ -38,6 +42,7 @@ __all__ = [
     "CrossCorpusResult",
     "LeaveOneCorpusOut",
     "SpeakerCVResult",
+    "check_duplicate_leakage",
     "check_speaker_leakage",
     "cross_corpus_validate",
     "speaker_cross_validate",
@@ -62,11 +67,11 @@ def speaker_cross_validate(
 ):
     """Evaluate an estimator on speakers that it was not trained on.
 
-    Splits first, refuses splits that share a speaker, and only then fits one clone
-    per fold. The training rows' `speakers` reach every step that requests them and
-    no other (metadata routing is on inside the loop, whatever the caller's
-    configuration), so any classifier runs in it; `groups` reach the splitter of a
-    :class:`~sklearn.model_selection.GridSearchCV` likewise.
+    Splits first, refuses splits that share a speaker or a recording, and only then
+    fits one clone per fold. The training rows' `speakers` reach every step that
+    requests them and no other (metadata routing is on inside the loop, whatever the
+    caller's configuration), so any classifier runs in it; `groups` reach the splitter
+    of a :class:`~sklearn.model_selection.GridSearchCV` likewise.
 
     Parameters
     ----------
@@ -82,7 +87,9 @@ def speaker_cross_validate(
         What a split keeps together, such as sessions. By default, the speakers.
     cv : int, splitter or iterable of (train, test), default=None
         None leaves one group out; an int is the number of folds of
-        :class:`~sklearn.model_selection.GroupKFold`.
+        :class:`~sklearn.model_selection.GroupKFold`. A
+        :class:`~sklearn_ser.datasets.Protocol` is one, whose name and hash the result
+        carries.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
         each and sliced to the training rows. Steps of a pipeline must request them.
@@ -109,8 +116,8 @@ def speaker_cross_validate(
     ------
     ValueError
         If lengths differ, labels are missing, there is one speaker only, a fold shares
-        a speaker between train and test, or the estimator predicts other labels than
-        those of `y`.
+        a speaker or a recording between train and test, or the estimator predicts other
+        labels than those of `y`.
 
     Notes
     -----
@@ -153,6 +160,7 @@ def speaker_cross_validate(
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
         splits = list(check_cv(cv).split(X, y, groups))
     splits = check_speaker_leakage(splits, speakers)
+    refuse_duplicates(splits, X, duplicates_if_audio(X))
 
     jobs = (
         delayed(_run_fold)(
@@ -188,6 +196,7 @@ def speaker_cross_validate(
         speakers=speakers[rows],
         confusion=confusion,
         estimators=estimators if return_estimator else None,
+        protocol=repr(cv) if isinstance(cv, Protocol) else None,
     )
 
 

@@ -1,0 +1,172 @@
+"""A frozen protocol over the rows of a corpus."""
+
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+
+class Protocol:
+    """The folds of a protocol over the rows of a corpus: a scikit-learn splitter.
+
+    Two with the same `hash` hold the same utterances, under the same labels, in the
+    same folds, in whatever order their rows and files are. :func:`load_corpus` and
+    :func:`apply_protocol` make those of the literature.
+
+    Parameters
+    ----------
+    name : str
+        Name of the protocol.
+    utterances : list of str of length n_samples
+        What each recording is called, wherever it lies. Letter case is ignored.
+    labels : array-like of shape (n_samples,)
+        The classes.
+    folds : array-like of int of shape (n_samples,)
+        The number of the fold that tests a row, from 0 on; -1 if none does.
+    validation : list of array-like of int, default=None
+        Of each fold, the rows of the speaker that its paper validates on. They are
+        among the training rows: who trains without them takes them away.
+    version : int, default=1
+        Version of the protocol.
+    data : list of str, default=None
+        The recordings, so that `split` refuses them in another order.
+
+    Attributes
+    ----------
+    hash : str
+        The first 16 hexadecimal digits of a SHA-256 over utterances, labels, folds and
+        validation rows.
+
+    See Also
+    --------
+    load_corpus : Loads a corpus with its protocol.
+
+    Examples
+    --------
+    >>> from sklearn_ser.datasets import Protocol
+    >>> protocol = Protocol("mine", ["a1", "b1"], ["anger", "neutral"], folds=[0, 1])
+    >>> protocol
+    Protocol('mine', version=1, n_folds=2, hash='fe235df07142989e')
+    >>> [(train.tolist(), test.tolist()) for train, test in protocol.split()]
+    [([1], [0]), ([0], [1])]
+    """
+
+    def __init__(
+        self,
+        name,
+        utterances,
+        labels,
+        folds,
+        *,
+        validation=None,
+        version=1,
+        data=None,
+    ):
+        self.name, self.version, self.validation = name, version, validation
+        self._stems = None if data is None else [stem(path) for path in data]
+        self._labels, self._folds = np.asarray(labels), np.asarray(folds)
+        names = [str(utterance).lower() for utterance in utterances]
+        lengths = {len(names), len(self._labels), len(self._folds)}
+        if len(lengths) > 1 or not names:
+            raise ValueError(
+                f"utterances, labels and folds must be of one length, got "
+                f"{len(names)}, {len(self._labels)} and {len(self._folds)}."
+            )
+        numbers = np.unique(self._folds)
+        expected = np.arange(numbers[-1] + 1)
+        if not len(expected) or not np.array_equal(numbers[numbers >= 0], expected):
+            raise ValueError(
+                "folds must hold the numbers 0, 1, ... of the folds that test, got "
+                f"{numbers.tolist()}."
+            )
+        repeated = [n for n, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise ValueError(
+                f"Several recordings are called {repeated[:5]}: a protocol needs one "
+                "name for each."
+            )
+        self.hash = self._digest(names)
+
+    def _digest(self, names):
+        rows = zip(names, self._labels, self._folds, strict=True)
+        lines = [f"{name}\t{label}\t{fold}" for name, label, fold in rows]
+        for number, validating in enumerate(self.validation or []):
+            lines += [f"{names[i]}\tvalidates\t{number}" for i in validating]
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
+
+    def split(self, X=None, y=None, groups=None):
+        """Generate the row indices of each fold.
+
+        Parameters
+        ----------
+        X : list or array-like of length n_samples, default=None
+            The corpus's recordings, or anything with one entry for each.
+        y : array-like of shape (n_samples,), default=None
+            The corpus's target.
+        groups : object, default=None
+            Not used.
+
+        Yields
+        ------
+        train, test : ndarray of int
+            Row indices.
+
+        Raises
+        ------
+        ValueError
+            If `X` or `y` are not of this corpus, or in another order.
+        """
+        self._check(X, y)
+        for number in range(self.get_n_splits()):
+            test = self._folds == number
+            yield np.flatnonzero(~test), np.flatnonzero(test)
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Return the number of folds.
+
+        Parameters
+        ----------
+        X, y, groups : object, default=None
+            Not used.
+
+        Returns
+        -------
+        n_splits : int
+            How many folds there are.
+        """
+        return int(self._folds.max()) + 1
+
+    def _check(self, X, y):
+        for name, values in (("X", X), ("y", y)):
+            if values is not None and len(values) != len(self._labels):
+                raise ValueError(
+                    f"{name} has {len(values)} entries, but the protocol "
+                    f"'{self.name}' was made for {len(self._labels)} recordings."
+                )
+        paths = X if isinstance(X, list | tuple | np.ndarray) else [None]
+        if self._stems and all(isinstance(x, str | os.PathLike) for x in paths):
+            self._refuse_other("X", [stem(path) for path in paths], self._stems)
+        labels = np.asarray(self._labels[:0] if y is None else y)
+        if len(labels) and labels.dtype.kind in "OU":
+            self._refuse_other("y", labels.tolist(), self._labels.tolist())
+
+    def _refuse_other(self, name, values, expected):
+        for row, (value, wanted) in enumerate(zip(values, expected, strict=True)):
+            if value != wanted:
+                raise ValueError(
+                    f"{name} is not what the protocol '{self.name}' was made for: row "
+                    f"{row} is {value!r}, expected {wanted!r}."
+                )
+
+    def __repr__(self):
+        return (
+            f"Protocol('{self.name}', version={self.version}, "
+            f"n_folds={self.get_n_splits()}, hash='{self.hash}')"
+        )
+
+
+def stem(path):
+    """Return the name of a file, without folders and suffix."""
+    return Path(path).stem.strip() if isinstance(path, str | os.PathLike) else ""

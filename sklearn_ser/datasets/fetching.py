@@ -1,0 +1,124 @@
+"""Archives that anyone may fetch: whole and as expected, or not at all."""
+
+import os
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+MAX_UNPACKED = 16 * 2**30
+"""Most bytes that an archive may unpack to."""
+
+_TIMEOUT = 30  # seconds without a byte
+
+
+def fetch(spec, home):
+    """Download a corpus and unpack it to a folder of its name.
+
+    Parameters
+    ----------
+    spec : CorpusSpec
+        The corpus.
+    home : Path
+        The folder that its folder is made in.
+
+    Raises
+    ------
+    ValueError
+        If its licence asks for a form, no checksum of its archive is known or the
+        archive has another, or it is no zip archive of ordinary files.
+    ConnectionError
+        If the download broke off.
+    ImportError
+        If pooch is not installed.
+    """
+    archive, folder = spec.archive, home / spec.name
+    by_hand = f"To get it: {spec.access or 'see its declaration'}."
+    if archive is None:
+        raise ValueError(f"{spec.name} cannot be downloaded without a form. {by_hand}")
+    if archive.known_hash is None:
+        raise ValueError(
+            f"{spec.name} is not downloaded, for no checksum of its archive is known "
+            f"that would tell it from another file. {by_hand}"
+        )
+    if folder.exists():
+        raise ValueError(
+            f"'{folder}' is there, without recordings of {spec.name}: remove it first."
+        )
+    try:
+        import pooch
+    except ImportError as error:
+        raise ImportError(
+            "download=True needs pooch; install it with "
+            "pip install sklearn_ser[datasets]."
+        ) from error
+
+    home.mkdir(parents=True, exist_ok=True)
+    # Hidden, so that a search passes it by; gone whatever happens.
+    with tempfile.TemporaryDirectory(dir=home, prefix=f".{spec.name}-") as work:
+        try:
+            path = pooch.retrieve(
+                archive.url,
+                archive.known_hash,
+                fname="archive.zip",
+                path=work,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT),
+            )
+        except OSError as error:
+            raise ConnectionError(
+                f"{spec.name} could not be downloaded from {archive.url}: {error}. "
+                f"Nothing was left behind. Try again, or by hand: {spec.access}."
+            ) from error
+        except ValueError as error:
+            raise ValueError(
+                f"What {archive.url} sent is not the archive of {spec.name}: {error} "
+                f"Nothing was left behind. {by_hand}"
+            ) from error
+        unpacked = Path(work, "unpacked")
+        unpack(path, unpacked)
+        os.replace(unpacked, folder)
+
+
+def unpack(path, folder):
+    """Unpack a zip archive into a new folder, and nowhere else.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The archive.
+    folder : str or path-like
+        Where to.
+
+    Raises
+    ------
+    ValueError
+        If it is no zip archive, holds a link or a name that leads out of the folder, is
+        damaged, or unpacks to more than `MAX_UNPACKED` bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            for member in members:
+                _check_member(member)
+            if (size := sum(m.file_size for m in members)) > MAX_UNPACKED:
+                raise ValueError(
+                    f"The archive unpacks to {size} bytes, expected at most "
+                    f"{MAX_UNPACKED}."
+                )
+            archive.extractall(folder)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise ValueError(f"The archive cannot be unpacked: {error}.") from error
+
+
+def _check_member(member):
+    name = member.filename
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if (
+        not parts
+        or ".." in parts
+        or parts[0].startswith("/")
+        or PureWindowsPath(name).drive
+    ):
+        raise ValueError(f"The archive holds {name!r}, which leads out of its folder.")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise ValueError(f"The archive holds {name!r}, a link; expected files only.")

@@ -1,0 +1,253 @@
+"""Corpora as downloaded, loaded from their declarations."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sklearn_ser.datasets._search import (
+    find_fault,
+    one_path_each,
+    plain_name,
+    read_labels,
+    search,
+)
+from sklearn_ser.datasets._spec import CorpusSpec
+from sklearn_ser.datasets.corpora import CORPORA
+from sklearn_ser.datasets.fetching import fetch
+from sklearn_ser.datasets.protocols import apply_protocol, check_protocol
+
+_SHOWN = 20  # faults named in one message; the rest are counted
+_COLUMNS = ("gender", "text", "session", "intensity", "raters")
+
+
+def list_corpora():
+    """List the corpora that :func:`load_corpus` knows.
+
+    Returns
+    -------
+    names : list of str
+        In alphabetical order.
+
+    Examples
+    --------
+    >>> from sklearn_ser.datasets import list_corpora
+    >>> list_corpora()[:4]
+    ['casia', 'cmu-mosei', 'crema-d', 'emodb']
+    """
+    return sorted(CORPORA)
+
+
+def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="raise"):
+    """Load a corpus as its authors distribute it.
+
+    The recordings are found wherever they lie below `data_home`, in any container that
+    soundfile decodes; emotions, speakers and the rest come from file names and from the
+    corpus's own label files.
+
+    Parameters
+    ----------
+    name : str, CorpusSpec, or sequence of these
+        A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or the
+        declaration of one's own. Several corpora are joined, as a transfer needs it.
+    data_home : str or path-like, default=None
+        The folder of the corpus, or one above it. None reads the environment variable
+        ``SKLEARN_SER_DATA``.
+    protocol : str, default=None
+        A protocol of :func:`list_protocols`: only its classes are loaded, and
+        ``corpus.protocol`` splits them. None loads everything.
+    download : bool, default=False
+        Whether to fetch the corpus into `data_home` if nothing of it is there and its
+        licence allows it.
+    errors : {"raise", "drop"}, default="raise"
+        What to do about recordings that are missing, empty or corrupt: refuse, naming
+        them all, or leave them out.
+
+    Returns
+    -------
+    corpus : :class:`~sklearn.utils.Bunch`
+        Sorted by speaker and utterance.
+
+        data : list of str
+            Absolute paths of the recordings.
+        target : ndarray of shape (n_samples,), dtype str
+            The emotions, in the field's words: "anger", "happiness", "neutral", ...
+        speakers : ndarray of shape (n_samples,), dtype str
+            The speakers; of several corpora, ``"corpus/speaker"``.
+        frame : dict of str to ndarray of shape (n_samples,)
+            More columns: ``gender``, ``text``, ``session``, ``intensity``, ``raters``
+            ("" where unknown), ``utterance``, and what else the corpus tells.
+        corpora : ndarray of shape (n_samples,), dtype str
+            The corpus of each recording.
+        protocol : Protocol or None
+            A splitter over these rows.
+        dropped : list of str
+            What was left out with ``errors="drop"``, and why.
+        DESCR : str
+            Language, licence, citation, how to get it and known traps.
+
+    Raises
+    ------
+    ValueError
+        If the corpus or the protocol is not known, nothing of it lies below
+        `data_home`, recordings cannot be used, labels are contradictory, or it cannot
+        be fetched.
+    ConnectionError
+        If a download broke off. Nothing is left behind.
+    ImportError
+        If ``download=True`` and pooch is not installed.
+
+    See Also
+    --------
+    load_manifest : A corpus of one's own, listed in a CSV file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import soundfile
+    >>> from sklearn_ser.datasets import load_corpus
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for stem in "03a01Wa", "08b02Na":
+    ...         soundfile.write(Path(folder, f"{stem}.wav"), np.ones(800) / 2, 16000)
+    ...     corpus = load_corpus("emodb", folder, protocol="emodb-loso")
+    >>> corpus.target.tolist(), corpus.speakers.tolist()
+    (['anger', 'neutral'], ['03', '08'])
+    >>> corpus.protocol
+    Protocol('emodb-loso', version=1, n_folds=2, hash='9118c2016eeb5d25')
+    """
+    if errors not in ("raise", "drop"):
+        raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
+    several = not isinstance(name, str | CorpusSpec)
+    specs = [_find_spec(one) for one in (name if several else [name])]
+    if protocol is not None:
+        protocol = check_protocol(protocol, [spec.name for spec in specs])
+    home = _find_home(data_home)
+    keep = None if protocol is None else protocol.classes
+    parts = [_load_one(spec, home, keep, download, errors) for spec in specs]
+    corpus = _join(parts) if several else parts[0]
+    return corpus if protocol is None else apply_protocol(protocol.name, corpus)
+
+
+def _find_spec(name):
+    if isinstance(name, CorpusSpec):
+        return name
+    known = {plain_name(spec): CORPORA[spec] for spec in CORPORA}
+    known |= {"enterface": CORPORA["enterface05"], "mosei": CORPORA["cmu-mosei"]}
+    try:
+        return known[plain_name(name)]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"name must be one of {list_corpora()} or a CorpusSpec, got {name!r}."
+        ) from None
+
+
+def _find_home(data_home):
+    home = data_home if data_home is not None else os.environ.get("SKLEARN_SER_DATA")
+    if not home:
+        raise ValueError(
+            "data_home must be given: the folder that the corpora lie in. Or set the "
+            "environment variable SKLEARN_SER_DATA to it."
+        )
+    home = Path(home).expanduser().absolute()
+    if home.exists() and not home.is_dir():
+        raise ValueError(f"data_home must be a folder, '{home}' is none.")
+    return home
+
+
+def _load_one(spec, home, keep, download, errors):
+    """Load the utterances of a corpus whose emotions are among those to keep."""
+    faults = []
+    found, labels, tables, videos = search(spec, home, faults)
+    if not found and download:
+        fetch(spec, home)
+        found, labels, tables, videos = search(spec, home, faults)
+    if not found and not labels and not faults:
+        hint = f"; take the audio tracks out of its {videos} videos" if videos else ""
+        raise ValueError(
+            f"No recording of {spec.name} lies below '{home}'{hint}. To get the "
+            f"corpus: {spec.access or 'see its declaration'}."
+        )
+    paths = one_path_each(found, faults)
+    utterances = read_labels(spec, labels, faults) if spec.labels else paths
+    about = dict(row for path in tables for row in spec.speakers.read(path))
+    rows, unlabelled = [], 0
+    for key in sorted(utterances):
+        emotion = utterances[key]["emotion"]
+        if emotion is None or (keep and emotion not in keep):
+            unlabelled += emotion is None
+        elif key not in paths:
+            faults.append(f"{utterances[key]['utterance']} is missing")
+        elif fault := find_fault(paths[key]["path"]):
+            faults.append(f"'{paths[key]['path']}' {fault}")
+        else:
+            row = paths[key] | utterances[key]
+            rows.append(row | spec.decode(about.get(row["speaker"], {})))
+    if faults and errors == "raise":
+        rest = len(faults) - _SHOWN
+        more = f"; and {rest} more" if rest > 0 else ""
+        raise ValueError(
+            f"{spec.name} in '{home}': {len(faults)} recordings cannot be used: "
+            f"{'; '.join(faults[:_SHOWN])}{more}. Pass errors='drop' to leave them out."
+        )
+    if not rows:
+        wanted = f" of {sorted(keep)}" if keep else ""
+        raise ValueError(
+            f"{spec.name} in '{home}' has no recording{wanted} that can be used: "
+            f"{len(faults)} are faulty, {unlabelled} have no agreed emotion."
+        )
+    rows.sort(key=lambda row: (row["speaker"], row["utterance"]))
+    return _bunch(spec, rows, faults, unlabelled)
+
+
+def _bunch(spec, rows, faults, unlabelled):
+    names = dict.fromkeys((*_COLUMNS, "utterance", "speaker", "emotion"))
+    names |= dict.fromkeys(name for row in rows for name in row if name != "path")
+    frame = {name: np.array([row.get(name) or "" for row in rows]) for name in names}
+    n_speakers = len(np.unique(frame["speaker"]))
+    notes = [
+        f"{spec.title}",
+        f"{len(rows)} recordings by {n_speakers} speakers; {unlabelled} without an "
+        f"agreed emotion and {len(faults)} that cannot be used are left out.",
+        f"Language: {spec.language}",
+        f"Licence: {spec.license}",
+        f"Cite: {spec.citation}",
+        f"To get it: {spec.access}",
+        *(f"Beware: {trap}" for trap in spec.traps),
+    ]
+    return Bunch(
+        data=[row["path"] for row in rows],
+        target=frame["emotion"],
+        speakers=frame["speaker"],
+        frame=frame,
+        corpora=np.repeat(spec.name, len(rows)),
+        protocol=None,
+        dropped=faults,
+        DESCR="\n".join(notes),
+    )
+
+
+def _join(parts):
+    """Put corpora one below the other; their speakers are told apart."""
+    names = dict.fromkeys(name for part in parts for name in part.frame)
+    blank = [np.repeat("", len(part.data)) for part in parts]
+    frame = {
+        name: np.concatenate(
+            [part.frame.get(name, no) for part, no in zip(parts, blank, strict=True)]
+        )
+        for name in names
+    }
+    corpora = np.concatenate([part.corpora for part in parts])
+    speakers = [f"{c}/{s}" for c, s in zip(corpora, frame["speaker"], strict=True)]
+    return Bunch(
+        data=[path for part in parts for path in part.data],
+        target=frame["emotion"],
+        speakers=np.array(speakers),
+        frame=frame,
+        corpora=corpora,
+        protocol=None,
+        dropped=[fault for part in parts for fault in part.dropped],
+        DESCR="\n\n".join(part.DESCR for part in parts),
+    )

@@ -1,0 +1,285 @@
+"""Frozen protocols: which utterances, under which labels, in which folds."""
+
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from sklearn_ser.datasets._splitter import Protocol, stem
+
+_IEMOCAP_4 = {
+    "anger": "anger",
+    "excitement": "happiness",
+    "happiness": "happiness",
+    "neutral": "neutral",
+    "sadness": "sadness",
+}
+
+
+def _words(text):
+    return {word: word for word in text.split()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSpec:
+    """A protocol, before it meets a corpus.
+
+    Attributes
+    ----------
+    name : str
+        Its name. What it says never changes: another set of folds is another version.
+    corpora : tuple of str
+        The corpus; two, a source and a target, for a transfer.
+    classes : dict of str to str
+        The emotions, and the class that each is called.
+    folds : tuple of str, default=None
+        The test speakers of each fold. None leaves one speaker out; in a transfer, the
+        target is the one test fold.
+    validation : str, default=None
+        The column that names what a validation speaker shares with the test speaker.
+    version : int
+        From 1 on.
+    """
+
+    name: str
+    corpora: tuple
+    classes: dict
+    folds: tuple | None = None
+    validation: str | None = None
+    version: int = 1
+
+
+_SPECS = [
+    ProtocolSpec(
+        name="iemocap-4class-loso",
+        corpora=("iemocap",),
+        classes=_IEMOCAP_4,
+        validation="session",
+    ),
+    ProtocolSpec(
+        name="msp-improv-loso",
+        corpora=("msp-improv",),
+        classes=_words("anger happiness neutral sadness"),
+        validation="session",
+    ),
+    ProtocolSpec(
+        name="ravdess-emobox-6fold",
+        corpora=("ravdess",),
+        classes=_words("anger calm disgust fear happiness neutral sadness surprise"),
+        folds=(
+            "01 11 20 21",
+            "04 10 12 14",
+            "08 09 19 23",
+            "03 05 07 24",
+            "02 15 16 18",
+            "06 13 17 22",
+        ),
+    ),
+    ProtocolSpec(
+        name="emodb-loso",
+        corpora=("emodb",),
+        classes=_words("anger boredom disgust fear happiness neutral sadness"),
+    ),
+    ProtocolSpec(
+        name="casia-loso",
+        corpora=("casia",),
+        classes=_words("anger fear happiness neutral sadness surprise"),
+    ),
+    ProtocolSpec(
+        name="emovo-loso",
+        corpora=("emovo",),
+        classes=_words("anger disgust fear happiness neutral sadness surprise"),
+    ),
+    ProtocolSpec(
+        name="enterface05-loso",
+        corpora=("enterface05",),
+        classes=_words("anger disgust fear happiness sadness surprise"),
+    ),
+    ProtocolSpec(
+        name="savee-loso",
+        corpora=("savee",),
+        classes=_words("anger disgust fear happiness neutral sadness surprise"),
+    ),
+    ProtocolSpec(
+        name="crema-d-grouped-5fold",
+        corpora=("crema-d",),
+        classes=_words("anger disgust fear happiness neutral sadness"),
+        # Actors 1001 to 1091, dealt in turn.
+        folds=tuple(
+            " ".join(str(actor) for actor in range(first, 1092, 5))
+            for first in range(1001, 1006)
+        ),
+    ),
+]
+# The transfers of the DIDAN paper, and those of this library's benchmarks, whose EmoDB
+# has four classes.
+_SHARED = {
+    "didan": {
+        ("emodb", "enterface05"): "anger disgust fear happiness sadness",
+        ("emodb", "casia"): "anger fear happiness neutral sadness",
+        ("enterface05", "casia"): "anger fear happiness sadness surprise",
+    },
+    "cross": {
+        ("emodb", "casia"): "anger happiness neutral sadness",
+        ("emodb", "emovo"): "anger happiness neutral sadness",
+        ("emodb", "ravdess"): "anger happiness neutral sadness",
+        ("casia", "emovo"): "anger fear happiness neutral sadness surprise",
+        ("casia", "ravdess"): "anger fear happiness neutral sadness surprise",
+        (
+            "emovo",
+            "ravdess",
+        ): "anger disgust fear happiness neutral sadness surprise",
+    },
+}
+_SPECS += [
+    ProtocolSpec(
+        name=f"{family}-{source}-{target}",
+        corpora=(source, target),
+        classes=_words(classes),
+    )
+    for family, pairs in _SHARED.items()
+    for pair, classes in pairs.items()
+    for source, target in permutations(pair)
+]
+PROTOCOLS = {spec.name: spec for spec in _SPECS}
+
+
+def list_protocols(corpus=None):
+    """List the frozen protocols.
+
+    Parameters
+    ----------
+    corpus : str, default=None
+        A corpus of :func:`list_corpora`; None lists those of all.
+
+    Returns
+    -------
+    names : list of str
+        In alphabetical order.
+
+    Examples
+    --------
+    >>> from sklearn_ser.datasets import list_protocols
+    >>> list_protocols("iemocap")
+    ['iemocap-4class-loso']
+    """
+    return sorted(
+        spec.name for spec in _SPECS if corpus is None or corpus in spec.corpora
+    )
+
+
+def apply_protocol(protocol, corpus):
+    """Keep what a protocol uses of a corpus, under its labels, and bind its folds.
+
+    Parameters
+    ----------
+    protocol : str
+        A protocol of :func:`list_protocols`.
+    corpus : Bunch
+        Of :func:`load_corpus` or :func:`load_manifest`. A transfer needs both corpora
+        in one, told apart by ``corpora``.
+
+    Returns
+    -------
+    corpus : Bunch
+        Like `corpus`, with ``protocol``.
+
+    Raises
+    ------
+    ValueError
+        If the protocol is not known, a speaker is in none of its folds, no row is of
+        its classes, two utterances have one name, or a column that it needs is missing.
+
+    Examples
+    --------
+    >>> from sklearn.utils import Bunch
+    >>> from sklearn_ser.datasets import apply_protocol
+    >>> corpus = Bunch(
+    ...     data=["Ses01F_1_F000.wav", "Ses01F_1_M000.wav", "Ses01F_1_M001.wav"],
+    ...     target=["excitement", "anger", "frustration"],
+    ...     speakers=["Ses01F", "Ses01M", "Ses01M"],
+    ...     frame={"session": ["01", "01", "01"]},
+    ... )
+    >>> apply_protocol("iemocap-4class-loso", corpus).target.tolist()
+    ['happiness', 'anger']
+    """
+    spec = check_protocol(protocol)
+    emotions = np.asarray(corpus.target)
+    rows = np.flatnonzero(np.isin(emotions, list(spec.classes)))
+    if not len(rows):
+        raise ValueError(
+            f"No recording is of the classes of '{spec.name}', {sorted(spec.classes)}: "
+            f"the corpus has {np.unique(emotions).tolist()}."
+        )
+    frame = {k: np.asarray(v)[rows] for k, v in dict(corpus.get("frame", {})).items()}
+    data = [corpus.data[i] for i in rows]
+    speakers = np.asarray(corpus.speakers)[rows]
+    target = np.array([spec.classes[word] for word in emotions[rows].tolist()])
+    corpora = corpus.get("corpora")
+    corpora = None if corpora is None else np.asarray(corpora)[rows]
+    utterances = frame.get("utterance", [stem(path) for path in data])
+    if corpora is not None and len(spec.corpora) == 2:
+        named = zip(corpora, utterances, strict=True)
+        utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]
+    folds = _number_folds(spec, speakers, corpora)
+    bound = Protocol(
+        spec.name,
+        utterances,
+        target,
+        folds,
+        validation=_validation_rows(spec, speakers, folds, frame),
+        version=spec.version,
+        data=data,
+    )
+    kept = {"data": data, "target": target, "speakers": speakers, "frame": frame}
+    if corpora is not None:
+        kept["corpora"] = corpora
+    return Bunch(**{**corpus, **kept, "protocol": bound})
+
+
+def check_protocol(name, corpora=None):
+    """Return the protocol of a name, and refuse one of other corpora."""
+    if name not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {list_protocols()}, got {name!r}.")
+    spec = PROTOCOLS[name]
+    if corpora is not None and sorted(corpora) != sorted(spec.corpora):
+        raise ValueError(
+            f"The protocol '{name}' is of {list(spec.corpora)}, not of {corpora}."
+        )
+    return spec
+
+
+def _number_folds(spec, speakers, corpora):
+    """The number of the fold that tests each row, or -1."""
+    if len(spec.corpora) == 2:
+        found = set() if corpora is None else set(corpora.tolist())
+        if found != set(spec.corpora):
+            raise ValueError(
+                f"'{spec.name}' needs recordings of {list(spec.corpora)}, told apart "
+                f"by the corpus's 'corpora'; found {sorted(found)}."
+            )
+        return np.where(corpora == spec.corpora[1], 0, -1)
+    if spec.folds is None:
+        return np.unique(speakers, return_inverse=True)[1]
+    number = {who: i for i, fold in enumerate(spec.folds) for who in fold.split()}
+    strange = sorted(set(speakers.tolist()) - set(number))
+    if strange:
+        raise ValueError(f"Speakers {strange} are in no fold of '{spec.name}'.")
+    # A corpus of a few speakers has fewer folds, in the same order.
+    return np.unique([number[who] for who in speakers], return_inverse=True)[1]
+
+
+def _validation_rows(spec, speakers, folds, frame):
+    """The rows of each fold's validation speaker."""
+    if spec.validation is None:
+        return None
+    if spec.validation not in frame:
+        raise ValueError(
+            f"'{spec.name}' needs a column '{spec.validation}' in the corpus's frame."
+        )
+    shared = frame[spec.validation]
+    return [
+        np.flatnonzero(np.isin(shared, shared[folds == k]) & (folds != k))
+        for k in range(folds.max() + 1)
+    ]

@@ -1,0 +1,117 @@
+"""The same audio under other names."""
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier
+
+from sklearn_ser.datasets import find_duplicates
+from sklearn_ser.model_selection import (
+    check_duplicate_leakage,
+    cross_corpus_validate,
+    speaker_cross_validate,
+)
+
+
+def _waves(n, seed=0, n_times=800):
+    rng = np.random.default_rng(seed)
+    return [rng.integers(-20000, 20000, n_times, dtype=np.int16) for _ in range(n)]
+
+
+def test_copies_are_found_under_other_names_and_containers(tmp_path):
+    one, two = _waves(2)
+    soundfile.write(tmp_path / "a.wav", one, 16000)
+    soundfile.write(tmp_path / "b.flac", one, 16000)
+    soundfile.write(tmp_path / "c.wav", two, 16000)
+    soundfile.write(tmp_path / "d.wav", one / 2**15, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "e.wav", np.stack([one, one], 1), 16000)
+    paths = [tmp_path / f for f in ("a.wav", "c.wav", "b.flac", "d.wav", "e.wav")]
+    batch = [
+        *paths,
+        one,
+        {"array": one, "sampling_rate": 16000},
+        {"path": str(tmp_path / "a.wav")},
+        one[:-1],
+    ]
+    assert find_duplicates(batch) == [[0, 2, 3, 4, 5, 6, 7]]
+    assert find_duplicates(paths[:2]) == []
+
+
+def test_other_arrays_are_compared_as_they_are():
+    rng = np.random.default_rng(0)
+    Z = [rng.normal(size=(80, 5)).astype(np.float32) for _ in range(3)]
+    assert find_duplicates([Z[0], Z[1], Z[0].copy(), Z[2]]) == [[0, 2]]
+    assert find_duplicates(np.stack([Z[1], Z[2], Z[1]])) == [[0, 2]]
+    assert find_duplicates(np.stack([Z[1], Z[1]])[:, 0, :]) == []  # 5 values
+
+
+def test_silence_and_small_vectors_repeat_by_themselves():
+    assert find_duplicates([np.zeros(800), np.zeros(800)]) == []
+    assert find_duplicates(np.tile(np.arange(10.0), (4, 1))) == []
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    st.integers(64, 200),
+)
+def test_groups_are_those_of_equal_content(which, n_times):
+    waves = _waves(4, seed=1, n_times=n_times)
+    found = find_duplicates([waves[i] for i in which])
+    expected = [[r for r, w in enumerate(which) if w == i] for i in range(4)]
+    assert found == sorted(rows for rows in expected if len(rows) > 1)
+
+
+def test_what_cannot_be_compared(tmp_path):
+    with pytest.raises(TypeError, match="recordings must be a list"):
+        find_duplicates("a.wav")
+    with pytest.raises(ValueError, match=r"recordings\[1\].*is missing"):
+        find_duplicates([np.zeros(99), tmp_path / "none.wav"])
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    with pytest.raises(ValueError, match=r"recordings\[0\].*does not decode"):
+        find_duplicates([tmp_path / "bad.wav"])
+
+
+def test_a_split_that_shares_a_recording_is_refused(tmp_path):
+    one, two = _waves(2)
+    for name, wave in ("a", one), ("b", two), ("c", one):
+        soundfile.write(tmp_path / f"{name}.wav", wave, 16000)
+    paths = [str(tmp_path / f"{name}.wav") for name in "abc"]
+    with pytest.raises(ValueError, match=r"Fold 2: rows 0 \(train, .*a.wav'\) and 2"):
+        check_duplicate_leakage([([0], [1]), ([0, 1], [2])], paths)
+    check_duplicate_leakage([([0, 2], [1])], paths)
+    check_duplicate_leakage([([0, 1], [2])], paths, unlabelled=[True, False, False])
+
+
+def test_speaker_cross_validate_refuses_duplicates():
+    X = _waves(6)
+    y, speakers = ["x", "y"] * 3, np.repeat(["ann", "bob", "cem"], 2)
+    model = DummyClassifier()
+    speaker_cross_validate(model, X, y, speakers)
+    X[5] = X[0]
+    with pytest.raises(ValueError, match=r"rows 5 \(train\) and 0 \(test\) hold"):
+        speaker_cross_validate(model, X, y, speakers)
+    # Copies of one speaker's recording stay together.
+    speaker_cross_validate(model, X, y, ["ann", "bob", "bob", "cem", "cem", "ann"])
+
+
+def test_cross_corpus_validate_refuses_duplicates():
+    X = _waves(8)
+    y, corpora = ["x", "y"] * 4, np.repeat(["one", "two"], 4)
+    speakers = ["ann", "ann", "bob", "bob"] * 2
+    cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
+    X[6] = X[2]
+    with pytest.raises(ValueError, match=r"rows 2 \(train\) and 6 \(test\) hold"):
+        cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
+
+
+def test_recordings_that_cannot_be_read_are_left_to_the_estimator():
+    class Reads(DummyClassifier):
+        def fit(self, X, y):
+            raise ValueError("the estimator looked at " + X[0])
+
+    with pytest.raises(ValueError, match="the estimator looked at"):
+        speaker_cross_validate(
+            Reads(), ["/no/a.wav", "/no/b.wav"], ["x", "y"], ["ann", "bob"]
+        )

@@ -1,0 +1,694 @@
+"""The field's corpora, each from a miniature in its official layout."""
+
+import os
+import re
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sklearn_ser.datasets import (
+    CorpusSpec,
+    apply_protocol,
+    list_corpora,
+    list_protocols,
+    load_corpus,
+    load_manifest,
+)
+from sklearn_ser.datasets.corpora import CORPORA
+
+_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+
+
+def _audio(path, seed=None, suffix_format=None):
+    """Write a tenth of a second of noise, other noise for each name."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([ord(c) for c in (seed or str(path))])
+    kind = suffix_format or path.suffix.strip().strip(".").upper()
+    soundfile.write(path, rng.uniform(-0.5, 0.5, 1600), 16000, format=kind)
+
+
+def _text(path, text):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _iemocap(root):
+    base = root / "IEMOCAP_full_release" / "Session1"
+    for name in ["F000", "F001", "M000", "M001", "M002"]:
+        _audio(base / "sentences/wav/Ses01F_impro01" / f"Ses01F_impro01_{name}.wav")
+    _audio(base / "sentences/wav/Ses01M_script01_1/Ses01M_script01_1_FXX0.WAV")
+    _audio(base / "dialog/wav/Ses01F_impro01.wav")
+    _text(base / "sentences/wav/Ses01F_impro01/._Ses01F_impro01_F000.wav", "mac")
+    head = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+    turns = [
+        ("F000", "neu", ["C-E2:\tNeutral;\t()", "C-E3:\tNeutral;\t()"]),
+        ("F001", "exc", ["C-E2:\tExcited; Happiness;\t(yes; really)"]),
+        ("M000", "xxx", ["C-E2:\tNeutral;\t()", "C-E4:\tAnger;\t()"]),
+        ("M001", "ang", []),
+        ("M002", "fru ", []),
+    ]
+    _text(
+        base / "dialog/EmoEvaluation/Ses01F_impro01.txt",
+        head
+        + "\n".join(
+            f"[6.2901 - 8.2357]\tSes01F_impro01_{name}\t{label}\t[2.5000, 2.5000, "
+            f"2.5000]\n" + "".join(f"{r}\n" for r in raters) + "A-E3:\tval 3; act 2;\n"
+            for name, label, raters in turns
+        ),
+    )
+    _text(
+        base / "dialog/EmoEvaluation/Ses01M_script01_1.txt",
+        head + "[1.0 - 2.0]\tSes01M_script01_1_FXX0\thap\t[2.5, 2.5, 2.5]\n",
+    )
+    _text(
+        base / "dialog/EmoEvaluation/Categorical/Ses01F_impro01_e2_cat.txt",
+        "Ses01F_impro01_F000 :Anger; ()\n",
+    )
+    _text(base / "dialog/transcriptions/Ses01F_impro01.txt", "Ses01F_impro01_F000 [6")
+
+
+def _msp_improv(root):
+    lines = ["%Name; label; A; V; D; N"]
+    for name, label in [
+        ("S01A-F01-P-FM01", "A"),
+        ("S01A-M01-P-MF02", "N"),
+        ("S01H-F02-S-FF01", "H"),
+        ("S02S-M02-T-MM01", "S"),
+        ("S02N-F02-R-FM03", "X"),
+        ("S03N-M02-R-MF03", "O"),
+    ]:
+        session = f"session{name[6:8]}"
+        folder = root / "Audio" / session / name[:4] / name[9]
+        _audio(folder / f"MSP-IMPROV-{name}.wav")
+        lines.append(
+            f"UTD-IMPROV-{name}.avi; {label}; A:3.500000; V:NaN; D:2.800000 ; N:3.0; "
+        )
+        lines.append("WORKER-1; Neutral; Neutral; A:3.0; V:3.0; D:3.0; N:3.0;")
+        lines.append("WORKER_2; Angry; Angry, Sad; A:3.0; V:3.0; D:3.0; N:3.0;\n")
+    _text(root / "Evalution.txt", "\n".join(lines))
+
+
+def _cmu_mosei(root):
+    emotions = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
+    names = [f"Answer.{emotion}" for emotion in emotions]
+    rows = [
+        ("-3g5yACwYnA", "10", [0, 0, 0, 2, 0, 0]),
+        ("-3g5yACwYnA", "10", [1, 0, 0, 1, 0, 0]),
+        ("-3g5yACwYnA", "3", [0, 0, 0, 0, 0, 0]),
+        ("ab_12", "0", [3, 0, 0, 0, 1, 0]),
+        ("ab_12", "1", [1, 0, 0, 0, 1, 0]),
+    ]
+    table = [",".join(["HITId", "Input.VIDEO_ID", "Input.CLIP", *names])]
+    table += [f"x,{v},{c},{','.join(map(str, votes))}" for v, c, votes in rows]
+    _text(root / "Raw/Labels/Batch_1_results.csv", "\n".join(table))
+    _text(root / "Raw/Labels/other.csv", "a,b\n1,2\n")
+    for video, clip in {(v, c) for v, c, _ in rows}:
+        _audio(root / f"Raw/Audio/Segmented_Audio/{video}_{clip}.wav")
+    _audio(root / "Raw/Audio/Full/WAV_16000/ab_12.wav")
+
+
+def _emodb(root):
+    for stem in [
+        "03a01Wa",
+        "03a02Nc",
+        "08b09Fd",
+        "08a05Lb",
+        "09b10Ed",
+        "10a07Ab",
+        "16b02Td",
+    ]:
+        _audio(root / "wav" / f"{stem}.wav")
+    _text(root / "lablaut" / "03a01Wa.lablaut", "x")
+
+
+def _enterface05(root):
+    base = root / "enterface database"
+    for who, word, code, text in [
+        (1, "anger", "an", 1),
+        (1, "happiness", "ha", 2),
+        (11, "sadness", "sa", 4),
+        (43, "surprise", "su", 5),
+    ]:
+        stem = f"s{who}_{code}_{text}"
+        _audio(base / f"subject {who}/{word}/sentence {text}/{stem}.wav")
+    # Two sentences of subject 11 have one file name.
+    _audio(base / "subject 11/sadness/sentence 5/s11_sa_4.wav")
+    _audio(base / "subject 3/fear/sentence 1 /s_3_fe_1.wav")
+    _text(base / "subject 6/disgust.avi", "not cut")
+
+
+def _casia(root):
+    for who in ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang"):
+        for emotion in ("angry", "fear", "happy", "neutral", "sad", "surprise"):
+            _audio(root / who / emotion / "201.wav")
+
+
+def _ravdess(root):
+    for actor in ("01", "02", "04", "24"):
+        for emotion in ("01", "02", "03", "08"):
+            name = f"03-01-{emotion}-01-02-01-{actor}.wav"
+            _audio(root / f"Actor_{actor}" / name, seed=name)
+    _audio(root / "Actor_01/03-02-03-01-02-01-01.wav")  # a song
+    # The copy that Kaggle's archive has of everything.
+    copy = root / "audio_speech_actors_01-24" / "Actor_01"
+    shutil.copytree(root / "Actor_01", copy)
+
+
+def _emovo(root):
+    for stem in [
+        "rab-m1-b2",
+        "gio-f1-n1",
+        "neu-f3-v1",
+        "pau-m2-l1",
+        "sor-f2-d1",
+        "tri-m3-b1",
+    ]:
+        _audio(root / stem.split("-")[1] / f"{stem}.WAV")
+    _audio(root / "m1" / "dis-m1-b3 .wav")
+
+
+def _crema_d(root):
+    for stem in ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO", "1091_TIE_NEU_HI"):
+        _audio(root / "AudioWAV" / f"{stem}.wav")
+        _audio(root / "AudioMP3" / f"{stem}.mp3")
+    _audio(root / "AudioWAV" / "1040_ITH_SAD_X.wav")
+    people = "1001,51,Male\n1002,21,Female\n1040,3,Male\n1091,29,Female\n"
+    _text(root / "VideoDemographics.csv", "ActorID,Age,Sex\n" + people)
+
+
+def _savee(root):
+    for stem in ("DC/a01", "DC/n30", "JE/sa04", "JK/su01", "KL/h15", "KL/d02"):
+        _audio(root / "AudioData" / f"{stem}.wav")
+
+
+def _tess(root):
+    for stem in ("OAF_back_angry", "OA_bite_neutral", "YAF_youth_ps", "YAF_dog_sad"):
+        folder = "_".join((stem.split("_")[0], stem.split("_")[2]))
+        _audio(root / folder / f"{stem}.wav")
+
+
+def _esd(root):
+    for path in (
+        "0001/Angry/train/0001_000351",
+        "0001/Neutral/0001_000001",
+        "0001/Surprise/test/0001_001401",
+        "0011/Happy/0011_000702",
+        "0020/Sad/evaluation/0020_001051",
+    ):
+        _audio(root / "Emotion Speech Dataset" / f"{path}.wav")
+
+
+BUILDERS = {
+    "casia": _casia,
+    "cmu-mosei": _cmu_mosei,
+    "crema-d": _crema_d,
+    "emodb": _emodb,
+    "emovo": _emovo,
+    "enterface05": _enterface05,
+    "esd": _esd,
+    "iemocap": _iemocap,
+    "msp-improv": _msp_improv,
+    "ravdess": _ravdess,
+    "savee": _savee,
+    "tess": _tess,
+}
+# (utterance, speaker, emotion, columns), in the order of load_corpus.
+EXPECTED = {
+    "cmu-mosei": [
+        ("-3g5yACwYnA_10", "-3g5yACwYnA", "happiness", {"raters": "2"}),
+        ("-3g5yACwYnA_3", "-3g5yACwYnA", "neutral", {"raters": "1"}),
+        ("ab_12_0", "ab_12", "anger", {}),
+    ],
+    "crema-d": [
+        ("1001_DFA_ANG_XX", "1001", "anger", {"gender": "male", "intensity": ""}),
+        ("1002_IEO_HAP_LO", "1002", "happiness", {"intensity": "low", "text": "IEO"}),
+        ("1040_ITH_SAD_X", "1040", "sadness", {"intensity": ""}),
+        ("1091_TIE_NEU_HI", "1091", "neutral", {"gender": "female"}),
+    ],
+    "emodb": [
+        ("03a01Wa", "03", "anger", {"gender": "male", "text": "a01"}),
+        ("03a02Nc", "03", "neutral", {}),
+        ("08a05Lb", "08", "boredom", {"gender": "female"}),
+        ("08b09Fd", "08", "happiness", {}),
+        ("09b10Ed", "09", "disgust", {}),
+        ("10a07Ab", "10", "fear", {}),
+        ("16b02Td", "16", "sadness", {}),
+    ],
+    "emovo": [
+        ("gio-f1-n1", "f1", "happiness", {"gender": "female", "text": "n1"}),
+        ("sor-f2-d1", "f2", "surprise", {}),
+        ("neu-f3-v1", "f3", "neutral", {}),
+        ("dis-m1-b3", "m1", "disgust", {}),
+        ("rab-m1-b2", "m1", "anger", {"gender": "male"}),
+        ("pau-m2-l1", "m2", "fear", {}),
+        ("tri-m3-b1", "m3", "sadness", {}),
+    ],
+    "enterface05": [
+        ("s1_an_1", "1", "anger", {"text": "1"}),
+        ("s1_ha_2", "1", "happiness", {}),
+        ("s11_sa_4", "11", "sadness", {"text": "4"}),
+        ("s11_sa_5", "11", "sadness", {"text": "5"}),
+        ("s3_fe_1", "3", "fear", {}),
+        ("s43_su_5", "43", "surprise", {}),
+    ],
+    "esd": [
+        ("0001_000001", "0001", "neutral", {"text": "1", "language": "Mandarin"}),
+        ("0001_000351", "0001", "anger", {"text": "1"}),
+        ("0001_001401", "0001", "surprise", {"text": "1"}),
+        ("0011_000702", "0011", "happiness", {"text": "2", "language": "English"}),
+        ("0020_001051", "0020", "sadness", {}),
+    ],
+    "iemocap": [
+        (
+            "Ses01F_impro01_F000",
+            "Ses01F",
+            "neutral",
+            {"raters": "E2: Neutral; E3: Neutral", "session": "01", "text": "impro01"},
+        ),
+        (
+            "Ses01F_impro01_F001",
+            "Ses01F",
+            "excitement",
+            {"raters": "E2: Excited, Happiness", "gender": "female"},
+        ),
+        ("Ses01M_script01_1_FXX0", "Ses01F", "happiness", {"text": "script01_1"}),
+        (
+            "Ses01F_impro01_M001",
+            "Ses01M",
+            "anger",
+            {"gender": "male", "raters": "", "valence": "2.5000"},
+        ),
+        ("Ses01F_impro01_M002", "Ses01M", "frustration", {}),
+    ],
+    "msp-improv": [
+        (
+            "S01A-F01-P-FM01",
+            "F01",
+            "anger",
+            {"raters": "WORKER-1: Neutral; WORKER_2: Angry", "session": "01"},
+        ),
+        ("S01H-F02-S-FF01", "F02", "happiness", {"scenario": "S", "text": "01H"}),
+        ("S01A-M01-P-MF02", "M01", "neutral", {"gender": "male"}),
+        ("S02S-M02-T-MM01", "M02", "sadness", {"session": "02"}),
+        ("S03N-M02-R-MF03", "M02", "other", {}),
+    ],
+    "savee": [
+        ("DC_a01", "DC", "anger", {"text": "01", "gender": "male"}),
+        ("DC_n30", "DC", "neutral", {"text": "n30"}),
+        ("JE_sa04", "JE", "sadness", {"text": "sa04"}),
+        ("JK_su01", "JK", "surprise", {"text": "01"}),
+        ("KL_d02", "KL", "disgust", {}),
+        ("KL_h15", "KL", "happiness", {}),
+    ],
+    "tess": [
+        ("OAF_back_angry", "OAF", "anger", {"text": "back", "age": "older"}),
+        ("OA_bite_neutral", "OAF", "neutral", {"gender": "female"}),
+        ("YAF_dog_sad", "YAF", "sadness", {"age": "younger"}),
+        ("YAF_youth_ps", "YAF", "surprise", {}),
+    ],
+    "casia": [
+        (f"{who}_{code}_201", who, word, {"gender": gender, "text": "201"})
+        for who, gender in (
+            ("ZhaoZuoxiang", "male"),
+            ("liuchanhg", "female"),
+            ("wangzhe", "male"),
+            ("zhaoquanyin", "female"),
+        )
+        for code, word in (
+            ("angry", "anger"),
+            ("fear", "fear"),
+            ("happy", "happiness"),
+            ("neutral", "neutral"),
+            ("sad", "sadness"),
+            ("surprise", "surprise"),
+        )
+    ],
+    "ravdess": [
+        (
+            f"03-01-{code}-01-02-01-{actor}",
+            actor,
+            word,
+            {"intensity": "normal", "text": "02", "gender": gender},
+        )
+        for actor, gender in (
+            ("01", "male"),
+            ("02", "female"),
+            ("04", "female"),
+            ("24", "female"),
+        )
+        for code, word in (
+            ("01", "neutral"),
+            ("02", "calm"),
+            ("03", "happiness"),
+            ("08", "surprise"),
+        )
+    ],
+}
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build the miniature of a corpus, nested in a folder that says nothing."""
+
+    def built(name):
+        root = tmp_path / "downloads" / "as it came"
+        root.mkdir(parents=True, exist_ok=True)
+        BUILDERS[name](root)
+        return tmp_path
+
+    return built
+
+
+def test_every_corpus_has_a_miniature():
+    assert sorted(BUILDERS) == sorted(EXPECTED) == list_corpora() == sorted(CORPORA)
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_a_miniature_is_loaded(build, name):
+    corpus = load_corpus(name, build(name))
+    found = zip(corpus.frame["utterance"], corpus.speakers, corpus.target, strict=True)
+    assert [tuple(map(str, row)) for row in found] == [e[:3] for e in EXPECTED[name]]
+    for row, (*_, columns) in enumerate(EXPECTED[name]):
+        assert {k: str(corpus.frame[k][row]) for k in columns} == columns
+    assert {"gender", "text", "session", "intensity", "raters"} <= set(corpus.frame)
+    assert all(Path(path).is_file() and os.path.isabs(path) for path in corpus.data)
+    for part in ("Language", "Licence", "Cite", "To get it", "Beware"):
+        assert f"{part}: " in corpus.DESCR
+    assert corpus.protocol is None
+    assert corpus.dropped == []
+
+
+@pytest.mark.parametrize("name", ["CREMA-D", "crema_d", "cremad", "eNTERFACE'05"])
+def test_names_are_read_loosely(build, name):
+    known = "crema-d" if "c" in name.lower()[:1] else "enterface05"
+    assert load_corpus(name, build(known)).corpora[0] == known
+
+
+def test_the_environment_names_the_home(build, monkeypatch):
+    monkeypatch.setenv("SKLEARN_SER_DATA", str(build("emodb")))
+    assert len(load_corpus("emodb").data) == 7
+    monkeypatch.delenv("SKLEARN_SER_DATA")
+    with pytest.raises(ValueError, match="SKLEARN_SER_DATA"):
+        load_corpus("emodb")
+
+
+def test_a_folder_of_its_name_goes_before_others(build, tmp_path):
+    home = build("emodb")
+    _audio(tmp_path / "EmoDB" / "11a01Na.flac")
+    assert load_corpus("emodb", home).speakers.tolist() == ["11"]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".FLAC", ".ogg", ".mp3", ".aiff"])
+def test_any_container_will_do(tmp_path, suffix):
+    _audio(tmp_path / f"03a01Wa{suffix}")
+    assert load_corpus("emodb", tmp_path).target.tolist() == ["anger"]
+
+
+def test_lossless_goes_before_lossy(build):
+    corpus = load_corpus("crema-d", build("crema-d"))
+    assert {Path(path).suffix for path in corpus.data} == {".wav"}
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_the_order_of_the_file_system_changes_nothing(build, monkeypatch, name):
+    home = build(name)
+    whole = load_corpus(name, home)
+    walk = os.walk
+
+    def backwards(top):
+        # Lists changed in place steer os.walk, which sorts them again.
+        for folder, folders, files in walk(top):
+            folders.reverse()
+            yield folder, folders, files[::-1]
+
+    monkeypatch.setattr(os, "walk", backwards)
+    again = load_corpus(name, home)
+    assert again.data == whole.data
+    assert again.target.tolist() == whole.target.tolist()
+
+
+def test_faults_are_reported_together(build):
+    home = build("iemocap")
+    folder = next(home.rglob("Ses01F_impro01_F000.wav")).parent
+    (folder / "Ses01F_impro01_F000.wav").write_bytes(b"")
+    (folder / "Ses01F_impro01_F001.wav").write_bytes(b"no audio" * 99)
+    (folder / "Ses01F_impro01_M001.wav").unlink()
+    with pytest.raises(ValueError, match="3 recordings cannot be used") as caught:
+        load_corpus("iemocap", home)
+    text = str(caught.value)
+    assert re.search(r"F000.wav' is empty", text)
+    assert re.search(r"F001.wav' does not decode", text)
+    assert "Ses01F_impro01_M001 is missing" in text
+    assert "errors='drop'" in text
+    corpus = load_corpus("iemocap", home, errors="drop")
+    assert len(corpus.data) == 2
+    assert len(corpus.dropped) == 3
+    assert "3 that cannot be used" in corpus.DESCR
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
+def test_a_file_cut_short_is_found(tmp_path, suffix):
+    path = tmp_path / f"03a01Wa{suffix}"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48000)
+    soundfile.write(path, noise, 16000)
+    _audio(tmp_path / "08a01Na.wav")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if suffix == ".ogg":  # pages follow each other: what is left is a shorter file
+        assert len(load_corpus("emodb", tmp_path).data) == 2
+        return
+    with pytest.raises(ValueError, match=r"03a01Wa\S+' (is cut short|does not decode)"):
+        load_corpus("emodb", tmp_path)
+
+
+def test_a_recording_without_samples_is_a_fault(tmp_path):
+    soundfile.write(tmp_path / "03a01Wa.wav", np.zeros(0), 16000)
+    with pytest.raises(ValueError, match="holds no samples"):
+        load_corpus("emodb", tmp_path)
+    with pytest.raises(ValueError, match="no recording that can be used: 1 are faulty"):
+        load_corpus("emodb", tmp_path, errors="drop")
+
+
+def test_two_recordings_of_one_name_are_refused(build):
+    home = build("emodb")
+    _audio(home / "elsewhere" / "03a01Wa.wav")
+    with pytest.raises(ValueError, match="other content"):
+        load_corpus("emodb", home)
+
+
+def test_contradicting_and_unknown_labels_are_faults(build):
+    home = build("iemocap")
+    folder = next(home.rglob("EmoEvaluation"))
+    line = "[1.0 - 2.0]\tSes01F_impro01_{}\t{}\t[2.5, 2.5, 2.5]\n"
+    _text(folder / "Ses01X.txt", line.format("M001", "sad") + line.format("M002", "zz"))
+    with pytest.raises(ValueError, match="two labels, anger and sadness") as caught:
+        load_corpus("iemocap", home)
+    assert "M002 has the unknown code 'zz'" in str(caught.value)
+
+
+def test_an_unknown_code_is_a_fault(tmp_path):
+    _audio(tmp_path / "03-01-09-01-01-01-01.wav")
+    with pytest.raises(ValueError, match="unknown code '09'"):
+        load_corpus("ravdess", tmp_path)
+
+
+def test_label_files_that_are_missing_are_named(tmp_path):
+    _audio(tmp_path / "Ses01F_impro01_F000.wav")
+    with pytest.raises(ValueError, match=r"label files EmoEvaluation/Ses\*.txt are"):
+        load_corpus("iemocap", tmp_path)
+
+
+def test_videos_are_named(tmp_path):
+    _text(tmp_path / "subject 1/anger/sentence 1/s1_an_1.avi", "RIFF")
+    with pytest.raises(ValueError, match="audio tracks out of its 1 videos"):
+        load_corpus("enterface05", tmp_path)
+
+
+def test_wrong_arguments(tmp_path):
+    with pytest.raises(ValueError, match="name must be one of"):
+        load_corpus("emo-db-2", tmp_path)
+    with pytest.raises(ValueError, match="errors must be"):
+        load_corpus("emodb", tmp_path, errors="ignore")
+    with pytest.raises(ValueError, match="No recording of emodb lies below"):
+        load_corpus("emodb", tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="data_home must be a folder"):
+        load_corpus("emodb", tmp_path / "file")
+    with pytest.raises(ValueError, match="protocol must be one of"):
+        load_corpus("emodb", tmp_path, protocol="emodb")
+    with pytest.raises(ValueError, match=r"is of \['casia'\], not of \['emodb'\]"):
+        load_corpus("emodb", tmp_path, protocol="casia-loso")
+
+
+def test_a_corpus_of_ones_own(tmp_path):
+    spec = CorpusSpec(
+        name="mine",
+        title="Mine",
+        pattern=r"(?P<speaker>\w+)-(?P<emotion>[xy])(?P<text>\d)",
+        codes={"emotion": {"x": "anger", "y": "neutral"}},
+    )
+    _audio(tmp_path / "ann-x1.wav")
+    _audio(tmp_path / "bob-Y2.wav")
+    corpus = load_corpus(spec, tmp_path)
+    assert corpus.target.tolist() == ["anger", "neutral"]
+    assert corpus.speakers.tolist() == ["ann", "bob"]
+
+
+def test_several_corpora_are_joined(build, tmp_path):
+    build("emodb")
+    home = build("casia")
+    corpus = load_corpus(["emodb", "casia"], home, protocol="didan-emodb-casia")
+    (split,) = corpus.protocol.split(corpus.data, corpus.target)
+    assert set(corpus.corpora[split[0]]) == {"emodb"}
+    assert set(corpus.corpora[split[1]]) == {"casia"}
+    assert set(corpus.target) == {"anger", "fear", "happiness", "neutral", "sadness"}
+    assert "emodb/03" in corpus.speakers
+    other = load_corpus(["casia", "emodb"], home, protocol="didan-emodb-casia")
+    assert other.protocol.hash == corpus.protocol.hash
+    assert len(load_corpus(["emodb", "casia"], home).data) == 7 + 24
+
+
+@pytest.mark.parametrize("name", ["iemocap", "msp-improv"])
+def test_counts_of_the_papers(tmp_path, name):
+    # The label files hold what the papers count, and some that they leave out.
+    if name == "iemocap":
+        counts = {"neu": 1708, "hap": 595, "exc": 1041, "ang": 1103, "sad": 1084}
+        merged = {"neutral": 1708, "happiness": 1636, "anger": 1103, "sadness": 1084}
+        more, protocol = {"fru": 12, "xxx": 30, "oth": 3}, "iemocap-4class-loso"
+        line = "[0.0 - 1.0]\t{}\t{}\t[2.5, 2.5, 2.5]\n"
+        labels = tmp_path / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
+
+        def stem(i):
+            session, who = i % 5 + 1, "FM"[i // 5 % 2]
+            return f"Ses0{session}F_impro01_{who}{i // 10:03d}"
+
+    else:
+        counts = {"N": 3477, "H": 2644, "S": 885, "A": 792}
+        merged = {"neutral": 3477, "happiness": 2644, "sadness": 885, "anger": 792}
+        more, protocol = {"X": 20, "O": 11}, "msp-improv-loso"
+        line = "UTD-IMPROV-{}.avi; {}; A:3.0; V:3.0; D:3.0 ; N:3.0;\n"
+        labels = tmp_path / "Evalution.txt"
+
+        def stem(i):
+            session, who = i % 6 + 1, "FM"[i // 6 % 2]
+            return f"S01A-{who}0{session}-P-FM{i // 12:03d}"
+
+    codes = np.repeat([*counts, *more], [*counts.values(), *more.values()])
+    names = [stem(i) for i in range(len(codes))]
+    rows = zip(names, codes, strict=True)
+    _text(labels, "".join(line.format(*row) for row in rows))
+    _audio(tmp_path / "one.wav")
+    prefix = "MSP-IMPROV-" if name == "msp-improv" else ""
+    for utterance in names:
+        os.link(tmp_path / "one.wav", tmp_path / f"{prefix}{utterance}.wav")
+
+    corpus = load_corpus(name, tmp_path, protocol=protocol)
+    assert Counter(corpus.target.tolist()) == merged
+    n_folds = {"iemocap": 10, "msp-improv": 12}[name]
+    folds = list(corpus.protocol.split(corpus.data))
+    assert len(folds) == n_folds == len(np.unique(corpus.speakers))
+    for (train, test), rows in zip(folds, corpus.protocol.validation, strict=True):
+        (tested,), (validating,) = (
+            np.unique(corpus.speakers[part]) for part in (test, rows)
+        )
+        assert tested != validating
+        assert np.isin(rows, train).all()
+        sessions = corpus.frame["session"]
+        assert sessions[rows[0]] == sessions[test[0]]
+
+
+@pytest.fixture(scope="module")
+def real():
+    home = os.environ.get("SKLEARN_SER_DATA")
+    if not home or not Path(home, "emodb4").is_dir():
+        pytest.skip("SKLEARN_SER_DATA names no directory with the corpora")
+    return Path(home)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "counts", "n_speakers", "protocol", "hash"),
+    [
+        (
+            "emodb",
+            "emodb4",
+            {"anger": 127, "neutral": 79, "happiness": 71, "sadness": 62},
+            10,
+            "emodb-loso",
+            "b705378e82e08ad3",
+        ),
+        (
+            "emovo",
+            "emovo",
+            dict.fromkeys(
+                [
+                    "anger",
+                    "disgust",
+                    "fear",
+                    "happiness",
+                    "neutral",
+                    "sadness",
+                    "surprise",
+                ],
+                84,
+            ),
+            6,
+            "emovo-loso",
+            "2fb8596864b1c523",
+        ),
+        (
+            "ravdess",
+            "ravdess",
+            dict.fromkeys(
+                ["anger", "calm", "disgust", "fear", "sadness", "surprise"], 192
+            )
+            | {"happiness": 191, "neutral": 96},
+            24,
+            "ravdess-emobox-6fold",
+            "221105ce0894cc1a",
+        ),
+    ],
+)
+def test_counts_of_the_real_corpora(
+    real, name, folder, counts, n_speakers, protocol, hash
+):
+    corpus = load_corpus(name, real / folder, protocol=protocol)
+    assert Counter(corpus.target.tolist()) == counts
+    assert len(np.unique(corpus.speakers)) == n_speakers
+    assert corpus.protocol.hash == hash
+    listed = load_manifest(real / folder / "metadata.csv")
+    told = dict(zip(listed.data, listed.speakers, strict=True))
+    assert [told[path] for path in corpus.data] == corpus.speakers.tolist()
+    genders = dict(zip(listed.data, listed.frame["gender"], strict=True))
+    assert [genders[p] for p in corpus.data] == corpus.frame["gender"].tolist()
+    again = apply_protocol(protocol, listed)
+    assert again.protocol.hash == hash
+
+
+def test_counts_of_casia(real):
+    corpus = load_manifest(real / "casia" / "metadata.csv")
+    assert set(Counter(corpus.target.tolist()).values()) == {200}
+    assert set(Counter(corpus.speakers.tolist()).values()) == {300}
+    protocol = apply_protocol("casia-loso", corpus).protocol
+    assert protocol.hash == "2dad435fdc419877"
+    assert load_corpus("casia", real, protocol="casia-loso").protocol.hash == (
+        protocol.hash
+    )
+
+
+@given(st.lists(st.text("abWNF013.-_/ ", max_size=12), max_size=6))
+def test_no_path_breaks_a_parser(parts):
+    path = "/".join(parts)
+    for spec in CORPORA.values():
+        found = spec.parse(path)
+        assert found is None or found["speaker"]
+
+
+def test_every_protocol_is_of_known_corpora():
+    for name in list_protocols():
+        assert any(name in list_protocols(corpus) for corpus in list_corpora())

@@ -1,0 +1,247 @@
+"""Frozen protocols: the same folds and hash, everywhere and always."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.utils import Bunch
+
+from sklearn_ser.datasets import Protocol, apply_protocol, list_protocols
+from sklearn_ser.model_selection import check_speaker_leakage, speaker_cross_validate
+
+
+def _ravdess():
+    emotions = [
+        "neutral",
+        "calm",
+        "happiness",
+        "sadness",
+        "anger",
+        "fear",
+        "disgust",
+        "surprise",
+    ]
+    rows = [
+        (f"03-01-0{code}-01-01-01-{actor:02d}", word, f"{actor:02d}")
+        for actor in range(1, 25)
+        for code, word in enumerate(emotions, 1)
+    ]
+    stems, target, speakers = zip(*rows, strict=True)
+    return Bunch(data=[f"/x/{s}.wav" for s in stems], target=target, speakers=speakers)
+
+
+def _emodb():
+    rows = [("03a01Wa", "anger"), ("03a02Nc", "neutral"), ("08a01Fd", "happiness")]
+    rows += [("16a01Ta", "sadness"), ("16a01La", "boredom")]
+    return Bunch(
+        data=[f"{stem}.wav" for stem, _ in rows],
+        target=[word for _, word in rows],
+        speakers=[stem[:2] for stem, _ in rows],
+    )
+
+
+def _crema_d():
+    rows = [(f"{actor}_DFA_ANG_XX", "anger", str(actor)) for actor in range(1001, 1092)]
+    stems, target, speakers = zip(*rows, strict=True)
+    return Bunch(data=[f"{s}.wav" for s in stems], target=target, speakers=speakers)
+
+
+def _iemocap():
+    rows = [
+        (f"Ses0{session}{first}_impro01_{who}000", word, f"Ses0{session}{who}", session)
+        for session in range(1, 6)
+        for first, who, word in (("F", "F", "excitement"), ("F", "M", "anger"))
+    ]
+    stems, target, speakers, sessions = zip(*rows, strict=True)
+    return Bunch(
+        data=[f"{s}.wav" for s in stems],
+        target=target,
+        speakers=speakers,
+        frame={"session": list(map(str, sessions))},
+    )
+
+
+def test_ravdess_has_the_folds_of_emobox():
+    corpus = apply_protocol("ravdess-emobox-6fold", _ravdess())
+    folds = [
+        " ".join(sorted(set(corpus.speakers[test])))
+        for _, test in corpus.protocol.split(corpus.data, corpus.target)
+    ]
+    assert folds == [
+        "01 11 20 21",
+        "04 10 12 14",
+        "08 09 19 23",
+        "03 05 07 24",
+        "02 15 16 18",
+        "06 13 17 22",
+    ]
+
+
+def test_crema_d_deals_its_actors_in_turn():
+    corpus = apply_protocol("crema-d-grouped-5fold", _crema_d())
+    folds = [test for _, test in corpus.protocol.split()]
+    assert [len(test) for test in folds] == [19, 18, 18, 18, 18]
+    assert corpus.speakers[folds[1]][:3].tolist() == ["1002", "1007", "1012"]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "n_folds", "hash"),
+    [
+        ("ravdess-emobox-6fold", _ravdess, 6, "d243f4dabf7ebea3"),
+        ("emodb-loso", _emodb, 3, "5705a4aad7b9f5ec"),
+        ("crema-d-grouped-5fold", _crema_d, 5, "35799fe25f90cfc5"),
+        ("iemocap-4class-loso", _iemocap, 10, "08f253d448e93e46"),
+    ],
+)
+def test_folds_and_hash_are_pinned(name, make, n_folds, hash):
+    corpus = make()
+    found = apply_protocol(name, corpus)
+    assert found.protocol.hash == hash
+    assert found.protocol.get_n_splits() == n_folds
+    splits = check_speaker_leakage(found.protocol.split(), found.speakers)
+    tested = np.concatenate([test for _, test in splits])
+    assert sorted(tested.tolist()) == list(range(len(found.data)))
+
+    order = np.random.default_rng(0).permutation(len(corpus.data))
+    shuffled = Bunch(
+        data=[f"/elsewhere/{corpus.data[i].upper()}" for i in order],
+        target=[corpus.target[i] for i in order],
+        speakers=[corpus.speakers[i] for i in order],
+        frame={k: [v[i] for i in order] for k, v in corpus.get("frame", {}).items()},
+    )
+    again = apply_protocol(name, shuffled)
+    assert again.protocol.hash == hash
+    pairs = zip(found.protocol.split(), again.protocol.split(), strict=True)
+    for (_, test), (_, other) in pairs:
+        assert sorted(order[other].tolist()) == sorted(test.tolist())
+
+
+def test_the_hash_tells_files_labels_folds_and_validation_apart():
+    base = {
+        "utterances": ["a", "b", "c"],
+        "labels": ["x", "y", "x"],
+        "folds": [0, 1, 1],
+    }
+    changes = [
+        {},
+        {"utterances": ["a", "b", "d"]},
+        {"labels": ["x", "y", "y"]},
+        {"folds": [1, 0, 0]},
+        {"validation": [[1], [0]]},
+        {"validation": [[2], [0]]},
+    ]
+    hashes = {Protocol("p", **base | change).hash for change in changes}
+    assert len(hashes) == len(changes)
+    assert Protocol("q", **base, version=2).hash in hashes
+
+
+@given(st.permutations(range(5)))
+def test_the_order_of_rows_does_not_matter(order):
+    rows = [("a", "x", 0), ("b", "y", 0), ("c", "x", 1), ("d", "y", 1), ("e", "x", 2)]
+    columns = zip(*(rows[i] for i in order), strict=True)
+    assert Protocol("p", *columns).hash == "f4db326121ef9b04"
+
+
+def test_iemocap_merges_and_validates_in_the_session():
+    corpus = apply_protocol("iemocap-4class-loso", _iemocap())
+    assert set(corpus.target) == {"happiness", "anger"}
+    who = corpus.speakers
+    pairs = zip(corpus.protocol.split(), corpus.protocol.validation, strict=True)
+    for (train, test), validating in pairs:
+        assert who[test[0]][:5] == who[validating[0]][:5]
+        assert np.isin(validating, train).all()
+
+
+def test_a_protocol_is_a_splitter():
+    corpus = apply_protocol("ravdess-emobox-6fold", _ravdess())
+    X, y = np.zeros((len(corpus.data), 1)), corpus.target
+    scores = cross_validate(DummyClassifier(), X, y, cv=corpus.protocol)["test_score"]
+    assert len(scores) == 6
+    grid = {"strategy": ["prior", "uniform"]}
+    search = GridSearchCV(DummyClassifier(), grid, cv=corpus.protocol).fit(X, y)
+    assert search.n_splits_ == 6
+    for twin in (
+        copy.deepcopy(corpus.protocol),
+        pickle.loads(pickle.dumps(corpus.protocol)),
+    ):
+        assert twin.hash == corpus.protocol.hash
+        assert repr(twin) == repr(corpus.protocol)
+
+
+def test_results_carry_the_hash():
+    corpus = apply_protocol("ravdess-emobox-6fold", _ravdess())
+    X = np.zeros((len(corpus.data), 1))
+    y, who = corpus.target, corpus.speakers
+    result = speaker_cross_validate(DummyClassifier(), X, y, who, cv=corpus.protocol)
+    assert result.protocol == repr(corpus.protocol)
+    assert corpus.protocol.hash in repr(result)
+    plain = speaker_cross_validate(DummyClassifier(), X, y, who, cv=3)
+    assert plain.protocol is None
+    assert "Protocol" not in repr(plain)
+
+
+def test_other_rows_are_refused():
+    corpus = apply_protocol("emodb-loso", _emodb())
+    protocol = corpus.protocol
+    with pytest.raises(ValueError, match="X has 3 entries, but the protocol"):
+        list(protocol.split(corpus.data[:3]))
+    with pytest.raises(ValueError, match=r"X is not what the protocol .* row 0 is"):
+        list(protocol.split(corpus.data[::-1]))
+    with pytest.raises(ValueError, match=r"y is not what the protocol .* row 0 is"):
+        list(protocol.split(corpus.data, corpus.target[::-1]))
+    numbers = np.unique(corpus.target, return_inverse=True)[1]
+    assert len(list(protocol.split(corpus.data, numbers))) == 3
+
+
+def test_what_a_protocol_cannot_be_applied_to():
+    with pytest.raises(ValueError, match="protocol must be one of"):
+        apply_protocol("emodb", _emodb())
+    with pytest.raises(ValueError, match=r"Speakers \['03', '08', '16'\] are in no"):
+        apply_protocol("crema-d-grouped-5fold", _emodb())
+    strange = _emodb() | {"target": ["calm"] * 5}
+    with pytest.raises(ValueError, match=r"the corpus has \['calm'\]"):
+        apply_protocol("emodb-loso", Bunch(**strange))
+    twice = _emodb() | {"data": ["a.wav", "b/A.wav", "c.wav", "d.wav", "e.wav"]}
+    with pytest.raises(ValueError, match=r"Several recordings are called \['a'\]"):
+        apply_protocol("emodb-loso", Bunch(**twice))
+    with pytest.raises(ValueError, match="needs a column 'session'"):
+        apply_protocol("iemocap-4class-loso", _emodb())
+    with pytest.raises(ValueError, match="told apart by the corpus's 'corpora'"):
+        apply_protocol("didan-emodb-casia", _emodb())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["x"]}, "must be of one length, got 2, 1 and 2"),
+        ({"folds": [0, 2]}, r"must hold the numbers 0, 1, \.\.\."),
+        ({"folds": [-1, -1]}, r"must hold the numbers 0, 1, \.\.\."),
+        ({"utterances": ["a", "A"]}, "Several recordings are called"),
+    ],
+)
+def test_wrong_protocols_of_ones_own(change, message):
+    base = {"utterances": ["a", "b"], "labels": ["x", "y"], "folds": [0, 1]}
+    with pytest.raises(ValueError, match=message):
+        Protocol("p", **base | change)
+
+
+def test_the_named_protocols_are_there():
+    wanted = {
+        "iemocap-4class-loso",
+        "msp-improv-loso",
+        "ravdess-emobox-6fold",
+        "emodb-loso",
+        "casia-loso",
+        "emovo-loso",
+        "crema-d-grouped-5fold",
+    }
+    pairs = ["emodb-enterface05", "emodb-casia", "enterface05-casia"]
+    wanted |= {f"didan-{pair}" for pair in pairs}
+    wanted |= {"didan-" + "-".join(pair.split("-")[::-1]) for pair in pairs}
+    assert wanted <= set(list_protocols())
+    assert sum(name.startswith("cross-") for name in list_protocols()) == 12
