@@ -6,27 +6,22 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import LeaveOneGroupOut, PredefinedSplit
+from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.utils import Bunch
 
-from sklearn_ser.datasets import load_manifest
+from sklearn_ser.datasets import apply_protocol, load_corpus, load_manifest
 
 # Choices are made on the first, and confirmed on the second.
 DEVELOPMENT = ("emodb4", "emovo")
 CONFIRMATION = ("ravdess", "casia")
-# Test speakers of each fold; a corpus that is not here leaves one speaker out.
-FOLDS = {
-    "ravdess": [  # EmoBox
-        "01 11 20 21",
-        "04 10 12 14",
-        "08 09 19 23",
-        "03 05 07 24",
-        "02 15 16 18",
-        "06 13 17 22",
-    ]
+# Of each folder, which corpus it is, and its protocol. Another folder is a corpus of
+# one's own, whose speakers are left out one by one.
+PROTOCOLS = {
+    "emodb4": ("emodb", "emodb-loso"),
+    "emovo": ("emovo", "emovo-loso"),
+    "ravdess": ("ravdess", "ravdess-emobox-6fold"),
+    "casia": ("casia", "casia-loso"),
 }
-
-
 # From a source to a target.
 TRANSFERS = [
     f"{source}:{target}"
@@ -57,13 +52,32 @@ def load(name):
         raise ValueError("SKLEARN_SER_DATA must name the directory of the corpora.")
     manifest = Path(home, name, "metadata.csv")
     corpus = load_manifest(manifest)
-    splits = split(corpus.speakers, FOLDS.get(name))
+    if name in PROTOCOLS:
+        known, protocol = PROTOCOLS[name]
+        found = load_corpus(known, Path(home, name))
+        corpus = apply_protocol(protocol, _ordered(found, corpus.data))
+        splits = list(corpus.protocol.split(corpus.data, corpus.target))
+    else:
+        splits = list(LeaveOneGroupOut().split(corpus.data, groups=corpus.speakers))
     return Bunch(
-        **corpus,
+        **{"protocol": None, **corpus},
         name=name,
         splits=splits,
         manifest_hash=digest(manifest.read_bytes()),
         audio_hash=digest(*(Path(path).read_bytes() for path in corpus.data)),
+    )
+
+
+def _ordered(corpus, paths):
+    """Put a corpus in the order that its committed rows were made in."""
+    place = {path: row for row, path in enumerate(corpus.data)}
+    rows = [place[path] for path in paths]
+    return Bunch(
+        data=paths,
+        target=corpus.target[rows],
+        speakers=corpus.speakers[rows],
+        corpora=corpus.corpora[rows],
+        frame={name: column[rows] for name, column in corpus.frame.items()},
     )
 
 
@@ -81,17 +95,26 @@ def _transfer(source, target):
         speakers=np.concatenate([c.speakers for c in members]),
         corpora=corpora,
         splits=[tuple(parts)],
+        protocol=_cross_protocol(members),
         manifest_hash=digest(*(c.manifest_hash for c in members)),
         audio_hash=digest(*(c.audio_hash for c in members)),
     )
 
 
-def split(speakers, folds=None):
-    """Return (train, test) rows: the folds of test speakers, or one speaker each."""
-    if folds is None:
-        return list(LeaveOneGroupOut().split(speakers, groups=speakers))
-    number = {who: i for i, fold in enumerate(folds) for who in fold.split()}
-    return list(PredefinedSplit(np.array([number[s] for s in speakers])).split())
+def _cross_protocol(members):
+    """The frozen transfer between two corpora, where there is one."""
+    if any(member.protocol is None for member in members):
+        return None
+    joined = Bunch(
+        data=[path for member in members for path in member.data],
+        frame={"utterance": [u for m in members for u in m.frame["utterance"]]},
+        **{
+            name: np.concatenate([member[name] for member in members])
+            for name in ("target", "speakers", "corpora")
+        },
+    )
+    names = [PROTOCOLS[member.name][0] for member in members]
+    return apply_protocol("-".join(["cross", *names]), joined).protocol
 
 
 def digest(*parts):

@@ -63,6 +63,7 @@ def tasks(corpus_names, method_names, seeds, settings):
                         "fold": fold,
                         "n_folds": len(corpus.splits),
                         "params": parameters(seeded, wanted),
+                        "protocol": corpus.protocol and repr(corpus.protocol),
                         "split_hash": corpora.digest(
                             [(a.tolist(), b.tolist()) for a, b in corpus.splits]
                         ),
@@ -140,7 +141,8 @@ def probes(model, X, corpus, train, test):
         speakers, own = corpus.speakers[part], [X[i] for i in part]
         if len(np.unique(speakers)) < 2:
             continue
-        texts = corpus.frame["text_id"][part] if "text_id" in corpus.frame else None
+        texts = corpus.frame.get("text", corpus.frame.get("text_id"))
+        texts = None if texts is None else texts[part]
         options = {"n_bootstrap": 0}
         Z = model.embed(own)
         figures = {

@@ -105,7 +105,7 @@ def write_corpus():
     """Return a function that writes a synthetic corpus and its table to a folder."""
 
     def write(table, **options):
-        speech = make_emotional_speech(random_state=0, **options)
+        speech = make_emotional_speech(**{"random_state": 0, **options})
         lines = ["file,speaker,emotion"]
         for i, wave in enumerate(speech.data):
             soundfile.write(table.with_name(f"{i}.wav"), wave, speech.sampling_rate)

@@ -101,9 +101,12 @@ CMU_MOSEI = CorpusSpec(
     pattern=r"(?P<speaker>[\w-]+)[_/](?P<clip>\d+)",
     labels=LabelVotes(
         files="*.csv",
-        utterance=(("Input.VIDEO_ID", "video_id"), ("Input.CLIP", "clip_id", "clip")),
+        utterance=(
+            ("Input.VIDEO_ID", "video_id", "video", "file"),
+            ("Input.CLIP", "clip_id", "clip", "index"),
+        ),
         votes={
-            "anger": ("Answer.anger", "anger"),
+            "anger": ("Answer.anger", "anger", "angry"),
             "disgust": ("Answer.disgust", "disgust"),
             "fear": ("Answer.fear", "fear"),
             "happiness": ("Answer.happiness", "happiness", "happy"),
