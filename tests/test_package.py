@@ -9,7 +9,14 @@ import pytest
 from numpydoc.validate import validate
 
 import sklearn_ser
-from sklearn_ser import datasets, features, metrics, model_selection, persistence
+from sklearn_ser import (
+    datasets,
+    features,
+    inspection,
+    metrics,
+    model_selection,
+    persistence,
+)
 
 PUBLIC = [
     f"{module.__name__}.{name}"
@@ -17,6 +24,7 @@ PUBLIC = [
         sklearn_ser,
         datasets,
         features,
+        inspection,
         metrics,
         model_selection,
         persistence,

@@ -1,0 +1,76 @@
+"""What the displays share."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+
+def last_step(estimator):
+    """Return the classifier that a search or a pipeline ends in."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    return last_step(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):
+    """Return the figure and axes to draw in: the caller's, or new ones.
+
+    Parameters
+    ----------
+    display : object
+        What draws, for the message where matplotlib is missing.
+    ax : matplotlib Axes, array-like of Axes, or None
+        Where to.
+    shape : (int, int)
+        Rows and columns of axes.
+    size : (float, float)
+        Inches of each.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+    axes : ndarray of Axes, of that shape
+    """
+    check_matplotlib_support(f"{type(display).__name__}.plot")
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        wide, high = shape[1] * size[0], shape[0] * size[1]
+        figure, axes = plt.subplots(
+            *shape, figsize=(wide, high), squeeze=False, layout="constrained"
+        )
+        return figure, axes
+    axes = np.array(ax, dtype=object).reshape(-1)
+    if len(axes) != shape[0] * shape[1]:
+        raise ValueError(f"ax must hold {shape[0] * shape[1]} axes, got {len(axes)}.")
+    return axes[0].figure, axes.reshape(shape)
+
+
+def percent_map(ax, values, rows, columns, *, missing="", vmin=0.0, vmax=1.0):
+    """Draw shares as a map of percentages, each with its number.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Where to.
+    values : ndarray of shape (n_rows, n_columns)
+        Between 0 and 1; NaN is left blank.
+    rows, columns : list of str
+        Names at the axes.
+    missing : str
+        What to write into blank cells.
+    vmin, vmax : float
+        What the ends of the colours stand for.
+
+    Returns
+    -------
+    image : matplotlib AxesImage
+    """
+    image = ax.imshow(values, cmap="Blues", vmin=vmin, vmax=vmax, aspect="auto")
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+    ax.set_yticks(range(len(rows)), rows)
+    for (i, j), value in np.ndenumerate(values):
+        known = np.isfinite(value)
+        dark = known and value > (vmin + vmax) / 2
+        text = f"{100 * value:.0f}" if known else missing
+        ax.text(j, i, text, ha="center", va="center", color="w" if dark else "k")
+    return image

@@ -1,0 +1,148 @@
+"""Embeddings in two dimensions, by emotion and by speaker."""
+
+from inspect import signature
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_array, check_consistent_length
+
+from sklearn_ser.base import embed
+from sklearn_ser.inspection._axes import axes_of, last_step
+
+
+class EmbeddingDisplay:
+    """Embeddings in the plane, coloured by emotion and, beside it, by speaker.
+
+    Use :meth:`from_estimator` or :meth:`from_embeddings`; the arguments are stored as
+    attributes.
+
+    Parameters
+    ----------
+    points : dict of str to ndarray of shape (n_samples, 2)
+        Coordinates, one row of panels each.
+    emotions, speakers : ndarray of shape (n_samples,)
+        What colours them.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        What was drawn on.
+    axes_ : ndarray of Axes of shape (n_embeddings, 2)
+        By emotion, and by speaker.
+
+    See Also
+    --------
+    sklearn_ser.metrics.speaker_probe_score : Says in a number what is seen here.
+
+    Notes
+    -----
+    The plane is that of the two principal components: what looks mixed there may lie
+    apart in the others.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn_ser.inspection import EmbeddingDisplay
+    >>> Z = np.random.default_rng(0).normal(size=(8, 16))
+    >>> emotions, speakers = ["anger", "sadness"] * 4, np.repeat(["ann", "bob"], 4)
+    >>> display = EmbeddingDisplay.from_embeddings({"v": Z}, emotions, speakers)
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, points, *, emotions, speakers):
+        self.points = points
+        self.emotions = emotions
+        self.speakers = speakers
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, speakers, *, ax=None):
+        """Draw what a fitted classifier makes of recordings.
+
+        Of DSNet both subspaces, the emotion-relevant r above the irrelevant u.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted classifier of this library, a pipeline or a search with one.
+        X : recordings or sequences
+            What its ``predict`` takes.
+        y : array-like of shape (n_samples,)
+            The emotions.
+        speakers : array-like of shape (n_samples,)
+            The speakers.
+        ax : array-like of matplotlib Axes, default=None
+            Where to draw, two for each embedding; None makes a figure.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+            Drawn.
+        """
+        method = getattr(last_step(estimator), "embed", None)
+        if method is not None and "subspace" in signature(method).parameters:
+            found = {
+                "r (relevant)": embed(estimator, X),
+                "u (irrelevant)": embed(estimator, X, subspace="irrelevant"),
+            }
+        else:
+            found = {"embedding": embed(estimator, X)}
+        return cls.from_embeddings(found, y, speakers, ax=ax)
+
+    @classmethod
+    def from_embeddings(cls, embeddings, y, speakers, *, ax=None):
+        """Draw embeddings.
+
+        Parameters
+        ----------
+        embeddings : array-like of shape (n_samples, n_features) or dict of these
+            One, or several under their names.
+        y : array-like of shape (n_samples,)
+            The emotions.
+        speakers : array-like of shape (n_samples,)
+            The speakers.
+        ax : array-like of matplotlib Axes, default=None
+            Where to draw, two for each embedding; None makes a figure.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+            Drawn.
+        """
+        if not isinstance(embeddings, dict):
+            embeddings = {"embedding": embeddings}
+        points = {}
+        for name, Z in embeddings.items():
+            Z = check_array(Z, ensure_min_samples=2, ensure_min_features=2)
+            check_consistent_length(Z, y, speakers)
+            with np.errstate(invalid="ignore"):  # embeddings that are all the same
+                points[name] = PCA(2, svd_solver="full").fit_transform(Z)
+        emotions, speakers = np.asarray(y), np.asarray(speakers)
+        return cls(points, emotions=emotions, speakers=speakers).plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : array-like of matplotlib Axes, default=None
+            Where to draw, two for each embedding; None makes a figure.
+
+        Returns
+        -------
+        display : EmbeddingDisplay
+            Itself.
+        """
+        shape = len(self.points), 2
+        self.figure_, self.axes_ = axes_of(self, ax, shape, (5.0, 3.2))
+        for row, (name, Z) in zip(self.axes_, self.points.items(), strict=True):
+            columns = ("emotion", self.emotions), ("speaker", self.speakers)
+            for axis, (kind, labels) in zip(row, columns, strict=True):
+                for label in np.unique(labels):
+                    mine = labels == label
+                    axis.scatter(*Z[mine].T, s=14, alpha=0.8, label=str(label))
+                axis.set(title=f"{name}, by {kind}", xticks=[], yticks=[])
+                axis.legend(
+                    fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5)
+                )
+        return self

@@ -1,0 +1,132 @@
+"""Which speakers and emotions an evaluation got right."""
+
+import numpy as np
+
+from sklearn_ser.inspection._axes import axes_of, percent_map
+from sklearn_ser.metrics import confusion_uar, speaker_confusions
+
+
+class SpeakerRecallDisplay:
+    """Recall by speaker and emotion, beside the confusion matrix.
+
+    Use :meth:`from_predictions` or :meth:`from_result`; the arguments are stored as
+    attributes.
+
+    Parameters
+    ----------
+    confusions : ndarray of shape (n_speakers, n_classes, n_classes)
+        Counts of each speaker; rows are true classes, columns predicted ones.
+    speakers : ndarray of shape (n_speakers,)
+        Their names.
+    classes : ndarray of shape (n_classes,)
+        The emotions.
+
+    Attributes
+    ----------
+    recall : ndarray of shape (n_speakers, n_classes)
+        Share of each speaker's utterances of an emotion that were recognised; NaN where
+        there are none.
+    figure_ : matplotlib Figure
+        What was drawn on.
+    axes_ : ndarray of Axes of shape (2,)
+        Recall, and confusion.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from sklearn_ser.inspection import SpeakerRecallDisplay
+    >>> y_true, y_pred = ["anger", "sadness"] * 2, ["anger", "anger"] * 2
+    >>> speakers = ["ann", "ann", "bob", "bob"]
+    >>> display = SpeakerRecallDisplay.from_predictions(y_true, y_pred, speakers)
+    >>> display.recall
+    array([[1., 0.],
+           [1., 0.]])
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, confusions, *, speakers, classes):
+        self.confusions = confusions
+        self.speakers = speakers
+        self.classes = classes
+
+    @property
+    def recall(self):
+        """Share of each speaker's utterances of an emotion that were recognised."""
+        hits = np.diagonal(self.confusions, axis1=1, axis2=2)
+        return _shares(hits, self.confusions.sum(axis=2))
+
+    @classmethod
+    def from_predictions(cls, y_true, y_pred, speakers, *, ax=None):
+        """Draw predictions.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (n_samples,)
+            True and predicted emotions.
+        speakers : array-like of shape (n_samples,)
+            The speaker of each.
+        ax : array-like of two matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : SpeakerRecallDisplay
+            Drawn.
+        """
+        classes = np.unique(np.concatenate([np.asarray(y_true), np.asarray(y_pred)]))
+        names, counts = speaker_confusions(y_true, y_pred, speakers, classes)
+        return cls(counts, speakers=names, classes=classes).plot(ax=ax)
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw the out-of-fold predictions of a cross-validation by speaker.
+
+        Parameters
+        ----------
+        result : SpeakerCVResult
+            Of :func:`~sklearn_ser.model_selection.speaker_cross_validate`.
+        ax : array-like of two matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : SpeakerRecallDisplay
+            Drawn.
+        """
+        who = result.speakers
+        return cls.from_predictions(result.y_true, result.predictions, who, ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : array-like of two matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : SpeakerRecallDisplay
+            Itself.
+        """
+        high = max(3.6, 1.4 + 0.3 * len(self.speakers))
+        self.figure_, axes = axes_of(self, ax, (1, 2), (5.0, high))
+        self.axes_ = axes[0]
+        classes = [str(name) for name in self.classes]
+        uars = confusion_uar(self.confusions)
+        rows = [
+            f"{who} ({100 * uar:.0f})"
+            for who, uar in zip(self.speakers, uars, strict=True)
+        ]
+        percent_map(self.axes_[0], self.recall, rows, classes)
+        self.axes_[0].set(title="recall (%) by speaker (UAR)", xlabel="true emotion")
+        pooled = self.confusions.sum(axis=0)
+        share = _shares(pooled, pooled.sum(axis=1, keepdims=True))
+        percent_map(self.axes_[1], share, classes, classes)
+        self.axes_[1].set(title="confusion (%)", xlabel="predicted", ylabel="true")
+        return self
+
+
+def _shares(counts, support):
+    shares = np.full(counts.shape, np.nan)
+    return np.divide(counts, support, shares, where=support > 0)

@@ -1,0 +1,123 @@
+"""What transfers between corpora reached."""
+
+import numpy as np
+
+from sklearn_ser.inspection._axes import axes_of, percent_map
+from sklearn_ser.model_selection import cross_corpus_validate
+
+
+class TransferMatrixDisplay:
+    """UAR of each transfer: a source a row, a target a column.
+
+    Use :meth:`from_result` or :meth:`from_estimator`; the arguments are stored as
+    attributes.
+
+    Parameters
+    ----------
+    table : dict of str to dict of str to float
+        ``table[source][target]``, between 0 and 1.
+    title : str, default=""
+        What the training saw of the target.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        What was drawn on.
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    image_ : matplotlib AxesImage
+        The matrix.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_ser.inspection import TransferMatrixDisplay
+    >>> y = np.tile(["angry", "sad"], 8)
+    >>> X = (y == "sad")[:, None]
+    >>> corpora = np.repeat(["emodb", "emovo"], 8)
+    >>> speakers = np.tile(np.repeat(["ann", "bob"], 4), 2)
+    >>> display = TransferMatrixDisplay.from_estimator(
+    ...     LogisticRegression(), X, y, corpora, speakers
+    ... )
+    >>> display.table["emodb"]["emovo"]
+    1.0
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, table, *, title=""):
+        self.table = table
+        self.title = title
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw an evaluation across corpora.
+
+        Parameters
+        ----------
+        result : CrossCorpusResult
+            Of :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : TransferMatrixDisplay
+            Drawn.
+        """
+        title = f"UAR (%), {result.protocol}, mean {100 * result.uar:.1f}"
+        return cls(result.table(), title=title).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, corpora, speakers, *, ax=None, **params):
+        """Evaluate an estimator across corpora, and draw what it reached.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A classifier, a pipeline or a search.
+        X : list or array-like of length n_samples
+            Recordings, sequences or features.
+        y : array-like of shape (n_samples,)
+            The emotions.
+        corpora : array-like of shape (n_samples,)
+            The corpus of each row.
+        speakers : array-like of shape (n_samples,)
+            The speaker of each row.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+        **params : dict
+            Passed to :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
+
+        Returns
+        -------
+        display : TransferMatrixDisplay
+            Drawn.
+        """
+        result = cross_corpus_validate(estimator, X, y, corpora, speakers, **params)
+        return cls.from_result(result, ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : TransferMatrixDisplay
+            Itself.
+        """
+        sources = list(self.table)
+        targets = sorted({target for row in self.table.values() for target in row})
+        values = np.array(
+            [[self.table[s].get(t, np.nan) for t in targets] for s in sources]
+        )
+        size = 1.8 + 0.8 * len(targets), 1.2 + 0.6 * len(sources)
+        self.figure_, ((self.ax_,),) = axes_of(self, ax, size=size)
+        self.image_ = percent_map(self.ax_, values, sources, targets, missing="-")
+        self.ax_.set(title=self.title, xlabel="target", ylabel="source")
+        return self

@@ -1,0 +1,218 @@
+"""Displays draw what they are given."""
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import (
+    DIDANDomainAdapter,
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerAdversarialClassifier,
+)
+from sklearn_ser.inspection import (
+    EmbeddingDisplay,
+    HistoryDisplay,
+    LogMelDisplay,
+    SpeakerRecallDisplay,
+    TransferMatrixDisplay,
+)
+from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def plt():
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _drawn(display):
+    display.figure_.canvas.draw()
+    return display
+
+
+# --------------------------------------------------------------------------- log-mel
+
+
+def test_a_spectrogram_is_that_of_the_transformer(corpus):
+    mel = LogMelTransformer(n_mels=40, top_db=50)
+    for estimator in (mel, make_pipeline(mel, DummyClassifier())):
+        display = _drawn(LogMelDisplay.from_estimator(estimator, corpus.waveforms[0]))
+        expected = mel.transform(corpus.waveforms[:1])[0]
+        np.testing.assert_array_equal(display.log_mel, expected)
+        drawn = display.image_.get_array().reshape(expected.shape)
+        np.testing.assert_array_equal(drawn, expected)
+
+
+def test_a_tone_lies_at_its_frequency():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
+    display = _drawn(LogMelDisplay.from_estimator(LogMelTransformer(), tone))
+    loudest = display.log_mel.mean(axis=1).argmax()
+    assert display.frequencies[loudest] == pytest.approx(1000, rel=0.05)
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    mark = display.ax_.get_yticks()[labels.index("1000")]
+    assert mark == pytest.approx(loudest, abs=1)
+    assert display.hop * display.log_mel.shape[1] == pytest.approx(1.0, abs=0.02)
+
+
+def test_other_estimators_have_no_spectrogram(corpus):
+    with pytest.raises(TypeError, match="must be a LogMelTransformer"):
+        LogMelDisplay.from_estimator(DummyClassifier(), corpus.waveforms[0])
+
+
+# --------------------------------------------------------------------------- history
+
+
+@pytest.mark.parametrize(
+    ("model", "terms"),
+    [
+        (
+            DSNetClassifier,
+            ["loss", "task", "calibration", "orthogonality", "reconstruction"],
+        ),
+        (SpeakerAdversarialClassifier, ["loss", "speaker", "task", "adversary"]),
+    ],
+)
+def test_every_term_is_drawn(log_mels, corpus, model, terms):
+    model = model(max_epochs=2, random_state=0)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    display = _drawn(HistoryDisplay.from_estimator(make_pipeline(model)))
+    assert list(display.terms) == terms
+    for line, values in zip(display.lines_, display.terms.values(), strict=True):
+        assert line.get_ydata().tolist() == values
+    assert display.terms["loss"] == [epoch["train_loss"] for epoch in model.history_]
+    assert len(display.axes_) == len(terms)
+
+
+def test_the_alignment_of_domains_is_drawn(log_mels, corpus):
+    domain = np.where(corpus.speakers == corpus.speakers[0], -1, 1)
+    model = DIDANDomainAdapter(max_epochs=1, random_state=0)
+    model.fit(log_mels, corpus.y, sample_domain=domain)
+    terms = HistoryDisplay.from_estimator(model).terms
+    assert {"alignment", "alignment_residual"} <= set(terms)
+
+
+def test_a_history_wants_a_fitted_classifier():
+    with pytest.raises(NotFittedError):
+        HistoryDisplay.from_estimator(DSNetClassifier())
+    with pytest.raises(TypeError, match="expected a classifier of sklearn_ser"):
+        HistoryDisplay.from_estimator(DummyClassifier())
+
+
+# ------------------------------------------------------------------------- embedding
+
+
+def test_both_subspaces_of_dsnet_are_drawn(log_mels, corpus):
+    model = DSNetClassifier(max_epochs=1, random_state=0)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    data = log_mels, corpus.y, corpus.speakers
+    display = _drawn(EmbeddingDisplay.from_estimator(model, *data))
+    assert list(display.points) == ["r (relevant)", "u (irrelevant)"]
+    assert display.axes_.shape == (2, 2)
+    n_emotions = len(np.unique(corpus.y))
+    assert len(display.axes_[0, 0].collections) == n_emotions
+    assert len(display.axes_[0, 1].collections) == len(np.unique(corpus.speakers))
+    drawn = sum(len(c.get_offsets()) for c in display.axes_[0, 0].collections)
+    assert drawn == len(corpus.y)
+
+
+def test_one_embedding_has_one_row(log_mels, corpus):
+    model = SpeakerAdversarialClassifier(max_epochs=1, random_state=0)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    data = log_mels, corpus.y, corpus.speakers
+    display = EmbeddingDisplay.from_estimator(make_pipeline(model), *data)
+    assert display.axes_.shape == (1, 2)
+
+
+def test_the_plane_is_that_of_the_largest_variance():
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(50, 5)) * [0.1, 9, 0.1, 3, 0.1]
+    y = np.repeat(["x", "y"], 25)
+    points = EmbeddingDisplay.from_embeddings(Z, y, y).points["embedding"]
+    assert abs(np.corrcoef(points[:, 0], Z[:, 1])[0, 1]) > 0.95
+    assert abs(np.corrcoef(points[:, 1], Z[:, 3])[0, 1]) > 0.95
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        EmbeddingDisplay.from_embeddings(Z, y[1:], y)
+
+
+def test_embeddings_that_are_all_the_same_are_one_point():
+    y = np.repeat(["x", "y"], 3)
+    display = _drawn(EmbeddingDisplay.from_embeddings(np.ones((6, 4)), y, y))
+    assert not display.points["embedding"].any()
+
+
+# ---------------------------------------------------------------------------- recall
+
+
+def test_recall_by_speaker_and_emotion(plt):
+    y_true = ["x", "x", "y", "x", "x", "x"]
+    y_pred = ["x", "y", "y", "y", "y", "x"]
+    speakers = ["ann"] * 3 + ["bob"] * 3
+    figure, axes = plt.subplots(1, 2)
+    display = SpeakerRecallDisplay.from_predictions(y_true, y_pred, speakers, ax=axes)
+    assert display.figure_ is figure
+    np.testing.assert_allclose(display.recall, [[0.5, 1.0], [1 / 3, np.nan]])
+    texts = [text.get_text() for text in display.axes_[0].texts]
+    assert texts == ["50", "100", "33", ""]
+    names = [label.get_text() for label in display.axes_[0].get_yticklabels()]
+    assert names == ["ann (75)", "bob (33)"]
+    confusion = [text.get_text() for text in display.axes_[1].texts]
+    assert confusion == ["40", "60", "0", "100"]
+
+
+def test_recall_of_a_cross_validation():
+    X, y = np.arange(12.0)[:, None], ["x", "y"] * 6
+    speakers = np.repeat(["ann", "bob", "cem"], 4)
+    result = speaker_cross_validate(DummyClassifier(), X, y, speakers)
+    display = _drawn(SpeakerRecallDisplay.from_result(result))
+    assert display.confusions.sum() == 12
+    np.testing.assert_array_equal(display.confusions.sum(axis=0), result.confusion)
+
+
+def test_axes_that_do_not_fit_are_refused(plt):
+    with pytest.raises(ValueError, match="ax must hold 2 axes, got 1"):
+        SpeakerRecallDisplay.from_predictions(["x"], ["x"], ["ann"], ax=plt.gca())
+
+
+# ------------------------------------------------------------------------- transfers
+
+
+def test_the_matrix_is_that_of_the_result():
+    y = np.tile(["x", "y"], 12)
+    X = np.random.default_rng(0).normal(size=(24, 3)) + (y == "x")[:, None]
+    corpora, speakers = np.repeat(["a", "b", "c"], 8), np.tile(["ann", "bob"], 12)
+    data = LogisticRegression(), X, y, corpora, speakers
+    result = cross_corpus_validate(*data)
+    for display in (
+        TransferMatrixDisplay.from_result(result),
+        TransferMatrixDisplay.from_estimator(*data),
+    ):
+        _drawn(display)
+        assert display.table == result.table()
+        texts = [text.get_text() for text in display.ax_.texts]
+        assert texts[0] == texts[4] == texts[8] == "-"
+        assert texts[1] == f"{100 * result.table()['a']['b']:.0f}"
+        assert "source-only" in display.ax_.get_title()
+
+
+def test_without_matplotlib_it_says_what_is_needed(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"plot requires matplotlib"):
+        SpeakerRecallDisplay.from_predictions(["x"], ["x"], ["ann"])
