@@ -142,27 +142,41 @@ def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
     Traceback (most recent call last):
     ValueError: Fold 1: rows 0 (train) and 2 (test) hold the same audio. Leave one out.
     """
-    refuse_duplicates(splits, recordings, find_duplicates(recordings), unlabelled)
+    recordings = list(recordings)
+    checked = [
+        tuple(
+            _check_rows(rows, len(recordings), f"Fold {number}: {part}")
+            for rows, part in zip(split, ("train", "test"), strict=True)
+        )
+        for number, split in enumerate(splits, 1)
+    ]
+    refuse_duplicates(checked, recordings, find_duplicates(recordings), unlabelled)
 
 
 def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
     """Refuse splits that train and test the same of the duplicates."""
-    for number, (train, test) in enumerate(splits if duplicates else (), 1):
-        train = np.asarray(train)
+    if not duplicates:
+        return
+    recordings = list(recordings)
+    # The number of each row's recording, among those that are there more than once.
+    number_of = np.full(len(recordings), -1)
+    for number, rows in enumerate(duplicates):
+        number_of[rows] = number
+    for fold, (train, test) in enumerate(splits, 1):
         if unlabelled is not None:
             train = train[~np.asarray(unlabelled)[train]]
-        for rows in duplicates:
-            if len(seen := np.intersect1d(rows, train)) and len(
-                tested := np.intersect1d(rows, test)
-            ):
-                names = [
-                    f"{i} ({what}{_name(recordings[i])})"
-                    for i, what in ((seen[0], "train"), (tested[0], "test"))
-                ]
-                raise ValueError(
-                    f"Fold {number}: rows {' and '.join(names)} hold the same audio. "
-                    "Leave one out."
-                )
+        shared = np.intersect1d(number_of[train], number_of[test])
+        for number in shared[shared >= 0][:1]:
+            seen = train[number_of[train] == number][0]
+            tested = test[number_of[test] == number][0]
+            names = [
+                f"{row} ({part}{_name(recordings[row])})"
+                for row, part in ((seen, "train"), (tested, "test"))
+            ]
+            raise ValueError(
+                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. Leave "
+                "one out."
+            )
 
 
 def _name(recording):

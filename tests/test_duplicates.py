@@ -1,11 +1,14 @@
 """The same audio under other names."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.pipeline import make_pipeline
 
 from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.model_selection import (
@@ -66,6 +69,8 @@ def test_groups_are_those_of_equal_content(which, n_times):
 def test_what_cannot_be_compared(tmp_path):
     with pytest.raises(TypeError, match="recordings must be a list"):
         find_duplicates("a.wav")
+    with pytest.raises(TypeError, match="must be a list, got one of type int"):
+        find_duplicates(7)
     with pytest.raises(ValueError, match=r"recordings\[1\].*is missing"):
         find_duplicates([np.zeros(99), tmp_path / "none.wav"])
     (tmp_path / "bad.wav").write_bytes(b"no audio")
@@ -104,6 +109,44 @@ def test_cross_corpus_validate_refuses_duplicates():
     X[6] = X[2]
     with pytest.raises(ValueError, match=r"rows 2 \(train\) and 6 \(test\) hold"):
         cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
+
+
+def test_masks_and_bad_rows_are_treated_as_by_the_other_check():
+    x, z, w = _waves(3)
+    mask = np.array([True, True, True, False])
+    check_duplicate_leakage([(mask, ~mask)], [x, x, z, w])
+    with pytest.raises(ValueError, match="Fold 1: test must hold integers from 0 to 1"):
+        check_duplicate_leakage([([0], [9])], [x, z])
+
+
+def test_a_series_of_paths_is_looked_at(tmp_path):
+    one, two = _waves(2)
+    for name, wave in ("a", one), ("b", two), ("c", one), ("d", two):
+        soundfile.write(tmp_path / f"{name}.wav", wave, 16000)
+    paths = pd.Series([str(tmp_path / f"{n}.wav") for n in "abcd"], index=[*"wxyz"])
+    assert find_duplicates(paths) == [[0, 2], [1, 3]]
+    with pytest.raises(ValueError, match="hold the same audio"):
+        speaker_cross_validate(DummyClassifier(), paths, [*"xyxy"], [*"aabb"])
+
+
+def test_the_rate_tells_recordings_apart():
+    wave = _waves(1)[0]
+    batch = [{"array": wave, "sampling_rate": rate} for rate in (8000, 16000, 8000)]
+    assert find_duplicates(batch) == [[0, 2]]
+
+
+def test_mappings_of_features_are_no_recordings():
+    X = [{"pitch": float(i), "energy": 1.0} for i in range(4)]
+    model = make_pipeline(DictVectorizer(), DummyClassifier())
+    speaker_cross_validate(model, X, [*"xyxy"], [*"aabb"])
+    with pytest.raises(TypeError, match=r"recordings\[0\] is a mapping with neither"):
+        find_duplicates(X)
+
+
+def test_one_file_that_cannot_be_read_hides_no_other(tmp_path):
+    X = [*_waves(2), str(tmp_path / "none.wav"), _waves(1)[0]]
+    with pytest.raises(ValueError, match="hold the same audio"):
+        speaker_cross_validate(DummyClassifier(), X, [*"xyxy"], [*"aabb"])
 
 
 def test_recordings_that_cannot_be_read_are_left_to_the_estimator():

@@ -148,6 +148,7 @@ def test_links_damage_and_bombs_are_refused(tmp_path, serve, monkeypatch):
     for content, message in (
         (buffer.getvalue(), "a link"),
         (b"no archive at all", "cannot be unpacked"),
+        (_zip({"a": b"", "a/b": b""}), "cannot be unpacked"),
     ):
         url, _ = serve(content)
         with pytest.raises(ValueError, match=message):

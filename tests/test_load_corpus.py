@@ -1,6 +1,7 @@
 """The field's corpora, each from a miniature in its official layout."""
 
 import os
+import pickle
 import re
 import shutil
 from collections import Counter
@@ -422,9 +423,9 @@ def test_the_order_of_the_file_system_changes_nothing(build, monkeypatch, name):
     whole = load_corpus(name, home)
     walk = os.walk
 
-    def backwards(top):
+    def backwards(top, **options):
         # Lists changed in place steer os.walk, which sorts them again.
-        for folder, folders, files in walk(top):
+        for folder, folders, files in walk(top, **options):
             folders.reverse()
             yield folder, folders, files[::-1]
 
@@ -517,6 +518,15 @@ def test_wrong_arguments(tmp_path):
         load_corpus("emodb", tmp_path, errors="ignore")
     with pytest.raises(ValueError, match="No recording of emodb lies below"):
         load_corpus("emodb", tmp_path / "nowhere")
+    for wrong in ([], ["emodb", "EmoDB"]):
+        with pytest.raises(ValueError, match="name must hold corpora, none twice"):
+            load_corpus(wrong, tmp_path)
+    with pytest.raises(ValueError, match="name must be one of"):
+        load_corpus(5, tmp_path)
+    with pytest.raises(TypeError, match="data_home must be a path, got int"):
+        load_corpus("emodb", 5)
+    with pytest.raises(ValueError, match="protocol must be one of"):
+        load_corpus("emodb", tmp_path, protocol=["emodb-loso"])
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="data_home must be a folder"):
         load_corpus("emodb", tmp_path / "file")
@@ -524,6 +534,129 @@ def test_wrong_arguments(tmp_path):
         load_corpus("emodb", tmp_path, protocol="emodb")
     with pytest.raises(ValueError, match=r"is of \['casia'\], not of \['emodb'\]"):
         load_corpus("emodb", tmp_path, protocol="casia-loso")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "ULAW"])
+def test_an_odd_number_of_bytes_is_no_fault(tmp_path, subtype):
+    wave = np.linspace(-0.5, 0.5, 1601)
+    soundfile.write(tmp_path / "03a01Wa.wav", wave, 16000, subtype=subtype)
+    assert len(load_corpus("emodb", tmp_path).data) == 1
+
+
+def test_a_streamed_header_is_no_fault(tmp_path):
+    _audio(tmp_path / "03a01Wa.wav")
+    content = bytearray((tmp_path / "03a01Wa.wav").read_bytes())
+    at = content.index(b"data") + 4
+    content[at : at + 4] = b"\xff\xff\xff\xff"  # as ffmpeg writes to a pipe
+    (tmp_path / "03a01Wa.wav").write_bytes(content)
+    assert len(load_corpus("emodb", tmp_path).data) == 1
+
+
+def test_recordings_without_a_label_are_faults(build):
+    home = build("iemocap")
+    _audio(home / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_F000.wav")
+    with pytest.raises(ValueError, match=r"Ses02F_impro01_F000.wav' has no label"):
+        load_corpus("iemocap", home)
+
+
+def test_a_byte_order_mark_and_windows_lines_lose_nothing(build):
+    home = build("msp-improv")
+    path = next(home.rglob("Evalution.txt"))
+    text = path.read_text().split("\n", 1)[1].replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert len(load_corpus("msp-improv", home).data) == 5
+
+
+def test_letter_case_makes_no_new_speaker(tmp_path):
+    _audio(tmp_path / "m1" / "rab-m1-b2.wav")
+    _audio(tmp_path / "m1" / "GIO-M1-B3.WAV")
+    corpus = load_corpus("emovo", tmp_path, protocol="emovo-loso")
+    assert len(set(corpus.speakers)) == 1
+    assert corpus.protocol.get_n_splits() == 1
+
+
+def test_what_is_contradictory_is_dropped(build):
+    home = build("emodb")
+    _audio(home / "elsewhere" / "03a01Wa.wav")
+    corpus = load_corpus("emodb", home, errors="drop")
+    assert "03a01Wa" not in corpus.frame["utterance"]
+    home = build("iemocap")
+    folder = next(home.rglob("EmoEvaluation"))
+    line = "[1.0 - 2.0]\tSes01F_impro01_M001\tsad\t[2.5, 2.5, 2.5]\n"
+    _text(folder / "Ses01X.txt", line)
+    corpus = load_corpus("iemocap", home, errors="drop")
+    assert "Ses01F_impro01_M001" not in corpus.frame["utterance"]
+    assert any("two labels" in text for text in corpus.dropped)
+
+
+def test_a_link_to_nowhere_is_missing(tmp_path):
+    _audio(tmp_path / "03a01Wa.wav")
+    os.symlink(tmp_path / "annex" / "none", tmp_path / "08a01Na.wav")
+    with pytest.raises(ValueError, match=r"08a01Na.wav' is missing"):
+        load_corpus("emodb", tmp_path)
+    assert len(load_corpus("emodb", tmp_path, errors="drop").data) == 1
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    _audio(tmp_path / "disk" / "03a01Wa.wav")
+    (tmp_path / "home").mkdir()
+    os.symlink(tmp_path / "disk", tmp_path / "home" / "emodb-files")
+    os.symlink(tmp_path / "home", tmp_path / "disk" / "back")
+    assert len(load_corpus("emodb", tmp_path / "home").data) == 1
+
+
+def test_votes_are_pooled_over_files_and_blanks_are_none(build):
+    home = build("cmu-mosei")
+    folder = next(home.rglob("Labels"))
+    names = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
+    header = ",".join(["Input.VIDEO_ID", "Input.CLIP", *(f"Answer.{n}" for n in names)])
+    rows = ["ab_12,1,0,0,0,0,3,0", "cd,0,,,,,,", "cd,1,nan,3,0,0,0,0", ",,1,0,0,0,0,0"]
+    _text(folder / "Batch_2_results.csv", "\n".join([header, *rows]))
+    _audio(home / "cd_1.wav")
+    corpus = load_corpus("cmu-mosei", home)
+    found = dict(zip(corpus.frame["utterance"], corpus.target, strict=True))
+    assert found["ab_12_1"] == "sadness"  # 1 + 3 against 1
+    assert found["cd_1"] == "disgust"
+    assert "cd_0" not in found
+
+
+def test_all_corpora_lie_below_one_folder(tmp_path):
+    for name in BUILDERS:
+        BUILDERS[name](tmp_path / f"the {name} corpus")
+    for name in BUILDERS:
+        corpus = load_corpus(name, tmp_path)
+        assert len(corpus.data) == len(EXPECTED[name])
+
+
+def test_speaker_tables_are_read_loosely(build):
+    home = build("crema-d")
+    table = next(home.rglob("VideoDemographics.csv"))
+    table.write_text("\ufeffActorID, Age, Sex\n1001,51, Male \n1002,21,F\n")
+    corpus = load_corpus("crema-d", home)
+    assert corpus.frame["gender"].tolist() == ["male", "female", "", ""]
+    table.write_text("ActorID,Age,Sex\n1001,51,unknown\n")
+    with pytest.raises(ValueError, match="speaker 1001 has the unknown code 'unknown'"):
+        load_corpus("crema-d", home)
+
+
+def test_videos_that_are_left_are_faults(build):
+    home = build("enterface05")
+    _text(home / "subject 9/anger/sentence 1/s9_an_1.avi", "RIFF")
+    with pytest.raises(ValueError, match="s9_an_1 is missing"):
+        load_corpus("enterface05", home)
+
+
+def test_a_copy_stands_in_for_a_broken_one(tmp_path):
+    _audio(tmp_path / "03a01Wa.flac")
+    (tmp_path / "03a01Wa.wav").touch()
+    assert load_corpus("emodb", tmp_path).data[0].endswith(".flac")
+
+
+def test_declarations_are_checked_and_pickled():
+    with pytest.raises(ValueError, match=r"has no group \['speaker'\]"):
+        CorpusSpec(name="mine", title="", pattern=r"(?P<emotion>x)", codes={})
+    for spec in CORPORA.values():
+        assert pickle.loads(pickle.dumps(spec)) == spec
 
 
 def test_a_corpus_of_ones_own(tmp_path):

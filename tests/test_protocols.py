@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -218,9 +219,18 @@ def test_what_a_protocol_cannot_be_applied_to():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": ["x"]}, "must be of one length, got 2, 1 and 2"),
+        ({"labels": ["x"]}, r"must be of one length, and not empty; got \[2, 1, 2\]"),
+        (
+            {"data": ["a.wav"]},
+            r"of one length, and not empty; got \[2, 2, 2, 1",
+        ),
         ({"folds": [0, 2]}, r"must hold the numbers 0, 1, \.\.\."),
-        ({"folds": [-1, -1]}, r"must hold the numbers 0, 1, \.\.\."),
+        ({"folds": [0, -7]}, r"must hold the numbers 0, 1, \.\.\."),
+        ({"folds": [[0], [1]]}, r"must hold the numbers 0, 1, \.\.\."),
+        ({"folds": [-1, -1]}, r"must hold the number of a fold that tests"),
+        ({"validation": [[1]]}, "must hold the rows of 2 folds, got 1"),
+        ({"validation": [[5], [0]]}, r"validation\[0\] must hold training rows"),
+        ({"validation": [[0], [0]]}, r"validation\[0\] must hold training rows"),
         ({"utterances": ["a", "A"]}, "Several recordings are called"),
     ],
 )
@@ -228,6 +238,34 @@ def test_wrong_protocols_of_ones_own(change, message):
     base = {"utterances": ["a", "b"], "labels": ["x", "y"], "folds": [0, 1]}
     with pytest.raises(ValueError, match=message):
         Protocol("p", **base | change)
+
+
+def test_whole_numbers_of_any_type_are_one_hash():
+    base = {"utterances": ["a", "b"], "labels": ["x", "y"]}
+    hashes = {Protocol("p", **base, folds=f).hash for f in ([0, 1], [0.0, 1.0])}
+    assert len(hashes) == 1
+
+
+def test_a_protocol_of_another_corpus_is_refused():
+    corpus = _emodb() | {"corpora": ["emodb"] * 5}
+    with pytest.raises(ValueError, match=r"is of \['casia'\], not of \['emodb'\]"):
+        apply_protocol("casia-loso", Bunch(**corpus))
+    with pytest.raises(ValueError, match="corpus must be one of"):
+        list_protocols("EmoDB")
+
+
+def test_rows_are_told_apart_by_their_folders():
+    # As in CASIA, whose files are numbers.
+    data = [f"/x/{who}/angry/201.wav" for who in ("liuchanhg", "wangzhe")]
+    corpus = Bunch(data=data, target=["anger"] * 2, speakers=["liuchanhg", "wangzhe"])
+    protocol = apply_protocol("casia-loso", corpus).protocol
+    assert len(list(protocol.split(data))) == 2
+    for wrong in (data[::-1], np.array(data[::-1]), pd.Series(data[::-1])):
+        with pytest.raises(ValueError, match="X is not what the protocol"):
+            list(protocol.split(wrong))
+    flat = [f"/y/{who}_angry_201.flac" for who in corpus.speakers]
+    again = apply_protocol("casia-loso", Bunch(**corpus | {"data": flat}))
+    assert again.protocol.hash == protocol.hash
 
 
 def test_the_named_protocols_are_there():

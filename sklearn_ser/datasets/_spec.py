@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 NO_AGREEMENT = None
 """The emotion of an utterance whose raters did not agree: it is left out."""
 
@@ -44,20 +46,19 @@ class LabelLines:
     line: str
     rater: str | None = None
 
-    def read(self, path):
-        """Yield (utterance, columns) of a file."""
-        with open(path, encoding="utf-8", errors="replace") as stream:
+    def read(self, paths):
+        """Yield (utterance, columns, path) of files."""
+        for path in paths:
             found = None
-            for text in stream:
-                if match := re.match(self.line, text.strip()):
+            for text in _lines(path):
+                if match := re.match(self.line, text):
                     if found:
                         yield found
                     columns = _groups(match)
-                    found = columns.pop("utterance"), columns
-                elif found and (match := re.match(self.rater or "$^", text.strip())):
-                    who, label = _groups(match).values()
+                    found = columns.pop("utterance"), columns, path
+                elif found and (match := re.match(self.rater or "$^", text)):
                     said = found[1].get("raters")
-                    told = f"{who}: {label.replace(';', ',')}"
+                    told = f"{match['rater']}: {match['label'].replace(';', ',')}"
                     found[1]["raters"] = f"{said}; {told}" if said else told
             if found:
                 yield found
@@ -84,29 +85,24 @@ class LabelVotes:
     utterance: tuple
     votes: Mapping
 
-    def read(self, path):
-        """Yield (utterance, columns) of a file."""
-        with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-            reader = csv.DictReader(stream)
-            names = {(n or "").strip().lower(): n for n in reader.fieldnames or ()}
-            keys = [_first(names, options) for options in self.utterance]
-            votes = {word: _first(names, own) for word, own in self.votes.items()}
-            if None in keys or None in votes.values():
-                return
-            ratings = {}
-            for row in reader:
-                name = "_".join((row[key] or "").strip() for key in keys)
-                given = [_number(row[column]) for column in votes.values()]
-                ratings.setdefault(name, []).append(given)
-        for name, given in ratings.items():
-            sums = [sum(column) for column in zip(*given, strict=True)]
-            ranked = sorted(zip(sums, votes, strict=True), reverse=True)
-            emotion = ranked[0][1] if ranked[0][0] > 0 else "neutral"
-            tie = ranked[0][0] > 0 and ranked[0][0] == ranked[1][0]
-            yield (
-                name,
-                {"emotion": "tie" if tie else emotion, "raters": str(len(given))},
-            )
+    def read(self, paths):
+        """Yield (utterance, columns, path) of files, which share the raters."""
+        ratings = {}
+        for path in paths:
+            for row in _table(path):
+                names = [_first(row, options) for options in self.utterance]
+                given = [_number(_first(row, own)) for own in self.votes.values()]
+                if all(names) and not all(np.isnan(given)):
+                    about = ratings.setdefault("_".join(names), ([], path))
+                    about[0].append(given)
+        for name, (given, path) in ratings.items():
+            sums = np.nansum(given, axis=0)
+            largest = [
+                w for w, s in zip(self.votes, sums, strict=True) if s == max(sums)
+            ]
+            emotion = largest[0] if len(largest) == 1 else "tie"
+            emotion = emotion if max(sums) > 0 else "neutral"
+            yield name, {"emotion": emotion, "raters": str(len(given))}, path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +125,10 @@ class SpeakerTable:
 
     def read(self, path):
         """Yield (speaker, columns) of a file."""
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
-                told = {new: row.get(old) or "" for old, new in self.columns.items()}
-                yield (row.get(self.speaker) or "").strip(), told
+        for row in _table(path):
+            columns = self.columns.items()
+            told = {ours: _first(row, [theirs]) or "" for theirs, ours in columns}
+            yield _first(row, [self.speaker]) or "", told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +139,8 @@ class CorpusSpec:
     ----------
     name, title, language : str
         A short name in lower case, the full one, and what is spoken.
+    aliases : tuple of str
+        Other names that it goes by.
     pattern : str or tuple of str
         Regular expressions, tried in their order, of a file's path without its suffix,
         from any folder on: "speaker/emotion/003", "03a01Wa". Letter case is ignored.
@@ -176,12 +174,28 @@ class CorpusSpec:
     formats: Mapping[str, str] = field(default_factory=dict)
     labels: LabelLines | LabelVotes | None = None
     speakers: SpeakerTable | None = None
+    aliases: tuple = ()
     language: str = ""
     license: str = ""
     citation: str = ""
     access: str = ""
     traps: tuple = ()
     archive: Archive | None = None
+
+    def __post_init__(self):
+        for pattern in self._patterns:
+            groups = re.compile(pattern).groupindex
+            told = {*groups, *self.formats}
+            wanted = {"speaker"} if self.labels else {"speaker", "emotion"}
+            if missing := sorted(wanted - told):
+                raise ValueError(
+                    f"pattern {pattern!r} of {self.name} has no group {missing}, nor "
+                    "have formats."
+                )
+
+    @property
+    def _patterns(self):
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
     def parse(self, path):
         """Return the columns that a path tells, or None if it is of no recording.
@@ -200,8 +214,7 @@ class CorpusSpec:
         KeyError
             If a code has no meaning.
         """
-        patterns = (self.pattern,) if isinstance(self.pattern, str) else self.pattern
-        for pattern in patterns:
+        for pattern in self._patterns:
             match = re.search(f"(?:^|/)({pattern})$", path, re.IGNORECASE)
             if match:
                 told = {"utterance": match[1].replace("/", "_"), **_groups(match)}
@@ -238,12 +251,29 @@ def _groups(match):
     return {k: v.strip() for k, v in match.groupdict().items() if v is not None}
 
 
-def _first(names, options):
-    return next((names[o.lower()] for o in options if o.lower() in names), None)
+def _lines(path):
+    with open(path, encoding="utf-8-sig", errors="replace") as stream:
+        for line in stream:
+            yield line.strip()
+
+
+def _table(path):
+    """Yield the rows of a CSV file, under the names of columns in lower case."""
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
+        for row in csv.DictReader(stream):
+            yield {
+                name.strip().lower(): value.strip()
+                for name, value in row.items()
+                if isinstance(name, str) and isinstance(value, str)
+            }
+
+
+def _first(row, names):
+    return next((row[n.lower()] for n in names if n.lower() in row), None)
 
 
 def _number(text):
     try:
         return float(text)
     except (TypeError, ValueError):
-        return 0.0
+        return np.nan

@@ -37,7 +37,7 @@ class Protocol:
     ----------
     hash : str
         The first 16 hexadecimal digits of a SHA-256 over utterances, labels, folds and
-        validation rows.
+        validation rows; not over the name or the audio.
 
     See Also
     --------
@@ -64,30 +64,53 @@ class Protocol:
         version=1,
         data=None,
     ):
-        self.name, self.version, self.validation = name, version, validation
-        self._stems = None if data is None else [stem(path) for path in data]
+        self.name, self.version = name, version
+        self._places = None if data is None else [place(path) for path in data]
         self._labels, self._folds = np.asarray(labels), np.asarray(folds)
         names = [str(utterance).lower() for utterance in utterances]
-        lengths = {len(names), len(self._labels), len(self._folds)}
-        if len(lengths) > 1 or not names:
+        lengths = [len(names), len(self._labels), len(self._folds)]
+        lengths += [] if data is None else [len(data)]
+        if len(set(lengths)) > 1 or not names:
             raise ValueError(
-                f"utterances, labels and folds must be of one length, got "
-                f"{len(names)}, {len(self._labels)} and {len(self._folds)}."
+                "utterances, labels, folds and data must be of one length, and not "
+                f"empty; got {lengths}."
             )
         numbers = np.unique(self._folds)
-        expected = np.arange(numbers[-1] + 1)
-        if not len(expected) or not np.array_equal(numbers[numbers >= 0], expected):
+        if self._folds.ndim != 1 or not np.array_equal(
+            numbers[numbers != -1], np.arange(len(numbers[numbers != -1]))
+        ):
             raise ValueError(
-                "folds must hold the numbers 0, 1, ... of the folds that test, got "
-                f"{numbers.tolist()}."
+                "folds must hold the numbers 0, 1, ... of the folds that test, or -1; "
+                f"got {numbers.tolist()}."
             )
+        self._folds = self._folds.astype(int)
+        if self._folds.max() < 0:
+            raise ValueError("folds must hold the number of a fold that tests, got -1.")
         repeated = [n for n, times in Counter(names).items() if times > 1]
         if repeated:
             raise ValueError(
                 f"Several recordings are called {repeated[:5]}: a protocol needs one "
                 "name for each."
             )
+        self.validation = self._check_validation(validation)
         self.hash = self._digest(names)
+
+    def _check_validation(self, validation):
+        if validation is None:
+            return None
+        if len(validation) != self.get_n_splits():
+            raise ValueError(
+                f"validation must hold the rows of {self.get_n_splits()} folds, got "
+                f"{len(validation)}."
+            )
+        checked = [np.asarray(rows, dtype=int) for rows in validation]
+        for number, rows in enumerate(checked):
+            inside = (rows >= 0) & (rows < len(self._folds))
+            if not inside.all() or (self._folds[rows] == number).any():
+                raise ValueError(
+                    f"validation[{number}] must hold training rows of fold {number}."
+                )
+        return checked
 
     def _digest(self, names):
         rows = zip(names, self._labels, self._folds, strict=True)
@@ -145,9 +168,9 @@ class Protocol:
                     f"{name} has {len(values)} entries, but the protocol "
                     f"'{self.name}' was made for {len(self._labels)} recordings."
                 )
-        paths = X if isinstance(X, list | tuple | np.ndarray) else [None]
-        if self._stems and all(isinstance(x, str | os.PathLike) for x in paths):
-            self._refuse_other("X", [stem(path) for path in paths], self._stems)
+        paths = [None] if X is None or np.ndim(X) > 1 else list(X)
+        if self._places and all(isinstance(x, str | os.PathLike) for x in paths):
+            self._refuse_other("X", [place(path) for path in paths], self._places)
         labels = np.asarray(self._labels[:0] if y is None else y)
         if len(labels) and labels.dtype.kind in "OU":
             self._refuse_other("y", labels.tolist(), self._labels.tolist())
@@ -170,3 +193,9 @@ class Protocol:
 def stem(path):
     """Return the name of a file, without folders and suffix."""
     return Path(path).stem.strip() if isinstance(path, str | os.PathLike) else ""
+
+
+def place(path):
+    """Return what tells a corpus's files apart, wherever it lies: two folders, stem."""
+    path = Path(path) if isinstance(path, str | os.PathLike) else Path()
+    return "/".join([*path.parts[-3:-1], path.stem.strip()])

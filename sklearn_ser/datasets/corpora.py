@@ -21,6 +21,17 @@ _WORDS = {
 }
 _SIX = "anger|disgust|fear|happiness|sadness|surprise"
 
+
+def _savee_text(code):
+    # The first three sentences are the same in every emotion.
+    return code[-2:] if int(code[-2:]) <= 3 else code.lower()
+
+
+def _esd_text(number):
+    # 350 sentences, each in five emotions.
+    return str((int(number) - 1) % 350 + 1)
+
+
 IEMOCAP = CorpusSpec(
     name="iemocap",
     title="IEMOCAP: interactive emotional dyadic motion capture database",
@@ -95,6 +106,7 @@ MSP_IMPROV = CorpusSpec(
 
 CMU_MOSEI = CorpusSpec(
     name="cmu-mosei",
+    aliases=("mosei",),
     title="CMU-MOSEI: multimodal opinion sentiment and emotion intensity",
     language="English",
     # Segments, "video_clip" or "video/clip".
@@ -163,6 +175,7 @@ EMODB = CorpusSpec(
 
 ENTERFACE05 = CorpusSpec(
     name="enterface05",
+    aliases=("enterface",),
     title="eNTERFACE'05 audio-visual emotion database",
     language="English",
     # By folder first: in subject 11 two sentences have one file name.
@@ -218,7 +231,7 @@ RAVDESS = CorpusSpec(
     r"(?P<repetition>\d\d)-(?P<speaker>\d\d)",
     formats={"gender": "{speaker}"},
     codes={
-        "gender": lambda actor: "male" if int(actor) % 2 else "female",
+        "gender": {f"{i:02d}": ("female", "male")[i % 2] for i in range(1, 25)},
         "intensity": {"01": "normal", "02": "strong"},
         "emotion": {
             "01": "neutral",
@@ -282,7 +295,7 @@ CREMA_D = CorpusSpec(
         files="VideoDemographics.csv", speaker="ActorID", columns={"Sex": "gender"}
     ),
     codes={
-        "gender": {"female": "female", "male": "male", "": ""},
+        "gender": _GENDER | {"female": "female", "male": "male", "": ""},
         "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""},
         "emotion": {
             "ANG": "anger",
@@ -299,6 +312,7 @@ CREMA_D = CorpusSpec(
     traps=(
         "Labels are what the actors meant: raters often heard something else.",
         "Published folds share all 91 speakers between train and test.",
+        "1076_MTI_SAD_XX is silent.",
         "Cloned without git-lfs, its recordings are text files of three lines.",
     ),
 )
@@ -310,8 +324,7 @@ SAVEE = CorpusSpec(
     pattern=r"(?P<speaker>DC|JE|JK|KL)[/_](?P<emotion>a|d|f|h|n|sa|su)(?P<number>\d\d)",
     formats={"text": "{emotion}{number}", "gender": "male"},
     codes={
-        # The first three sentences are the same in every emotion.
-        "text": lambda t: t[-2:] if int(t[-2:]) <= 3 else t.lower(),
+        "text": _savee_text,
         "emotion": {
             "a": "anger",
             "d": "disgust",
@@ -360,9 +373,10 @@ ESD = CorpusSpec(
     formats={"language": "{speaker}"},
     codes={
         "emotion": _WORDS,
-        "language": lambda who: "Mandarin" if int(who) <= 10 else "English",
-        # 350 sentences, each in five emotions.
-        "text": lambda number: str((int(number) - 1) % 350 + 1),
+        "language": {
+            f"{i:04d}": "Mandarin" if i <= 10 else "English" for i in range(1, 21)
+        },
+        "text": _esd_text,
     },
     license="of its own, for research; a form has to be filled in",
     citation="Zhou et al., Speech Communication 137, 2022",

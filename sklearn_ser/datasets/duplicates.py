@@ -16,8 +16,8 @@ _MIN_VALUES = 64
 def find_duplicates(recordings):
     """Find recordings that decode to the same audio.
 
-    Copies under other names, in other folders, in other lossless containers or of
-    another bit depth are found; those cut, filtered, resampled or compressed are not.
+    Copies under other names, in other folders or in other lossless containers are
+    found; those cut, filtered, resampled or compressed are not.
 
     Parameters
     ----------
@@ -45,37 +45,45 @@ def find_duplicates(recordings):
     >>> find_duplicates([twice, once, twice])
     [[0, 2]]
     """
-    if isinstance(recordings, str | bytes | os.PathLike | Mapping):
+    if isinstance(recordings, str | bytes | os.PathLike | Mapping) or not np.iterable(
+        recordings
+    ):
         raise TypeError(
             f"recordings must be a list, got one of type {type(recordings).__name__}."
         )
-    by_length = defaultdict(list)
-    for row, recording in enumerate(recordings):
-        by_length[_length(recording, row)].append(row)
-    by_content = defaultdict(list)
-    for rows in by_length.values():
-        # Decoding is what costs: only recordings of one length can be the same.
-        for row in rows if len(rows) > 1 else ():
-            if (content := _content(recordings[row], row)) is not None:
-                by_content[content].append(row)
-    return sorted(rows for rows in by_content.values() if len(rows) > 1)
+    return _duplicates(list(recordings), strict=True)
 
 
 def duplicates_if_audio(X):
     """Return the duplicates in what may be recordings or anything else.
 
-    A table that is no array of numbers, or files that cannot be read, are for the
-    estimator to judge.
+    Tables and sparse matrices are for the estimator to judge, and so is a recording
+    that cannot be read.
     """
-    is_batch = isinstance(X, list | tuple) or (
-        isinstance(X, np.ndarray) and (X.dtype == object or X.dtype.kind in "fiuU")
-    )
-    if not is_batch:
-        return []
-    try:
-        return find_duplicates(X)
-    except (TypeError, ValueError):
-        return []
+    is_batch = isinstance(X, list | tuple | np.ndarray) or getattr(X, "ndim", 0) == 1
+    return _duplicates(list(X), strict=False) if is_batch else []
+
+
+def _duplicates(recordings, strict):
+    by_length, by_content = defaultdict(list), defaultdict(list)
+    for row, recording in enumerate(recordings):
+        try:
+            by_length[_length(recording, row)].append(row)
+        except (TypeError, ValueError):
+            if strict:
+                raise
+    for rows in by_length.values():
+        # Decoding is what costs: only recordings of one length can be the same.
+        for row in rows if len(rows) > 1 else ():
+            try:
+                content = _content(recordings[row], row)
+            except (TypeError, ValueError):
+                if strict:
+                    raise
+                continue
+            if content is not None:
+                by_content[content].append(row)
+    return sorted(rows for rows in by_content.values() if len(rows) > 1)
 
 
 def _path(recording):
@@ -88,7 +96,7 @@ def _length(recording, row):
     """What recordings of the same audio have in common, from the header alone."""
     path = _path(recording)
     if path is None:
-        return np.shape(_array(recording))[-1:]
+        return np.shape(_array(recording, row))[-1:]
     return (_info(path, row).frames,)
 
 
@@ -104,24 +112,31 @@ def _info(path, row):
 
 def _content(recording, row):
     """A digest of the audio; None where equality says nothing."""
-    path = _path(recording)
-    array = None if path is not None else np.asarray(_array(recording))
-    if array is None or (array.ndim == 1 and array.dtype.kind in "fiu"):
-        rate = _info(path, row).samplerate if path is not None else 16000
-        array = load_audio(
-            recording if array is None else array,
-            sampling_rate=rate,
-            name=f"recordings[{row}]",
-        )
+    path, rate = _path(recording), None
+    array = None if path is not None else np.asarray(_array(recording, row))
+    if path is not None:
+        rate = _info(path, row).samplerate
     elif isinstance(recording, Mapping):
-        array = load_audio(recording, sampling_rate=recording["sampling_rate"])
+        rate = recording.get("sampling_rate")
+    if rate or (array.ndim == 1 and array.dtype.kind in "fiu"):
+        # Files, mappings and waveforms, whatever holds their samples, alike.
+        source = recording if rate else array
+        name = f"recordings[{row}]"
+        array = load_audio(source, sampling_rate=rate or 16000, name=name)
     if array.dtype.kind not in "fiu" or array.size < _MIN_VALUES:
         return None
     if (array == array.flat[0]).all():
         return None
     array = np.ascontiguousarray(array, np.float32)
-    return array.shape, hashlib.sha256(array.tobytes()).digest()
+    return rate or 16000, array.shape, hashlib.sha256(array.tobytes()).digest()
 
 
-def _array(recording):
-    return recording["array"] if isinstance(recording, Mapping) else recording
+def _array(recording, row):
+    if not isinstance(recording, Mapping):
+        return recording
+    if "array" not in recording:
+        raise TypeError(
+            f"recordings[{row}] is a mapping with neither 'array' nor 'path', found "
+            f"keys {sorted(map(str, recording))}."
+        )
+    return recording["array"]

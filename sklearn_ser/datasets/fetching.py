@@ -4,6 +4,7 @@ import os
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 MAX_UNPACKED = 16 * 2**30
@@ -105,8 +106,10 @@ def unpack(path, folder):
                     f"The archive unpacks to {size} bytes, expected at most "
                     f"{MAX_UNPACKED}."
                 )
+            os.makedirs(folder, exist_ok=True)
             archive.extractall(folder)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    # RuntimeError: it is encrypted; OSError: a name that is a file and a folder.
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"The archive cannot be unpacked: {error}.") from error
 
 

@@ -6,13 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_ser.datasets._search import (
-    find_fault,
-    one_path_each,
-    plain_name,
-    read_labels,
-    search,
-)
+from sklearn_ser.datasets._search import Finds, find_fault, plain_name
 from sklearn_ser.datasets._spec import CorpusSpec
 from sklearn_ser.datasets.corpora import CORPORA
 from sklearn_ser.datasets.fetching import fetch
@@ -48,7 +42,7 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
 
     Parameters
     ----------
-    name : str, CorpusSpec, or sequence of these
+    name : str, CorpusSpec, or list of these
         A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or the
         declaration of one's own. Several corpora are joined, as a transfer needs it.
     data_home : str or path-like, default=None
@@ -61,8 +55,8 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
         Whether to fetch the corpus into `data_home` if nothing of it is there and its
         licence allows it.
     errors : {"raise", "drop"}, default="raise"
-        What to do about recordings that are missing, empty or corrupt: refuse, naming
-        them all, or leave them out.
+        What to do about recordings that are missing, empty, cut short, of two labels
+        or of none: refuse, naming them all, or leave them out.
 
     Returns
     -------
@@ -120,10 +114,13 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
     """
     if errors not in ("raise", "drop"):
         raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
-    several = not isinstance(name, str | CorpusSpec)
+    several = isinstance(name, list | tuple)
     specs = [_find_spec(one) for one in (name if several else [name])]
+    names = [spec.name for spec in specs]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"name must hold corpora, none twice; got {name!r}.")
     if protocol is not None:
-        protocol = check_protocol(protocol, [spec.name for spec in specs])
+        protocol = check_protocol(protocol, names)
     home = _find_home(data_home)
     keep = None if protocol is None else protocol.classes
     parts = [_load_one(spec, home, keep, download, errors) for spec in specs]
@@ -134,14 +131,14 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
 def _find_spec(name):
     if isinstance(name, CorpusSpec):
         return name
-    known = {plain_name(spec): CORPORA[spec] for spec in CORPORA}
-    known |= {"enterface": CORPORA["enterface05"], "mosei": CORPORA["cmu-mosei"]}
-    try:
-        return known[plain_name(name)]
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"name must be one of {list_corpora()} or a CorpusSpec, got {name!r}."
-        ) from None
+    for spec in CORPORA.values():
+        spellings = {plain_name(known) for known in (spec.name, *spec.aliases)}
+        if isinstance(name, str) and plain_name(name) in spellings:
+            return spec
+    raise ValueError(
+        f"name must be one of {list_corpora()}, a CorpusSpec or a list of these, got "
+        f"{name!r}."
+    )
 
 
 def _find_home(data_home):
@@ -151,6 +148,8 @@ def _find_home(data_home):
             "data_home must be given: the folder that the corpora lie in. Or set the "
             "environment variable SKLEARN_SER_DATA to it."
         )
+    if not isinstance(home, str | os.PathLike):
+        raise TypeError(f"data_home must be a path, got {type(home).__name__}.")
     home = Path(home).expanduser().absolute()
     if home.exists() and not home.is_dir():
         raise ValueError(f"data_home must be a folder, '{home}' is none.")
@@ -159,38 +158,47 @@ def _find_home(data_home):
 
 def _load_one(spec, home, keep, download, errors):
     """Load the utterances of a corpus whose emotions are among those to keep."""
-    faults = []
-    found, labels, tables, videos = search(spec, home, faults)
-    if not found and download:
+    finds = Finds(spec, home)
+    if not finds.recordings and download:
         fetch(spec, home)
-        found, labels, tables, videos = search(spec, home, faults)
-    if not found and not labels and not faults:
-        hint = f"; take the audio tracks out of its {videos} videos" if videos else ""
+        finds = Finds(spec, home)
+    faults, videos = finds.faults, finds.videos
+    if not (finds.recordings or finds.labels or faults):
+        hint = f"; take the audio tracks out of its {len(videos)} videos"
         raise ValueError(
-            f"No recording of {spec.name} lies below '{home}'{hint}. To get the "
-            f"corpus: {spec.access or 'see its declaration'}."
+            f"No recording of {spec.name} lies below '{home}'{hint * bool(videos)}. "
+            f"To get the corpus: {spec.access or 'see its declaration'}."
         )
-    paths = one_path_each(found, faults)
-    utterances = read_labels(spec, labels, faults) if spec.labels else paths
-    about = dict(row for path in tables for row in spec.speakers.read(path))
-    rows, unlabelled = [], 0
+    if spec.labels:
+        utterances = finds.read_labels()
+        copies = finds.candidates(utterances)
+    else:
+        copies = finds.candidates()
+        utterances = {key: found[0] for key, found in copies.items()}
+        utterances |= {v["utterance"].lower(): v for v in videos} | utterances
+    about, rows, unlabelled = finds.read_speakers(), [], 0
     for key in sorted(utterances):
         emotion = utterances[key]["emotion"]
         if emotion is None or (keep and emotion not in keep):
             unlabelled += emotion is None
-        elif key not in paths:
+            continue
+        if key not in copies:
             faults.append(f"{utterances[key]['utterance']} is missing")
-        elif fault := find_fault(paths[key]["path"]):
-            faults.append(f"'{paths[key]['path']}' {fault}")
-        else:
-            row = paths[key] | utterances[key]
-            rows.append(row | spec.decode(about.get(row["speaker"], {})))
+            continue
+        wrong = [find_fault(columns["path"]) for columns in copies[key]]
+        if all(wrong):
+            faults.append(f"'{copies[key][0]['path']}' {wrong[0]}")
+            continue
+        row = utterances[key] | copies[key][wrong.index(None)] | {"emotion": emotion}
+        rows.append(row | about.get(row["speaker"], {}))
     if faults and errors == "raise":
         rest = len(faults) - _SHOWN
         more = f"; and {rest} more" if rest > 0 else ""
+        hint = " ".join(("", *spec.traps)) if spec.labels and not copies else ""
         raise ValueError(
             f"{spec.name} in '{home}': {len(faults)} recordings cannot be used: "
-            f"{'; '.join(faults[:_SHOWN])}{more}. Pass errors='drop' to leave them out."
+            f"{'; '.join(faults[:_SHOWN])}{more}. Pass errors='drop' to leave them "
+            f"out.{hint}"
         )
     if not rows:
         wanted = f" of {sorted(keep)}" if keep else ""
@@ -198,8 +206,20 @@ def _load_one(spec, home, keep, download, errors):
             f"{spec.name} in '{home}' has no recording{wanted} that can be used: "
             f"{len(faults)} are faulty, {unlabelled} have no agreed emotion."
         )
+    _spell_alike(rows, ("speaker", "text"))
     rows.sort(key=lambda row: (row["speaker"], row["utterance"]))
     return _bunch(spec, rows, faults, unlabelled)
+
+
+def _spell_alike(rows, columns):
+    """Give names that differ in letter case one spelling: a speaker is not two."""
+    for column in columns:
+        spelling = {}
+        for name in sorted({row.get(column, "") for row in rows}):
+            spelling.setdefault(name.lower(), name)
+        for row in rows:
+            if column in row:
+                row[column] = spelling[row[column].lower()]
 
 
 def _bunch(spec, rows, faults, unlabelled):
@@ -219,8 +239,8 @@ def _bunch(spec, rows, faults, unlabelled):
     ]
     return Bunch(
         data=[row["path"] for row in rows],
-        target=frame["emotion"],
-        speakers=frame["speaker"],
+        target=frame["emotion"].copy(),
+        speakers=frame["speaker"].copy(),
         frame=frame,
         corpora=np.repeat(spec.name, len(rows)),
         protocol=None,

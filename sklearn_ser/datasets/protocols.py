@@ -1,12 +1,15 @@
 """Frozen protocols: which utterances, under which labels, in which folds."""
 
+import os
 from dataclasses import dataclass
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from sklearn_ser.datasets._splitter import Protocol, stem
+from sklearn_ser.datasets.corpora import CORPORA
 
 _IEMOCAP_4 = {
     "anger": "anger",
@@ -158,12 +161,19 @@ def list_protocols(corpus=None):
     names : list of str
         In alphabetical order.
 
+    Raises
+    ------
+    ValueError
+        If the corpus is not known.
+
     Examples
     --------
     >>> from sklearn_ser.datasets import list_protocols
     >>> list_protocols("iemocap")
     ['iemocap-4class-loso']
     """
+    if corpus is not None and corpus not in CORPORA:
+        raise ValueError(f"corpus must be one of {sorted(CORPORA)}, got {corpus!r}.")
     return sorted(
         spec.name for spec in _SPECS if corpus is None or corpus in spec.corpora
     )
@@ -183,7 +193,8 @@ def apply_protocol(protocol, corpus):
     Returns
     -------
     corpus : Bunch
-        Like `corpus`, with ``protocol``.
+        Like `corpus`, with ``protocol``. Its ``frame`` keeps the emotions that were
+        merged.
 
     Raises
     ------
@@ -218,7 +229,12 @@ def apply_protocol(protocol, corpus):
     target = np.array([spec.classes[word] for word in emotions[rows].tolist()])
     corpora = corpus.get("corpora")
     corpora = None if corpora is None else np.asarray(corpora)[rows]
-    utterances = frame.get("utterance", [stem(path) for path in data])
+    if corpora is not None and set(corpora.tolist()) != set(spec.corpora):
+        raise ValueError(
+            f"'{spec.name}' is of {list(spec.corpora)}, not of "
+            f"{np.unique(corpora).tolist()}."
+        )
+    utterances = frame.get("utterance", [_utterance(spec, path) for path in data])
     if corpora is not None and len(spec.corpora) == 2:
         named = zip(corpora, utterances, strict=True)
         utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]
@@ -238,9 +254,20 @@ def apply_protocol(protocol, corpus):
     return Bunch(**{**corpus, **kept, "protocol": bound})
 
 
+def _utterance(spec, path):
+    """What an utterance is called, as load_corpus would; else the name of its file."""
+    path = Path(path) if isinstance(path, str | os.PathLike) else Path()
+    inside = "/".join([*path.parent.parts, path.stem.strip()])
+    try:
+        told = CORPORA[spec.corpora[0]].parse(inside)
+    except KeyError:
+        told = None
+    return told["utterance"] if told else stem(path)
+
+
 def check_protocol(name, corpora=None):
     """Return the protocol of a name, and refuse one of other corpora."""
-    if name not in PROTOCOLS:
+    if not isinstance(name, str) or name not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {list_protocols()}, got {name!r}.")
     spec = PROTOCOLS[name]
     if corpora is not None and sorted(corpora) != sorted(spec.corpora):
