@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ser._cv_result import _percent
+from sklearn_ser._cv_result import _percent, to_html
 
 _PROTOCOLS = {
     "transductive": "target utterances (unlabelled) were seen in training",
@@ -90,25 +90,34 @@ class CrossCorpusResult:
             cells.setdefault(join(found.source), {})[str(found.target)] = found
         return cells
 
-    def __repr__(self):
+    def _rows(self):
+        """The table, cell by cell."""
         targets = [str(t) for t in sorted({found.target for found in self.transfers})]
         table = [["from", *(f"to {target}" for target in targets)]]
         for source, row in self._cells().items():
             found = [row.get(target) for target in targets]
             table.append([source, *("    -" if t is None else _cell(t) for t in found)])
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        return table
+
+    def _notes(self):
+        """What the figures are, and what their mean is."""
         known = any(np.isfinite(found.uar_interval[0]) for found in self.transfers)
         halved = self.mode == "inductive"
-        mean = _cell(self).strip()
-        return "\n".join(
-            [
-                f"{self.protocol}: {_PROTOCOLS[self.protocol]}",
-                *["half of the target speakers were scored"] * halved,
-                "UAR %" + f" [{100 * self.confidence_level:g}% interval]" * known,
-                *("  ".join(map(str.ljust, row, widths)).rstrip() for row in table),
-                f"mean of {len(self.transfers)}: {mean}",
-            ]
-        )
+        return (
+            f"{self.protocol}: {_PROTOCOLS[self.protocol]}",
+            *["half of the target speakers were scored"] * halved,
+            "UAR %" + f" [{100 * self.confidence_level:g}% interval]" * known,
+        ), f"mean of {len(self.transfers)}: {_cell(self).strip()}"
+
+    def __repr__(self):
+        table, (above, below) = self._rows(), self._notes()
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+        return "\n".join([*above, *lines, below])
+
+    def _repr_html_(self):
+        above, below = self._notes()
+        return to_html(self._rows(), [below, *above])
 
 
 def join(source):

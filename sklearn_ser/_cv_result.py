@@ -1,6 +1,7 @@
 """What a cross-validation by speaker found, and how it prints."""
 
 from dataclasses import dataclass
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +85,8 @@ class SpeakerCVResult:
         )
         return dict(zip(names.tolist(), confusion_uar(counts).tolist(), strict=True))
 
-    def __repr__(self):
+    def _rows(self):
+        """The table, cell by cell."""
         level = f" [{100 * self.confidence_level:g}% interval]"
         level = level if np.isfinite(self.uar_interval[0]) else ""
         table = [("fold", "test speakers", "n", "UAR %" + level, "WA %" + level)]
@@ -94,7 +96,10 @@ class SpeakerCVResult:
         uar = _percent(self.uar, self.uar_interval)
         wa = _percent(self.wa, self.wa_interval)
         who = f"{len(np.unique(self.speakers))} speakers"
-        table.append(("pooled", who, len(self.rows), uar, wa))
+        return [*table, ("pooled", who, len(self.rows), uar, wa)]
+
+    def __repr__(self):
+        table = self._rows()
         widths = [max(len(str(row[i])) for row in table) for i in range(5)]
         lines = [
             "  ".join(
@@ -104,6 +109,21 @@ class SpeakerCVResult:
             for row in table
         ]
         return "\n".join(lines + ([self.protocol] if self.protocol else []))
+
+    def _repr_html_(self):
+        return to_html(self._rows(), [self.protocol] if self.protocol else [])
+
+
+def to_html(table, notes):
+    """A table whose first row is its head, with notes below, for notebooks."""
+    rows = []
+    for number, row in enumerate(table):
+        kind = "td" if number else "th"
+        cells = "".join(f"<{kind}>{escape(str(c).strip())}</{kind}>" for c in row)
+        rows.append(f"<tr>{cells}</tr>")
+    below = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    head, body = rows[0], "".join(rows[1:])
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>{below}"
 
 
 def shorten(names):

@@ -14,6 +14,7 @@ from sklearn_ser import (
     features,
     inspection,
     metrics,
+    model_card,
     model_selection,
     persistence,
 )
@@ -26,6 +27,7 @@ PUBLIC = [
         features,
         inspection,
         metrics,
+        model_card,
         model_selection,
         persistence,
     )

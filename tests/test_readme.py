@@ -22,7 +22,7 @@ def test_the_examples_run_one_after_the_other(tmp_path):
 
 
 def test_a_corpus_is_added_in_25_lines(tmp_path):
-    page = ROOT / "docs" / "corpora.md"
+    page = ROOT / "docs" / "guide" / "corpora.md"
     if not page.exists():
         pytest.skip("the documentation is not part of the package")
     assert "anger" in run_blocks(page, tmp_path)

@@ -1,0 +1,106 @@
+"""How Sphinx builds the documentation."""
+
+import os
+import re
+import warnings
+
+import sklearn_ser
+
+# Joblib's workers and torch share two cores on a small machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+project = "sklearn_ser"
+author = "the sklearn_ser developers"
+copyright = "the sklearn_ser developers"
+version = release = sklearn_ser.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+exclude_patterns = ["_build", "examples", "**/GALLERY_HEADER.*"]
+templates_path = ["_templates"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+default_role = "py:obj"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+# Links to other projects need their inventories, and a network to fetch them.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", None),
+    "numpy": ("https://numpy.org/doc/stable", None),
+    "sklearn": ("https://scikit-learn.org/stable", None),
+    "skorch": ("https://skorch.readthedocs.io/en/stable", None),
+    "torch": ("https://docs.pytorch.org/docs/stable", None),
+}
+if "SKLEARN_SER_DOCS_ONLINE" not in os.environ:
+    intersphinx_mapping = {}
+
+sphinx_gallery_conf = {
+    "examples_dirs": "examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "subsection_order": [
+        "examples/start",
+        "examples/speakers",
+        "examples/corpora",
+        "examples/own",
+    ],
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "reference/backreferences",
+    "doc_module": ("sklearn_ser",),
+    "reference_url": {"sklearn_ser": None},
+    "remove_config_comments": True,
+    "show_memory": False,
+    "capture_repr": (),
+    "abort_on_example_error": True,
+    "reset_modules": ("matplotlib",),
+    "min_reported_time": 5,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_ser"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "tango",
+}
+html_sidebars = {"changelog": [], "index": []}
+
+# Matplotlib draws into the page alone.
+warnings.filterwarnings(
+    "ignore", message="FigureCanvasAgg is non-interactive", category=UserWarning
+)
+
+
+def _unlink_inherited(app, what, name, obj, options, lines):
+    """scikit-learn's docstrings point into its own guide."""
+    link = r":(?:ref|term):`([^<`]+?)(?:\s*<[^`]*>)?`"
+    lines[:] = [re.sub(link, r"\1", line) for line in lines]
+
+
+def _skip_requests(app, what, name, obj, skip, options):
+    """Leave out set_fit_request and its like, which scikit-learn makes."""
+    return True if re.fullmatch(r"set_\w+_request", name) else None
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _unlink_inherited)
+    app.connect("autodoc-skip-member", _skip_requests)

@@ -1,0 +1,118 @@
+"""A model card: what a model is for, how it was tested, and on whom."""
+
+import numpy as np
+
+from sklearn_ser.metrics import confusion_uar, speaker_confusions
+
+__all__ = ["make_model_card"]
+
+_USE = (
+    "Names the emotion that a recording of speech sounds like, among: {classes}. For "
+    "research, and for tools whose user sees and can correct the answer."
+)
+_LIMITS = (
+    "It tells how speech sounds, not what a person feels. Not for decisions about "
+    "people, such as hiring, policing, credit or care. Acted speech, on which most "
+    "corpora rest, is clearer than that of everyday life; other languages, microphones, "
+    "ages and rooms than those it was trained on make it worse, and its probabilities "
+    "are not calibrated for them."
+)
+
+
+def make_model_card(estimator, result=None, *, by=None):
+    """Describe a fitted model and its evaluation by speaker, as a skops model card.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The fitted model, usually a pipeline.
+    result : SpeakerCVResult, default=None
+        Of :func:`~sklearn_ser.model_selection.speaker_cross_validate`, with the same
+        estimator. None leaves the figures out.
+    by : dict of str to array-like of shape (n_samples,), default=None
+        Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``: the UAR
+        of each of their values is shown beside that of each speaker.
+
+    Returns
+    -------
+    card : skops.card.Card
+        Markdown by ``card.render()``, a file by ``card.save("README.md")``; sections
+        are changed by ``card.add``.
+
+    Raises
+    ------
+    ImportError
+        If skops is not installed.
+    ValueError
+        If a column of `by` is shorter than the evaluated corpus, or given without
+        `result`.
+    NotFittedError
+        If the estimator is not fitted.
+
+    See Also
+    --------
+    sklearn_ser.persistence.save : Saves the model that the card describes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn_ser.model_card import make_model_card
+    >>> from sklearn_ser.model_selection import speaker_cross_validate
+    >>> X, y = np.zeros((8, 1)), ["anger", "sadness"] * 4
+    >>> speakers = np.repeat(["ann", "bob"], 4)
+    >>> model = DummyClassifier().fit(X, y)
+    >>> result = speaker_cross_validate(model, X, y, speakers)
+    >>> card = make_model_card(model, result, by={"gender": ["female", "male"] * 4})
+    >>> [line for line in card.render().splitlines() if line.startswith("# ")][-2:]
+    ['# UAR by speaker', '# UAR by gender']
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        from skops.card import Card
+    except ImportError as error:
+        raise ImportError(
+            "A model card needs skops; install it with pip install sklearn_ser[skops]."
+        ) from error
+    check_is_fitted(estimator)
+    if by and result is None:
+        raise ValueError("by needs a result, whose figures it splits.")
+    classes = ", ".join(map(str, estimator.classes_))
+    card = Card(estimator, template=None)
+    card.add(**{"Intended use": _USE.format(classes=classes), "Limits": _LIMITS})
+    card.add_hyperparams(section="Hyperparameters")
+    if result is None:
+        return card
+    card.add(**{"Evaluation": _describe(result)})
+    names = {"speaker": result.speakers}
+    for name, column in (by or {}).items():
+        column = np.asarray(column)
+        if len(column) <= result.rows.max():
+            raise ValueError(
+                f"by[{name!r}] must have an entry for each row of the corpus, at least "
+                f"{result.rows.max() + 1}; got {len(column)}."
+            )
+        names[name] = column[result.rows]
+    for name, column in names.items():
+        values, counts = speaker_confusions(
+            result.y_true, result.predictions, column, result.classes
+        )
+        uars = [f"{100 * uar:.1f}" for uar in confusion_uar(counts)]
+        table = {name: values.astype(str).tolist(), "UAR (%)": uars}
+        card.add_table(**{f"UAR by {name}": table})
+    return card
+
+
+def _describe(result):
+    interval = result.uar_interval
+    known = np.isfinite(interval[0])
+    between = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if known else ""
+    n_speakers = len(np.unique(result.speakers))
+    folds = result.protocol or f"{len(result.folds)} folds without a named protocol"
+    return (
+        f"Unweighted average recall {100 * result.uar:.1f} %{between}, accuracy "
+        f"{100 * result.wa:.1f} %, on {len(result.rows)} recordings of {n_speakers} "
+        f"speakers, none of whom was trained on by the model that was asked. {folds}. "
+        f"The interval ({100 * result.confidence_level:g} %) is a bootstrap over speakers."
+    )

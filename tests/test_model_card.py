@@ -1,0 +1,81 @@
+"""Model cards and notebooks: what a result says of itself."""
+
+import re
+
+import numpy as np
+import pytest
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
+
+pytest.importorskip("skops")
+from sklearn_ser.model_card import make_model_card  # noqa: E402
+
+
+@pytest.fixture
+def evaluated():
+    rng = np.random.default_rng(0)
+    y = np.tile(["anger", "sadness"], 12)
+    X = rng.normal(size=(24, 2)) + (y == "anger")[:, None]
+    speakers = np.repeat(["ann", "bob <b>", "cem"], 8)
+    model = LogisticRegression().fit(X, y)
+    return model, speaker_cross_validate(model, X, y, speakers)
+
+
+def test_a_card_has_figures_by_speaker_and_gender(evaluated, tmp_path):
+    model, result = evaluated
+    gender = np.repeat(["female", "male", "male"], 8)
+    card = make_model_card(model, result, by={"gender": gender})
+    card.save(tmp_path / "README.md")
+    text = (tmp_path / "README.md").read_text()
+    assert f"Unweighted average recall {100 * result.uar:.1f} %" in text
+    for who, uar in result.per_speaker().items():
+        assert re.search(rf"\| +{re.escape(who)} +\| +{100 * uar:.1f} +\|", text)
+    male = gender[result.rows] == "male"
+    recalls = [
+        np.mean(result.predictions[male & (result.y_true == word)] == word)
+        for word in ("anger", "sadness")
+    ]
+    assert re.search(rf"\| +male +\| +{100 * np.mean(recalls):.1f} +\|", text)
+    assert "anger, sadness" in text
+    assert "Not for decisions about people" in text
+    assert "without a named protocol" in text
+
+
+def test_a_card_of_a_pipeline_names_its_parameters(corpus):
+    model = make_pipeline(
+        LogMelTransformer(n_mels=16), DSNetClassifier(max_epochs=1, random_state=0)
+    )
+    model.fit(corpus.waveforms, corpus.y, dsnetclassifier__speakers=corpus.speakers)
+    text = make_model_card(model).render()
+    assert "dsnetclassifier__calibration_weight" in text
+    assert "Evaluation" not in text
+
+
+def test_what_a_card_refuses(evaluated):
+    model, result = evaluated
+    with pytest.raises(ValueError, match=r"by\['gender'\] must have an entry for each"):
+        make_model_card(model, result, by={"gender": ["female"]})
+    with pytest.raises(ValueError, match="by needs a result"):
+        make_model_card(model, by={"gender": ["female"]})
+    with pytest.raises(NotFittedError):
+        make_model_card(LogisticRegression(), result)
+
+
+def test_results_show_as_tables_in_notebooks(evaluated):
+    _, result = evaluated
+    html = result._repr_html_()
+    assert html.count("<tr>") == 1 + 3 + 1
+    assert "bob &lt;b&gt;" in html
+    assert f"{100 * result.uar:.1f}" in html
+    y, corpora = ["x", "y"] * 4, np.repeat(["one", "two"], 4)
+    speakers = ["ann", "ann", "bob", "bob"] * 2
+    data = np.arange(8.0)[:, None], y, corpora, speakers
+    found = cross_corpus_validate(DummyClassifier(), *data)
+    html = found._repr_html_()
+    assert html.count("<tr>") == 1 + 2
+    assert "mean of 2" in html
