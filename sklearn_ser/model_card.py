@@ -13,9 +13,9 @@ _USE = (
 _LIMITS = (
     "It tells how speech sounds, not what a person feels. Not for decisions about "
     "people, such as hiring, policing, credit or care. Acted speech, on which most "
-    "corpora rest, is clearer than that of everyday life; other languages, microphones, "
-    "ages and rooms than those it was trained on make it worse, and its probabilities "
-    "are not calibrated for them."
+    "corpora rest, is clearer than that of everyday life; other languages, "
+    "microphones, ages and rooms than those it was trained on make it worse, and its "
+    "probabilities are not calibrated for them."
 )
 
 
@@ -84,7 +84,7 @@ def make_model_card(estimator, result=None, *, by=None):
     card.add_hyperparams(section="Hyperparameters")
     if result is None:
         return card
-    card.add(**{"Evaluation": _describe(result)})
+    card.add(Evaluation=_describe(result))
     names = {"speaker": result.speakers}
     for name, column in (by or {}).items():
         column = np.asarray(column)
@@ -114,5 +114,6 @@ def _describe(result):
         f"Unweighted average recall {100 * result.uar:.1f} %{between}, accuracy "
         f"{100 * result.wa:.1f} %, on {len(result.rows)} recordings of {n_speakers} "
         f"speakers, none of whom was trained on by the model that was asked. {folds}. "
-        f"The interval ({100 * result.confidence_level:g} %) is a bootstrap over speakers."
+        f"The interval ({100 * result.confidence_level:g} %) is a bootstrap over "
+        "speakers."
     )

@@ -13,7 +13,7 @@ from sklearn_ser import DSNetClassifier, LogMelTransformer
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
 pytest.importorskip("skops")
-from sklearn_ser.model_card import make_model_card  # noqa: E402
+from sklearn_ser.model_card import make_model_card
 
 
 @pytest.fixture
