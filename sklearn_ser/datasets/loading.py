@@ -174,8 +174,9 @@ def _load_one(spec, home, keep, download, errors):
         copies = finds.candidates(utterances)
     else:
         copies = finds.candidates()
-        utterances = {key: found[0] for key, found in copies.items()}
-        utterances |= {v["utterance"].lower(): v for v in videos} | utterances
+        # A video without audio of its own is a recording that is missing.
+        utterances = {video["utterance"].lower(): video for video in videos}
+        utterances |= {key: found[0] for key, found in copies.items()}
     about, rows, unlabelled = finds.read_speakers(), [], 0
     for key in sorted(utterances):
         emotion = utterances[key]["emotion"]

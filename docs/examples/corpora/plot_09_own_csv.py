@@ -41,7 +41,7 @@ from sklearn_ser.inspection import SpeakerRecallDisplay
 from sklearn_ser.model_selection import speaker_cross_validate
 
 model = make_pipeline(
-    LogMelTransformer(n_mels=40, top_db=50),
+    LogMelTransformer(n_mels=40, hop_length=320, top_db=50),
     DSNetClassifier(max_epochs=15, random_state=0),
 )
 result = speaker_cross_validate(model, corpus.data, corpus.target, corpus.speakers)

@@ -20,7 +20,7 @@ from sklearn_ser.metrics import uar_scorer
 corpus = make_emotional_speech(n_speakers=4, n_utterances=4, random_state=0)
 held_out = corpus.speakers == "s03"
 model = make_pipeline(
-    LogMelTransformer(n_mels=40),
+    LogMelTransformer(n_mels=40, hop_length=320),
     DSNetClassifier(max_epochs=10, random_state=0),
 )
 grid = {
