@@ -17,7 +17,7 @@ from sklearn_ser.inspection import TransferMatrixDisplay
 from sklearn_ser.model_selection import cross_corpus_validate
 
 parts = [
-    make_emotional_speech(n_speakers=3, n_utterances=6, channel=i, random_state=i)
+    make_emotional_speech(n_speakers=3, n_utterances=4, channel=i, random_state=i)
     for i in range(3)
 ]
 mel = LogMelTransformer(n_mels=24, hop_length=320, top_db=50, normalize="level")
@@ -29,7 +29,7 @@ corpora = np.repeat(["studio", "phone", "laptop"], [len(part.data) for part in p
 # %%
 # The same network three times: on the corpora as they are, on each normalised by
 # itself, and aligned as well. ``alignment=None`` is what an adaptation has to beat.
-network = DIDANDomainAdapter(max_epochs=25, batch_size=16, random_state=0)
+network = DIDANDomainAdapter(max_epochs=20, batch_size=16, random_state=0)
 models = {
     "as they are": clone(network).set_params(alignment=None, normalize_domains=False),
     "normalised": clone(network).set_params(alignment=None),
@@ -51,7 +51,7 @@ for ax, (name, result) in zip(axes, results.items(), strict=True):
     ax.set_title(f"{name}: mean {100 * result.uar:.1f} %")
 
 # %%
-# Read a column to see how hard a target is, a row to see how good a source. Nearly all
-# that is gained comes from normalising each corpus by itself, which takes no training;
+# Read a column to see how hard a target is, a row to see how good a source. Most of
+# what is gained comes from normalising each corpus by itself, which takes no training;
 # what alignment adds is smaller, and single transfers move by more than that from seed
 # to seed. Only means over many transfers and seeds tell methods apart.
