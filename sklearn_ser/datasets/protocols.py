@@ -229,13 +229,19 @@ def apply_protocol(protocol, corpus):
     target = np.array([spec.classes[word] for word in emotions[rows].tolist()])
     corpora = corpus.get("corpora")
     corpora = None if corpora is None else np.asarray(corpora)[rows]
+    is_transfer = len(spec.corpora) == 2
+    if is_transfer and corpora is None:
+        raise ValueError(
+            f"'{spec.name}' needs recordings of {list(spec.corpora)}, told apart by "
+            "the corpus's 'corpora'."
+        )
     if corpora is not None and set(corpora.tolist()) != set(spec.corpora):
         raise ValueError(
             f"'{spec.name}' is of {list(spec.corpora)}, not of "
             f"{np.unique(corpora).tolist()}."
         )
     utterances = frame.get("utterance", [_utterance(spec, path) for path in data])
-    if corpora is not None and len(spec.corpora) == 2:
+    if is_transfer:
         named = zip(corpora, utterances, strict=True)
         utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]
     folds = _number_folds(spec, speakers, corpora)
@@ -280,12 +286,6 @@ def check_protocol(name, corpora=None):
 def _number_folds(spec, speakers, corpora):
     """The number of the fold that tests each row, or -1."""
     if len(spec.corpora) == 2:
-        found = set() if corpora is None else set(corpora.tolist())
-        if found != set(spec.corpora):
-            raise ValueError(
-                f"'{spec.name}' needs recordings of {list(spec.corpora)}, told apart "
-                f"by the corpus's 'corpora'; found {sorted(found)}."
-            )
         return np.where(corpora == spec.corpora[1], 0, -1)
     if spec.folds is None:
         return np.unique(speakers, return_inverse=True)[1]
