@@ -51,5 +51,6 @@ ax.legend(title="probe of")
 
 # %%
 # r knows the emotion, as it must. The paper's claim is about the rest: that u knows the
-# speaker and r does not. Compare the blue bars; on a corpus this small the answer
-# changes with the seed, and on real corpora it is in the benchmarks.
+# speaker and r does not. Compare the blue bars: on this corpus it is the other way
+# round, r is the richer of the two in everything. Whether the claim holds on real
+# corpora, our benchmarks have yet to show.

@@ -84,7 +84,7 @@ EmbeddingDisplay.from_embeddings(
 )
 
 # %%
-# The large points sink as the weight grows: the adversary works. Whether they also move
-# to the left, where emotions are lost, is the price, and seeds differ by as much as
-# weights do. Choose the weight on training speakers and several seeds, never on the
-# speakers that the figure is reported for.
+# With an adversary the large points lie lower than without, by a few points, and a
+# weight ten times as large hides no more here. The seeds of one weight lie further
+# apart than the weights do: choose a weight on several seeds and on training speakers,
+# never on the speakers that the figure is reported for.

@@ -58,7 +58,7 @@ ax.set(xlabel="top_db", ylabel="UAR (%) of inner folds")
 ax.legend()
 
 # %%
-# The bars are longer than what they compare: three inner speakers choose nearly at
+# The bars are as long as what they compare: three inner speakers choose nearly at
 # random among settings that are alike. A search pays where settings differ by more than
 # speakers do; :func:`~sklearn_ser.model_selection.speaker_cross_validate` takes the
 # search itself as its estimator, so that the choice is made anew in every fold.
