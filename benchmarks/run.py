@@ -84,7 +84,7 @@ def run_fold(estimator, X, corpus, train, test):
     """Fit and score one fold; return the figures of its row."""
     data = estimator, X, corpus.target
     options = {"n_bootstrap": 0, "return_estimator": True}
-    if "corpora" in corpus:
+    if "members" in corpus:
         who = corpus.corpora, corpus.speakers
         pair = [tuple(corpus.name.split(":"))]
         result = cross_corpus_validate(*data, *who, transfers=pair, **options)
@@ -118,7 +118,7 @@ def run_fold(estimator, X, corpus, train, test):
         "chosen": getattr(model, "best_params_", None),
         **(
             {"label_free": label_free_scores(model, X, corpus, train, test)}
-            if "corpora" in corpus
+            if "members" in corpus
             else {"probes": probes(model, X, corpus, train, test)}
         ),
         "fit_seconds": round(fold.fit_time, 2),

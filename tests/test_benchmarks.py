@@ -54,6 +54,32 @@ def two(home, write_corpus):
     return home
 
 
+@pytest.fixture(scope="module")
+def declared(home, write_corpus):
+    """The same directory with a corpus that has a frozen protocol, as CASIA is laid."""
+    (home / "casia").mkdir()
+    table = home / "casia" / "metadata.csv"
+    write_corpus(
+        table,
+        n_speakers=4,
+        n_utterances=3,
+        emotions=("neutral", "anger", "sadness"),
+        duration=0.3,
+        random_state=2,
+    )
+    names = ("ZhaoZuoxiang", "liuchanhg", "wangzhe", "zhaoquanyin")
+    words = {"neutral": "neutral", "anger": "angry", "sadness": "sad"}
+    lines = ["file,speaker,emotion"]
+    for number, line in enumerate(table.read_text().splitlines()[1:]):
+        file, who, emotion = line.split(",")
+        who = names[int(who[1:])]
+        name = f"{who}_{words[emotion]}_{number:03d}.wav"
+        table.with_name(file).rename(table.with_name(name))
+        lines.append(f"{name},{who},{emotion}")
+    table.write_text("\n".join(lines))
+    return home
+
+
 @pytest.fixture
 def here(home, monkeypatch):
     monkeypatch.setenv("SKLEARN_SER_DATA", str(home))
@@ -105,15 +131,18 @@ def test_a_killed_run_resumes_to_the_same_rows(home, tmp_path):
     assert len(broken.read_bytes().splitlines()) == 8
 
 
-def test_a_row_says_all_that_it_rests_on(here, tmp_path):
+@pytest.mark.usefixtures("declared")
+@pytest.mark.parametrize("name", ["tiny", "casia"])
+def test_a_row_says_all_that_it_rests_on(here, tmp_path, name):
     results = tmp_path / "rows.jsonl"
-    argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
+    argv = ["--corpus", name, "--method", "mfcc", "--results", str(results)]
     assert run.main(argv) == 0
     found = rows.read(results)
     assert [row["fold"] for row in found] == [1, 2, 3, 4]
-    corpus = corpora.load("tiny")
+    corpus = corpora.load(name)
     for row, (train, test) in zip(found, corpus.splits, strict=True):
         who = np.unique(corpus.speakers[test])
+        assert ("'casia-loso'" in str(row["protocol"])) is (name == "casia")
         assert row["seed"] is None
         assert row["chosen"]["svc__C"] in row["params"]["param_grid"]["svc__C"]
         assert list(row["recall_per_speaker"]) == who.tolist()
