@@ -4,6 +4,9 @@ import os
 import re
 import warnings
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
 import sklearn_ser
 
 # Joblib's workers and torch share two cores on a small machine.
@@ -20,7 +23,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
@@ -36,16 +38,20 @@ autodoc_typehints = "none"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
-# Links to other projects need their inventories, and a network to fetch them.
+# Where there is no network, lists of the names that these pages use stand in for the
+# inventories of other projects.
 intersphinx_mapping = {
-    "python": ("https://docs.python.org/3", None),
-    "numpy": ("https://numpy.org/doc/stable", None),
-    "sklearn": ("https://scikit-learn.org/stable", None),
-    "skorch": ("https://skorch.readthedocs.io/en/stable", None),
-    "torch": ("https://docs.pytorch.org/docs/stable", None),
+    name: (url, (None, f"inventories/{name}.inv"))
+    for name, url in {
+        "python": "https://docs.python.org/3",
+        "numpy": "https://numpy.org/doc/stable",
+        "matplotlib": "https://matplotlib.org/stable",
+        "sklearn": "https://scikit-learn.org/stable",
+        "skorch": "https://skorch.readthedocs.io/en/stable",
+        "torch": "https://docs.pytorch.org/docs/stable",
+    }.items()
 }
-if "SKLEARN_SER_DOCS_ONLINE" not in os.environ:
-    intersphinx_mapping = {}
+intersphinx_timeout = 10
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
@@ -60,7 +66,6 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "reference/backreferences",
     "doc_module": ("sklearn_ser",),
-    "reference_url": {"sklearn_ser": None},
     "remove_config_comments": True,
     "show_memory": False,
     "capture_repr": (),
@@ -69,6 +74,8 @@ sphinx_gallery_conf = {
     "min_reported_time": 5,
 }
 
+# Browsers draw MathML themselves: no script, no network.
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_ser"
 html_static_path = ["_static"]
@@ -101,6 +108,15 @@ def _skip_requests(app, what, name, obj, skip, options):
     return True if re.fullmatch(r"set_\w+_request", name) else None
 
 
+def _mathml(display):
+    def visit(translator, node):
+        translator.body.append(convert(node.astext(), display=display))
+        raise SkipNode
+
+    return visit, None
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", _mathml("inline"), _mathml("block"))
     app.connect("autodoc-process-docstring", _unlink_inherited)
     app.connect("autodoc-skip-member", _skip_requests)

@@ -1,55 +1,119 @@
-"""The pages of the guide run as they stand there, and quote figures that exist."""
+"""README and guide run as they stand there, and quote figures that exist."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import soundfile
 
 ROOT = Path(__file__).parents[1]
-GUIDE = ROOT / "docs" / "guide"
+DOCS = ROOT / "docs"
+GUIDE = DOCS / "guide"
 BENCHMARKS = ROOT / "benchmarks" / "README.md"
-# Run elsewhere, together with the README.
-PAGES = sorted(page for page in GUIDE.glob("*.md") if page.stem != "corpora")
-DEVELOPER = sorted((ROOT / "docs" / "developer").glob("*.md"))
+FRONT = [page for page in (ROOT / "README.md", DOCS / "index.md") if page.exists()]
+PAGES = sorted(GUIDE.glob("*.md"))
+DEVELOPER = sorted((DOCS / "developer").glob("*.md"))
 OPTIONAL = ("skada", "skops", "opensmile", "dask", "matplotlib", "pandas")
 
 if not PAGES:
     pytest.skip("the documentation is not part of the package", allow_module_level=True)
 
 
-def python_blocks(page):
-    """Return the Python blocks of a page as one script."""
-    found = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+def blocks(page, language):
+    """Return the blocks of a page in a language, as one text."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
     return "\n".join(found)
 
 
 def missing_packages(script):
     """Return the optional packages that a script wants and this machine lacks."""
-    wanted = [name for name in OPTIONAL if re.search(rf"import {name}\b", script)]
+    wanted = [
+        name for name in OPTIONAL if re.search(rf"(import|from) {name}\b", script)
+    ]
     wanted += ["skops"] if "sklearn_ser.persistence" in script else []
+    wanted += ["skops"] if "model.skops" in script else []
     return [name for name in wanted if find_spec(name) is None]
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if python_blocks(p)], ids=lambda page: page.stem
-)
-def test_the_blocks_of_a_page_run_one_after_the_other(page, tmp_path):
-    script = python_blocks(page)
+def run(page, script, *command, cwd):
     if missing := missing_packages(script):
         pytest.skip(f"{page.name} needs {', '.join(missing)}")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-W", "error", *command],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture
+def home(tmp_path, corpus, write_corpus):
+    """A folder with what the pages name: a table, recordings and a corpus in /data."""
+    for folder in ("recordings", "data/EmoDB/wav"):
+        (tmp_path / folder).mkdir(parents=True)
+    write_corpus(tmp_path / "my.csv", n_speakers=3, n_utterances=1)
+    waves = iter(range(len(corpus.waveforms)))
+    names = ["other.wav", "recordings/a.wav", "recordings/b.wav"] + [
+        f"data/EmoDB/wav/{speaker}a01{emotion}a.wav"
+        for speaker in ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+        for emotion in "NW"
+    ]
+    for name, wave in zip(names, waves, strict=False):
+        soundfile.write(tmp_path / name, corpus.waveforms[wave], corpus.sampling_rate)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in (*FRONT, *PAGES) if blocks(page, "python")],
+    ids=lambda page: page.stem,
+)
+def test_the_blocks_of_a_page_run_one_after_the_other(page, home):
+    script = blocks(page, "python").replace('"/data/', '"data/')
+    run(page, script, "-c", script, cwd=home)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if blocks(page, "console")],
+    ids=lambda page: page.stem,
+)
+def test_the_commands_of_a_page_run_one_after_the_other(page, home):
+    commands = blocks(page, "console").splitlines()
+    assert commands
+    for line in commands:
+        prompt, python, *command = shlex.split(line)
+        assert (prompt, python) == ("$", "python")
+        run(page, line, *command, cwd=home)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_of_a_page_is_run(page):
+    """What is neither Python nor a command is a directive."""
+    fences = re.findall(r"^ *```(.*)$", page.read_text(), re.M)
+    assert set(fences[1::2]) <= {""}
+    kinds = [kind for kind in fences[::2] if not kind.startswith("{")]
+    assert set(kinds) <= {"python", "console"}
+
+
+def test_a_corpus_is_added_in_25_lines():
+    declarations = [
+        block
+        for block in re.findall(
+            r"```python\n(.*?)```", (GUIDE / "corpora.md").read_text(), re.S
+        )
+        if "CorpusSpec(" in block
+    ]
+    assert len(declarations) == 1
+    assert len(declarations[0].splitlines()) <= 25
 
 
 def test_every_page_is_in_the_table_of_contents():
@@ -62,10 +126,14 @@ def test_every_page_is_in_the_table_of_contents():
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, *DEVELOPER], ids=lambda page: f"{page.parent.name}/{page.stem}"
+    "page",
+    [*FRONT, *PAGES, *DEVELOPER],
+    ids=lambda page: f"{page.parent.name}/{page.stem}",
 )
-def test_links_between_pages_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:]+\.md)", page.read_text()):
+def test_links_between_files_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:\s]+)[)#]", page.read_text()):
+        if target.split("/")[0] == "benchmarks" and not BENCHMARKS.exists():
+            continue
         assert (page.parent / target).exists(), target
 
 

@@ -73,7 +73,7 @@ class SpeechNet(skorch.NeuralNet):
     keep_optimizer : bool, default=False
         Whether copies and pickles carry the optimiser's state.
     **kwargs
-        As for :class:`skorch.NeuralNet`.
+        As for :class:`skorch.net.NeuralNet`.
     """
 
     def __init__(self, module, *, terms, seed=0, keep_optimizer=False, **kwargs):

@@ -29,7 +29,7 @@ corpora = np.repeat(["studio", "phone", "laptop"], [len(part.data) for part in p
 # %%
 # The same network three times: on the corpora as they are, on each normalised by
 # itself, and aligned as well. ``alignment=None`` is what an adaptation has to beat.
-network = DIDANDomainAdapter(max_epochs=20, batch_size=16, random_state=0)
+network = DIDANDomainAdapter(max_epochs=14, batch_size=16, random_state=0)
 models = {
     "as they are": clone(network).set_params(alignment=None, normalize_domains=False),
     "normalised": clone(network).set_params(alignment=None),

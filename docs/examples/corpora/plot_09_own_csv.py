@@ -29,7 +29,8 @@ for i, wave in enumerate(speech.data):
 # before anything is trained.
 corpus = load_manifest(folder / "corpus.csv")
 print(corpus.DESCR.split(" listed")[0])
-print({name: np.unique(column)[:3] for name, column in corpus.frame.items()})
+for name, column in corpus.frame.items():
+    print(f"{name}:", *np.unique(column)[:4])
 
 # %%
 # Paths go into the pipeline as they are: it decodes, resamples and mixes down.
@@ -54,6 +55,7 @@ figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 SpeakerRecallDisplay.from_predictions(
     result.y_true, result.predictions, gender, ax=axes
 )
+axes[0].set_title("recall (%) by gender (UAR)")
 
 # %%
 # The left panel has a row for each gender instead of each speaker: any column can stand

@@ -41,7 +41,7 @@ print(name, X.shape)
 
 # %%
 # The scaler sees the training speakers of each fold only: it is a step of the pipeline.
-dense = DSNetClassifier(max_epochs=30, encoder="conv", random_state=0)
+dense = DSNetClassifier(max_epochs=20, encoder="conv", random_state=0)
 methods = {
     f"{name} + LinearSVC": (
         make_pipeline(

@@ -6,17 +6,15 @@ DSNet splits an embedding in two: r, on which the emotion is decided, and u, whi
 drawn to what the speaker's neutral speech looks like. What does each know?
 """
 
-# sphinx_gallery_thumbnail_number = 2
-
 # %%
 # Every term of the loss is in the history. Weights above one keep the two subspaces
 # busy on a corpus as small as this one.
-
 from sklearn_ser import DSNetClassifier, LogMelTransformer
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.inspection import EmbeddingDisplay, HistoryDisplay
 from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 
+# sphinx_gallery_thumbnail_number = 2
 corpus = make_emotional_speech(n_speakers=6, n_utterances=8, random_state=0)
 Z = LogMelTransformer(n_mels=40, hop_length=320, top_db=50).transform(corpus.data)
 model = DSNetClassifier(max_epochs=20, reconstruction_weight=10.0, random_state=0)

@@ -1,0 +1,47 @@
+"""The documentation, once built, has no dead link inside it; see ``.ci/run``."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
+
+if not SITE.is_dir():
+    pytest.skip("the documentation has not been built", allow_module_level=True)
+
+
+class Page(HTMLParser):
+    """What a page points to, and what in it can be pointed at."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors = [], {"", "top"}
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("href", "src") and value is not None:
+                self.links.append(value)
+            elif name == "id" or (tag, name) == ("a", "name"):
+                self.anchors.add(value)
+
+
+def test_no_link_inside_the_site_is_dead():
+    own = (path for path in SITE.rglob("*.html") if "_static" not in path.parts)
+    pages = {path: Page(path) for path in own}
+    assert len(pages) > 50
+    dead = []
+    for path, page in pages.items():
+        for link in page.links:
+            url, anchor = urldefrag(link)
+            if urlsplit(url).scheme or url.startswith("//"):
+                continue
+            target = (path.parent / unquote(urlsplit(url).path)).resolve()
+            target = path if not url else target
+            if not target.is_file() or (
+                target in pages and unquote(anchor) not in pages[target].anchors
+            ):
+                dead.append(f"{path.relative_to(SITE)}: {link}")
+    assert not dead, "\n".join(sorted(set(dead)))
