@@ -10,7 +10,8 @@ encoder, the two projectors, the decoder and the classifier::
     loss = CE(C(r), y) + JS(softmax(u), softmax(n))
          + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
 
-r is the emotion-relevant, u the emotion-irrelevant subspace.
+r is the emotion-relevant, u the emotion-irrelevant subspace. Only r is rectified: with
+the ReLU of the published code, u is zero for every utterance before training ends.
 """
 
 import warnings
@@ -33,7 +34,7 @@ _NEUTRAL = {"neutral", "neu", "n"}
 
 
 class Projector(nn.Module):
-    """A gate and a linear layer: ReLU(W(g * e + e)), g = sigmoid(W2 ReLU(W1 e))."""
+    """A gate and a linear layer: W(g * e + e), g = sigmoid(W2 ReLU(W1 e))."""
 
     def __init__(self, d):
         super().__init__()
@@ -43,7 +44,7 @@ class Projector(nn.Module):
         self.linear = nn.Linear(d, d)
 
     def forward(self, e):
-        return self.linear(self.gate(e) * e + e).relu()
+        return self.linear(self.gate(e) * e + e)
 
 
 class DSNet(nn.Module):
@@ -77,7 +78,7 @@ class DSNet(nn.Module):
             both = [F.pad(s, (0, width - s.shape[-1])) for s in (x, neutral.x)]
             both = self.E(torch.cat(both), torch.cat([lengths, neutral.lengths]))
             e, n = both[: len(x)], both[len(x) :]
-        u, r = self.T(e), self.T2(e)
+        u, r = self.T(e), self.T2(e).relu()
         return {
             "logits": self.C(r),
             "embedding": r,
