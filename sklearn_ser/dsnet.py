@@ -252,8 +252,12 @@ class DSNetClassifier(BaseSpeechClassifier):
         )
 
     with the callbacks of skorch. The paper's validation speaker is the other one of
-    the test speaker's session; here it is drawn. The projectors are built as the
-    paper describes them; in the authors' code the gate has no effect.
+    the test speaker's session; here it is drawn.
+
+    The projectors differ from the authors' code in two ways. Their gate works, as the
+    paper describes it; in that code it has no effect. And u is not rectified: with
+    the ReLU that the code ends both with, every unit of u is zero before training
+    ends, whatever the weights, and the terms act on nothing.
 
     References
     ----------
