@@ -103,7 +103,7 @@ LOG_MEL = {
 
 METHODS = {
     "dsnet": Method("DSNet", DSNetClassifier),
-    "dsnet-tuned": Method("DSNet, weights chosen in 1, 10, 100", _tuned_dsnet),
+    "dsnet-tuned": Method("DSNet, weights chosen among 1, 10, 100", _tuned_dsnet),
     "dsnet-no-terms": Method("DSNet, all weights 0", lambda: _without(*WEIGHTS)),
     **{
         f"dsnet-no-{weight.removesuffix('_weight')}": Method(

@@ -43,7 +43,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     - ``_columns(y, speakers)``: further per-sample columns of a batch;
     - ``_companions(y, speakers)``: what draws a batch's companions, or None;
     - ``_net_class``: a :class:`SpeechNet` with another training step;
-    - ``_decide(outputs)``: from the network's outputs to probabilities.
+    - ``_decide(logits)``: from the network's logits to probabilities.
     """
 
     __metadata_request__fit: ClassVar = {"speakers": True}
@@ -80,9 +80,9 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def _companions(self, y, speakers):
         """Return what draws a training batch's companions, or None."""
 
-    def _decide(self, outputs):
-        """Turn the network's outputs into probabilities, in float64."""
-        return softmax(outputs.astype(np.float64), axis=1)
+    def _decide(self, logits):
+        """Turn the network's logits into probabilities, in float64."""
+        return softmax(logits.astype(np.float64), axis=1)
 
     def fit(self, X, y, *, speakers=None, sample_weight=None):
         """Fit the classifier.

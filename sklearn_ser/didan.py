@@ -592,8 +592,8 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
             domain = check_domain_numbers(sample_domain, n)
         return self.net_.outputs(self._normalize(sequences, domain), key)
 
-    def _decide(self, outputs):
-        return _nearest_distribution(outputs.astype(np.float64))
+    def _decide(self, logits):
+        return _nearest_distribution(logits.astype(np.float64))
 
     def predict_proba(self, X, sample_domain=None, allow_source=False):
         """Return the probability of each class.

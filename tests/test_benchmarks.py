@@ -17,7 +17,15 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of the package", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import corpora, methods, report, rows, run, transfers  # noqa: E402
+from benchmarks import (  # noqa: E402
+    corpora,
+    methods,
+    report,
+    rows,
+    run,
+    speed,
+    transfers,
+)
 
 SEEDS = ["1", "2"]
 # What two runs of one experiment need not share.
@@ -500,3 +508,18 @@ def test_the_figure_is_drawn(tmp_path):
     _, summaries = report.sections(made_up("dsnet", "emodb4", 12, (6, 8)))
     report.figure(summaries, tmp_path / "uar.svg")
     assert "<svg" in (tmp_path / "uar.svg").read_text()
+
+
+def test_speed_compares_what_computes_the_same(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("SKLEARN_SER_DATA", raising=False)
+    output = tmp_path / "speed.json"
+    speed.main(["--epochs", "1", "--repeats", "1", "--output", str(output)])
+    found = json.loads(output.read_text())
+    assert found["training"].keys() == {
+        "estimator",
+        "plain torch loop",
+        "stock skorch, padded",
+    }
+    assert found["prediction"]["bare"]["ratio"] == 1
+    assert all(row["seconds"] > 0 for row in found["training"].values())
+    assert len(capsys.readouterr().out.splitlines()) == 5

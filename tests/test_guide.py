@@ -97,11 +97,11 @@ def test_the_commands_of_a_page_run_one_after_the_other(page, home):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_is_run(page):
-    """What is neither Python nor a command is a directive."""
+    """What is neither Python nor a command is a directive, or a table."""
     fences = re.findall(r"^ *```(.*)$", page.read_text(), re.M)
     assert set(fences[1::2]) <= {""}
     kinds = [kind for kind in fences[::2] if not kind.startswith("{")]
-    assert set(kinds) <= {"python", "console"}
+    assert set(kinds) <= {"python", "console", "text"}
 
 
 def test_a_corpus_is_added_in_25_lines():

@@ -18,7 +18,7 @@ from sklearn_ser.inspection import LogMelDisplay, SpeakerRecallDisplay
 from sklearn_ser.model_selection import speaker_cross_validate
 
 corpus = make_emotional_speech(n_speakers=5, n_utterances=5, random_state=0)
-print(len(corpus.data), "recordings of", sorted(set(corpus.target)))
+print(len(corpus.data), "recordings of", *sorted(set(corpus.target)))
 
 # %%
 # A classifier sees log-mel spectrograms: how much energy there is at which time and
