@@ -10,7 +10,8 @@ from scipy.special import log_softmax, rel_entr, softmax
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from skorch.callbacks import Callback
 
-from sklearn_ser import DSNetClassifier, SpeakersMissingWarning
+from sklearn_ser import DSNetClassifier, LogMelTransformer, SpeakersMissingWarning
+from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.dsnet import (
     DSNet,
     NeutralCalibration,
@@ -18,6 +19,7 @@ from sklearn_ser.dsnet import (
     Orthogonality,
     Reconstruction,
 )
+from sklearn_ser.metrics import speaker_probe_score
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.losses import CrossEntropy, TermSum
 
@@ -610,3 +612,31 @@ def test_probabilities_come_from_the_relevant_subspace(marked):
     np.testing.assert_allclose(
         model.predict_proba(X), softmax(logits, axis=1), rtol=0, atol=1e-6
     )
+
+
+def test_the_speaker_is_in_u_rather_than_in_r():
+    """The paper's claim, by probes."""
+    speech = make_emotional_speech(n_speakers=6, n_utterances=8, random_state=0)
+    mel = LogMelTransformer(n_mels=40, hop_length=320, top_db=50)
+    X, texts = mel.transform(speech.data), np.arange(len(speech.data)) % 4
+
+    def read(embedding):
+        return speaker_probe_score(
+            embedding, speech.speakers, groups=texts, n_bootstrap=0
+        ).above_chance
+
+    found = []
+    for seed in (0, 1):
+        model = DSNetClassifier(
+            calibration_weight=10,
+            orthogonality_weight=10,
+            reconstruction_weight=10,
+            max_epochs=20,
+            random_state=seed,
+        )
+        model.fit(X, speech.target, speakers=speech.speakers)
+        found.append(
+            (read(model.embed(X, subspace="irrelevant")), read(model.embed(X)))
+        )
+    u, r = np.mean(found, axis=0)
+    assert u > 1.5 * r > 0
