@@ -75,5 +75,7 @@ ax.set(xlabel="recordings that are answered (%)", ylabel="accuracy of these (%)"
 
 # %%
 # If the curve on the right rises to the left, confidence is worth something: answering
-# fewer recordings answers them better. The curve on the left says whether the number
-# itself can be shown to a person. Calibration moves the second, hardly the first.
+# fewer recordings answers them better. The nearer the curve on the left is to the
+# diagonal, the sooner the number itself can be shown to a person. Calibration helps
+# neither here: a temperature fitted to so few speakers does not fit the next one, and
+# as each has another, it even changes which recordings are answered first.
