@@ -29,7 +29,7 @@ LogMelDisplay.from_estimator(log_mel, corpus.data[0])
 # %%
 # Together they are one estimator, which is tested on each speaker in turn.
 model = make_pipeline(
-    log_mel, DSNetClassifier(max_epochs=20, batch_size=16, random_state=0)
+    log_mel, DSNetClassifier(max_epochs=15, batch_size=16, random_state=0)
 )
 result = speaker_cross_validate(model, corpus.data, corpus.target, corpus.speakers)
 print(result)
