@@ -178,8 +178,8 @@ class DSNetClassifier(BaseSpeechClassifier):
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
         Weights of the three terms beside the cross-entropy. Zero leaves one out. At
-        10 they part speaker and emotion further, and on some corpora r shrinks to
-        nothing: look at the training loss.
+        10 they part speaker and emotion further, but on RAVDESS r shrank to nothing:
+        look at the training loss.
     neutral_label : label or "auto", default="auto"
         The neutral class. "auto" recognises neutral, neu and n in any case. Behind
         a meta-estimator that encodes y, such as VotingClassifier, the class's number.
@@ -258,8 +258,8 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     The projectors differ from the authors' code in two ways. Their gate works, as the
     paper describes it; in that code it has no effect. And u is not rectified: with
-    the ReLU that the code ends both with, every unit of u is zero before training
-    ends, whatever the weights, and the terms act on nothing.
+    the ReLU that the code ends both with, every unit of u was zero at the end of
+    training on three corpora, and the terms act on nothing.
 
     References
     ----------
