@@ -10,8 +10,7 @@ encoder, the two projectors, the decoder and the classifier::
     loss = CE(C(r), y) + JS(softmax(u), softmax(n))
          + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
 
-r is the emotion-relevant, u the emotion-irrelevant subspace. Only r is rectified: with
-the ReLU of the published code, u is zero for every utterance before training ends.
+r is the emotion-relevant, u the emotion-irrelevant subspace; only r is rectified.
 """
 
 import warnings
@@ -177,9 +176,8 @@ class DSNetClassifier(BaseSpeechClassifier):
     Parameters
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
-        Weights of the three terms beside the cross-entropy. Zero leaves one out. At
-        10 they part speaker and emotion further, but on RAVDESS r shrank to nothing:
-        look at the training loss.
+        Weights of the three terms beside the cross-entropy; zero leaves one out. At
+        10 they part speaker and emotion further, but on RAVDESS r shrank to nothing.
     neutral_label : label or "auto", default="auto"
         The neutral class. "auto" recognises neutral, neu and n in any case. Behind
         a meta-estimator that encodes y, such as VotingClassifier, the class's number.
@@ -257,9 +255,8 @@ class DSNetClassifier(BaseSpeechClassifier):
     the test speaker's session; here it is drawn.
 
     The projectors differ from the authors' code in two ways. Their gate works, as the
-    paper describes it; in that code it has no effect. And u is not rectified: with
-    the ReLU that the code ends both with, every unit of u was zero at the end of
-    training on three corpora, and the terms act on nothing.
+    paper describes it. And u is not rectified: with that code's ReLU, every unit of u
+    was zero at the end of training on three corpora, and the terms acted on nothing.
 
     References
     ----------
