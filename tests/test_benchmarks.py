@@ -510,7 +510,7 @@ def test_the_figure_is_drawn(tmp_path):
     assert "<svg" in (tmp_path / "uar.svg").read_text()
 
 
-def test_speed_compares_what_computes_the_same(monkeypatch, tmp_path, capsys):
+def test_speed_has_a_figure_for_each_way(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("SKLEARN_SER_DATA", raising=False)
     output = tmp_path / "speed.json"
     speed.main(["--epochs", "1", "--repeats", "1", "--output", str(output)])

@@ -35,8 +35,8 @@ def missing_packages(script):
     wanted = [
         name for name in OPTIONAL if re.search(rf"(import|from) {name}\b", script)
     ]
-    wanted += ["skops"] if "sklearn_ser.persistence" in script else []
-    wanted += ["skops"] if "model.skops" in script else []
+    saves = "sklearn_ser.persistence" in script or "model.skops" in script
+    wanted += ["skops"] if saves else []
     return [name for name in wanted if find_spec(name) is None]
 
 
@@ -60,14 +60,14 @@ def home(tmp_path, corpus, write_corpus):
     for folder in ("recordings", "data/EmoDB/wav"):
         (tmp_path / folder).mkdir(parents=True)
     write_corpus(tmp_path / "my.csv", n_speakers=3, n_utterances=1)
-    waves = iter(range(len(corpus.waveforms)))
     names = ["other.wav", "recordings/a.wav", "recordings/b.wav"] + [
         f"data/EmoDB/wav/{speaker}a01{emotion}a.wav"
         for speaker in ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
         for emotion in "NW"
     ]
-    for name, wave in zip(names, waves, strict=False):
-        soundfile.write(tmp_path / name, corpus.waveforms[wave], corpus.sampling_rate)
+    assert len(names) <= len(corpus.waveforms)
+    for name, wave in zip(names, corpus.waveforms, strict=False):
+        soundfile.write(tmp_path / name, wave, corpus.sampling_rate)
     return tmp_path
 
 
