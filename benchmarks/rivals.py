@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn import config_context
-from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
 from sklearn_ser import DIDANDomainAdapter
+from sklearn_ser._sklearn import StrOptions
 from sklearn_ser.didan import DIDAN, Regression
-from sklearn_ser.nn.losses import LossTerm
+from sklearn_ser.nn.losses import LossTerm, linear_ramp
 
 with config_context():  # its import turns metadata routing on
     from skada.deep import DANNLoss
@@ -28,7 +28,7 @@ class SkadaTerm(LossTerm):
 
     def __call__(self, outputs, batch):
         """Return the loss; zero without a target."""
-        if "layers" not in outputs:  # of a validation batch
+        if "layers" not in outputs:  # a validation batch has no target
             return outputs["logits"].new_zeros(())
         return self.loss(*outputs["layers"][self.layer])
 
@@ -42,9 +42,9 @@ class DomainAdversarialDIDAN(DIDAN):
         # As skada has it, a softmax over the one class says 1 of everything.
         self.domain.classifier[-1] = nn.Sigmoid()
 
-    def forward(self, x, lengths, target=None, alignment_factor=1.0):
+    def forward(self, x, lengths, target=None):
         """Add to the layers what the classifier says of each domain."""
-        outputs = super().forward(x, lengths, target, alignment_factor)
+        outputs = super().forward(x, lengths, target)
         if target is not None:
             layers = outputs["layers"]
             layers["domain"] = [self.domain(h) for h in layers["FC3"]]
@@ -59,14 +59,15 @@ class SkadaAdapter(DIDANDomainAdapter):
         "alignment": [StrOptions({"dan", "dann", "deepcoral"})],
     }
 
-    def _module(self):
-        module, arguments = super()._module()
+    def _module(self, data):
+        module, arguments = super()._module(data)
         return DomainAdversarialDIDAN if self.alignment == "dann" else module, arguments
 
-    def _terms(self):
-        term = {
-            "dan": SkadaTerm(self.alignment_weight, dan_loss),
-            "deepcoral": SkadaTerm(self.alignment_weight, deepcoral_loss),
-            "dann": SkadaTerm(self.alignment_weight, DANNLoss(), "domain"),
+    def _terms(self, data):
+        loss, layer = {
+            "dan": (dan_loss, "FC3"),
+            "deepcoral": (deepcoral_loss, "FC3"),
+            "dann": (DANNLoss(), "domain"),
         }[self.alignment]
+        term = SkadaTerm(self.alignment_weight, linear_ramp, loss, layer)
         return [Regression(), term]

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn_ser import LogMelTransformer, SpeakerAdversarialClassifier
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
 from sklearn_ser.nn.batching import BatchIterator, SequenceDataset
-from sklearn_ser.nn.callbacks import GRADIENT_NORM
-from sklearn_ser.nn.layers import Standardize
+from sklearn_ser.nn.normalization import Standardize
+from sklearn_ser.sequences import frame_statistics
 
 BATCH, LR, DECAY = 32, 3e-3, 1e-2
 
@@ -65,7 +65,7 @@ def fresh_module(fitted, sequences):
     module = net.module(**net.get_params_for("module"))
     for layer in module.modules():
         if isinstance(layer, Standardize):
-            layer.fit(sequences)
+            layer.set_statistics(*frame_statistics(sequences))
         if hasattr(layer, "generator"):
             layer.generator = torch.Generator().manual_seed(0)
     return module
@@ -81,14 +81,14 @@ def plain_loop(fitted, sequences, y, epochs):
         module.parameters(), lr=LR, weight_decay=DECAY, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=LR, total_steps=epochs * len(batches) + 1
+        optimizer, max_lr=LR, total_steps=epochs * len(batches.rows()) + 1
     )
     for _ in range(epochs):
         for batch, target in batches:
             optimizer.zero_grad()
             loss = loss_of(module(batch.x, batch.lengths)["logits"], target)
             loss.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
+            nn.utils.clip_grad_norm_(module.parameters(), fitted.gradient_clip_value)
             optimizer.step()
             schedule.step()
             loss.item()

@@ -10,8 +10,9 @@ _HOMES = {
     "LogMelTransformer": "features",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
-    "SpeakersMissingWarning": "base",
-    "TargetMissingWarning": "didan",
+    "SpeakersMissingWarning": "exceptions",
+    "TargetMissingWarning": "exceptions",
+    "TrainingDivergedError": "exceptions",
     "embed": "base",
 }
 
@@ -23,6 +24,7 @@ __all__ = [
     "SpeakerNormalizer",
     "SpeakersMissingWarning",
     "TargetMissingWarning",
+    "TrainingDivergedError",
     "embed",
 ]
 

@@ -1,7 +1,6 @@
 """The fit/predict/predict_proba/embed template that the methods share."""
 
 import copy
-import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -9,46 +8,41 @@ import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, compute_class_weight
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-)
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from skorch.helper import predefined_split
 
-from .nn.batching import BatchIterator, SequenceDataset
+from ._docstrings import shared_paragraphs
+from ._sklearn import Interval, StrOptions
+from .exceptions import SpeakersMissingWarning, warn_caller
+from .nn.batching import SequenceDataset
 from .nn.callbacks import default_callbacks
+from .nn.devices import training_device
 from .nn.encoders import ENCODERS
-from .nn.net import SpeechNet, available_device
-from .sequences import check_labels, check_sequences, check_speakers
-
-
-class SpeakersMissingWarning(UserWarning):
-    """A fit that uses speakers was given none."""
+from .nn.net import SpeechNet
+from .sequences import check_labels, check_sequences, frame_statistics
+from .training_data import check_training_data, split_validation
 
 
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     """Template of the speech emotion classifiers.
 
     A method is one file: its network (an ``nn.Module`` that returns a dict with
-    ``"logits"`` and ``"embedding"``), its loss terms, and a subclass that keeps
-    the shared parameters in its ``__init__`` and says in hooks what is its own:
+    ``"logits"`` and ``"embedding"``), its loss terms, and a subclass that passes
+    the shared parameters on and says in hooks what is its own. The hooks take the
+    :class:`TrainingData` of a fit, can be called in any order, and set nothing:
 
-    - ``_module()``: the network's class and the arguments of its constructor;
-    - ``_terms()``: the loss terms, weights included;
+    - ``_module(data)``: the network's class and the arguments of its constructor;
+    - ``_terms(data)``: the loss terms, weights included;
     - ``_speaker_use()``: what it needs speakers for, or None;
-    - ``_columns(y, speakers)``: further per-sample columns of a batch;
-    - ``_companions(y, speakers)``: what draws a batch's companions, or None;
-    - ``_net_class``: a :class:`SpeechNet` with another training step;
+    - ``_columns(data)``: further per-sample columns of a batch;
+    - ``_companions(data, device)``: what draws a batch's companions, or None;
+    - ``_net_class(data)``: a :class:`SpeechNet` with another training step;
     - ``_decide(logits)``: from the network's logits to probabilities.
     """
 
-    __metadata_request__fit: ClassVar = {"speakers": True}
-
-    _net_class = SpeechNet
+    __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
 
     _parameter_constraints: ClassVar = {
         "encoder": [StrOptions(set(ENCODERS)), callable],
@@ -57,6 +51,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions({"one_cycle"}), None],
+        "gradient_clip_value": [Interval(Real, 0, None, closed="neither"), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "speed_perturbation": [Interval(Real, 0, 1, closed="left")],
@@ -70,22 +65,75 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    def __init__(
+        self,
+        *,
+        encoder,
+        max_epochs,
+        lr,
+        batch_size,
+        weight_decay,
+        schedule,
+        gradient_clip_value,
+        class_weight,
+        speed_perturbation,
+        vocal_tract_perturbation,
+        masking,
+        validation_fraction,
+        callbacks,
+        device,
+        random_state,
+        warm_start,
+        verbose,
+    ):
+        self.encoder = encoder
+        self.max_epochs = max_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.gradient_clip_value = gradient_clip_value
+        self.class_weight = class_weight
+        self.speed_perturbation = speed_perturbation
+        self.vocal_tract_perturbation = vocal_tract_perturbation
+        self.masking = masking
+        self.validation_fraction = validation_fraction
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        shared_paragraphs(cls)
+
+    # ------------------------------------------------------------------------- hooks
+
     def _speaker_use(self):
         """Say what the fit needs speakers for, in words, or None."""
 
-    def _columns(self, y, speakers):
+    def _columns(self, data):
         """Return further columns of the training batches, as a dict of arrays."""
         return {}
 
-    def _companions(self, y, speakers):
+    def _companions(self, data, device):
         """Return what draws a training batch's companions, or None."""
+
+    def _net_class(self, data):
+        """Return the class of the net, or what makes one likewise."""
+        return SpeechNet
 
     def _decide(self, logits):
         """Turn the network's logits into probabilities, in float64."""
         return softmax(logits.astype(np.float64), axis=1)
 
-    def fit(self, X, y, *, speakers=None, sample_weight=None):
+    # --------------------------------------------------------------------------- fit
+
+    def fit(self, X, y, *, speakers=None, sample_weight=None, validation=None):
         """Fit the classifier.
+
+        A fit that fails leaves the estimator as it was.
 
         Parameters
         ----------
@@ -98,6 +146,10 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             Who speaks.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples in the task's loss.
+        validation : array-like of bool of shape (n_samples,), default=None
+            The rows that are set aside, such as those of a paper's validation speaker;
+            the epoch with the best UAR on them is kept. None leaves the choice to
+            `validation_fraction`.
 
         Returns
         -------
@@ -109,133 +161,97 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         ValueError, TypeError
             If the input is not as described; the message names the argument, the
             sample, what was found and what was expected.
+        TrainingDivergedError
+            If a loss becomes infinite or NaN.
         """
-        return self._fit(X, y, speakers=speakers, sample_weight=sample_weight)
-
-    def _fit(self, X, y, *, speakers=None, sample_weight=None):
         self._validate_params()
-        warm = self.warm_start and hasattr(self, "net_")
-        sequences = check_sequences(X, estimator=self, reset=not warm)
-        y = check_labels(y, len(sequences), estimator=self)
-        speakers = check_speakers(speakers, len(sequences))
-        if speakers is None and self._speaker_use():
-            warnings.warn(_speakers_missing(self), SpeakersMissingWarning, stacklevel=3)
-        weight = self._check_weight(y, sample_weight)
-        # A sample of weight zero is as good as absent.
-        train = np.flatnonzero(weight > 0)
-        classes = np.unique(y[train])
-        if len(classes) < 2:
-            raise ValueError(
-                f"y has one class only ({classes[0]!r}), expected at least 2 classes."
-            )
-        if warm and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"y has the classes {classes.tolist()}, but warm_start=True continues "
-                f"a fit on {self.classes_.tolist()}."
-            )
-        if not warm:  # an interrupted fit leaves no net of other classes behind
-            vars(self).pop("net_", None)
-        self.classes_ = classes
-        rng = _generator(self.random_state)
-        train, valid = self._split(train, y, speakers, rng)
-        data = {"sequences": sequences, "y": y, "speakers": speakers, "weight": weight}
-        dataset = self._dataset(data, train, train=True)
-        net = self._make_net(
-            seed=int(rng.integers(2**32)),
-            valid=None if valid is None else self._dataset(data, valid, train=False),
-            n_batches=len(BatchIterator(dataset, self.batch_size, rng)),
+        sequences, seen = self._check_X(X)
+        data = self._check_data(
+            sequences,
+            check_labels(y, len(sequences), estimator=self),
+            speakers=speakers,
+            sample_weight=sample_weight,
+            validation=validation,
         )
+        return self._adopt(self._train(data), data, seen)
+
+    @property
+    def _continues(self):
+        return self.warm_start and hasattr(self, "net_")
+
+    def _check_X(self, X):
+        """Return the sequences, and what is seen of X before anything is learnt."""
+        checked = self
+        if not self._continues:
+            checked = type(self)(**self.get_params(deep=False))
+        sequences = check_sequences(X, estimator=checked, reset=checked is not self)
+        names = "n_features_in_", "feature_names_in_"
+        return sequences, {n: vars(checked)[n] for n in names if n in vars(checked)}
+
+    def _check_data(self, sequences, y, **columns):
+        """Check what comes with the sequences; return TrainingData."""
+        if columns["speakers"] is None and self._speaker_use():
+            warn_caller(_speakers_missing(self), SpeakersMissingWarning)
+        data = check_training_data(
+            sequences, y, class_weight=self.class_weight, **columns
+        )
+        if self._continues and not np.array_equal(data.classes, self.classes_):
+            raise ValueError(
+                f"y has the classes {data.classes.tolist()}, but warm_start=True "
+                f"continues a fit on {self.classes_.tolist()}."
+            )
+        return data
+
+    def _train(self, data):
+        """Train a new net on checked data."""
+        rng, device = _generator(self.random_state), training_device(self.device)
+        train, valid = split_validation(data, self.validation_fraction, rng)
+        seed = int(rng.integers(2**32))
+        if self._continues:  # other batches, masks and dropout than the fit before
+            state = np.random.SeedSequence([seed, self.net_.seed]).generate_state(1)
+            seed = int(state[0])
+        data = data.with_mean_weight_one(train)
+        part = data.rows(train)
+        dataset = _dataset(
+            part,
+            device,
+            self._columns(part),
+            draw_companions=self._companions(part, device),
+        )
+        held = None if valid is None else _dataset(data.rows(valid), device)
+        net = self._make_net(part, seed, held, device)
         net.initialize()
-        if warm:
+        if self._continues:
             net.continue_from(self.net_)
         else:
-            prior = np.bincount(dataset.columns["y"].cpu(), weight[train])
-            net.start_from([sequences[i] for i in train], prior / len(train))
+            prior = np.bincount(part.codes, part.weight) / len(train)
+            net.start_from(frame_statistics(part.sequences), prior)
         net.partial_fit(dataset)
         net.train_split = None  # it holds the validation part
-        self.net_ = net
-        self.n_iter_ = len(net.history)
+        return net
+
+    def _adopt(self, net, data, seen, **learnt):
+        """Take over what a fit has learnt, in the place of all that was fitted."""
+        for name in [n for n in vars(self) if n.endswith("_")]:
+            delattr(self, name)
+        learnt |= {"classes_": data.classes, "net_": net, "n_iter_": len(net.history)}
+        vars(self).update(seen | learnt)
         return self
 
-    def _check_weight(self, y, sample_weight):
-        """Return sample weight times class weight, with mean one where positive."""
-        weight = _check_sample_weight(
-            sample_weight,
-            np.empty((len(y), 1)),
-            dtype=np.float64,
-            ensure_non_negative=True,
-        )
-        if not weight.any():
-            raise ValueError(
-                "sample_weight has zeros only, expected at least one positive weight."
-            )
-        present = np.unique(y[weight > 0])
-        per_class = compute_class_weight(
-            self.class_weight, classes=present, y=y[weight > 0]
-        )
-        position = np.searchsorted(present, y).clip(max=len(present) - 1)
-        weight = weight * per_class[position]
-        return weight / weight[weight > 0].mean()
-
-    def _split(self, train, y, speakers, rng):
-        """Set a validation part aside, disjoint by speaker where they are known."""
-        if self.validation_fraction is None:
-            return train, None
-        options = {
-            "n_splits": 1,
-            "test_size": self.validation_fraction,
-            "random_state": int(rng.integers(2**32)),
-        }
-        if speakers is None:
-            warnings.warn(
-                "validation_fraction without speakers: the validation part is "
-                "stratified by y and shares speakers with the training part.",
-                SpeakersMissingWarning,
-                stacklevel=4,
-            )
-            splitter, groups = StratifiedShuffleSplit(**options), None
-        else:
-            splitter, groups = GroupShuffleSplit(**options), speakers[train]
-        fit, valid = next(splitter.split(train, y[train], groups))
-        missing = np.setdiff1d(y[train], y[train][fit])
-        if len(missing):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} leaves no training "
-                f"sample of the classes {missing.tolist()}."
-            )
-        return train[fit], train[valid]
-
-    def _dataset(self, data, rows, *, train):
-        y = data["y"][rows]
-        speakers = None if data["speakers"] is None else data["speakers"][rows]
-        columns = {
-            "y": np.searchsorted(self.classes_, y),
-            "weight": data["weight"][rows].astype(np.float32),
-        }
-        if train:
-            columns.update(self._columns(y, speakers))
-        return SequenceDataset(
-            [data["sequences"][i] for i in rows],
-            columns,
-            device=available_device(self.device),
-            draw_companions=self._companions(y, speakers) if train else None,
-        )
-
-    def _make_net(self, *, seed, valid, n_batches):
-        module, arguments = self._module()
-        device = available_device(self.device)
+    def _make_net(self, data, seed, valid, device):
+        module, arguments = self._module(data)
         callbacks = default_callbacks(
             max_epochs=self.max_epochs,
             peak_lr=self.lr if self.schedule == "one_cycle" else None,
-            n_batches=n_batches,
+            clip=self.gradient_clip_value,
             keep_best=valid is not None,
             verbose=self.verbose,
         )
         # Deep copies: a callback's state must not leak into the hyper-parameter.
         callbacks += copy.deepcopy(list(self.callbacks or []))
-        return self._net_class(
+        return self._net_class(data)(
             module,
-            terms=self._terms(),
+            terms=self._terms(data),
             seed=seed,
             keep_optimizer=self.warm_start,
             max_epochs=self.max_epochs,
@@ -251,7 +267,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             **{f"module__{name}": value for name, value in arguments.items()},
         )
 
-    def _encoder_arguments(self):
+    def _encoder_arguments(self, data):
         """Return what every network passes on to its UtteranceEncoder."""
         if isinstance(self.encoder, torch.nn.Module):
             raise TypeError(
@@ -260,11 +276,13 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             )
         return {
             "encoder": self.encoder,
-            "n_features": self.n_features_in_,
+            "n_features": data.n_features,
             "speed": self.speed_perturbation,
             "vocal_tract": self.vocal_tract_perturbation,
             "masking": self.masking,
         }
+
+    # -------------------------------------------------------------------- prediction
 
     def _outputs(self, X, key):
         check_is_fitted(self, "net_")
@@ -371,6 +389,13 @@ def embed(estimator, X, **params):
             "embed, or a pipeline that ends in one."
         )
     return estimator.embed(X, **params)
+
+
+def _dataset(data, device, columns=None, **options):
+    """Return a dataset of the sequences, with the columns that every batch has."""
+    shared = {"y": data.codes, "weight": data.weight.astype(np.float32)}
+    columns = shared | (columns or {})
+    return SequenceDataset(data.sequences, columns, device=device, **options)
 
 
 def _generator(random_state):

@@ -16,49 +16,32 @@ of one degree of arousal, and of those of one emotion. Of the target's emotions 
 the network's own guesses.
 """
 
-import warnings
 from dataclasses import dataclass
 from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from skorch.callbacks import PassthroughScoring
 from torch import nn
 from torch.nn import functional as F
 
+from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier
-from .domains import (
-    check_domain_numbers,
-    check_mixed_labels,
-    check_sample_domain,
-)
-from .nn.batching import SequenceDataset
+from .domains import DomainAdapterMixin
+from .exceptions import warn_caller
+from .nn.adaptation import DomainNet, source_and_target
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import Dropout, LogitLayer, kept_statistics, scale_gradient
-from .nn.losses import LossTerm
-from .nn.net import SpeechNet, available_device
+from .nn.layers import Dropout, LogitLayer
+from .nn.losses import LossTerm, linear_ramp
 from .nn.sparse_coding import reconstruction_error, sparse_codes
-from .sequences import (
-    check_sequences,
-    check_speakers,
-    frame_statistics,
-    is_missing,
-    standardized,
-)
 
 # LIDAN's coarse labels, by the field's words.
 _HIGH_AROUSAL = {"anger", "happiness", "excited", "fear", "surprise"}
 _LOW_AROUSAL = {"neutral", "sadness", "boredom", "calm", "disgust"}
-# Below these the term has nothing to say: no atom is used, or any sample is rebuilt.
-_FEW, _CLOSE = 0.01, 0.001
-
-
-class TargetMissingWarning(UserWarning):
-    """A fit that aligns corpora was given no target."""
+# A term does nothing where a target recording is made of fewer source recordings than
+# the first figure, or where less than the second is left of it.
+_LEAST_NONZEROS, _LEAST_RESIDUAL = 0.01, 0.001
 
 
 @dataclass(frozen=True)
@@ -96,7 +79,7 @@ class ImplicitAlignment(LossTerm):
     name: str = "alignment"
 
     def __call__(self, outputs, batch):
-        if "guess" not in outputs:  # of a validation batch
+        if "guess" not in outputs:  # a validation batch has no target
             return outputs["logits"].new_zeros(())
         D_s, D_t = (F.normalize(h, dim=1).T for h in outputs["layers"][self.layer])
         Z, tau = self.codes(D_s.detach(), D_t.detach(), batch["y"], outputs["guess"])
@@ -123,7 +106,7 @@ class ImplicitAlignment(LossTerm):
 class _Regressor(LogitLayer):
     """A linear layer that starts at the frequencies of the classes."""
 
-    def fit(self, prior):
+    def set_prior(self, prior):
         """Set the bias to the (weighted) class frequencies."""
         self.bias.data.copy_(torch.from_numpy(prior.astype(np.float32)))
 
@@ -162,37 +145,28 @@ class DIDAN(nn.Module):
         FC2 = self.FC2(self.dropout(FC1))
         return {"FC1": FC1, "FC2": FC2, "FC3": self.FC3(self.dropout(FC2))}
 
-    def _both(self, x, lengths, target):
-        if self.own_statistics:
-            source = self.layers(x, lengths)
-            with kept_statistics(self):  # prediction goes by the source's
-                return source, self.layers(target.x, target.lengths)
-        width = max(x.shape[-1], target.x.shape[-1])
-        both = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
-        both = self.layers(both, torch.cat([lengths, target.lengths]))
-        n = len(x)
-        return {k: h[:n] for k, h in both.items()}, {k: h[n:] for k, h in both.items()}
-
-    def forward(self, x, lengths, target=None, alignment_factor=1.0):
+    def forward(self, x, lengths, target=None):
         if target is None:
             source = self.layers(x, lengths)
             return {"logits": self.f(source["FC3"]), "embedding": source["FC3"]}
-        parts = self._both(x, lengths, target)
-        logits, guess = (self.f(part["FC3"]) for part in parts)
+        source, target = source_and_target(
+            self,
+            self.layers,
+            (x, lengths),
+            target,
+            own_statistics=self.own_statistics,
+        )
         return {
-            "logits": logits,
-            "embedding": parts[0]["FC3"],
-            "layers": {
-                name: [scale_gradient(part[name], alignment_factor) for part in parts]
-                for name in parts[0]
-            },
-            "guess": guess.argmax(1),
+            "logits": self.f(source["FC3"]),
+            "embedding": source["FC3"],
+            "layers": {name: (source[name], target[name]) for name in source},
+            "guess": self.f(target["FC3"]).argmax(1),
             "diagnostics": {},
         }
 
 
-class DIDANNet(SpeechNet):
-    """A net whose alignment gains weight with the training, and says how it does."""
+class DIDANNet(DomainNet):
+    """A net that says how its alignments do."""
 
     @property
     def _default_callbacks(self):
@@ -205,12 +179,6 @@ class DIDANNet(SpeechNet):
         own = [(name, PassthroughScoring(name, on_train=True)) for name in names]
         return [*super()._default_callbacks, *own]
 
-    def train_step(self, batch, **fit_params):
-        """Let the weight of the alignment rise linearly."""
-        if "target" in batch[0].companions:
-            batch[0].companions["alignment_factor"] = self.progress()
-        return super().train_step(batch, **fit_params)
-
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Record what the alignments found beside their values."""
         loss = super().get_loss(y_pred, y_true, X, training=training)
@@ -219,41 +187,7 @@ class DIDANNet(SpeechNet):
         return loss
 
 
-class TargetBatches:
-    """Draws as many target utterances as a batch has source utterances.
-
-    Of those that wait, a random few batches, it takes the ones about as long as the
-    source's: what is padded to a common length costs time and teaches nothing.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-        The target's, each drawn once before any is drawn again.
-    """
-
-    n_batches = 4
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-        self.waiting = []
-
-    def __call__(self, source, rows, rng):
-        n_frames = self.dataset.n_frames
-        length, drawn = np.median(source.n_frames[rows]), []
-        while len(drawn) < len(rows):
-            if not self.waiting:
-                self.waiting = rng.permutation(len(n_frames)).tolist()
-            pool = self.waiting[: self.n_batches * len(rows)]
-            pool.sort(key=lambda row: n_frames[row])
-            n = min(len(rows) - len(drawn), len(pool))
-            nearest = int(np.searchsorted(n_frames[pool], length)) - n // 2
-            start = min(max(nearest, 0), len(pool) - n)
-            drawn += pool[start : start + n]
-            self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
-        return {"target": self.dataset.batch(drawn)}
-
-
-class DIDANDomainAdapter(BaseSpeechClassifier):
+class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     """Cross-corpus emotion classifier by implicit distribution alignment.
 
     Trained on a labelled source corpus and an unlabelled target corpus, for use on the
@@ -273,65 +207,17 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         The paper's tau, as a share of that above which all codes are zero.
     normalize_domains : bool, default=True
         Whether each domain's features get mean zero and variance one by statistics of
-        its own, which need no label, as does each domain's part of a batch inside the
-        network. Prediction assumes the features of the target, unless `sample_domain`
-        says otherwise.
-    encoder : str or nn.Module class, default="conv"
-        "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6"
-        wants a GPU. Or a class built with ``(n_features)`` whose
-        ``forward(x, lengths)`` returns ``(z, lengths)``, z of shape
-        (n_samples, n_channels, n_frames).
-    max_epochs : int, default=20
-        Passes over the source.
-    lr : float, default=3e-3
-        Learning rate of AdamW, the peak of the schedule.
-    batch_size : int, default=32
-        Utterances of the source in a batch; as many of the target join them.
-    weight_decay : float, default=1e-2
-        Decoupled weight decay.
-    schedule : "one_cycle" or None, default="one_cycle"
-        Course of the learning rate; None keeps it constant.
-    class_weight : dict, "balanced" or None, default="balanced"
-        Weights of the source's classes in the regression.
-    speed_perturbation : float, default=0.1
-        Training utterances change their tempo by a factor of up to 1 +- this.
-    vocal_tract_perturbation : float, default=0.1
-        The frequency axis of training utterances is stretched likewise.
-    masking : float, default=0.15
-        Up to this share of the bands, and of the frames, is masked in training.
-    validation_fraction : float or None, default=None
-        Share of the source's speakers that is set aside; the epoch with the best
-        UAR on them is kept.
-    callbacks : list of skorch callbacks, default=None
-        Further callbacks of the net; each fit works on copies.
-    device : str or torch.device, default="auto"
-        "auto" takes CUDA, else MPS, else the CPU.
-    random_state : int, RandomState instance or None, default=None
-        Seeds initialisation, shuffling, dropout and augmentation.
-    warm_start : bool, default=False
-        Whether a fit continues the one before.
-    verbose : int, default=0
-        Positive shows a progress bar.
+        its own, which need no label, and batch normalisation has running statistics of
+        the source and of the target. Prediction assumes the target, unless
+        `sample_domain` says otherwise.
+    {shared parameters}
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
-        The emotions of the source.
     domain_statistics_ : dict
-        From a domain of the fit to mean and scale of its features, with
-        ``normalize_domains=True``.
-    default_statistics_ : tuple of two arrays of shape (n_features,)
-        Those of the whole target, or of a source without one.
-    n_features_in_ : int
-        Number of features of a sequence.
-    n_iter_ : int
-        Number of epochs.
-    net_ : SpeechNet
-        The fitted skorch net; ``net_.module_`` has the parts encoder, FC1, FC2, FC3, f.
-    history_ : skorch.history.History
-        One record per epoch with every loss term and, of each alignment, the number of
-        source utterances that one of the target is made of (``..._nonzeros``) and the
-        share of it that they leave out (``..._residual``).
+        From a domain of the fit to mean and scale of its features; to None with
+        ``normalize_domains=False``.
+    {shared attributes}
 
     See Also
     --------
@@ -373,20 +259,6 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
     (5, 4)
     """
 
-    __metadata_request__fit: ClassVar = {"speakers": True, "sample_domain": True}
-    __metadata_request__predict: ClassVar = {
-        "sample_domain": True,
-        "allow_source": True,
-    }
-    __metadata_request__predict_proba: ClassVar = __metadata_request__predict
-    __metadata_request__score: ClassVar = {
-        "sample_domain": True,
-        "allow_source": True,
-        "sample_weight": True,
-    }
-
-    _net_class = DIDANNet
-
     _parameter_constraints: ClassVar = {
         **{
             name: allowed
@@ -412,6 +284,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         batch_size=32,
         weight_decay=1e-2,
         schedule="one_cycle",
+        gradient_clip_value=5.0,
         class_weight="balanced",
         speed_perturbation=0.1,
         vocal_tract_perturbation=0.1,
@@ -423,115 +296,51 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         warm_start=False,
         verbose=0,
     ):
+        super().__init__(
+            encoder=encoder,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            gradient_clip_value=gradient_clip_value,
+            class_weight=class_weight,
+            speed_perturbation=speed_perturbation,
+            vocal_tract_perturbation=vocal_tract_perturbation,
+            masking=masking,
+            validation_fraction=validation_fraction,
+            callbacks=callbacks,
+            device=device,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+        )
         self.alignment = alignment
         self.alignment_weight = alignment_weight
         self.sparsity = sparsity
         self.normalize_domains = normalize_domains
-        self.encoder = encoder
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.class_weight = class_weight
-        self.speed_perturbation = speed_perturbation
-        self.vocal_tract_perturbation = vocal_tract_perturbation
-        self.masking = masking
-        self.validation_fraction = validation_fraction
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-
-    def fit(self, X, y, *, sample_domain=None, speakers=None, sample_weight=None):
-        """Fit the classifier to the source, and align it with the target.
-
-        Parameters
-        ----------
-        X : list or object array of (n_features, n_frames) arrays, or array of \
-                shape (n_samples, n_features, n_frames) or (n_samples, n_features)
-            Sequences of source and target, such as log-mel spectrograms.
-        y : array-like of shape (n_samples,)
-            Emotions of the source; what stands at the target's rows is not read.
-        sample_domain : array-like of shape (n_samples,), default=None
-            The domain of each sample, an integer: the source's are 0 or positive, the
-            target's negative. By default those with a y of -1 are the target.
-        speakers : array-like of shape (n_samples,), default=None
-            Who speaks, for ``validation_fraction``.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the source's samples in the regression.
-
-        Returns
-        -------
-        self : object
-            Fitted estimator.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the input is not as described, or `sample_domain` lacks source or target.
-        """
-        self._validate_params()
-        warm = self.warm_start and hasattr(self, "net_")
-        sequences = check_sequences(X, estimator=self, reset=not warm)
-        n = len(sequences)
-        y = check_mixed_labels(y, n, estimator=self)
-        domain = check_sample_domain(sample_domain, y)
-        speakers = check_speakers(speakers, n)
-        weight = _check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
-        source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
-        for i in source if y.dtype.kind == "O" else ():
-            if is_missing(y[i]):
-                raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
-        if not len(target) and self._aligns:
-            warnings.warn(
-                f"{type(self).__name__} aligns with a target and got none: pass "
-                "sample_domain, negative at the rows of the target, or set "
-                "alignment=None. The fit is on the source alone.",
-                TargetMissingWarning,
-                stacklevel=2,
-            )
-        if self.normalize_domains:
-            parts = {int(d): np.flatnonzero(domain == d) for d in np.unique(domain)}
-            self.domain_statistics_ = {
-                name: frame_statistics([sequences[i] for i in part])
-                for name, part in parts.items()
-            }
-            default = target if len(target) else source
-            self.default_statistics_ = frame_statistics([sequences[i] for i in default])
-        sequences = self._normalize(sequences, domain)
-        self._target = [sequences[i] for i in target]
-        try:
-            self._fit(
-                [sequences[i] for i in source],
-                np.array(y[source].tolist()),
-                speakers=None if speakers is None else speakers[source],
-                sample_weight=weight[source],
-            )
-        finally:
-            del self._target
-        self._warn_of_idle_terms()
-        return self
 
     @property
     def _aligns(self):
         return self.alignment is not None and self.alignment_weight > 0
 
-    def _module(self):
+    def _net_class(self, data):
+        return DIDANNet
+
+    def _module(self, data):
         return DIDAN, {
-            "n_classes": len(self.classes_),
+            "n_classes": len(data.classes),
             "own_statistics": self.normalize_domains,
-            **self._encoder_arguments(),
+            **self._encoder_arguments(data),
         }
 
-    def _terms(self):
-        if not (self._aligns and self._target):
+    def _terms(self, data):
+        if not (self._aligns and data.target):
             return [Regression()]
         if self.alignment == "didan":
             terms = [("alignment", "FC3", None)]
         else:
-            words = [str(c).strip().lower() for c in self.classes_]
+            words = [str(c).strip().lower() for c in data.classes]
             arousal = [(w in _HIGH_AROUSAL) + 2 * (w in _LOW_AROUSAL) for w in words]
             terms = [
                 ("alignment_all", "FC1", None),
@@ -541,6 +350,7 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
         return [Regression()] + [
             ImplicitAlignment(
                 self.alignment_weight,
+                linear_ramp,
                 name=name,
                 layer=layer,
                 sparsity=self.sparsity,
@@ -549,122 +359,33 @@ class DIDANDomainAdapter(BaseSpeechClassifier):
             for name, layer, groups in terms
         ]
 
-    def _companions(self, y, speakers):
-        if not (self._aligns and self._target):
-            return None
-        device = available_device(self.device)
-        return TargetBatches(SequenceDataset(self._target, device=device))
-
-    def _warn_of_idle_terms(self):
-        last = self.history_[-1]
-        for term in self.net_.terms:
-            if not isinstance(term, ImplicitAlignment):
-                continue
-            for what, bound, why in (
-                ("nonzeros", _FEW, "no source utterance is used: lower sparsity"),
-                ("residual", _CLOSE, "anything can be rebuilt: raise sparsity"),
-            ):
-                value = last[f"train_{term.name}_{what}"]
-                if value < bound:
-                    warnings.warn(
-                        f"The term {term.name} did nothing, its {what} in the last "
-                        f"epoch being {value:.2g}: {why}.",
-                        stacklevel=3,
-                    )
-
-    def _normalize(self, sequences, domain):
-        if not self.normalize_domains:
-            return sequences
-        default = self.default_statistics_
-        return [
-            standardized(x, *self.domain_statistics_.get(int(d), default))
-            for x, d in zip(sequences, domain, strict=True)
-        ]
-
-    def _outputs(self, X, key, sample_domain=None):
-        check_is_fitted(self, "net_")
-        sequences = check_sequences(X, estimator=self, reset=False)
-        n = len(sequences)
-        if sample_domain is None:
-            # In no fit, so that the default statistics serve.
-            domain = np.full(n, np.iinfo(np.int64).min)
-        else:
-            domain = check_domain_numbers(sample_domain, n)
-        return self.net_.outputs(self._normalize(sequences, domain), key)
+    def _train(self, data):
+        net = super()._train(data)
+        _warn_of_idle_terms(net)
+        return net
 
     def _decide(self, logits):
         return _nearest_distribution(logits.astype(np.float64))
 
-    def predict_proba(self, X, sample_domain=None, allow_source=False):
-        """Return the probability of each class.
 
-        Parameters
-        ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain : array-like of shape (n_samples,), default=None
-            By whose statistics a sample is normalised, where it is a domain of the
-            fit. By default all belong to the target.
-        allow_source : bool, default=False
-            Accepted for skada; source samples are always welcome.
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes), float64
-            In the order of ``classes_``: the distribution nearest to what the network
-            regresses.
-        """
-        return self._decide(self._outputs(X, "logits", sample_domain))
-
-    def predict(self, X, sample_domain=None, allow_source=False):
-        """Return the most probable class of each sample.
-
-        Parameters
-        ----------
-        X, sample_domain, allow_source
-            As in ``predict_proba``.
-
-        Returns
-        -------
-        array of shape (n_samples,)
-        """
-        probabilities = self.predict_proba(X, sample_domain, allow_source)
-        return self.classes_[probabilities.argmax(axis=1)]
-
-    def score(
-        self, X, y, sample_weight=None, *, sample_domain=None, allow_source=False
-    ):
-        """Return the accuracy.
-
-        Parameters
-        ----------
-        X, sample_domain, allow_source
-            As in ``predict_proba``.
-        y : array-like of shape (n_samples,)
-            Emotions.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        float
-        """
-        predicted = self.predict(X, sample_domain, allow_source)
-        return accuracy_score(y, predicted, sample_weight=sample_weight)
-
-    def embed(self, X, *, sample_domain=None):
-        """Return the last hidden layer, which is aligned.
-
-        Parameters
-        ----------
-        X, sample_domain
-            As in ``predict_proba``.
-
-        Returns
-        -------
-        array of shape (n_samples, 64), float32
-        """
-        return self._outputs(X, "embedding", sample_domain)
+def _warn_of_idle_terms(net):
+    for term in net.terms:
+        if not isinstance(term, ImplicitAlignment):
+            continue
+        for what, least, why in (
+            (
+                "nonzeros",
+                _LEAST_NONZEROS,
+                "no source recording is used: lower sparsity",
+            ),
+            ("residual", _LEAST_RESIDUAL, "anything can be rebuilt: raise sparsity"),
+        ):
+            value = net.history[-1][f"train_{term.name}_{what}"]
+            if value < least:
+                warn_caller(
+                    f"The term {term.name} did nothing, its {what} in the last "
+                    f"epoch being {value:.2g}: {why}."
+                )
 
 
 def _nearest_distribution(f, floor=1e-6):

@@ -1,9 +1,341 @@
-"""What source and target are: the domain of each sample, as skada has it."""
+"""Source and target: what every domain adaptation method shares.
+
+``sample_domain`` is that of skada: 0 or positive is the labelled source, negative the
+unlabelled target.
+"""
+
+from typing import ClassVar
 
 import numpy as np
-from sklearn.utils.validation import column_or_1d
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from .sequences import check_labels, check_length, is_missing
+from ._sklearn import check_sample_weight
+from .exceptions import TargetMissingWarning, warn_caller
+from .nn.adaptation import DomainNet
+from .nn.batching import SequenceDataset
+from .sequences import (
+    check_labels,
+    check_length,
+    check_sequences,
+    check_speakers,
+    frame_statistics,
+    is_missing,
+    standardized,
+)
+
+# Of target recordings, so many batches wait for a source batch of about their length.
+WAITING_BATCHES = 4
+
+
+class DomainAdapterMixin:
+    """What an adaptation method needs beside :class:`BaseSpeechClassifier`.
+
+    It stands left of it. The method has a parameter ``normalize_domains`` and says by
+    ``_aligns`` whether it uses a target. Its network's ``forward`` takes a Batch
+    ``target`` beside each training batch, in which as many target recordings are as
+    source recordings; the labels of the target are never read.
+
+    Each domain's features get mean zero and variance one by statistics of its own, and
+    batch normalisation has running statistics of the source and of the target.
+    Prediction goes by those of the sample's domain.
+    """
+
+    __metadata_request__fit: ClassVar = {
+        "speakers": True,
+        "sample_domain": True,
+        "validation": True,
+    }
+    __metadata_request__predict: ClassVar = {
+        "sample_domain": True,
+        "allow_source": True,
+    }
+    __metadata_request__predict_proba: ClassVar = __metadata_request__predict
+    __metadata_request__score: ClassVar = {
+        "sample_domain": True,
+        "allow_source": True,
+        "sample_weight": True,
+    }
+
+    @property
+    def _aligns(self):
+        """Whether the method uses a target."""
+        return True
+
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        sample_domain=None,
+        speakers=None,
+        sample_weight=None,
+        validation=None,
+    ):
+        """Fit the classifier to the source, and align it with the target.
+
+        A fit that fails leaves the estimator as it was.
+
+        Parameters
+        ----------
+        X : list or object array of (n_features, n_frames) arrays, or array of \
+                shape (n_samples, n_features, n_frames) or (n_samples, n_features)
+            Sequences of source and target, such as log-mel spectrograms.
+        y : array-like of shape (n_samples,)
+            Emotions of the source; what stands at the target's rows is not read.
+        sample_domain : array-like of shape (n_samples,), default=None
+            The domain of each sample, an integer: the source's are 0 or positive, the
+            target's negative. By default those with a y of -1 are the target.
+        speakers : array-like of shape (n_samples,), default=None
+            Who speaks, for ``validation_fraction``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the source's samples in the task's loss.
+        validation : array-like of bool of shape (n_samples,), default=None
+            The rows of the source that are set aside; the epoch with the best UAR on
+            them is kept.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the input is not as described, or `sample_domain` lacks source or target.
+        TrainingDivergedError
+            If a loss becomes infinite or NaN.
+        """
+        self._validate_params()
+        sequences, seen = self._check_X(X)
+        n = len(sequences)
+        y = check_mixed_labels(y, n, estimator=self)
+        domain = check_sample_domain(sample_domain, y)
+        source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
+        for i in source if y.dtype.kind == "O" else ():
+            if is_missing(y[i]):
+                raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
+        check_speakers(speakers, n)  # also where nothing will be read
+        columns = {
+            "speakers": speakers,
+            "sample_weight": check_sample_weight(
+                sample_weight, np.empty((n, 1)), dtype=np.float64
+            ),
+            "validation": validation,
+        }
+        for name, values in columns.items():
+            if values is not None:
+                check_length(name, values, n)
+                columns[name] = np.asarray(values)[source]
+        if not len(target) and self._aligns:
+            warn_caller(
+                f"{type(self).__name__} aligns with a target and got none: pass "
+                "sample_domain, negative at the rows of the target, or set "
+                "alignment=None. The fit is on the source alone.",
+                TargetMissingWarning,
+            )
+        learnt = {}
+        if self.normalize_domains:
+            statistics = _statistics_by_domain(sequences, domain)
+            sequences = _normalized(sequences, domain, statistics)
+            learnt = {"domain_statistics_": statistics}
+        y = np.array(y[source].tolist())
+        data = self._check_data(
+            [sequences[i] for i in source],
+            check_labels(y, len(y), estimator=self),
+            **columns,
+            target=tuple(sequences[i] for i in target),
+        )
+        net = self._train(data)
+        if data.target and self.normalize_domains:
+            net.estimate_target_statistics(
+                SequenceDataset(data.target, device=net.device)
+            )
+        return self._adopt(net, data, seen, **learnt)
+
+    def _net_class(self, data):
+        return DomainNet
+
+    def _companions(self, data, device):
+        if not (self._aligns and data.target):
+            return None
+        return TargetBatches(SequenceDataset(data.target, device=device))
+
+    def _outputs(self, X, key, sample_domain=None):
+        check_is_fitted(self, "net_")
+        sequences = check_sequences(X, estimator=self, reset=False)
+        domain = np.full(len(sequences), np.iinfo(np.int64).min)  # a target, not told
+        if sample_domain is not None:
+            domain = check_domain_numbers(sample_domain, len(sequences))
+        if not hasattr(self, "domain_statistics_"):
+            return self.net_.outputs(sequences, key)
+        domain = _known_domains(domain, np.array(list(self.domain_statistics_)))
+        sequences = _normalized(sequences, domain, self.domain_statistics_)
+        found = {}
+        for rows, of_target in (
+            (np.flatnonzero(domain >= 0), False),
+            (np.flatnonzero(domain < 0), True),
+        ):
+            if len(rows):
+                part = [sequences[i] for i in rows]
+                values = self.net_.outputs(part, key, of_target=of_target)
+                found |= dict(zip(rows.tolist(), values, strict=True))
+        return np.stack([found[row] for row in range(len(sequences))])
+
+    def predict_proba(self, X, sample_domain=None, allow_source=False):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        sample_domain : array-like of shape (n_samples,), default=None
+            By whose statistics a sample is normalised. A domain that the fit did not
+            have is taken for the only one on its side. By default all samples belong
+            to the target.
+        allow_source : bool, default=False
+            Accepted for skada; source samples are always welcome.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), float64
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            If the fit had several domains on a side, and `sample_domain` does not say
+            which of them a sample belongs to.
+        """
+        return self._decide(self._outputs(X, "logits", sample_domain))
+
+    def predict(self, X, sample_domain=None, allow_source=False):
+        """Return the most probable class of each sample.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        sample_domain : array-like of shape (n_samples,), default=None
+            As in ``predict_proba``.
+        allow_source : bool, default=False
+            Accepted for skada; source samples are always welcome.
+
+        Returns
+        -------
+        array of shape (n_samples,)
+        """
+        probabilities = self.predict_proba(X, sample_domain, allow_source)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def score(
+        self, X, y, sample_weight=None, *, sample_domain=None, allow_source=False
+    ):
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        y : array-like of shape (n_samples,)
+            Emotions.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        sample_domain : array-like of shape (n_samples,), default=None
+            As in ``predict_proba``.
+        allow_source : bool, default=False
+            Accepted for skada; source samples are always welcome.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X, sample_domain, allow_source)
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+
+    def embed(self, X, *, sample_domain=None):
+        """Return the embedding on which the classes are decided.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        sample_domain : array-like of shape (n_samples,), default=None
+            As in ``predict_proba``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_embedding), float32
+        """
+        return self._outputs(X, "embedding", sample_domain)
+
+
+class TargetBatches:
+    """Draws as many target recordings as a batch has source recordings.
+
+    Of those that wait, a random few batches, it takes the ones about as long as the
+    source's: what is padded to a common length costs time and teaches nothing.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+        The target's, each drawn once before any is drawn again.
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+        self.waiting = []
+
+    def __call__(self, source, rows, rng, frame_budget):
+        n_frames = self.dataset.n_frames
+        length, drawn = np.median(source.n_frames[rows]), []
+        while len(drawn) < len(rows):
+            if not self.waiting:
+                self.waiting = rng.permutation(len(n_frames)).tolist()
+            pool = self.waiting[: WAITING_BATCHES * len(rows)]
+            pool.sort(key=lambda row: n_frames[row])
+            n = min(len(rows) - len(drawn), len(pool))
+            nearest = int(np.searchsorted(n_frames[pool], length)) - n // 2
+            start = min(max(nearest, 0), len(pool) - n)
+            drawn += pool[start : start + n]
+            self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
+        return {"target": self.dataset.batch(drawn, frame_budget // len(drawn), rng)}
+
+
+def _statistics_by_domain(sequences, domain):
+    """Return the mean and scale of the features of each domain."""
+    rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
+    return {
+        name: frame_statistics([sequences[i] for i in own])
+        for name, own in rows.items()
+    }
+
+
+def _normalized(sequences, domain, statistics):
+    """Standardise each sequence by the statistics of its domain."""
+    return [
+        standardized(x, *statistics[name])
+        for x, name in zip(sequences, domain.tolist(), strict=True)
+    ]
+
+
+def _known_domains(domain, known):
+    """Take a domain that the fit did not have for the only one on its side."""
+    domain = domain.copy()
+    for side, rows, fitted in (
+        ("target", domain < 0, known[known < 0]),
+        ("source", domain >= 0, known[known >= 0]),
+    ):
+        fitted = fitted if len(fitted) else known  # a fit without a target
+        unknown = rows & ~np.isin(domain, known)
+        if unknown.any() and len(fitted) > 1:
+            raise ValueError(
+                f"The fit had several {side} domains, {fitted.tolist()}, each with "
+                "statistics of its own: sample_domain must say to which of them each "
+                "row belongs."
+            )
+        domain[unknown] = fitted[0]
+    return domain
 
 
 def check_mixed_labels(y, n_samples, *, estimator):

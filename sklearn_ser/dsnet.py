@@ -13,18 +13,19 @@ encoder, the two projectors, the decoder and the classifier::
 r is the emotion-relevant, u the emotion-irrelevant subspace; only r is rectified.
 """
 
-import warnings
 from dataclasses import dataclass
+from itertools import chain
 from numbers import Integral, Real
 from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn import functional as F
 
+from ._sklearn import Interval
 from .base import BaseSpeechClassifier
+from .exceptions import warn_caller
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
 from .nn.losses import CrossEntropy, LossTerm
@@ -62,7 +63,10 @@ class DSNet(nn.Module):
             nn.BatchNorm1d(d),
             LogitLayer(d, n_classes),
         )
-        for layer in self.modules():
+        own = chain.from_iterable(
+            m.modules() for m in (self.T, self.T2, self.D, self.C)
+        )
+        for layer in chain(self.E.library_layers(), own):
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)
                 if layer.bias is not None:
@@ -133,9 +137,7 @@ class Reconstruction(LossTerm):
 
 
 class NeutralPartners:
-    """Draws a neutral utterance for each speaker of a batch, afresh each time.
-
-    The rows of one speaker share the partner, which is then encoded once.
+    """Draws neutral utterances for the speakers of a batch, afresh each time.
 
     Parameters
     ----------
@@ -143,23 +145,35 @@ class NeutralPartners:
     speakers : array of shape (n_samples,)
     n_neutral : int or None
         Draw among the first so many neutral utterances of a speaker, or all.
+    shared : bool
+        Whether the rows of one speaker share a partner, which is then encoded once.
     """
 
-    def __init__(self, is_neutral, speakers, n_neutral):
+    def __init__(self, is_neutral, speakers, n_neutral, shared=True):
         names, self.speaker = np.unique(speakers, return_inverse=True)
+        self.shared = shared
         self.pools = [
             np.flatnonzero(is_neutral & (self.speaker == i))[:n_neutral]
             for i in range(len(names))
         ]
 
-    def __call__(self, dataset, rows, rng):
+    def __call__(self, dataset, rows, rng, frame_budget):
         speaker = self.speaker[rows]
         present = [i for i in np.unique(speaker) if len(self.pools[i])]
         if not present:
             return {}
-        neutral = dataset.batch([rng.choice(self.pools[i]) for i in present])
         calibrated = np.flatnonzero(np.isin(speaker, present))
-        partner = np.searchsorted(present, speaker[calibrated])
+        if self.shared:
+            drawn_for = present
+            partner = np.searchsorted(present, speaker[calibrated])
+        else:
+            drawn_for = speaker[calibrated]
+            partner = np.arange(len(calibrated))
+        drawn = [rng.choice(self.pools[i]) for i in drawn_for]
+        # Partners are padded to the length of the batch, and it to theirs.
+        width = min(dataset.n_frames[rows].max(), frame_budget // len(rows))
+        share = frame_budget // (len(rows) + len(drawn))
+        neutral = dataset.batch(drawn, max(width, share), rng)
         for name, values in ("calibrated", calibrated), ("partner", partner):
             neutral.columns[name] = torch.as_tensor(values, device=neutral.x.device)
         return {"neutral": neutral}
@@ -184,64 +198,22 @@ class DSNetClassifier(BaseSpeechClassifier):
     n_neutral : int or None, default=3
         Neutral partners are drawn afresh among the first so many neutral
         utterances of the speaker, as published; None for all of them.
-    encoder : str or nn.Module class, default="conv_lstm"
-        "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6" is
-        the paper's and wants a GPU. Or a class built with
-        ``(n_features)`` whose ``forward(x, lengths)`` returns ``(z, lengths)``, z of
-        shape (n_samples, n_channels, n_frames).
-    max_epochs : int, default=40
-        Passes over the training data.
-    lr : float, default=3e-3
-        Learning rate of AdamW, the peak of the schedule.
-    batch_size : int, default=32
-        Utterances in a batch.
-    weight_decay : float, default=1e-2
-        Decoupled weight decay.
-    schedule : "one_cycle" or None, default="one_cycle"
-        Course of the learning rate; None keeps it constant.
-    label_smoothing : float, default=0.1
-        In [0, 1), of the cross-entropy.
-    class_weight : dict, "balanced" or None, default="balanced"
-        Weights of the classes in the cross-entropy.
-    speed_perturbation : float, default=0.1
-        Training utterances change their tempo by a factor of up to 1 +- this.
-    vocal_tract_perturbation : float, default=0.1
-        The frequency axis of training utterances is stretched likewise.
-    masking : float, default=0.15
-        Up to this share of the bands, and of the frames, is masked in training.
-    validation_fraction : float or None, default=None
-        Share of the training speakers that is set aside; the epoch with the best
-        UAR on them is kept.
-    callbacks : list of skorch callbacks, default=None
-        Further callbacks of the net; each fit works on copies.
-    device : str or torch.device, default="auto"
-        "auto" takes CUDA, else MPS, else the CPU.
-    random_state : int, RandomState instance or None, default=None
-        Seeds initialisation, shuffling, dropout, augmentation and the partners.
-    warm_start : bool, default=False
-        Whether a fit continues the one before.
-    verbose : int, default=0
-        Positive shows a progress bar.
+    share_neutral : bool, default=True
+        Whether the utterances of a speaker in a batch share one neutral partner, which
+        is then encoded once; False draws one for each utterance, as published.
+    {shared parameters}
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
-        The emotions.
-    n_features_in_ : int
-        Number of features of a sequence.
-    n_iter_ : int
-        Number of epochs.
-    net_ : SpeechNet
-        The fitted skorch net.
-    history_ : skorch.history.History
-        One record per epoch with every loss term.
+    {shared attributes}
 
     Notes
     -----
-    The paper's own setting, on ``LogMelTransformer(duration=6)``, is::
+    The authors' own setting, on ``LogMelTransformer(duration=6)``, is::
 
         DSNetClassifier(
-            encoder="cnn6", max_epochs=80, lr=1e-3, weight_decay=0, schedule=None,
+            share_neutral=False, encoder="cnn6", max_epochs=80, lr=1e-3,
+            weight_decay=0, schedule=None, gradient_clip_value=None,
             label_smoothing=0, class_weight=None, speed_perturbation=0,
             vocal_tract_perturbation=0, masking=0, validation_fraction=0.1,
             callbacks=[
@@ -251,12 +223,19 @@ class DSNetClassifier(BaseSpeechClassifier):
             ],
         )
 
-    with the callbacks of skorch. The paper's validation speaker is the other one of
-    the test speaker's session; here it is drawn.
+    with the callbacks of skorch. It deviates from their code in this:
 
-    The projectors differ from the authors' code in two ways. Their gate works, as the
-    paper describes it. And u is not rectified: with that code's ReLU, every unit of u
-    was zero at the end of training on three corpora, and the terms acted on nothing.
+    - The validation speaker is drawn; theirs is the other one of the test speaker's
+      session. A protocol that names it does so through ``speaker_cross_validate``, or
+      by the `validation` of ``fit``.
+    - Log-mels are standardised by the training data before the network's own batch
+      normalisation, and their window is Hann's instead of Hamming's.
+    - The gate of the projectors works, as the paper describes it; in the code it is
+      computed and not used.
+    - u is not rectified. With that code's ReLU, every unit of u was zero at the end of
+      training on three corpora, and the terms acted on nothing.
+    - The output bias starts at the frequencies of the classes instead of zero.
+    - Batches hold recordings of similar length. With ``duration=6`` all have one.
 
     References
     ----------
@@ -285,6 +264,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
         "n_neutral": [Interval(Integral, 1, None, closed="left"), None],
+        "share_neutral": ["boolean"],
     }
 
     def __init__(
@@ -295,12 +275,14 @@ class DSNetClassifier(BaseSpeechClassifier):
         reconstruction_weight=1.0,
         neutral_label="auto",
         n_neutral=3,
+        share_neutral=True,
         encoder="conv_lstm",
         max_epochs=40,
         lr=3e-3,
         batch_size=32,
         weight_decay=1e-2,
         schedule="one_cycle",
+        gradient_clip_value=5.0,
         label_smoothing=0.1,
         class_weight="balanced",
         speed_perturbation=0.1,
@@ -313,28 +295,32 @@ class DSNetClassifier(BaseSpeechClassifier):
         warm_start=False,
         verbose=0,
     ):
+        super().__init__(
+            encoder=encoder,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            gradient_clip_value=gradient_clip_value,
+            class_weight=class_weight,
+            speed_perturbation=speed_perturbation,
+            vocal_tract_perturbation=vocal_tract_perturbation,
+            masking=masking,
+            validation_fraction=validation_fraction,
+            callbacks=callbacks,
+            device=device,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+        )
         self.calibration_weight = calibration_weight
         self.orthogonality_weight = orthogonality_weight
         self.reconstruction_weight = reconstruction_weight
         self.neutral_label = neutral_label
         self.n_neutral = n_neutral
-        self.encoder = encoder
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.schedule = schedule
+        self.share_neutral = share_neutral
         self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.speed_perturbation = speed_perturbation
-        self.vocal_tract_perturbation = vocal_tract_perturbation
-        self.masking = masking
-        self.validation_fraction = validation_fraction
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
 
     def embed(self, X, *, subspace="relevant"):
         """Return the emotion-relevant embedding r, or the irrelevant one u.
@@ -357,10 +343,11 @@ class DSNetClassifier(BaseSpeechClassifier):
             )
         return self._outputs(X, outputs[subspace])
 
-    def _module(self):
-        return DSNet, {"n_classes": len(self.classes_), **self._encoder_arguments()}
+    def _module(self, data):
+        sizes = {"n_classes": len(data.classes)}
+        return DSNet, sizes | self._encoder_arguments(data)
 
-    def _terms(self):
+    def _terms(self, data):
         return [
             CrossEntropy(label_smoothing=self.label_smoothing),
             NeutralCalibration(self.calibration_weight),
@@ -371,24 +358,25 @@ class DSNetClassifier(BaseSpeechClassifier):
     def _speaker_use(self):
         return "the neutral calibration" if self.calibration_weight else None
 
-    def _companions(self, y, speakers):
+    def _companions(self, data, device):
         if not self.calibration_weight:
             return None
-        neutral = self._neutral_classes()
-        if speakers is None:
+        neutral = self._neutral_classes(data.classes.tolist())
+        if data.speakers is None:
             return None
         if not neutral:
-            warnings.warn(
-                f"No class of {self.classes_.tolist()} looks neutral: the calibration "
+            warn_caller(
+                f"No class of {data.classes.tolist()} looks neutral: the calibration "
                 "term is left out. Name the class by neutral_label, or set "
-                "calibration_weight=0.",
-                stacklevel=5,
+                "calibration_weight=0."
             )
             return None
-        return NeutralPartners(np.isin(y, neutral), speakers, self.n_neutral)
+        is_neutral = np.isin(data.y, neutral)
+        return NeutralPartners(
+            is_neutral, data.speakers, self.n_neutral, self.share_neutral
+        )
 
-    def _neutral_classes(self):
-        classes = self.classes_.tolist()
+    def _neutral_classes(self, classes):
         if isinstance(self.neutral_label, str) and self.neutral_label == "auto":
             return [c for c in classes if str(c).strip().lower() in _NEUTRAL]
         if self.neutral_label not in classes:

@@ -21,23 +21,28 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from math import exp
 from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 import torch
 from sklearn.utils import compute_class_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional as F
 
+from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier
-from .nn.callbacks import GRADIENT_NORM
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import Dropout, LogitLayer, scale_gradient
-from .nn.losses import CrossEntropy, LossTerm
+from .nn.layers import Dropout, LogitLayer
+from .nn.losses import CrossEntropy, LossTerm, linear_ramp, sigmoid_ramp
 from .nn.net import SpeechNet
+
+# MEnAN's step 1 for each step 2. ENC moves fast, and only an SC that follows closely
+# has something to teach: it takes small steps on the embeddings of several batches.
+SC_STEPS = 5
+SC_MEMORY = 8  # the latest batches, whose v SC learns from
+SC_BATCH_SIZE = 128  # embeddings in a step
 
 
 class SpeakerAdversarial(nn.Module):
@@ -45,19 +50,20 @@ class SpeakerAdversarial(nn.Module):
 
     def __init__(self, n_classes, n_speakers, d=256, **encoder):
         super().__init__()
+        self.n_speakers = n_speakers
         self.ENC = UtteranceEncoder(n_embedding=d, **encoder)
         self.EC = _head(d, LogitLayer(d, n_classes))
         if n_speakers:
-            # Of the batch at hand: what ENC could gain by moving or shrinking all of v,
-            # faster than SC follows, would teach it nothing.
+            # The statistics are those of the batch at hand: ENC would learn nothing if
+            # it could win by moving or shrinking all of v faster than SC follows.
             norm = nn.BatchNorm1d(d, affine=False, track_running_stats=False)
             self.SC = nn.Sequential(norm, *_head(d, nn.Linear(d, n_speakers)))
 
-    def forward(self, x, lengths, gradient_factor=None):
+    def forward(self, x, lengths, with_speakers=False):
         v = self.ENC(x, lengths)
         outputs = {"logits": self.EC(v), "embedding": v}
-        if gradient_factor is not None:
-            outputs["speaker_logits"] = self.SC(scale_gradient(v, gradient_factor))
+        if with_speakers:
+            outputs["speaker_logits"] = self.SC(v)
         return outputs
 
 
@@ -72,7 +78,7 @@ class SpeakerEntropy(LossTerm):
     name: ClassVar[str] = "adversary"
 
     def __call__(self, outputs, batch):
-        if "speaker_logits" not in outputs:  # of a validation batch
+        if "speaker_logits" not in outputs:  # a validation batch asks no speaker
             return outputs["logits"].new_zeros(())
         log_q = outputs["speaker_logits"].log_softmax(1)
         return (log_q.exp() * log_q).sum(1).mean()
@@ -102,16 +108,20 @@ class AdversarialNet(SpeechNet):
         As for :class:`SpeechNet`.
     adversary_lr : float
         Learning rate of SC.
+    adversary_clip : float or None
+        Largest norm of SC's gradient.
     """
 
-    def __init__(self, module, *, adversary_lr=3e-3, **kwargs):
+    def __init__(self, module, *, adversary_lr=3e-3, adversary_clip=5.0, **kwargs):
         self.adversary_lr = adversary_lr
+        self.adversary_clip = adversary_clip
         super().__init__(module, **kwargs)
 
     def initialize(self):
         """Seed SC's generator beside the one that ENC and EC draw from."""
         seed = np.random.SeedSequence(self.seed).spawn(3)[2]
         self.adversary_rng_ = np.random.default_rng(seed)
+        self.speaker_losses_ = []
         return super().initialize()
 
     def random_layers(self):
@@ -137,15 +147,19 @@ class AdversarialNet(SpeechNet):
     def _step_optimizer(self, step_fn):
         self.optimizer_.step(step_fn)
 
-    def _step_adversary(self):
-        nn.utils.clip_grad_norm_(self.module_.SC.parameters(), GRADIENT_NORM)
+    def _step_adversary(self, loss):
+        """Step SC by the gradients at hand, and keep its loss for the history."""
+        if self.adversary_clip is not None:
+            nn.utils.clip_grad_norm_(self.module_.SC.parameters(), self.adversary_clip)
         self.adversary_optimizer_.step()
+        self.speaker_losses_.append(loss.item())
 
-
-# Of step 1. ENC moves fast: only an SC that follows closely has something to teach.
-_STEPS = 5
-_BATCHES = 8  # the latest, whose v SC learns from
-_SIZE = 128  # of its own batches
+    def run_single_epoch(self, iterator, training, **kwargs):
+        """Record SC's loss beside the others."""
+        super().run_single_epoch(iterator, training, **kwargs)
+        if training:
+            self.history.record("train_speaker", float(np.mean(self.speaker_losses_)))
+            self.speaker_losses_.clear()
 
 
 class MEnANNet(AdversarialNet):
@@ -163,6 +177,12 @@ class MEnANNet(AdversarialNet):
         self.alternate = alternate
         super().__init__(module, **kwargs)
 
+    def initialize(self):
+        """Keep the embeddings of the latest batches, or of an epoch, for step 1."""
+        each_batch = self.alternate == "batch"
+        self.latest_ = deque(maxlen=SC_MEMORY if each_batch else None)
+        return super().initialize()
+
     def step_1(self):
         """Train SC to tell the speakers from v = ENC(x), which step 2 left here."""
         latest = {
@@ -170,19 +190,18 @@ class MEnANNet(AdversarialNet):
             for name in self.latest_[0]
         }
         self.module_.SC.train()
-        for _ in range(_STEPS):
-            rows = self.adversary_rng_.permutation(len(latest["v"]))[:_SIZE]
+        for _ in range(SC_STEPS):
+            rows = self.adversary_rng_.permutation(len(latest["v"]))[:SC_BATCH_SIZE]
             part = {name: values[rows] for name, values in latest.items()}
             self.adversary_optimizer_.zero_grad()
             outputs = {"speaker_logits": self.module_.SC(part["v"])}
             loss = SpeakerCrossEntropy()(outputs, part)
             loss.backward()
-            self._step_adversary()
-        self.speaker_losses_.append(loss.item())
+            self._step_adversary(loss)
 
     def step_2(self, batch, **fit_params):
         """Train EC, and ENC until SC, frozen but differentiable, cannot tell."""
-        batch[0].companions["gradient_factor"] = self.progress()
+        batch[0].companions["with_speakers"] = True
         with _frozen(self.module_.SC):
             step = super().train_step(batch, **fit_params)
         v = step["y_pred"]["embedding"].detach()
@@ -190,25 +209,21 @@ class MEnANNet(AdversarialNet):
         return step
 
     def train_step(self, batch, **fit_params):
-        """Take step 2 and, unless the epoch will end with it, step 1."""
+        """Take step 2 and, unless step 1 waits for the end of the epoch, step 1."""
         step = self.step_2(batch, **fit_params)
+        last = len(self.history[-1]["batches"]) == self.iterator_.n_batches
         if self.alternate == "batch":
             self.step_1()
+        elif last:
+            for _ in range(self.iterator_.n_batches):
+                self.step_1()
         return step
 
     def run_single_epoch(self, iterator, training, **kwargs):
-        """Record SC's loss beside the others."""
-        each = self.alternate == "batch"
+        """Forget the embeddings of the epoch before."""
         if training:
-            self.latest_ = deque(maxlen=_BATCHES if each else len(iterator))
-            self.speaker_losses_ = []
+            self.latest_.clear()
         super().run_single_epoch(iterator, training, **kwargs)
-        if not training:
-            return
-        if not each:
-            for _ in range(self.n_batches_):
-                self.step_1()
-        self.history.record("train_speaker", float(np.mean(self.speaker_losses_)))
 
     def _set_training(self, training=True):
         super()._set_training(training)
@@ -225,29 +240,26 @@ def _frozen(module):
 
 
 class DATNet(AdversarialNet):
-    """One step, the gradient of SC's loss reversed on its way to ENC.
+    """One step, the gradient of SC's loss reversed on its way to ENC."""
 
-    Parameters
-    ----------
-    module, **kwargs
-        As for :class:`AdversarialNet`.
-    adversary_weight : float
-        What lambda rises to.
-    """
-
-    def __init__(self, module, *, adversary_weight=0.5, **kwargs):
-        self.adversary_weight = adversary_weight
-        super().__init__(module, **kwargs)
-
-    def train_step(self, batch, **fit_params):
-        """Train ENC, EC and SC at once."""
-        ramp = 2 / (1 + exp(-10 * self.progress())) - 1
-        batch[0].companions["gradient_factor"] = -self.adversary_weight * ramp
-        return super().train_step(batch, **fit_params)
+    def train_step_single(self, batch, **fit_params):
+        """Compute the gradients of ENC and EC, and those of SC beside them."""
+        self._set_training(True)
+        batch[0].companions["with_speakers"] = True
+        outputs = self.infer(batch[0], **fit_params)
+        loss = self.get_loss(outputs, batch[1], X=batch[0], training=True)
+        # The total has SC's loss with the sign that ENC wants.
+        self.speaker_loss_ = SpeakerCrossEntropy()(outputs, batch[0])
+        own = list(self.module_.SC.parameters())
+        gradients = torch.autograd.grad(self.speaker_loss_, own, retain_graph=True)
+        loss.backward()
+        for parameter, gradient in zip(own, gradients, strict=True):
+            parameter.grad = gradient
+        return {"loss": loss, "y_pred": outputs}
 
     def _step_optimizer(self, step_fn):
         super()._step_optimizer(step_fn)
-        self._step_adversary()
+        self._step_adversary(self.speaker_loss_)
 
 
 class SpeakerAdversarialClassifier(BaseSpeechClassifier):
@@ -263,67 +275,21 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     method : {"menan", "dat"} or None, default="menan"
         Maximum entropy adversarial network, domain adversarial training, or neither:
         the plain net.
-    adversary_weight : float, default=0.5
-        The paper's lambda, of the entropy or of the reversed gradient. Over the part p
-        of the training done it rises as p for MEnAN, as 2 / (1 + exp(-10 p)) - 1 for
-        DAT.
+    adversary_weight : float, default=0.2
+        The paper's lambda, of the entropy or of the reversed loss; its own figure is
+        0.5. Over the part p of the training done it rises as p for MEnAN, as
+        2 / (1 + exp(-10 p)) - 1 for DAT, which wants a tenth of it.
     alternate : {"batch", "epoch"}, default="batch"
         Whether the steps of MEnAN alternate with each batch or with each epoch.
     adversary_lr : float, default=3e-3
         Learning rate of SC's Adam.
-    encoder : str or nn.Module class, default="conv_gru"
-        "conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6"
-        wants a GPU. Or a class built with ``(n_features)`` whose
-        ``forward(x, lengths)`` returns ``(z, lengths)``, z of shape
-        (n_samples, n_channels, n_frames).
-    max_epochs : int, default=40
-        Passes over the training data.
-    lr : float, default=3e-3
-        Learning rate of AdamW, the peak of the schedule, for encoder and emotions.
-    batch_size : int, default=32
-        Utterances in a batch.
-    weight_decay : float, default=1e-2
-        Decoupled weight decay.
-    schedule : "one_cycle" or None, default="one_cycle"
-        Course of the learning rate; None keeps it constant.
-    label_smoothing : float, default=0.1
-        In [0, 1), of the cross-entropy.
-    class_weight : dict, "balanced" or None, default="balanced"
-        Weights of the classes in the cross-entropy.
-    speed_perturbation : float, default=0.1
-        Training utterances change their tempo by a factor of up to 1 +- this.
-    vocal_tract_perturbation : float, default=0.1
-        The frequency axis of training utterances is stretched likewise.
-    masking : float, default=0.15
-        Up to this share of the bands, and of the frames, is masked in training.
-    validation_fraction : float or None, default=None
-        Share of the training speakers that is set aside; the epoch with the best
-        UAR on them is kept.
-    callbacks : list of skorch callbacks, default=None
-        Further callbacks of the net; each fit works on copies.
-    device : str or torch.device, default="auto"
-        "auto" takes CUDA, else MPS, else the CPU.
-    random_state : int, RandomState instance or None, default=None
-        Seeds initialisation, shuffling, dropout and augmentation.
-    warm_start : bool, default=False
-        Whether a fit continues the one before, on as many speakers.
-    verbose : int, default=0
-        Positive shows a progress bar.
+    {shared parameters}
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
-        The emotions.
+    {shared attributes}
     n_speakers_ : int
         Number of speakers that SC tells apart; 0 if it was not trained.
-    n_features_in_ : int
-        Number of features of a sequence.
-    n_iter_ : int
-        Number of epochs.
-    net_ : SpeechNet
-        The fitted skorch net; ``net_.module_`` has the parts ENC, EC and SC.
-    history_ : skorch.history.History
-        One record per epoch with every loss term, ``train_speaker`` for SC's own.
 
     See Also
     --------
@@ -376,15 +342,16 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         self,
         *,
         method="menan",
-        adversary_weight=0.5,
+        adversary_weight=0.2,
         alternate="batch",
         adversary_lr=3e-3,
-        encoder="conv_gru",
+        encoder="conv_lstm",
         max_epochs=40,
         lr=3e-3,
         batch_size=32,
         weight_decay=1e-2,
         schedule="one_cycle",
+        gradient_clip_value=5.0,
         label_smoothing=0.1,
         class_weight="balanced",
         speed_perturbation=0.1,
@@ -397,68 +364,84 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         warm_start=False,
         verbose=0,
     ):
+        super().__init__(
+            encoder=encoder,
+            max_epochs=max_epochs,
+            lr=lr,
+            batch_size=batch_size,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            gradient_clip_value=gradient_clip_value,
+            class_weight=class_weight,
+            speed_perturbation=speed_perturbation,
+            vocal_tract_perturbation=vocal_tract_perturbation,
+            masking=masking,
+            validation_fraction=validation_fraction,
+            callbacks=callbacks,
+            device=device,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+        )
         self.method = method
         self.adversary_weight = adversary_weight
         self.alternate = alternate
         self.adversary_lr = adversary_lr
-        self.encoder = encoder
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.schedule = schedule
         self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.speed_perturbation = speed_perturbation
-        self.vocal_tract_perturbation = vocal_tract_perturbation
-        self.masking = masking
-        self.validation_fraction = validation_fraction
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
 
     @property
-    def _net_class(self):
-        if not self.n_speakers_:
-            return SpeechNet
-        if self.method == "menan":
-            net, own = MEnANNet, {"alternate": self.alternate}
+    def n_speakers_(self):
+        """Number of speakers that SC tells apart; 0 if it was not trained."""
+        check_is_fitted(self, "net_")
+        return self.net_.module_.n_speakers
+
+    def _n_speakers(self, data):
+        """Return the number of speakers to tell apart, 0 for a plain net."""
+        if self.method is None or data.speakers is None:
+            n_speakers = 0
         else:
-            net, own = DATNet, {"adversary_weight": self.adversary_weight}
-        return partial(net, adversary_lr=self.adversary_lr, **own)
-
-    def _module(self):
-        return SpeakerAdversarial, {
-            "n_classes": len(self.classes_),
-            "n_speakers": self.n_speakers_,
-            **self._encoder_arguments(),
-        }
-
-    def _terms(self):
-        terms = [CrossEntropy(label_smoothing=self.label_smoothing)]
-        if self.n_speakers_:
-            menan = self.method == "menan"  # DAT's weight is on the gradient
-            own = SpeakerEntropy(self.adversary_weight)
-            terms.append(own if menan else SpeakerCrossEntropy())
-        return terms
-
-    def _speaker_use(self):
-        return "the adversary" if self.method and self.adversary_weight else None
-
-    def _columns(self, y, speakers):
-        n_speakers, columns = 0, {}
-        if self.method is not None and speakers is not None:
-            names, code = np.unique(speakers, return_inverse=True)
-            weight = compute_class_weight("balanced", classes=names, y=speakers)
-            columns["speaker"] = code
-            columns["speaker_weight"] = weight[code].astype(np.float32)
-            n_speakers = len(names)
-        if hasattr(self, "net_") and n_speakers != self.n_speakers_:
+            n_speakers = len(np.unique(data.speakers))
+        if self._continues and n_speakers != self.n_speakers_:
             raise ValueError(
                 f"speakers has {n_speakers} speakers, but warm_start=True continues a "
                 f"fit on {self.n_speakers_}."
             )
-        self.n_speakers_ = n_speakers
-        return columns
+        return n_speakers
+
+    def _net_class(self, data):
+        if not self._n_speakers(data):
+            return SpeechNet
+        options = {
+            "adversary_lr": self.adversary_lr,
+            "adversary_clip": self.gradient_clip_value,
+        }
+        if self.method == "menan":
+            return partial(MEnANNet, alternate=self.alternate, **options)
+        return partial(DATNet, **options)
+
+    def _module(self, data):
+        return SpeakerAdversarial, {
+            "n_classes": len(data.classes),
+            "n_speakers": self._n_speakers(data),
+            **self._encoder_arguments(data),
+        }
+
+    def _terms(self, data):
+        terms = [CrossEntropy(label_smoothing=self.label_smoothing)]
+        if not self._n_speakers(data):
+            return terms
+        if self.method == "menan":
+            adversary = SpeakerEntropy(self.adversary_weight, linear_ramp)
+        else:
+            adversary = SpeakerCrossEntropy(-self.adversary_weight, sigmoid_ramp)
+        return [*terms, adversary]
+
+    def _speaker_use(self):
+        return "the adversary" if self.method and self.adversary_weight else None
+
+    def _columns(self, data):
+        if not self._n_speakers(data):
+            return {}
+        names, code = np.unique(data.speakers, return_inverse=True)
+        weight = compute_class_weight("balanced", classes=names, y=data.speakers)
+        return {"speaker": code, "speaker_weight": weight[code].astype(np.float32)}

@@ -6,7 +6,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sklearn_ser.nn.batching import BatchIterator, SequenceDataset, pad
+from sklearn_ser.nn.batching import (
+    FRAMES_PER_RECORDING,
+    BatchIterator,
+    SequenceDataset,
+    pad,
+)
 
 corpora = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 
@@ -40,8 +45,6 @@ def test_every_row_once(n_frames, batch_size, seed):
     expected = -(-len(n_frames) // batch_size)
     joined = seed is not None and len(n_frames) % batch_size == 1
     assert len(rows) == max(1, expected - joined)
-    rng = None if seed is None else np.random.default_rng(seed)
-    assert len(BatchIterator(dataset(n_frames), batch_size, rng)) == len(rows)
 
 
 @settings(deadline=None, max_examples=40)
@@ -65,6 +68,55 @@ def test_a_trailing_row_joins_the_batch_before():
     # Not needed where nothing is trained.
     sizes = [len(rows) for rows in BatchIterator(dataset([5] * 9), 4).rows()]
     assert sorted(sizes) == [1, 4, 4]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    n_frames=st.lists(st.integers(1, 30000), min_size=1, max_size=60),
+    batch_size=st.integers(2, 12),
+    seed=st.none() | st.just(0),
+)
+@example(n_frames=[300] * 31 + [30000], batch_size=32, seed=None)
+@example(n_frames=[300] * 31 + [30000], batch_size=32, seed=0)
+@example(n_frames=[30000] * 3, batch_size=2, seed=0)
+def test_batches_keep_the_frame_budget(n_frames, batch_size, seed):
+    rng = None if seed is None else np.random.default_rng(seed)
+    data = SequenceDataset([np.zeros((1, n), np.float32) for n in n_frames])
+    iterator = BatchIterator(data, batch_size, rng)
+    assert iterator.frame_budget == batch_size * FRAMES_PER_RECORDING
+    sizes = []
+    for batch, _ in iterator:
+        sizes.append(len(batch))
+        in_all = len(batch) * int(batch.lengths.max())
+        assert in_all <= iterator.frame_budget or len(batch) == 1
+    assert sum(sizes) == len(n_frames)
+    assert len(sizes) == iterator.n_batches
+    if seed is not None and len(n_frames) > 1:
+        assert min(sizes) > 1
+
+
+def test_a_long_recording_shares_no_padding_with_short_ones():
+    n_frames = np.array([300] * 31 + [30000])
+    rows = BatchIterator(dataset(n_frames), 32).rows()
+    assert [len(part) for part in rows] == [31, 1]
+    trained = BatchIterator(dataset(n_frames), 32, np.random.default_rng(0)).rows()
+    assert sorted(len(part) for part in trained) == [2, 30]
+
+
+def test_a_long_recording_is_cropped_at_random_in_training_only():
+    ramp = np.arange(5000, dtype=np.float32)[None]
+    data = SequenceDataset([ramp, ramp])
+    starts = set()
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        [(batch, _)] = BatchIterator(data, 2, rng)
+        assert batch.lengths.tolist() == [1000, 1000]
+        for x in batch.x:
+            assert (x[0, 1:1000] - x[0, :999] == 1).all()
+            starts.add(int(x[0, 0]))
+    assert len(starts) > 5
+    whole = [batch.lengths.tolist() for batch, _ in BatchIterator(data, 2)]
+    assert whole == [[5000], [5000]]
 
 
 def padding(batches_of_rows, n_frames):
@@ -125,7 +177,8 @@ def test_without_a_seed_nothing_is_shuffled():
 def test_companions_are_drawn_in_training_only():
     calls = []
 
-    def draw(data, rows, rng):
+    def draw(data, rows, rng, frame_budget):
+        assert frame_budget == 4 * FRAMES_PER_RECORDING
         calls.append((data, rows.tolist(), rng))
         return {"extra": len(rows)}
 

@@ -10,18 +10,17 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from torch import nn
 
+from sklearn_ser.nn.augment import Augment
 from sklearn_ser.nn.encoders import CNN6Encoder, UtteranceEncoder
 from sklearn_ser.nn.layers import (
     AttentionPooling,
-    Augment,
     Dropout,
     LogitLayer,
-    MaskedBatchNorm,
-    Standardize,
     deltas,
     frame_mask,
-    kept_statistics,
 )
+from sklearn_ser.nn.normalization import MaskedBatchNorm, Standardize, kept_statistics
+from sklearn_ser.sequences import frame_statistics
 
 some_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 
@@ -366,7 +365,7 @@ def test_standardize():
         for n in (3, 50, 20)
     ]  # fmt: skip
     layer = Standardize(3)
-    layer.fit(X)
+    layer.set_statistics(*frame_statistics(X))
     frames = np.concatenate(X, axis=1).astype(float)
     scale = frames.std(axis=1)
     scale[2] = 1  # a constant feature is centred only
@@ -381,7 +380,7 @@ def test_standardize():
 
 def test_standardize_of_constants_near_zero():
     layer = Standardize(2)
-    layer.fit([np.zeros((2, 4), np.float32)])
+    layer.set_statistics(*frame_statistics([np.zeros((2, 4), np.float32)]))
     assert layer.scale.tolist() == [1, 1]
 
 
@@ -392,11 +391,11 @@ def test_standardize_is_the_identity_before_its_fit():
 
 def test_logit_layer_starts_at_the_prior():
     layer = LogitLayer(4, 3)
-    layer.fit(np.array([0.5, 0.25, 0.25]))
+    layer.set_prior(np.array([0.5, 0.25, 0.25]))
     assert layer.bias.exp().div(layer.bias.exp().sum()).tolist() == pytest.approx(
         [0.5, 0.25, 0.25]
     )
-    layer.fit(np.array([1.0, 0.0, 1.0]))
+    layer.set_prior(np.array([1.0, 0.0, 1.0]))
     assert torch.isfinite(layer.bias).all()
 
 

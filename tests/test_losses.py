@@ -336,7 +336,7 @@ def test_partners_are_neutral_and_of_the_same_speaker(data, n_neutral):
     dataset = SequenceDataset(X)
     draw_partners = NeutralPartners(is_neutral, speakers, n_neutral)
     rows = np.array(data.draw(st.permutations(range(n)))[: max(2, n // 2)])
-    companions = draw_partners(dataset, rows, np.random.default_rng(0))
+    companions = draw_partners(dataset, rows, np.random.default_rng(0), 10**6)
     having = [
         i for i, row in enumerate(rows) if is_neutral[speakers == speakers[row]].any()
     ]
@@ -360,7 +360,7 @@ def test_partners_are_drawn_afresh_among_all_of_the_first():
     for n_neutral, expected in ((3, {1, 3, 4}), (1, {1}), (None, {1, 3, 4, 5})):
         partners = NeutralPartners(is_neutral, speakers, n_neutral)
         found = [
-            partners(dataset, np.array([0, 2]), rng)["neutral"].x.item()
+            partners(dataset, np.array([0, 2]), rng, 10**6)["neutral"].x.item()
             for _ in range(60)
         ]
         assert set(found) == expected
@@ -640,3 +640,41 @@ def test_the_speaker_is_in_u_rather_than_in_r():
         )
     u, r = np.mean(found, axis=0)
     assert u > 1.5 * r > 0
+
+
+# ---------------------------------------------------------------- a partner for each
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_rows_of_a_speaker_share_a_partner_or_draw_their_own(shared):
+    speakers = np.array(list("aaaabbbb"))
+    is_neutral = np.tile([True, True, True, False], 2)
+    dataset = SequenceDataset([np.full((1, 1), i, np.float32) for i in range(8)])
+    draw = NeutralPartners(is_neutral, speakers, 3, shared)
+    rng, differ = np.random.default_rng(0), 0
+    for _ in range(20):
+        neutral = draw(dataset, np.array([3, 7, 2, 6]), rng, 10**6)["neutral"]
+        drawn = neutral.x[neutral["partner"], 0, 0].int().tolist()
+        assert neutral["calibrated"].tolist() == [0, 1, 2, 3]
+        assert len(neutral) == (2 if shared else 4)
+        assert [d < 4 for d in drawn] == [True, False, True, False]
+        differ += drawn[0] != drawn[2]
+    assert (differ == 0) == shared
+
+
+def test_the_papers_partners_in_a_fit(marked):
+    X, y, speakers = marked
+    fits = [
+        quick(share_neutral=shared).fit(X, y, speakers=speakers)
+        for shared in (True, False)
+    ]
+    assert all(np.isfinite(m.history_[-1, "train_calibration"]) for m in fits)
+
+
+def test_a_long_partner_is_cropped():
+    X = [np.zeros((1, n), np.float32) for n in (50, 50, 9000)]
+    draw = NeutralPartners(np.array([0, 0, 1], bool), np.zeros(3, int), None)
+    companions = draw(
+        SequenceDataset(X), np.array([0, 1]), np.random.default_rng(0), 3000
+    )
+    assert companions["neutral"].lengths.tolist() == [1000]

@@ -11,6 +11,9 @@ from .layers import round_up
 # A batch is cut from this many batches' worth of shuffled sequences, sorted by
 # length: short padding without batches of one length (and one emotion) only.
 _POOL = 16
+# The frames that a batch holds at most, padding included, for each recording of its
+# size: ten seconds of log-mels. Longer recordings make batches of fewer.
+FRAMES_PER_RECORDING = 1000
 # Data above this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
 
@@ -74,7 +77,7 @@ class SequenceDataset(Dataset):
         return self.sequences[row]
 
     def _resident(self, sequences):
-        """Move the sequences to a GPU once, where they fit; leave them elsewise."""
+        """Move the sequences to a GPU once, if they fit there."""
         if self.device.type != "cuda":
             return sequences
         n_bytes = sum(4 * s.size for s in sequences)
@@ -82,14 +85,35 @@ class SequenceDataset(Dataset):
             return sequences
         return [torch.from_numpy(np.array(s)).to(self.device) for s in sequences]
 
-    def batch(self, rows, rng=None):
-        """Return the Batch of these rows; with ``rng``, one for training."""
-        x, lengths = pad([self.sequences[row] for row in rows], self.device)
+    def batch(self, rows, max_frames=None, rng=None):
+        """Return the Batch of these rows.
+
+        Parameters
+        ----------
+        rows : sequence of int
+        max_frames : int, default=None
+            A longer sequence is cut to so many frames, at a place that ``rng`` draws.
+        rng : numpy.random.Generator, default=None
+
+        Returns
+        -------
+        Batch
+        """
+        sequences = [self.sequences[row] for row in rows]
+        if max_frames is not None:
+            sequences = [_crop(s, max_frames, rng) for s in sequences]
+        x, lengths = pad(sequences, self.device)
         index = torch.as_tensor(rows, device=self.device)
-        batch = Batch(x, lengths, {k: v[index] for k, v in self.columns.items()})
-        if rng is not None and self.draw_companions is not None:
-            batch.companions = self.draw_companions(self, rows, rng)
-        return batch
+        return Batch(x, lengths, {k: v[index] for k, v in self.columns.items()})
+
+
+def _crop(sequence, max_frames, rng):
+    """Cut a sequence that is too long at random."""
+    spare = sequence.shape[1] - max_frames
+    if spare <= 0:
+        return sequence
+    start = int(rng.integers(spare + 1))
+    return sequence[:, start : start + max_frames]
 
 
 def pad(sequences, device="cpu"):
@@ -108,53 +132,87 @@ def pad(sequences, device="cpu"):
 
 
 class BatchIterator:
-    """Length-bucketed batches, in an order that ``rng`` decides.
+    """Length-bucketed batches under a frame budget, in an order that ``rng`` decides.
+
+    A batch holds at most ``batch_size`` sequences and ``frame_budget`` frames, padding
+    included. In prediction a sequence above the budget is a batch of its own. In
+    training no batch has one row, and each sequence is cropped at random to its share
+    of the budget, which a batch of two or more can exceed only by sequences of more
+    than half the budget.
 
     Parameters
     ----------
     dataset : SequenceDataset
     batch_size : int
     rng : numpy.random.Generator, default=None
-        Shuffles and draws companions. Without it batches hold sequences
-        of rising length.
+        Shuffles and draws companions, as in training. Without it batches hold
+        sequences of rising length.
+
+    Attributes
+    ----------
+    frame_budget : int
+        ``batch_size`` times ``FRAMES_PER_RECORDING``.
+    n_batches : int
+        Number of batches of the latest epoch.
     """
 
     def __init__(self, dataset, batch_size, rng=None):
         self.dataset = dataset
         self.batch_size = batch_size
+        self.frame_budget = batch_size * FRAMES_PER_RECORDING
         self.rng = rng
 
-    def __len__(self):
-        return len(self._cuts(len(self.dataset)))
-
     def __iter__(self):
-        for rows in self.rows():
-            batch = self.dataset.batch(rows, self.rng)
+        batches = self.rows()
+        self.n_batches = len(batches)
+        for rows in batches:
+            if self.rng is None:
+                batch = self.dataset.batch(rows)
+            else:
+                batch = self._training_batch(rows)
             yield batch, batch.columns.get("y")
+
+    def _training_batch(self, rows):
+        data, rng = self.dataset, self.rng
+        batch = data.batch(rows, self.frame_budget // len(rows), rng)
+        if data.draw_companions is not None:
+            batch.companions = data.draw_companions(data, rows, rng, self.frame_budget)
+        return batch
 
     def rows(self):
         """Return the rows of each batch of an epoch."""
         n_frames = self.dataset.n_frames
-        order = np.arange(len(n_frames))
-        pool = len(order)
-        if self.rng is not None:
-            order = self.rng.permutation(order)
-            pool = _POOL * self.batch_size
+        if self.rng is None:
+            order = np.argsort(n_frames, kind="stable")
+            return self._cut(order)
+        order, batches = self.rng.permutation(len(n_frames)), []
+        pool = _POOL * self.batch_size
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
-            order[start : start + pool] = part[
-                np.argsort(n_frames[part], kind="stable")
-            ]
-        batches = [order[cut] for cut in self._cuts(len(order))]
-        if self.rng is None:
-            return batches
+            batches += self._cut(part[np.argsort(n_frames[part], kind="stable")])
+            if len(batches) > 1 and len(batches[-1]) == 1:
+                self._spare_a_batch_of_one(batches)
         return [batches[i] for i in self.rng.permutation(len(batches))]
 
-    def _cuts(self, n_samples):
-        starts = list(range(0, n_samples, self.batch_size))
-        # Batch normalisation cannot train on a batch of one.
-        if self.rng is not None and n_samples > 1 and starts[-1] == n_samples - 1:
-            starts = starts[:-1] or [0]
-        return [
-            slice(a, b) for a, b in zip(starts, [*starts[1:], n_samples], strict=True)
-        ]
+    def _cut(self, rows):
+        """Cut rows of rising length into batches."""
+        least = 1 if self.rng is None else 2
+        starts, n_frames = [0], self.dataset.n_frames[rows]
+        for i, length in enumerate(n_frames.tolist()):
+            n = i - starts[-1]
+            full = n == self.batch_size
+            if full or (n >= least and (n + 1) * length > self.frame_budget):
+                starts.append(i)
+        return np.split(rows, starts[1:])
+
+    def _spare_a_batch_of_one(self, batches):
+        """Join the last batch to the one before, or take a row from that one.
+
+        Batch normalisation cannot train on one row.
+        """
+        before, last = batches[-2:]
+        width = self.dataset.n_frames[last[0]]
+        if len(before) > 2 and (len(before) + 1) * width > self.frame_budget:
+            batches[-2:] = [before[:-1], np.append(before[-1:], last)]
+        else:
+            batches[-2:] = [np.append(before, last)]

@@ -1,22 +1,22 @@
 """Callbacks of the net: the recipe of a training, a validation score, a bar."""
 
+from math import cos, pi
+
 import numpy as np
-import torch
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 from tqdm.auto import tqdm
 
-GRADIENT_NORM = 5.0
 
-
-def default_callbacks(*, max_epochs, peak_lr, n_batches, keep_best, verbose):
+def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
     """Return the named callbacks of a training.
 
     Parameters
     ----------
-    max_epochs, n_batches : int
-        Epochs, and batches in each.
+    max_epochs : int
     peak_lr : float or None
         Peak of a one-cycle learning rate; None keeps the rate constant.
+    clip : float or None
+        Largest norm of a gradient; None clips none.
     keep_best : bool
         Whether to record the validation UAR and return to its best epoch.
     verbose : int
@@ -26,16 +26,11 @@ def default_callbacks(*, max_epochs, peak_lr, n_batches, keep_best, verbose):
     -------
     list of (str, Callback)
     """
-    callbacks = [("clip", GradientNormClipping(GRADIENT_NORM))]
+    callbacks = []
+    if clip is not None:
+        callbacks.append(("clip", GradientNormClipping(clip)))
     if peak_lr is not None:
-        cycle = LRScheduler(
-            torch.optim.lr_scheduler.OneCycleLR,
-            step_every="batch",
-            max_lr=peak_lr,
-            # the step after the last batch counts too
-            total_steps=max_epochs * n_batches + 1,
-        )
-        callbacks.append(("one_cycle", cycle))
+        callbacks.append(("one_cycle", OneCycle(peak_lr)))
     if keep_best:
         best = EarlyStopping(
             monitor="valid_uar",
@@ -52,6 +47,47 @@ def default_callbacks(*, max_epochs, peak_lr, n_batches, keep_best, verbose):
 
 def _silent(*args):
     """Swallow what a callback prints."""
+
+
+class OneCycle(Callback):
+    """The one-cycle course of learning rate and first momentum over a training.
+
+    It is that of ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults, but goes
+    by the part of the training that is done: a frame budget makes epochs of different
+    numbers of batches.
+
+    Parameters
+    ----------
+    peak : float
+        The highest learning rate, reached after three tenths of the training.
+    """
+
+    rise = 0.3
+    first, last = 1 / 25, 1 / 25e4  # of the peak
+    momentum = 0.95, 0.85  # at the ends, and at the peak
+
+    def __init__(self, peak):
+        self.peak = peak
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        """Set the rate and the momentum of a training batch."""
+        if not training:
+            return
+        done = net.progress()
+        if done < self.rise:
+            height, low = _half_cosine(done / self.rise), self.first
+        else:
+            height, low = _half_cosine((1 - done) / (1 - self.rise)), self.last
+        at_ends, at_peak = self.momentum
+        for group in net.optimizer_.param_groups:
+            group["lr"] = self.peak * (low + (1 - low) * height)
+            momentum = at_ends + (at_peak - at_ends) * height
+            group["betas"] = (momentum, group["betas"][1])
+
+
+def _half_cosine(x):
+    """Rise from 0 at x = 0 to 1 at x = 1."""
+    return (1 - cos(pi * x)) / 2
 
 
 class ValidUAR(Callback):
@@ -91,3 +127,8 @@ class EpochBar(Callback):
     def on_train_end(self, net, **kwargs):
         """Close the bar."""
         self.bar_.close()
+
+    def on_train_interrupted(self):
+        """Close the bar after an error, too."""
+        if hasattr(self, "bar_"):
+            self.bar_.close()

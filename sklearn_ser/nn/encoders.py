@@ -9,15 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .layers import (
-    AttentionPooling,
-    Augment,
-    Dropout,
-    MaskedBatchNorm,
-    Standardize,
-    deltas,
-    frame_mask,
-)
+from .augment import Augment
+from .layers import AttentionPooling, Dropout, deltas, frame_mask
+from .normalization import MaskedBatchNorm, Standardize
 
 
 class StridedBlock(nn.Module):
@@ -190,6 +184,12 @@ class UtteranceEncoder(nn.Module):
         self.encoder = make(n_features)
         n_channels = check_encoder(self.encoder, n_features)
         self.pool = AttentionPooling(n_channels, n_embedding)
+
+    def library_layers(self):
+        """Yield the layers that this library defines: all but a user's encoder."""
+        for name, part in self.named_children():
+            if name != "encoder" or type(part) in ENCODERS.values():
+                yield from part.modules()
 
     def forward(self, x, lengths):
         x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]

@@ -1,10 +1,22 @@
-"""Loss terms: small stateless objects with a name and a weight."""
+"""Loss terms: small stateless objects with a name, a weight and a ramp."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp
 from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
+
+
+def linear_ramp(progress):
+    """Return the part of the training that is done."""
+    return progress
+
+
+def sigmoid_ramp(progress):
+    """Return 2 / (1 + exp(-10 p)) - 1, the ramp of domain adversarial training."""
+    return 2 / (1 + exp(-10 * progress)) - 1
 
 
 @dataclass(frozen=True)
@@ -14,10 +26,23 @@ class LossTerm:
     A subclass sets ``name`` and defines ``__call__(outputs, batch)``, which takes
     the module's outputs (a dict) and the :class:`Batch`, and returns a scalar.
     A term of weight zero is neither computed nor recorded.
+
+    Parameters
+    ----------
+    weight : float, default=1
+        Weight at the end of the training.
+    ramp : callable, default=None
+        Takes the part of the training that is done, in [0, 1), and returns the part
+        of the weight that counts then. None means all of it.
     """
 
     weight: float = 1.0
+    ramp: Callable | None = None
     name: ClassVar[str]
+
+    def weight_at(self, progress):
+        """Return the weight after a part of the training, in [0, 1]."""
+        return self.weight if self.ramp is None else self.weight * self.ramp(progress)
 
 
 @dataclass(frozen=True)
@@ -48,7 +73,7 @@ class TermSum(torch.nn.Module):
         super().__init__()
         self.terms = [term for term in terms if term.weight != 0]
 
-    def forward(self, outputs, batch):
+    def forward(self, outputs, batch, progress=1.0):
         values = {term.name: term(outputs, batch) for term in self.terms}
-        total = sum(term.weight * values[term.name] for term in self.terms)
+        total = sum(term.weight_at(progress) * values[term.name] for term in self.terms)
         return total, values

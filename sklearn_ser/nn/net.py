@@ -1,55 +1,21 @@
 """The skorch net behind every estimator."""
 
+import signal
 import threading
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import skorch
 import torch
 from skorch.callbacks import PassthroughScoring
 
+from ..exceptions import TrainingDivergedError
 from .batching import BatchIterator, SequenceDataset
-from .layers import LogitLayer, Standardize
+from .devices import existing_device
+from .layers import LogitLayer
 from .losses import TermSum
-
-# Modules initialise themselves from the global generator: one at a time.
-_INITIALISING = threading.RLock()
-
-
-@contextmanager
-def seeded(seed, device="cpu"):
-    """Seed PyTorch's global generators inside, restore them afterwards."""
-    cuda = [device] if torch.device(device).type == "cuda" else []
-    with _INITIALISING, torch.random.fork_rng(devices=cuda):
-        torch.manual_seed(seed)
-        yield
-
-
-def available_device(device):
-    """Return the torch device meant, with "auto" the best one at hand.
-
-    A CUDA or MPS device that this machine lacks becomes the CPU.
-    """
-    try:
-        kind = torch.device("cuda" if device == "auto" else device).type
-    except RuntimeError as error:
-        raise ValueError(f"device is {device!r}: {error}") from error
-    if kind == "cuda" and torch.cuda.is_available():
-        return torch.device("cuda" if device == "auto" else device)
-    if kind == "mps" or device == "auto":
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    return torch.device("cpu" if kind == "cuda" else device)
-
-
-def _draws_globally(module):
-    """Tell whether a user's layer knows PyTorch's global generators only."""
-    recurrent = isinstance(module, torch.nn.RNNBase) and module.dropout
-    return recurrent or isinstance(module, torch.nn.modules.dropout._DropoutNd)
-
-
-def _to_numpy(tensor):
-    return tensor.detach().cpu().numpy().copy()
-
+from .normalization import Standardize
+from .randomness import draws_globally, seeded
 
 _SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer")
 
@@ -102,13 +68,13 @@ class SpeechNet(skorch.NeuralNet):
         self.rng_ = np.random.default_rng(seeds[1])
         return self
 
-    def start_from(self, sequences, prior):
-        """Set feature statistics and class prior from the training data."""
+    def start_from(self, statistics, prior):
+        """Set the mean and scale of the features, and the class prior."""
         for layer in self.module_.modules():
             if isinstance(layer, Standardize):
-                layer.fit(sequences)
+                layer.set_statistics(*statistics)
             elif isinstance(layer, LogitLayer):
-                layer.fit(prior)
+                layer.set_prior(prior)
 
     def continue_from(self, net):
         """Take over the weights, and the optimiser's state if it was kept."""
@@ -131,12 +97,12 @@ class SpeechNet(skorch.NeuralNet):
             "settings": {name: getattr(self, name) for name in _SETTINGS},
             "device": str(self.device),
             "history": list(self.history),
-            "weights": {k: _to_numpy(v) for k, v in self.module_.state_dict().items()},
+            "weights": {k: to_numpy(v) for k, v in self.module_.state_dict().items()},
         }
         if self.keep_optimizer:
             state["optimizers"] = {
                 name: [
-                    {key: _to_numpy(value) for key, value in values.items()}
+                    {key: to_numpy(value) for key, value in values.items()}
                     for values in optimizer.state_dict()["state"].values()
                 ]
                 for name in self._optimizers
@@ -145,13 +111,12 @@ class SpeechNet(skorch.NeuralNet):
         return state
 
     def __setstate__(self, state):
-        """Rebuild the net, on the CPU where the device it was on is missing."""
+        """Rebuild the net, on a device that this machine has."""
         arguments = {f"module__{k}": v for k, v in state["arguments"].items()}
-        device = available_device(state["device"])
         self.__init__(
             state["module"],
             terms=[],
-            device=device,
+            device=existing_device(state["device"]),
             verbose=0,
             optimizer=torch.optim.AdamW,
             **arguments,
@@ -184,7 +149,7 @@ class SpeechNet(skorch.NeuralNet):
             layer.generator.manual_seed(int(rng.integers(2**63)))
             layers.append(layer)
         guard = nullcontext()
-        if any(_draws_globally(m) for m in self.module_.modules()):
+        if any(draws_globally(m) for m in self.module_.modules()):
             guard = seeded(int(self.rng_.integers(2**63)), self.device)
         try:
             with guard:
@@ -194,24 +159,33 @@ class SpeechNet(skorch.NeuralNet):
                 layer.generator = None
 
     def run_single_epoch(self, iterator, training, **kwargs):
-        """Know how many batches make an epoch."""
+        """Know which batches make the epoch."""
         if training:
-            self.n_batches_ = len(iterator)
+            self.iterator_ = iterator
         super().run_single_epoch(iterator, training, **kwargs)
 
     def progress(self):
         """Return the part of the training that is done, in [0, 1)."""
         epoch = self.history[-1]
-        done = (len(epoch["batches"]) - 1) / self.n_batches_
-        return (epoch["epoch"] - 1 + done) / self.max_epochs
+        done = (len(epoch["batches"]) - 1) / self.iterator_.n_batches
+        # Batches of the validation part come after those of the training.
+        return (epoch["epoch"] - 1 + min(done, 1)) / self.max_epochs
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
         """Train on; an interruption by the user is not taken for the end."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        with suppress(_StopTraining):
-            self.fit_loop(X, y)
+        try:
+            with _interrupts_noticed() as self.interrupted_:
+                self.fit_loop(X, y)
+        except _StopTraining:
+            pass
+        except BaseException:
+            for _, callback in self.callbacks_:
+                if hasattr(callback, "on_train_interrupted"):
+                    callback.on_train_interrupted()
+            raise
         self.notify("on_train_end", X=X, y=y)
         return self
 
@@ -220,7 +194,7 @@ class SpeechNet(skorch.NeuralNet):
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt:
-            if method_name == "on_epoch_end":
+            if method_name == "on_epoch_end" and not self.interrupted_.is_set():
                 raise _StopTraining from None
             raise
 
@@ -242,13 +216,25 @@ class SpeechNet(skorch.NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Sum the terms and record each one of a training batch."""
-        total, values = self.criterion_(y_pred, X)
+        total, values = self.criterion_(y_pred, X, self.progress())
         if training:
             for name, value in values.items():
-                self.history.record_batch(f"train_{name}", value.item())
+                self._record(name, value.item())
         return total
 
-    def outputs(self, sequences, key):
+    def _record(self, name, value):
+        """Record a term's value of a batch, which must be finite."""
+        if not np.isfinite(value):
+            epoch = self.history[-1]
+            raise TrainingDivergedError(
+                f"The loss term {name!r} is {value} in batch {len(epoch['batches'])} "
+                f"of epoch {epoch['epoch']}: the training diverged. Lower lr (now "
+                f"{self.lr:g}) or the weight of the term, or look for extreme values "
+                "in X."
+            )
+        self.history.record_batch(f"train_{name}", value)
+
+    def outputs(self, sequences, key, module=None):
         """Return one output of the module for each sequence, in their order.
 
         Parameters
@@ -256,20 +242,52 @@ class SpeechNet(skorch.NeuralNet):
         sequences : list of arrays of shape (n_features, n_frames)
         key : str
             Name of the output.
+        module : nn.Module, default=None
+            By default the net's own.
 
         Returns
         -------
         array of shape (n_samples, n_outputs), float32
         """
+        module = self.module_ if module is None else module
         dataset = SequenceDataset(sequences, device=self.device)
-        iterator = self.get_iterator(dataset)
         out = None
-        # Of one frame each: batches of one shape, which BLAS rounds alike.
+        # Sequences of one frame make batches of one size: BLAS rounds those alike.
         full = self.batch_size if dataset.n_frames.max() == 1 else 0
-        for rows in iterator.rows():
+        for rows in self.get_iterator(dataset).rows():
             batch = dataset.batch(np.resize(rows, max(len(rows), full)))
-            values = self.evaluation_step((batch, None))[key].cpu().numpy()
+            module.eval()
+            with torch.inference_mode():
+                values = module(batch.x, batch.lengths)[key].cpu().numpy()
             if out is None:
                 out = np.empty((len(dataset), values.shape[1]), values.dtype)
             out[rows] = values[: len(rows)]
         return out
+
+
+def to_numpy(tensor):
+    """Copy a tensor to an array."""
+    return tensor.detach().cpu().numpy().copy()
+
+
+@contextmanager
+def _interrupts_noticed():
+    """Yield an event that is set when the user presses Ctrl-C.
+
+    skorch's callbacks end a training by the same exception.
+    """
+    pressed, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and callable(before)):
+        yield pressed
+        return
+
+    def note(*args):
+        pressed.set()
+        return before(*args)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,6 @@
+"""The private names of scikit-learn that this library uses, in one place."""
+
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+__all__ = ["Interval", "StrOptions", "check_sample_weight"]

@@ -1,0 +1,111 @@
+"""What a network that sees a source and a target needs: pairs, statistics of each."""
+
+import torch
+from torch.nn import functional as F
+
+from .batching import BatchIterator
+from .net import SpeechNet, to_numpy
+from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
+
+
+def source_and_target(module, layers, batch, target, *, own_statistics):
+    """Apply layers to a batch of the source and to one of the target.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network, whose batch normalisation is concerned.
+    layers : callable
+        Called as ``layers(x, lengths)``; returns a dict of tensors with one row a
+        sample.
+    batch : (tensor, tensor)
+        ``x`` and ``lengths`` of the source.
+    target : Batch
+    own_statistics : bool
+        Whether each of the two is normalised by its own statistics, or both together.
+
+    Returns
+    -------
+    source, target : dict of tensors
+    """
+    x, lengths = batch
+    if own_statistics:
+        source = layers(x, lengths)
+        with kept_statistics(module):  # the target's are estimated after the training
+            return source, layers(target.x, target.lengths)
+    width = max(x.shape[-1], target.x.shape[-1])
+    both = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
+    both = layers(both, torch.cat([lengths, target.lengths]))
+    n = len(x)
+    return {k: h[:n] for k, h in both.items()}, {k: h[n:] for k, h in both.items()}
+
+
+class DomainNet(SpeechNet):
+    """A net whose batch normalisation has running statistics of source and target.
+
+    Attributes
+    ----------
+    target_modules_ : list of nn.Module
+        The module with the statistics of the target, whose parameters are shared; none
+        where source and target have the same. (skorch wants no module as an attribute
+        that it did not initialise.)
+    """
+
+    def initialize(self):
+        """Start without statistics of a target."""
+        self.target_modules_ = []
+        return super().initialize()
+
+    def estimate_target_statistics(self, dataset):
+        """Estimate the statistics of the target from a SequenceDataset of it.
+
+        One sequence has none; the source's serve.
+        """
+        if len(dataset) < 2:
+            return
+        module = twin(self.module_)
+        batches = BatchIterator(dataset, self.batch_size, self.rng_)
+        estimate_statistics(module, ((b.x, b.lengths) for b, _ in batches))
+        self.target_modules_ = [module]
+
+    def outputs(self, sequences, key, *, of_target=False):
+        """Return one output for each sequence, by the statistics of its domain.
+
+        Parameters
+        ----------
+        sequences : list of arrays of shape (n_features, n_frames)
+        key : str
+            Name of the output.
+        of_target : bool, default=False
+            Whether the sequences belong to the target.
+
+        Returns
+        -------
+        array of shape (n_samples, n_outputs), float32
+        """
+        module = self.module_
+        if of_target and self.target_modules_:
+            [module] = self.target_modules_
+        return super().outputs(sequences, key, module)
+
+    def __getstate__(self):
+        """Return the state of a SpeechNet, and the statistics of the target."""
+        state = super().__getstate__()
+        for module in self.target_modules_:
+            state["target_statistics"] = [
+                [to_numpy(values) for values in (m.running_mean, m.running_var)]
+                for m in batch_norms(module)
+            ]
+        return state
+
+    def __setstate__(self, state):
+        """Rebuild the net, and the module for the target beside the source's."""
+        super().__setstate__(state)
+        if "target_statistics" not in state:
+            return
+        module = twin(self.module_)
+        saved = state["target_statistics"]
+        for norm, (mean, var) in zip(batch_norms(module), saved, strict=True):
+            norm.running_mean.copy_(torch.as_tensor(mean))
+            norm.running_var.copy_(torch.as_tensor(var))
+        self.target_modules_ = [module]

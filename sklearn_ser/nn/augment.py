@@ -1,0 +1,71 @@
+"""Augmentation of spectrograms, in training only."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .layers import frame_mask, round_up
+
+
+class Augment(nn.Module):
+    """Random resampling of a log-mel's axes, then masking, in training only.
+
+    Parameters
+    ----------
+    speed : float
+        The tempo changes by a factor drawn from [1 - speed, 1 + speed].
+    vocal_tract : float
+        The frequency axis stretches by a factor drawn likewise.
+    masking : float
+        Up to this share of the bands, and of the frames, becomes zero.
+
+    Notes
+    -----
+    Sequences of one frame have no time axis, and the axis of functionals is no
+    frequency: such a batch passes unchanged.
+    """
+
+    def __init__(self, speed=0.0, vocal_tract=0.0, masking=0.0):
+        super().__init__()
+        self.speed = speed
+        self.vocal_tract = vocal_tract
+        self.masking = masking
+        self.generator = None
+
+    def forward(self, x, lengths):
+        if not self.training or x.shape[-1] == 1:
+            return x, lengths
+        if self.speed or self.vocal_tract:
+            x, lengths = self._resample(x, lengths)
+        if self.masking:
+            frames = self._keep(lengths, x.shape[2])[:, None]
+            bands = self._keep(torch.full_like(lengths, x.shape[1]), x.shape[1])
+            x = x * frames * bands[:, :, None]
+        return x, lengths
+
+    def _uniform(self, like, low=0.0, high=1.0):
+        u = torch.rand(len(like), 1, generator=self.generator, device=like.device)
+        return low + (high - low) * u
+
+    def _resample(self, x, lengths):
+        n_bands, n_frames = x.shape[1:]
+        rate = self._uniform(x, 1 - self.speed, 1 + self.speed)
+        stretch = self._uniform(x, 1 - self.vocal_tract, 1 + self.vocal_tract)
+        new = (lengths / rate[:, 0]).round().long().clamp(min=1)
+        t = torch.arange(round_up(int(new.max())), device=x.device) * rate
+        t = torch.minimum(t, (lengths - 1)[:, None])
+        f = (torch.arange(n_bands, device=x.device) * stretch).clamp(max=n_bands - 1)
+        # grid_sample wants both axes in [-1, 1].
+        t = 2 * t / (n_frames - 1) - 1
+        f = 2 * f / max(n_bands - 1, 1) - 1
+        shape = len(x), n_bands, t.shape[1]
+        grid = torch.stack([t[:, None].expand(shape), f[..., None].expand(shape)], -1)
+        x = F.grid_sample(x[:, None], grid, align_corners=True)[:, 0]
+        return x * frame_mask(new, x.shape[-1])[:, None], new
+
+    def _keep(self, lengths, n_cells):
+        """Return 0 on one random span of each row, and 1 elsewhere."""
+        span = self._uniform(lengths) * self.masking * lengths[:, None]
+        start = self._uniform(lengths) * (lengths[:, None] - span)
+        cells = torch.arange(n_cells, device=lengths.device)
+        return ((cells < start.round()) | (cells >= (start + span).round())).float()

@@ -1,0 +1,57 @@
+"""Which device a training, or a fitted model, runs on."""
+
+import torch
+
+
+def training_device(device):
+    """Return the torch device that a caller asked for.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        "auto" takes CUDA, else MPS, else the CPU.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If the device is asked for by name and this machine lacks it.
+    """
+    if device == "auto":
+        return existing_device("cuda" if torch.cuda.is_available() else "mps")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device is {device!r}: {error}") from error
+    if existing_device(found) != found:
+        raise ValueError(
+            f"device is {str(device)!r}, but this machine has no such device. Expected "
+            '"auto", which takes the best one at hand, or "cpu".'
+        )
+    return found
+
+
+def existing_device(device):
+    """Return a device of the same kind that this machine has, else the CPU.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        Where a model was fitted, on this machine or another.
+
+    Returns
+    -------
+    torch.device
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if n_devices and (device.index or 0) >= n_devices:
+            return torch.device("cuda", 0)
+        return device if n_devices else torch.device("cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        return torch.device("cpu")
+    return device

@@ -1,0 +1,197 @@
+"""What a fit was given: checked, weighted, and split by speaker."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
+from sklearn.utils import compute_class_weight
+
+from ._sklearn import check_sample_weight
+from .exceptions import SpeakersMissingWarning, warn_caller
+from .sequences import check_length, check_speakers
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a fit was given, checked.
+
+    Attributes
+    ----------
+    sequences : list of float32 arrays of shape (n_features, n_frames)
+    y : array of shape (n_samples,)
+        Emotions.
+    classes : array of shape (n_classes,)
+        Those that occur in y, sorted.
+    weight : float array of shape (n_samples,)
+        Of a sample times that of its class, above zero.
+    speakers : int array of shape (n_samples,) or None
+    validation : bool array of shape (n_samples,) or None
+        The rows that the caller sets aside.
+    target : tuple of float32 arrays of shape (n_features, n_frames)
+        Unlabelled sequences to adapt to; most methods have none.
+    """
+
+    sequences: list
+    y: np.ndarray
+    classes: np.ndarray
+    weight: np.ndarray
+    speakers: np.ndarray | None = None
+    validation: np.ndarray | None = None
+    target: tuple = ()
+
+    @property
+    def n_features(self):
+        """Number of features of a sequence."""
+        return len(self.sequences[0])
+
+    @property
+    def codes(self):
+        """The position of each emotion in the classes."""
+        return np.searchsorted(self.classes, self.y)
+
+    def rows(self, rows):
+        """Return a part of the data, which knows all its classes."""
+        columns = {
+            name: values[rows]
+            for name in ("y", "weight", "speakers", "validation")
+            if (values := getattr(self, name)) is not None
+        }
+        return replace(self, sequences=[self.sequences[i] for i in rows], **columns)
+
+    def with_mean_weight_one(self, rows):
+        """Scale the weights so that those of some rows have mean one."""
+        return replace(self, weight=self.weight / self.weight[rows].mean())
+
+
+def check_training_data(
+    sequences,
+    y,
+    *,
+    speakers=None,
+    sample_weight=None,
+    validation=None,
+    class_weight=None,
+    target=(),
+):
+    """Check what comes with checked sequences and labels.
+
+    Parameters
+    ----------
+    sequences : list of arrays of shape (n_features, n_frames)
+    y : array of shape (n_samples,)
+    speakers, sample_weight, validation : array-like of shape (n_samples,) or None
+        As in ``fit``.
+    class_weight : dict, "balanced" or None
+    target : tuple of arrays of shape (n_features, n_frames)
+
+    Returns
+    -------
+    TrainingData
+        Without the samples of weight zero, which are as good as absent.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a weight is negative, none is above zero, or y has one class
+        only.
+    """
+    n = len(sequences)
+    speakers = check_speakers(speakers, n)
+    weight = check_sample_weight(
+        sample_weight, np.empty((n, 1)), dtype=np.float64, ensure_non_negative=True
+    )
+    if not weight.any():
+        raise ValueError(
+            "sample_weight has zeros only, expected at least one positive weight."
+        )
+    rows = np.flatnonzero(weight > 0)
+    classes = np.unique(y[rows])
+    if len(classes) < 2:
+        raise ValueError(
+            f"y has one class only ({classes[0]!r}), expected at least 2 classes."
+        )
+    data = TrainingData(
+        sequences=sequences,
+        y=y,
+        classes=classes,
+        weight=weight,
+        speakers=speakers,
+        validation=_check_validation(validation, n),
+        target=target,
+    ).rows(rows)
+    per_class = _weights_of_classes(class_weight, data)
+    return replace(data, weight=data.weight * per_class[data.codes])
+
+
+def _weights_of_classes(class_weight, data):
+    if isinstance(class_weight, dict):
+        for label, weight in class_weight.items():
+            if not weight > 0:
+                raise ValueError(
+                    f"class_weight[{label!r}] is {weight}, expected a weight above "
+                    "zero. To leave a class out, leave its samples out."
+                )
+    return compute_class_weight(class_weight, classes=data.classes, y=data.y)
+
+
+def _check_validation(validation, n_samples):
+    """Return a mask of rows, or None."""
+    if validation is None:
+        return None
+    validation = np.asarray(validation)
+    if validation.ndim != 1 or validation.dtype != bool:
+        raise ValueError(
+            f"validation must hold booleans, one per row; got shape {validation.shape} "
+            f"of {validation.dtype}."
+        )
+    check_length("validation", validation, n_samples)
+    return validation
+
+
+def split_validation(data, fraction, rng):
+    """Set a validation part aside, disjoint by speaker where they are known.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Its `validation` names the rows; where that is None, they are drawn.
+    fraction : float or None
+        Share of the speakers that is drawn.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    train : int array
+        The rows to train on.
+    valid : int array or None
+        The rows set aside.
+    """
+    rows = np.arange(len(data.y))
+    if data.validation is not None and data.validation.any():
+        name = "validation"
+        train, valid = rows[~data.validation], rows[data.validation]
+    elif fraction is None:
+        return rows, None
+    else:
+        name = f"validation_fraction={fraction}"
+        train, valid = _draw_validation(data, fraction, int(rng.integers(2**32)))
+    missing = np.setdiff1d(data.classes, data.y[train])
+    if len(missing):
+        raise ValueError(
+            f"{name} leaves no training sample of the classes {missing.tolist()}."
+        )
+    return train, valid
+
+
+def _draw_validation(data, fraction, seed):
+    if data.speakers is None:
+        warn_caller(
+            "validation_fraction without speakers: the validation part is stratified "
+            "by y and shares speakers with the training part.",
+            SpeakersMissingWarning,
+        )
+        splitter = StratifiedShuffleSplit
+    else:
+        splitter = GroupShuffleSplit
+    splits = splitter(n_splits=1, test_size=fraction, random_state=seed)
+    return next(splits.split(data.y, data.y, data.speakers))

@@ -1,0 +1,494 @@
+"""What a fit keeps to, whatever the method: all or nothing, weights, devices, ends."""
+
+import copy
+import os
+import pickle
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import skorch
+import torch
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
+from torch.nn import functional as F
+
+from sklearn_ser import DSNetClassifier, TrainingDivergedError
+from sklearn_ser.didan import DIDAN
+from sklearn_ser.dsnet import DSNet
+from sklearn_ser.nn import callbacks, devices, randomness
+from sklearn_ser.nn.layers import LogitLayer, frame_mask
+from sklearn_ser.speaker_adversarial import SpeakerAdversarial
+
+
+@pytest.fixture(scope="module")
+def data(corpus, log_mels):
+    return {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+
+
+class Masked(nn.Module):
+    """A convolution of width one, with whatever a subclass adds."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv = nn.Conv1d(n_features, 12, 1)
+
+    def forward(self, x, lengths):
+        z = self.change(self.conv(x).relu())
+        return z * frame_mask(lengths, z.shape[-1])[:, None], lengths
+
+    def change(self, z):
+        return z
+
+
+# ------------------------------------------------------------- a user's own weights
+
+
+class Preset(Masked):
+    """An encoder that brings its weights along."""
+
+    def __init__(self, n_features):
+        super().__init__(n_features)
+        nn.init.constant_(self.conv.weight, 0.125)
+        nn.init.constant_(self.conv.bias, 0.5)
+
+
+@pytest.mark.parametrize("network", [DSNet, DIDAN, SpeakerAdversarial])
+def test_weights_of_a_users_encoder_are_kept(network):
+    sizes = {"n_speakers": 2} if network is SpeakerAdversarial else {}
+    module = network(n_classes=3, encoder=Preset, n_features=4, **sizes)
+    [encoder] = [m for m in module.modules() if isinstance(m, Preset)]
+    assert (encoder.conv.weight == 0.125).all()
+    assert (encoder.conv.bias == 0.5).all()
+
+
+def test_dsnet_initialises_what_is_its_own():
+    module = DSNet(n_classes=3, encoder="conv", n_features=4)
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv1d):
+            fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(layer.weight)
+            bound = (6 / (fan_in + fan_out)) ** 0.5
+            assert 0.8 * bound < float(layer.weight.detach().abs().max()) <= bound
+            assert layer.bias is None or not layer.bias.any()
+
+
+# -------------------------------------------------------------------- all or nothing
+
+
+class Fails(Callback):
+    """Ends the second epoch by an exception."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def on_batch_begin(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise self.error
+
+
+def nan_at_the_end(X):
+    X = [x.copy() for x in X]
+    X[-1][0, 0] = np.nan
+    return X
+
+
+FAILURES = {
+    "labels": lambda d: {**d, "X": [x[:5] for x in d["X"]], "y": d["y"][:-1]},
+    "one class": lambda d: {**d, "y": ["anger"] * 24},
+    "speakers": lambda d: {**d, "speakers": d["speakers"][1:]},
+    "weights": lambda d: {**d, "sample_weight": np.zeros(24)},
+    "validation": lambda d: {**d, "validation": np.ones(24, bool)},
+    "NaN": lambda d: {**d, "X": nan_at_the_end(d["X"])},
+    "frame": lambda d: {
+        **d, "X": pd.DataFrame(np.ones((24, 3)), columns=list("abc")), "y": [1] * 24
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failed_fit_leaves_the_estimator_as_it_was(method, data, failure):
+    bad = FAILURES[failure](data)
+    with pytest.raises(ValueError):  # noqa: PT011
+        method().fit(**bad)
+    fresh = method()
+    with pytest.raises(ValueError):  # noqa: PT011
+        fresh.fit(**bad)
+    assert not [name for name in vars(fresh) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        fresh.predict(data["X"])
+    model = method().fit(**data)
+    before, expected = dict(vars(model)), model.predict_proba(data["X"])
+    with pytest.raises(ValueError):  # noqa: PT011
+        model.fit(**bad)
+    assert vars(model) == before  # the same objects, the net included
+    np.testing.assert_array_equal(model.predict_proba(data["X"]), expected)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()])
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_a_training_that_ends_early_leaves_the_estimator_as_it_was(
+    method, data, error, warm_start
+):
+    model = method(warm_start=warm_start).fit(**data)
+    before, expected = dict(vars(model)), model.predict_proba(data["X"])
+    model.set_params(max_epochs=3, callbacks=[Fails(error)])
+    with pytest.raises(type(error)):
+        model.fit(**data)
+    assert {k: v for k, v in vars(model).items() if k.endswith("_")} == {
+        k: v for k, v in before.items() if k.endswith("_")
+    }
+    np.testing.assert_array_equal(model.predict_proba(data["X"]), expected)
+
+
+def test_a_fit_on_a_list_forgets_the_names_of_a_frame(method):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(24, 3)), columns=["a", "b", "c"])
+    model = method(**method.speakerless).fit(frame, np.arange(24) % 2)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    sequences = [rng.normal(size=(3, 4)).astype(np.float32) for _ in range(24)]
+    model.fit(sequences, np.arange(24) % 2)
+    assert not hasattr(model, "feature_names_in_")
+    model.predict(sequences)
+
+
+def test_a_training_that_diverges_says_where(method, data):
+    model = method(lr=1e30, max_epochs=3, gradient_clip_value=None)
+    message = r"loss term '\w+' is (nan|inf).* in batch \d+ of epoch \d.*Lower lr"
+    with (
+        pytest.raises(TrainingDivergedError, match=message),
+        np.errstate(all="ignore"),
+    ):
+        model.fit(**data)
+    assert not hasattr(model, "net_")
+
+
+# ------------------------------------------------------------------------ randomness
+
+
+class FunctionalDropout(Masked):
+    def change(self, z):
+        return F.dropout(z, 0.5, self.training)
+
+
+class AttentionDropout(Masked):
+    def __init__(self, n_features):
+        super().__init__(n_features)
+        self.attention = nn.MultiheadAttention(12, 2, dropout=0.5, batch_first=True)
+
+    def change(self, z):
+        z = z.transpose(1, 2)
+        return self.attention(z, z, z, need_weights=False)[0].transpose(1, 2)
+
+
+@pytest.mark.parametrize("encoder", [FunctionalDropout, AttentionDropout])
+def test_whatever_a_users_encoder_draws_follows_the_seed(
+    method, data, weights, encoder
+):
+    fits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        fits.append(weights(method(encoder=encoder).fit(**data)))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert fits[0] == fits[1]
+
+
+def test_accelerators_are_not_seeded(data, method, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("seeds the generators of every device")
+
+    for module, name in (
+        (torch, "manual_seed"),
+        (torch.cuda, "manual_seed_all"),
+        (torch.mps, "manual_seed"),
+        (torch.random, "manual_seed"),
+    ):
+        monkeypatch.setattr(module, name, refuse)
+    method(encoder=FunctionalDropout).fit(**data)
+
+
+def test_seeded_restores_the_generator_after_an_error():
+    before = torch.get_rng_state()
+    drawn = []
+
+    def draw():
+        with randomness.seeded(3):
+            drawn.append(torch.rand(2))
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        draw()
+    assert torch.equal(torch.get_rng_state(), before)
+    with randomness.seeded(3):
+        assert torch.equal(torch.rand(2), drawn[0])
+
+
+class Rows(Callback):
+    """Keeps the speech of each training batch, in their order."""
+
+    seen: list = []  # noqa: RUF012
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        if training:
+            self.seen.append(batch[0].x.sum().item())
+
+
+def test_a_continued_fit_draws_anew_and_follows_the_seed(method, data, weights):
+    def fit_twice():
+        Rows.seen.clear()
+        model = method(warm_start=True, callbacks=[Rows()]).fit(**data).fit(**data)
+        half = len(Rows.seen) // 2
+        return weights(model), Rows.seen[:half], Rows.seen[half:]
+
+    found, first, second = fit_twice()
+    assert first != second
+    assert fit_twice() == (found, first, second)
+
+
+def test_a_continued_fit_keeps_its_validation_part(data):
+    model = DSNetClassifier(
+        encoder="conv", max_epochs=1, warm_start=True, validation_fraction=0.25,
+        random_state=0, callbacks=[Held()],
+    ).fit(**data)  # fmt: skip
+    model.fit(**data)
+    assert Held.seen[0] == Held.seen[1]
+
+
+class Held(Callback):
+    """Keeps what the validation part of each fit sounds like."""
+
+    seen: list = []  # noqa: RUF012
+
+    def on_train_begin(self, net, **kwargs):
+        held = net.get_split_datasets(None)[1]
+        self.seen.append(sorted(float(np.sum(x)) for x in held.sequences))
+
+
+# --------------------------------------------------------------------------- devices
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", torch.device("cuda")])
+def test_a_device_asked_for_by_name_must_be_there(method, data, device):
+    with pytest.raises(ValueError, match=r"device is 'cuda.*no such device"):
+        method(device=device).fit(**data)
+
+
+def test_a_device_that_no_one_knows(method, data):
+    with pytest.raises(ValueError, match="device is 'gpu'"):
+        method(device="gpu").fit(**data)
+
+
+@pytest.mark.parametrize(
+    ("n_devices", "device", "expected"),
+    [
+        (0, "cuda:3", "cpu"),
+        (1, "cuda:3", "cuda:0"),
+        (4, "cuda:3", "cuda:3"),
+        (1, "cuda", "cuda"),
+        (2, "cpu", "cpu"),
+    ],
+)
+def test_a_fitted_model_goes_to_a_device_that_exists(
+    monkeypatch, n_devices, device, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_devices)
+    assert devices.existing_device(device) == torch.device(expected)
+    if device == expected:
+        assert devices.training_device(device) == torch.device(device)
+    else:
+        with pytest.raises(ValueError, match="no such device"):
+            devices.training_device(device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_model_of_another_machines_device_loads(method, data):
+    model = method().fit(**data)
+    expected = model.predict_proba(data["X"])
+    state = model.net_.__getstate__()
+    state["device"] = "cuda:3"
+    model.net_ = type(model.net_).__new__(type(model.net_))
+    model.net_.__setstate__(state)
+    np.testing.assert_array_equal(model.predict_proba(data["X"]), expected)
+
+
+# --------------------------------------------------------------------------- weights
+
+
+def bias(model):
+    """What the output layer started from, in a fit that does not move."""
+    *_, layer = (m for m in model.net_.module_.modules() if isinstance(m, LogitLayer))
+    return layer.bias
+
+
+def test_weights_have_mean_one_over_what_is_trained_on(method, data):
+    weight = np.where(data["speakers"] < "s02", 1.0, 9.0)
+    validation = data["speakers"] == "s03"
+    model = method(lr=1e-12, class_weight=None).fit(
+        **data, sample_weight=weight, validation=validation
+    )
+    kept = ~validation
+    prior = np.array(
+        [
+            weight[kept][data["y"][kept] == label].sum() / weight[kept].sum()
+            for label in model.classes_
+        ]
+    )
+    expected = prior if method.step == "didandomainadapter" else np.log(prior)
+    if method.step != "didandomainadapter":
+        expected = expected - expected.mean()
+    np.testing.assert_allclose(bias(model).detach(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("nan")])
+def test_a_class_weight_must_be_above_zero(method, data, weight):
+    message = r"class_weight\['anger'\] is .*, expected a weight above zero"
+    with pytest.raises(ValueError, match=message):
+        method(class_weight={"anger": weight}).fit(**data)
+
+
+# ------------------------------------------------------------------------ validation
+
+
+def test_the_rows_of_validation_are_set_aside(data):
+    Held.seen.clear()
+    validation = data["speakers"] == "s01"
+    model = DSNetClassifier(
+        encoder="conv", max_epochs=2, random_state=0, callbacks=[Held(), Rows()],
+        validation_fraction=0.5,
+    ).fit(**data, validation=validation)  # fmt: skip
+    held = [x for x, v in zip(data["X"], validation, strict=True) if v]
+    assert Held.seen == [sorted(float(np.sum(x)) for x in held)]
+    assert len(model.history_[:, "valid_uar"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (np.zeros(24, int), "validation must hold booleans"),
+        (np.zeros((24, 1), bool), "validation must hold booleans"),
+        (np.zeros(23, bool), "validation has 23"),
+    ],
+)
+def test_validation_must_be_a_mask(method, data, validation, message):
+    with pytest.raises(ValueError, match=message):
+        method().fit(**data, validation=validation)
+
+
+def test_no_row_of_validation_is_no_validation(method, data, weights):
+    plain = weights(method().fit(**data))
+    none = method().fit(**data, validation=np.zeros(24, bool))
+    assert weights(none) == plain
+
+
+def test_validation_that_takes_a_class_away(method, data):
+    with pytest.raises(ValueError, match=r"validation leaves no .*\['anger'\]"):
+        method().fit(**data, validation=data["y"] == "anger")
+
+
+# -------------------------------------------------------------------------- clipping
+
+
+@pytest.mark.parametrize("value", [None, 0.5])
+def test_clipping_is_a_parameter(method, data, value):
+    model = method(gradient_clip_value=value).fit(**data)
+    found = [
+        callback.gradient_clip_value
+        for callback in dict(model.net_.callbacks_).values()
+        if isinstance(callback, skorch.callbacks.GradientNormClipping)
+    ]
+    assert found == ([] if value is None else [value])
+
+
+# ----------------------------------------------------------------------- ends, early
+
+
+class Interrupt(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):  # the handler runs between two instructions
+                pass
+
+
+def test_an_interruption_at_the_end_of_an_epoch_is_no_normal_stop(method, data):
+    model = method(max_epochs=4, callbacks=[Interrupt()])
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**data)
+    assert not hasattr(model, "net_")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_early_stopping_is_one(method, data):
+    stop = EarlyStopping(
+        monitor="train_loss", patience=1, threshold=1e9, sink=lambda *_: None
+    )
+    model = method(max_epochs=9, callbacks=[stop]).fit(**data)
+    assert model.n_iter_ < 9
+
+
+class Bars:
+    """Stands where tqdm does, and knows which bars are open."""
+
+    opened: list = []  # noqa: RUF012
+
+    def __init__(self, **kwargs):
+        self.opened.append(self)
+        self.closed = False
+
+    def set_postfix(self, **kwargs):
+        pass
+
+    def update(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("no")])
+def test_the_progress_bar_is_closed(method, data, error, monkeypatch):
+    monkeypatch.setattr(callbacks, "tqdm", Bars)
+    Bars.opened.clear()
+    own = [] if error is None else [Fails(error)]
+    model = method(max_epochs=2, verbose=1, callbacks=own)
+    if error is None:
+        model.fit(**data)
+    else:
+        with pytest.raises(RuntimeError, match="no"):
+            model.fit(**data)
+    assert [bar.closed for bar in Bars.opened] == [True]
+
+
+# ---------------------------------------------------------------------- long and short
+
+
+def test_one_long_recording_does_not_widen_the_batches_of_others(method, data):
+    model = method(batch_size=32).fit(**data)
+    rng = np.random.default_rng(0)
+    lengths = [300] * 31 + [20000]
+    X = [rng.normal(size=(16, n)).astype(np.float32) for n in lengths]
+    shapes, module = [], model.net_.module_
+    twins = getattr(model.net_, "target_modules_", [])
+    hooks = [
+        m.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
+        for m in [module, *twins]
+    ]
+    together = model.predict_proba(X)
+    for hook in hooks:
+        hook.remove()
+    assert [shape[0] for shape in shapes] == [31, 1]
+    assert shapes[0][2] < 350
+    apart = np.vstack([model.predict_proba(X[:31]), model.predict_proba(X[31:])])
+    np.testing.assert_allclose(together, apart, atol=1e-5)
+
+
+def test_a_copy_is_a_fitted_model(method, data):
+    model = method().fit(**data)
+    expected = model.predict_proba(data["X"])
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict_proba(data["X"]), expected)
