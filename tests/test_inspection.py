@@ -5,7 +5,9 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_ser import (
     DIDANDomainAdapter,
@@ -57,6 +59,23 @@ def test_a_spectrogram_is_that_of_the_transformer(corpus):
         np.testing.assert_array_equal(display.log_mel, expected)
         drawn = display.image_.get_array().reshape(expected.shape)
         np.testing.assert_array_equal(drawn, expected)
+
+
+def test_the_transformer_may_stand_anywhere_in_a_pipeline(corpus):
+    halve = FunctionTransformer(lambda X: [x[: len(x) // 2] for x in X])
+    mel = LogMelTransformer(n_mels=20, top_db=50)
+    wave = corpus.waveforms[0]
+    expected = mel.transform([wave[: len(wave) // 2]])[0]
+    nested = make_pipeline(make_pipeline("passthrough", halve), mel)
+    for estimator in (
+        make_pipeline(halve, mel, DummyClassifier()),
+        make_pipeline(nested, DummyClassifier()),
+    ):
+        display = LogMelDisplay.from_estimator(estimator, wave)
+        np.testing.assert_array_equal(display.log_mel, expected)
+    search = GridSearchCV(estimator, {}, cv=2).fit(corpus.waveforms, corpus.y)
+    display = LogMelDisplay.from_estimator(search, wave)
+    np.testing.assert_array_equal(display.log_mel, expected)
 
 
 def test_a_tone_lies_at_its_frequency():
