@@ -118,6 +118,19 @@ def test_every_term_is_drawn(log_mels, corpus, model, terms):
     assert len(display.axes_) == len(terms)
 
 
+@pytest.mark.parametrize("name", ["duration", "best_guess", "batch_size", "epochs"])
+def test_no_term_is_hidden_by_its_name(log_mels, corpus, name):
+    model = DSNetClassifier(max_epochs=2, encoder="conv", random_state=0)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    for number, epoch in enumerate(model.history_):
+        epoch |= {f"train_{name}": number / 2, f"train_{name}_best": True, "dur": 0.1}
+    terms = HistoryDisplay.from_estimator(model).terms
+    assert terms.pop(name) == [0.0, 0.5]
+    assert list(terms) == [
+        "loss", "task", "calibration", "orthogonality", "reconstruction"
+    ]  # fmt: skip
+
+
 def test_the_alignment_of_domains_is_drawn(log_mels, corpus):
     domain = np.where(corpus.speakers == corpus.speakers[0], -1, 1)
     model = DIDANDomainAdapter(max_epochs=1, random_state=0)
