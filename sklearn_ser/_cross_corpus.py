@@ -20,11 +20,11 @@ from sklearn_ser._cv_tools import (
     check_predictions,
     check_speaker_leakage,
     consumes,
+    duplicates_in,
     refuse_duplicates,
     requested,
     run_jobs,
 )
-from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.metrics import (
     bootstrap_confusions,
     percentile_interval,
@@ -158,7 +158,7 @@ def cross_corpus_validate(
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
 
-    plans, transductive, duplicates = [], False, duplicates_if_audio(X)
+    plans, transductive, duplicates = [], False, duplicates_in(X, estimator)
     for source, target in _check_transfers(transfers, names):
         classes, train, adapt, test = _plan(
             source, target, y, corpora, keys, mode, seeds[target]

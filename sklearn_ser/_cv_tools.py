@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut
-from sklearn.utils import check_scalar
+from sklearn.utils import check_scalar, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -16,7 +16,7 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from sklearn_ser._cv_result import shorten
-from sklearn_ser.datasets.duplicates import find_duplicates
+from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
 from sklearn_ser.sequences import is_missing
 
 
@@ -151,6 +151,21 @@ def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
         for number, split in enumerate(splits, 1)
     ]
     refuse_duplicates(checked, recordings, find_duplicates(recordings), unlabelled)
+
+
+def duplicates_in(X, estimator):
+    """Return the rows of each recording that `X` holds more than once.
+
+    Vectors of one length may be waveforms or features: whether a step of the estimator
+    takes recordings decides.
+    """
+    parts = [estimator, *estimator.get_params().values()]
+    parts = [part for part in parts if not isinstance(part, type)]
+    tags = [get_tags(part) for part in parts if hasattr(part, "__sklearn_tags__")]
+    takes_recordings = any(
+        tag.input_tags.string and tag.input_tags.dict for tag in tags
+    )
+    return duplicates_if_audio(X, vectors_are_waveforms=takes_recordings)
 
 
 def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):

@@ -23,12 +23,12 @@ from sklearn_ser._cv_tools import (
     check_lengths,
     check_predictions,
     check_speaker_leakage,
+    duplicates_in,
     refuse_duplicates,
     requested,
     run_jobs,
 )
 from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.metrics import (
     bootstrap_speakers,
     confusion_uar,
@@ -124,6 +124,11 @@ def speaker_cross_validate(
     The interval is a percentile bootstrap over speakers: what varies is who speaks,
     the fitted models are held fixed. With fewer than ten speakers it is too narrow.
 
+    Recordings are compared by their audio, sequences of frames by their values. The
+    rows of a table may be equal, and so may vectors of one length in a list. Where a
+    step of the estimator takes recordings, as :class:`~sklearn_ser.LogMelTransformer`
+    does, these are waveforms and are compared, too.
+
     Examples
     --------
     >>> import numpy as np
@@ -160,7 +165,7 @@ def speaker_cross_validate(
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
         splits = list(check_cv(cv).split(X, y, groups))
     splits = check_speaker_leakage(splits, speakers)
-    refuse_duplicates(splits, X, duplicates_if_audio(X))
+    refuse_duplicates(splits, X, duplicates_in(X, estimator))
 
     jobs = (
         delayed(_run_fold)(
