@@ -24,6 +24,7 @@ from sklearn_ser._cv_tools import (
     check_predictions,
     check_speaker_leakage,
     duplicates_in,
+    predict_once,
     refuse_duplicates,
     requested,
     run_jobs,
@@ -209,7 +210,6 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
     """Fit on the training rows and predict the test rows."""
     X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
     params = {name: _safe_indexing(value, train) for name, value in fit_params.items()}
-    outputs = {}
     who = np.unique(speakers[test])
     try:
         with config_context(enable_metadata_routing=True):
@@ -218,20 +218,15 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
             params |= requested(estimator, "fit", *asked)
             estimator.fit(X_train, y[train], **params)
             fitted = time.perf_counter()
-            for method in ("predict", "predict_proba"):
-                if method == "predict" or hasattr(estimator, method):
-                    asked = {"speakers": speakers[test]}, {"groups": groups[test]}
-                    asked = requested(estimator, method, *asked)
-                    output = getattr(estimator, method)(X_test, **asked)
-                    outputs[method] = np.asarray(output)
+            asked = {"speakers": speakers[test]}, {"groups": groups[test]}
+            predicted, proba = predict_once(estimator, X_test, *asked)
             scored = time.perf_counter()
     except Exception as error:
         error.add_note(f"In fold {number}, test speakers: {shorten(who)}.")
         raise
 
-    classes, predicted = np.unique(y), outputs["predict"]
+    classes = np.unique(y)
     check_predictions(estimator, predicted, len(test), classes)
-    proba = outputs.get("predict_proba")
     if proba is not None:
         columns = getattr(estimator, "classes_", np.unique(y[train]))
         narrow, proba = proba, np.zeros((len(test), len(classes)))
