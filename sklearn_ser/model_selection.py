@@ -90,10 +90,13 @@ def speaker_cross_validate(
         None leaves one group out; an int is the number of folds of
         :class:`~sklearn.model_selection.GroupKFold`. A
         :class:`~sklearn_ser.datasets.Protocol` is one, whose name and hash the result
-        carries.
+        carries. If it has validation rows, they reach the `fit` that requests
+        `validation`, as a boolean mask of the training rows: a classifier of this
+        library keeps its best epoch on them. Any other trains on them as on the rest.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
         each and sliced to the training rows. Steps of a pipeline must request them.
+        A `validation` here takes the place of the protocol's.
     n_jobs : int, default=None
         Number of folds that run at the same time.
     verbose : int, default=0
@@ -170,9 +173,11 @@ def speaker_cross_validate(
 
     jobs = (
         delayed(_run_fold)(
-            number, clone(estimator), X, y, speakers, groups, fit_params, *split
+            number, clone(estimator), X, y, speakers, groups, fit_params, valid, *split
         )
-        for number, split in enumerate(splits, 1)
+        for number, (split, valid) in enumerate(
+            zip(splits, _validation_masks(cv, splits), strict=True), 1
+        )
     )
     folds, predictions, probabilities, estimators = run_jobs(
         jobs, len(splits), "fold", n_jobs, verbose
@@ -206,7 +211,21 @@ def speaker_cross_validate(
     )
 
 
-def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test):
+def _validation_masks(cv, splits):
+    """Return of each fold which training rows its protocol validates on, or None."""
+    validation = cv.validation if isinstance(cv, Protocol) else None
+    if validation is None:
+        return [None] * len(splits)
+    masks = [
+        np.isin(train, rows)
+        for (train, _), rows in zip(splits, validation, strict=True)
+    ]
+    return [mask if mask.any() else None for mask in masks]
+
+
+def _run_fold(
+    number, estimator, X, y, speakers, groups, fit_params, validation, train, test
+):
     """Fit on the training rows and predict the test rows."""
     X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
     params = {name: _safe_indexing(value, train) for name, value in fit_params.items()}
@@ -214,7 +233,10 @@ def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test
     try:
         with config_context(enable_metadata_routing=True):
             start = time.perf_counter()
-            asked = {"speakers": speakers[train]}, {"groups": groups[train]}
+            asked = {"groups": groups[train]}
+            if validation is not None and "validation" not in params:
+                asked["validation"] = validation
+            asked = {"speakers": speakers[train]}, asked
             params |= requested(estimator, "fit", *asked)
             estimator.fit(X_train, y[train], **params)
             fitted = time.perf_counter()
