@@ -111,6 +111,7 @@ def _check_n_features(sequences, estimator, reset):
             )
     if reset:
         estimator.n_features_in_ = n_features
+        vars(estimator).pop("feature_names_in_", None)  # of a fit on a data frame
     elif n_features != estimator.n_features_in_:
         raise ValueError(
             f"X has {n_features} features, but {type(estimator).__name__} is "

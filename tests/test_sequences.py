@@ -117,6 +117,20 @@ def test_cached_sequences(corpus, tmp_path):
     assert all(map(np.array_equal, check(X), expected))
 
 
+def test_sequences_forget_the_names_of_a_data_frame():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(np.eye(3), columns=["pitch", "energy", "jitter"])
+    estimator = Stranger()
+    check_sequences(frame, estimator=estimator, reset=True)
+    assert list(estimator.feature_names_in_) == list(frame)
+    for X in ([np.ones((2, 4)), np.ones((2, 5))], np.ones((2, 2, 4))):
+        check_sequences(frame, estimator=estimator, reset=True)
+        check_sequences(X, estimator=estimator, reset=True)
+        assert estimator.n_features_in_ == 2
+        assert not hasattr(estimator, "feature_names_in_")
+        check_sequences(X, estimator=estimator, reset=False)
+
+
 def test_large_finite_values_pass():
     X = [np.full((2, 4), 3e38, np.float32)]  # their sum overflows
     with np.errstate(over="ignore"):
