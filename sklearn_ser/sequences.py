@@ -29,7 +29,7 @@ def check_sequences(X, *, estimator, reset):
     ----------
     X : list or object array of (n_features, n_frames) arrays, or array of shape \
             (n_samples, n_features, n_frames) or (n_samples, n_features)
-        The batch.
+        The batch; a pandas Series is taken as a list, a data frame as a table.
     estimator : estimator
         Receives ``n_features_in_`` when ``reset``, is compared with it otherwise.
     reset : bool
@@ -64,8 +64,9 @@ def check_sequences(X, *, estimator, reset):
 
 def is_ragged(X):
     """Tell whether X is a collection of sequences rather than one array."""
-    if isinstance(X, np.ndarray):
-        return X.ndim == 1 and X.size > 0 and X.dtype.kind in "OUS"
+    if hasattr(X, "__array__"):  # a pandas Series, too
+        one_by_one = getattr(X, "ndim", None) == 1 and len(X) > 0
+        return one_by_one and np.asarray(X).dtype.kind in "OUS"
     # Numbers and rows of numbers are left to scikit-learn's own validation.
     return isinstance(X, (list, tuple)) and any(
         isinstance(x, (str, bytes, dict))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sklearn_ser import LogMelTransformer
+from sklearn_ser import LogMelTransformer, SpeakerNormalizer
+from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.sequences import check_sequences
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]
@@ -129,6 +130,30 @@ def test_sequences_forget_the_names_of_a_data_frame():
         assert estimator.n_features_in_ == 2
         assert not hasattr(estimator, "feature_names_in_")
         check_sequences(X, estimator=estimator, reset=False)
+
+
+def test_a_series_of_sequences_is_a_batch(corpus, method, log_mels):
+    pd = pytest.importorskip("pandas")
+    series = pd.Series(log_mels, index=range(100, 100 + len(log_mels)))
+    assert all(map(np.array_equal, check(series), log_mels))
+    data = corpus.y, corpus.speakers
+    model = method().fit(series, data[0], speakers=data[1])
+    expected = method().fit(log_mels, data[0], speakers=data[1])
+    found = model.predict_proba(series)
+    np.testing.assert_array_equal(found, expected.predict_proba(log_mels))
+    Z = SpeakerNormalizer().fit_transform(series, speakers=data[1])
+    expected = SpeakerNormalizer().fit_transform(log_mels, speakers=data[1])
+    assert all(map(np.array_equal, Z, expected))
+    result = speaker_cross_validate(method(), series, *data, cv=2)
+    expected = speaker_cross_validate(method(), log_mels, *data, cv=2)
+    np.testing.assert_array_equal(result.probabilities, expected.probabilities)
+    for wrong, message in (
+        (pd.Series(["a.wav", "b.wav"]), r"X\[0\] is a str"),
+        (pd.Series([1.0, 2.0]), "2-dimensional"),
+        (pd.Series([], dtype=object), "2-dimensional"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            check(wrong)
 
 
 def test_large_finite_values_pass():
