@@ -6,6 +6,7 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 """
 
 import numbers
+import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -17,6 +18,11 @@ _HINT = (
     "A sequence is an array (n_features, n_frames), as LogMelTransformer returns; "
     "recordings need it in front: make_pipeline(LogMelTransformer(), ...)."
 )
+
+
+# openSMILE's largest set, ComParE 2016, has 6373. At 16 kHz this is less than half a
+# second of speech.
+_MOST_FUNCTIONALS = 7000
 
 
 def check_sequences(X, *, estimator, reset):
@@ -43,6 +49,11 @@ def check_sequences(X, *, estimator, reset):
     ------
     ValueError, TypeError
         Naming the offending sample, what was found and what was expected.
+
+    Warns
+    -----
+    UserWarning
+        If a classifier is fitted on vectors as long as waveforms are.
     """
     if X is None or type(X) in (str, bytes, dict) or hasattr(X, "__fspath__"):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
@@ -59,7 +70,20 @@ def check_sequences(X, *, estimator, reset):
         raise ValueError(f"X has {X.ndim} dimensions, expected 2 or 3. {_HINT}")
     if X.ndim == 3 and X.shape[2] == 0:
         raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
+    if reset and X.ndim == 2 and not hasattr(estimator, "transform"):
+        _warn_of_waveforms(X.shape[1])
     return list(X if X.ndim == 3 else X[:, :, None])
+
+
+def _warn_of_waveforms(n_features):
+    """Warn of vectors that are too long to be functionals."""
+    if n_features > _MOST_FUNCTIONALS:
+        warnings.warn(
+            f"X is a table of {n_features} features, each row a sequence of one frame. "
+            "If its rows are waveforms, put LogMelTransformer in front: "
+            "make_pipeline(LogMelTransformer(), ...).",
+            stacklevel=4,
+        )
 
 
 def is_ragged(X):

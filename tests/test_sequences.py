@@ -236,6 +236,18 @@ def test_waveforms_of_one_length_are_features():
     assert [x.shape for x in check(np.zeros((2, 400)))] == [(400, 1)] * 2
 
 
+@pytest.mark.parametrize("form", [np.asarray, list, np.ndarray.tolist])
+def test_a_classifier_warns_of_waveforms_of_one_length(method, form):
+    X = np.random.default_rng(0).normal(size=(4, 7001))
+    y, speakers = ["neutral", "anger"] * 2, list("aabb")
+    with pytest.warns(UserWarning, match=r"7001 features.*make_pipeline\(LogMel"):
+        model = method().fit(form(X), y, speakers=speakers)
+    model.predict(form(X))  # once is enough, and warnings are errors here
+    SpeakerNormalizer().fit(form(X), speakers=speakers)
+    method().fit(form(X[:, :7000]), y, speakers=speakers)
+    method().fit([X[:2], X[2:], X[1:3], X[:2]], y, speakers=speakers)
+
+
 # -------------------------------------------------------------- through the fits
 
 
