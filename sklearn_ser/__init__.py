@@ -12,7 +12,7 @@ _HOMES = {
     "SpeakerNormalizer": "features",
     "SpeakersMissingWarning": "base",
     "TargetMissingWarning": "didan",
-    "embed": "base",
+    "embed": "_embed",
 }
 
 __all__ = [

@@ -269,7 +269,8 @@ def speaker_probe_score(
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`.
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
+        steps that request the speakers get them.
     speakers : array-like of shape (n_samples,)
         Who speaks.
     X : recordings or sequences, default=None
@@ -337,7 +338,8 @@ def emotion_probe_score(embeddings, y, *, X=None, groups=None, **options):
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`.
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
+        steps that request the speakers get `groups`.
     y : array-like of shape (n_samples,)
         Emotions.
     X : recordings or sequences, default=None
@@ -395,7 +397,8 @@ def _probe_score(
 
         if X is None:
             raise TypeError("X must be given for an estimator to embed.")
-        embeddings = embed(embeddings, X)
+        speakers = target if name == "speakers" else groups
+        embeddings = embed(embeddings, X, speakers=speakers)
     embeddings, target = check_array(embeddings), column_or_1d(target)
     check_consistent_length(embeddings, target, groups)
     classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)

@@ -11,7 +11,13 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeakersMissingWarning
+from sklearn_ser import (
+    LogMelTransformer,
+    SpeakerNormalizer,
+    SpeakersMissingWarning,
+    embed,
+)
+from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import speaker_cross_validate
 
 SPEAKERS = np.array(list("aabbbcca"))
@@ -167,6 +173,30 @@ def test_in_a_pipeline(method, corpus, log_mels, routing):
             np.testing.assert_array_equal(found, expected.predict_proba(Z))
         with pytest.raises(ValueError, match="needs speakers"):
             model.predict(log_mels)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_embeddings_of_a_pipeline_are_those_of_its_speakers(
+    method, corpus, log_mels, routing
+):
+    y, speakers = corpus.y, corpus.speakers
+    Z = SpeakerNormalizer().fit_transform(log_mels, speakers=speakers)
+    model = method().fit(Z, y, speakers=speakers)
+    normalizer = SpeakerNormalizer().fit(log_mels, speakers=speakers)
+    nested = make_pipeline(make_pipeline("passthrough", normalizer), model)
+    with sklearn.config_context(enable_metadata_routing=routing):
+        for pipe in (make_pipeline(normalizer, model), nested):
+            found = embed(pipe, log_mels, speakers=speakers)
+            np.testing.assert_array_equal(found, model.embed(Z))
+        assert speaker_probe_score(pipe, speakers, X=log_mels) == speaker_probe_score(
+            model.embed(Z), speakers
+        )
+        options = {"groups": speakers, "n_bootstrap": 0}
+        found = emotion_probe_score(pipe, y, X=log_mels, **options)
+        assert found.score == emotion_probe_score(model.embed(Z), y, **options).score
+    np.testing.assert_array_equal(
+        embed(model, Z, speakers=speakers), embed(make_pipeline(model), Z)
+    )
 
 
 def test_cross_val_predict_needs_a_choice(method, corpus, log_mels):
