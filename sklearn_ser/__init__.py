@@ -13,7 +13,7 @@ _HOMES = {
     "SpeakersMissingWarning": "exceptions",
     "TargetMissingWarning": "exceptions",
     "TrainingDivergedError": "exceptions",
-    "embed": "base",
+    "embed": "_embed",
 }
 
 __all__ = [

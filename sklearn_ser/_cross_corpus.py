@@ -20,12 +20,18 @@ from sklearn_ser._cv_tools import (
     check_predictions,
     check_speaker_leakage,
     consumes,
+    duplicates_in,
     refuse_duplicates,
     requested,
     run_jobs,
 )
-from sklearn_ser.datasets.duplicates import duplicates_if_audio
-from sklearn_ser.metrics import confusion_uar, speaker_confusions, uar_score, wa_score
+from sklearn_ser.metrics import (
+    bootstrap_confusions,
+    percentile_interval,
+    speaker_confusions,
+    uar_score,
+    wa_score,
+)
 
 
 def cross_corpus_validate(
@@ -152,7 +158,7 @@ def cross_corpus_validate(
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
 
-    plans, transductive, duplicates = [], False, duplicates_if_audio(X)
+    plans, transductive, duplicates = [], False, duplicates_in(X, estimator)
     for source, target in _check_transfers(transfers, names):
         classes, train, adapt, test = _plan(
             source, target, y, corpora, keys, mode, seeds[target]
@@ -176,8 +182,8 @@ def cross_corpus_validate(
     for plan, predicted, seconds in zip(plans, predictions, times, strict=True):
         _, target, classes, *_, test = plan
         who, counts = speaker_confusions(y[test], predicted, keys[test], classes)
-        draws.append(_draw_uars(counts, n_bootstrap, seeds[target]))
-        interval = _interval(draws[-1], confidence_level)
+        draws.append(bootstrap_confusions(counts, n_bootstrap, seeds[target])[0])
+        interval = percentile_interval(draws[-1], confidence_level)
         figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
         found.append(Transfer(*plan, predicted, len(who), *figures, interval, *seconds))
     protocol = "transductive" if transductive else "inductive"
@@ -187,7 +193,7 @@ def cross_corpus_validate(
         protocol=protocol if adapted else "source-only",
         adapted=adapted,
         uar=float(np.mean([transfer.uar for transfer in found])),
-        uar_interval=_interval(np.mean(draws, axis=0), confidence_level),
+        uar_interval=percentile_interval(np.mean(draws, axis=0), confidence_level),
         confidence_level=confidence_level,
         estimators=estimators if return_estimator else None,
     )
@@ -293,20 +299,3 @@ def _draw_seed(random_state):
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
     return int(np.random.default_rng(random_state).integers(2**31))
-
-
-def _draw_uars(counts, n_bootstrap, seed):
-    """The UAR of each bootstrap sample of speakers; NaN for a single speaker."""
-    n_speakers = len(counts)
-    if n_speakers == 1:
-        return np.full(n_bootstrap, np.nan)
-    share = np.full(n_speakers, 1 / n_speakers)
-    draws = np.random.default_rng(seed).multinomial(n_speakers, share, n_bootstrap)
-    return confusion_uar(np.tensordot(draws, counts, axes=1))
-
-
-def _interval(draws, confidence_level):
-    if not len(draws) or np.isnan(draws).any():
-        return np.nan, np.nan
-    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
-    return tuple(np.quantile(draws, tails).tolist())

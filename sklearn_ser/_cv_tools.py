@@ -5,7 +5,8 @@ import os
 
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut
-from sklearn.utils import check_scalar
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_scalar, get_tags
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -16,7 +17,8 @@ from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from sklearn_ser._cv_result import shorten
-from sklearn_ser.datasets.duplicates import find_duplicates
+from sklearn_ser._sklearn import BaseSearchCV
+from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
 from sklearn_ser.sequences import is_missing
 
 
@@ -153,6 +155,21 @@ def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
     refuse_duplicates(checked, recordings, find_duplicates(recordings), unlabelled)
 
 
+def duplicates_in(X, estimator):
+    """Return the rows of each recording that `X` holds more than once.
+
+    Vectors of one length may be waveforms or features: whether a step of the estimator
+    takes recordings decides.
+    """
+    parts = [estimator, *estimator.get_params().values()]
+    parts = [part for part in parts if not isinstance(part, type)]
+    tags = [get_tags(part) for part in parts if hasattr(part, "__sklearn_tags__")]
+    takes_recordings = any(
+        tag.input_tags.string and tag.input_tags.dict for tag in tags
+    )
+    return duplicates_if_audio(X, vectors_are_waveforms=takes_recordings)
+
+
 def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
     """Refuse splits that train and test the same of the duplicates."""
     if not duplicates:
@@ -282,6 +299,44 @@ def requested(estimator, method, metadata, if_asked):
     )
     routed = router.route_params(caller=method, params={**metadata, **extra})
     return dict(routed.estimator[method])
+
+
+def predict_once(estimator, X, metadata, if_asked):
+    """Return predictions, and probabilities or None, transforming `X` only once.
+
+    Both methods are called, since the most probable class need not be the prediction,
+    but they share the steps before the classifier. In a search, its best estimator is
+    asked, so that metadata reach its steps.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    X : list or array-like of length n_samples
+        What it predicts from.
+    metadata, if_asked : dict
+        As of :func:`requested`.
+
+    Returns
+    -------
+    predictions : ndarray of shape (n_samples,)
+    probabilities : ndarray of shape (n_samples, n_classes) or None
+    """
+    if isinstance(estimator, BaseSearchCV) and hasattr(estimator, "best_estimator_"):
+        return predict_once(estimator.best_estimator_, X, metadata, if_asked)
+    # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
+    if type(estimator) is Pipeline and hasattr(estimator, "predict_proba"):
+        for _, step in estimator.steps[:-1]:
+            if step not in (None, "passthrough"):
+                params = requested(step, "transform", metadata, if_asked)
+                X = step.transform(X, **params)
+        return predict_once(estimator.steps[-1][1], X, metadata, if_asked)
+    outputs = []
+    for method in ("predict", "predict_proba"):
+        call = getattr(estimator, method, None)
+        params = requested(estimator, method, metadata, if_asked) if call else {}
+        outputs.append(np.asarray(call(X, **params)) if call else None)
+    return tuple(outputs)
 
 
 def check_lengths(columns):

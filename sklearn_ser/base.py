@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from skorch.helper import predefined_split
@@ -342,53 +341,6 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def embed(estimator, X, **params):
-    """Return the embeddings of a fitted classifier, or of a pipeline that ends in one.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted classifier of this library, a pipeline, or a search over either.
-    X : recordings or sequences
-        What the estimator's ``predict`` takes.
-    **params
-        Passed to the classifier's ``embed``, such as ``subspace="irrelevant"``.
-
-    Returns
-    -------
-    array of shape (n_samples, n_embedding), float32
-        One row per recording.
-
-    Raises
-    ------
-    TypeError
-        If the estimator has no ``embed``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from sklearn_ser import DSNetClassifier, embed
-    >>> X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
-    >>> model = make_pipeline(
-    ...     StandardScaler(), DSNetClassifier(calibration_weight=0, max_epochs=1)
-    ... ).fit(X, y)
-    >>> embed(model, X).shape
-    (20, 256)
-    """
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, Pipeline):
-        X = estimator[:-1].transform(X) if len(estimator) > 1 else X
-        return embed(estimator[-1], X, **params)
-    if not hasattr(estimator, "embed"):
-        raise TypeError(
-            f"estimator is a {type(estimator).__name__}, expected a classifier with "
-            "embed, or a pipeline that ends in one."
-        )
-    return estimator.embed(X, **params)
 
 
 def _dataset(data, device, columns=None, **options):

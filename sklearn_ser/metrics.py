@@ -152,33 +152,77 @@ def speaker_confusions(y_true, y_pred, speakers, classes):
 
 
 def confusion_uar(counts):
-    """UAR of confusion counts (..., n_true, n_predicted)."""
-    support = counts.sum(axis=-1)
-    recalls = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
-    return recalls.sum(axis=-1) / (support > 0).sum(axis=-1)
+    """Return the UAR of confusion counts (..., n_true, n_predicted)."""
+    return _uar_and_wa(*_hits_and_support(counts))[0]
 
 
 def confusion_wa(counts):
-    """WA of confusion counts (..., n_true, n_predicted)."""
-    return np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
+    """Return the WA of confusion counts (..., n_true, n_predicted)."""
+    return _uar_and_wa(*_hits_and_support(counts))[1]
+
+
+def _hits_and_support(counts):
+    """Return how many were right and how many there were, of each true class."""
+    return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+
+
+def _uar_and_wa(hits, support):
+    """Return UAR and WA of hits and support, both (..., n_classes)."""
+    recalls = hits / np.maximum(support, 1)
+    uar = recalls.sum(axis=-1) / (support > 0).sum(axis=-1)
+    return uar, hits.sum(axis=-1) / support.sum(axis=-1)
+
+
+def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
+    """Return the UAR and the WA of each bootstrap sample of units.
+
+    A unit is what is drawn, such as a speaker or an utterance.
+
+    Parameters
+    ----------
+    hits, support : ndarray of shape (n_units, n_classes)
+        How many rows of a class each unit got right, and how many it has.
+    n_bootstrap : int
+        Number of samples, each of as many units as there are.
+    random_state : int, sequence of int, Generator, RandomState or None
+        Seed of the draws.
+    n_alike : ndarray of int of shape (n_units,), default=None
+        How many units each row stands for; None is one. Utterances are of few kinds,
+        whatever their number, so that rows which stand for many save memory and time.
+
+    Returns
+    -------
+    uars, was : ndarray of shape (n_bootstrap,)
+        NaN if there is one unit only, which says nothing of the spread.
+    """
+    n_alike = np.ones(len(hits), dtype=int) if n_alike is None else n_alike
+    n_units = int(n_alike.sum())
+    if n_units == 1:
+        return np.full((2, n_bootstrap), np.nan)
+    if not isinstance(random_state, np.random.RandomState):
+        random_state = np.random.default_rng(random_state)
+    draws = random_state.multinomial(n_units, n_alike / n_units, size=n_bootstrap)
+    draws = draws.astype(float)  # for BLAS; counts stay exact
+    return _uar_and_wa(draws @ hits, draws @ support)
+
+
+def percentile_interval(scores, confidence_level):
+    """Return the quantiles that enclose a share of the scores; NaN without scores."""
+    if not len(scores) or np.isnan(scores).any():
+        return np.nan, np.nan
+    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
+    return tuple(np.quantile(scores, tails).tolist())
+
+
+def bootstrap_confusions(counts, n_bootstrap, random_state):
+    """Return `bootstrap_scores` of the confusion counts of each unit."""
+    return bootstrap_scores(*_hits_and_support(counts), n_bootstrap, random_state)
 
 
 def bootstrap_speakers(counts, n_bootstrap, confidence_level, random_state):
-    """Percentile intervals of UAR and WA, resampling the first axis of the counts."""
-    n_speakers = len(counts)
-    if n_bootstrap == 0 or n_speakers == 1:
-        return (np.nan, np.nan), (np.nan, np.nan)
-    if not isinstance(random_state, np.random.RandomState):
-        random_state = np.random.default_rng(random_state)
-    draws = random_state.multinomial(
-        n_speakers, np.full(n_speakers, 1 / n_speakers), size=n_bootstrap
-    )
-    counts = np.tensordot(draws, counts, axes=1)
-    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
-    return tuple(
-        tuple(np.quantile(score(counts), tails).tolist())
-        for score in (confusion_uar, confusion_wa)
-    )
+    """Return intervals of UAR and WA, resampling the first axis of confusion counts."""
+    scores = bootstrap_confusions(counts, n_bootstrap, random_state)
+    return tuple(percentile_interval(values, confidence_level) for values in scores)
 
 
 @dataclass(frozen=True)
@@ -225,7 +269,8 @@ def speaker_probe_score(
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`.
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
+        steps that request the speakers get them.
     speakers : array-like of shape (n_samples,)
         Who speaks.
     X : recordings or sequences, default=None
@@ -293,7 +338,8 @@ def emotion_probe_score(embeddings, y, *, X=None, groups=None, **options):
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`.
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
+        steps that request the speakers get `groups`.
     y : array-like of shape (n_samples,)
         Emotions.
     X : recordings or sequences, default=None
@@ -351,7 +397,8 @@ def _probe_score(
 
         if X is None:
             raise TypeError("X must be given for an estimator to embed.")
-        embeddings = embed(embeddings, X)
+        speakers = target if name == "speakers" else groups
+        embeddings = embed(embeddings, X, speakers=speakers)
     embeddings, target = check_array(embeddings), column_or_1d(target)
     check_consistent_length(embeddings, target, groups)
     classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
@@ -373,15 +420,32 @@ def _probe_score(
         codes,
         cv=list(folds.split(embeddings, codes, units)),
     )
-    units = np.arange(len(codes)) if units is None else units
-    counts = speaker_confusions(codes, predicted, units, np.arange(len(classes)))[1]
-    return ProbeScore(
-        score=float(confusion_uar(counts.sum(axis=0))),
-        chance=1 / len(classes),
-        interval=bootstrap_speakers(
-            counts, n_bootstrap, confidence_level, random_state
-        )[0],
+    hits, support, n_alike = _units(codes, predicted == codes, units, len(classes))
+    uars, _ = bootstrap_scores(
+        hits, support, n_bootstrap, random_state, n_alike=n_alike
     )
+    support = np.bincount(codes)
+    recalls = np.bincount(codes[predicted == codes], minlength=len(classes)) / support
+    return ProbeScore(
+        score=float(recalls.mean()),
+        chance=1 / len(classes),
+        interval=percentile_interval(uars, confidence_level),
+    )
+
+
+def _units(codes, is_hit, groups, n_classes):
+    """Return hits and support of the units to draw, and how many each stands for."""
+    if groups is None:
+        # An utterance is a hit or a miss of its class: that many kinds there are.
+        kind = 2 * codes + is_hit
+        n_alike = np.bincount(kind, minlength=2 * n_classes)
+        support = np.repeat(np.eye(n_classes), 2, axis=0)
+        hits = support * np.tile([0, 1], n_classes)[:, None]
+        return hits, support, n_alike
+    cell, n_cells = groups * n_classes + codes, (groups.max() + 1) * n_classes
+    shape = -1, n_classes
+    hits = np.bincount(cell[is_hit], minlength=n_cells).reshape(shape)
+    return hits, np.bincount(cell, minlength=n_cells).reshape(shape), None
 
 
 def _make_probe(probe, random_state):

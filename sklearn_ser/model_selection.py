@@ -23,12 +23,13 @@ from sklearn_ser._cv_tools import (
     check_lengths,
     check_predictions,
     check_speaker_leakage,
+    duplicates_in,
+    predict_once,
     refuse_duplicates,
     requested,
     run_jobs,
 )
 from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.metrics import (
     bootstrap_speakers,
     confusion_uar,
@@ -89,10 +90,13 @@ def speaker_cross_validate(
         None leaves one group out; an int is the number of folds of
         :class:`~sklearn.model_selection.GroupKFold`. A
         :class:`~sklearn_ser.datasets.Protocol` is one, whose name and hash the result
-        carries.
+        carries. If it has validation rows, they reach the `fit` that requests
+        `validation`, as a boolean mask of the training rows: a classifier of this
+        library keeps its best epoch on them. Any other trains on them as on the rest.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
         each and sliced to the training rows. Steps of a pipeline must request them.
+        A `validation` here takes the place of the protocol's.
     n_jobs : int, default=None
         Number of folds that run at the same time.
     verbose : int, default=0
@@ -123,6 +127,11 @@ def speaker_cross_validate(
     -----
     The interval is a percentile bootstrap over speakers: what varies is who speaks,
     the fitted models are held fixed. With fewer than ten speakers it is too narrow.
+
+    Recordings are compared by their audio, sequences of frames by their values. The
+    rows of a table may be equal, and so may vectors of one length in a list. Where a
+    step of the estimator takes recordings, as :class:`~sklearn_ser.LogMelTransformer`
+    does, these are waveforms and are compared, too.
 
     Examples
     --------
@@ -160,13 +169,15 @@ def speaker_cross_validate(
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
         splits = list(check_cv(cv).split(X, y, groups))
     splits = check_speaker_leakage(splits, speakers)
-    refuse_duplicates(splits, X, duplicates_if_audio(X))
+    refuse_duplicates(splits, X, duplicates_in(X, estimator))
 
     jobs = (
         delayed(_run_fold)(
-            number, clone(estimator), X, y, speakers, groups, fit_params, *split
+            number, clone(estimator), X, y, speakers, groups, fit_params, valid, *split
         )
-        for number, split in enumerate(splits, 1)
+        for number, (split, valid) in enumerate(
+            zip(splits, _validation_masks(cv, splits), strict=True), 1
+        )
     )
     folds, predictions, probabilities, estimators = run_jobs(
         jobs, len(splits), "fold", n_jobs, verbose
@@ -200,33 +211,44 @@ def speaker_cross_validate(
     )
 
 
-def _run_fold(number, estimator, X, y, speakers, groups, fit_params, train, test):
+def _validation_masks(cv, splits):
+    """Return of each fold which training rows its protocol validates on, or None."""
+    validation = cv.validation if isinstance(cv, Protocol) else None
+    if validation is None:
+        return [None] * len(splits)
+    masks = [
+        np.isin(train, rows)
+        for (train, _), rows in zip(splits, validation, strict=True)
+    ]
+    return [mask if mask.any() else None for mask in masks]
+
+
+def _run_fold(
+    number, estimator, X, y, speakers, groups, fit_params, validation, train, test
+):
     """Fit on the training rows and predict the test rows."""
     X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
     params = {name: _safe_indexing(value, train) for name, value in fit_params.items()}
-    outputs = {}
     who = np.unique(speakers[test])
     try:
         with config_context(enable_metadata_routing=True):
             start = time.perf_counter()
-            asked = {"speakers": speakers[train]}, {"groups": groups[train]}
+            asked = {"groups": groups[train]}
+            if validation is not None and "validation" not in params:
+                asked["validation"] = validation
+            asked = {"speakers": speakers[train]}, asked
             params |= requested(estimator, "fit", *asked)
             estimator.fit(X_train, y[train], **params)
             fitted = time.perf_counter()
-            for method in ("predict", "predict_proba"):
-                if method == "predict" or hasattr(estimator, method):
-                    asked = {"speakers": speakers[test]}, {"groups": groups[test]}
-                    asked = requested(estimator, method, *asked)
-                    output = getattr(estimator, method)(X_test, **asked)
-                    outputs[method] = np.asarray(output)
+            asked = {"speakers": speakers[test]}, {"groups": groups[test]}
+            predicted, proba = predict_once(estimator, X_test, *asked)
             scored = time.perf_counter()
     except Exception as error:
         error.add_note(f"In fold {number}, test speakers: {shorten(who)}.")
         raise
 
-    classes, predicted = np.unique(y), outputs["predict"]
+    classes = np.unique(y)
     check_predictions(estimator, predicted, len(test), classes)
-    proba = outputs.get("predict_proba")
     if proba is not None:
         columns = getattr(estimator, "classes_", np.unique(y[train]))
         narrow, proba = proba, np.zeros((len(test), len(classes)))

@@ -8,8 +8,10 @@ unless the caller trusts them by name.
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from types import ModuleType
 from zipfile import BadZipFile
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from sklearn_ser._files import atomic_write
@@ -113,8 +115,8 @@ def load(path, *, trusted=()):
     Returns
     -------
     estimator : estimator
-        On the CPU where the device it was fitted on is missing. A `cache_dir` is
-        None: the folder was another machine's.
+        On the CPU where the device it was fitted on is missing. Every
+        `cache_dir` in it is None: the folder was another machine's.
 
     Raises
     ------
@@ -165,9 +167,10 @@ def load(path, *, trusted=()):
             f"{content['versions']['sklearn-ser']}; this is "
             f"{version('sklearn-ser')}, which reads up to {_FORMAT}."
         )
-    estimator = content["estimator"]
-    caches = [n for n in estimator.get_params() if n.rpartition("__")[2] == "cache_dir"]
-    return estimator.set_params(**dict.fromkeys(caches))
+    for estimator in _estimators_in(content["estimator"]):
+        if "cache_dir" in estimator.get_params(deep=False):
+            estimator.set_params(cache_dir=None)
+    return content["estimator"]
 
 
 def import_skops():
@@ -181,6 +184,30 @@ def import_skops():
             "pip install sklearn_ser[skops]."
         ) from error
     return skops.io
+
+
+def _estimators_in(root):
+    """Yield each estimator once that can be reached from `root`, which is the first.
+
+    Parameters alone would not do: a search, an ensemble or a calibrator predicts with
+    fitted copies, which are attributes, items of lists or hidden in helper objects.
+    """
+    waiting, seen = [root], set()
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, BaseEstimator):
+            yield thing
+        if isinstance(thing, dict):
+            waiting.extend(thing.values())
+        elif isinstance(thing, list | tuple | set):
+            waiting.extend(thing)
+        elif isinstance(thing, np.ndarray):
+            waiting.extend(np.asarray(thing).flat if thing.dtype == object else [])
+        elif hasattr(thing, "__dict__") and not isinstance(thing, type | ModuleType):
+            waiting.extend(vars(thing).values())
 
 
 def _find(name):

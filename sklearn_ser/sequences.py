@@ -6,6 +6,7 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 """
 
 import numbers
+import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -19,6 +20,11 @@ _HINT = (
 )
 
 
+# openSMILE's largest set, ComParE 2016, has 6373. At 16 kHz this is less than half a
+# second of speech.
+_MOST_FUNCTIONALS = 7000
+
+
 def check_sequences(X, *, estimator, reset):
     """Check a batch of sequences and return it as a list of 2-D float32 arrays.
 
@@ -29,7 +35,7 @@ def check_sequences(X, *, estimator, reset):
     ----------
     X : list or object array of (n_features, n_frames) arrays, or array of shape \
             (n_samples, n_features, n_frames) or (n_samples, n_features)
-        The batch.
+        The batch; a pandas Series is taken as a list, a data frame as a table.
     estimator : estimator
         Receives ``n_features_in_`` when ``reset``, is compared with it otherwise.
     reset : bool
@@ -43,6 +49,11 @@ def check_sequences(X, *, estimator, reset):
     ------
     ValueError, TypeError
         Naming the offending sample, what was found and what was expected.
+
+    Warns
+    -----
+    UserWarning
+        If a classifier is fitted on vectors as long as waveforms are.
     """
     if X is None or type(X) in (str, bytes, dict) or hasattr(X, "__fspath__"):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
@@ -59,13 +70,27 @@ def check_sequences(X, *, estimator, reset):
         raise ValueError(f"X has {X.ndim} dimensions, expected 2 or 3. {_HINT}")
     if X.ndim == 3 and X.shape[2] == 0:
         raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
+    if reset and X.ndim == 2 and not hasattr(estimator, "transform"):
+        _warn_of_waveforms(X.shape[1])
     return list(X if X.ndim == 3 else X[:, :, None])
+
+
+def _warn_of_waveforms(n_features):
+    """Warn of vectors that are too long to be functionals."""
+    if n_features > _MOST_FUNCTIONALS:
+        warnings.warn(
+            f"X is a table of {n_features} features, each row a sequence of one frame. "
+            "If its rows are waveforms, put LogMelTransformer in front: "
+            "make_pipeline(LogMelTransformer(), ...).",
+            stacklevel=4,
+        )
 
 
 def is_ragged(X):
     """Tell whether X is a collection of sequences rather than one array."""
-    if isinstance(X, np.ndarray):
-        return X.ndim == 1 and X.size > 0 and X.dtype.kind in "OUS"
+    if hasattr(X, "__array__"):  # a pandas Series, too
+        one_by_one = getattr(X, "ndim", None) == 1 and len(X) > 0
+        return one_by_one and np.asarray(X).dtype.kind in "OUS"
     # Numbers and rows of numbers are left to scikit-learn's own validation.
     return isinstance(X, (list, tuple)) and any(
         isinstance(x, (str, bytes, dict))
@@ -111,6 +136,7 @@ def _check_n_features(sequences, estimator, reset):
             )
     if reset:
         estimator.n_features_in_ = n_features
+        vars(estimator).pop("feature_names_in_", None)  # of a fit on a data frame
     elif n_features != estimator.n_features_in_:
         raise ValueError(
             f"X has {n_features} features, but {type(estimator).__name__} is "

@@ -16,31 +16,12 @@ _MINIBATCHES = {
     )
 }
 
-_SPEAKERS = dict.fromkeys(
-    (
-        "check_dict_unchanged",
-        "check_dtype_object",
-        "check_estimators_dtypes",
-        "check_estimators_pickle",
-        "check_f_contiguous_array_estimator",
-        "check_fit_idempotent",
-        "check_fit_score_takes_y",
-        "check_methods_sample_order_invariance",
-        "check_methods_subset_invariance",
-        "check_pipeline_consistency",
-        "check_transformer_data_not_an_array",
-        "check_transformer_general",
-    ),
-    "transform asks for speakers, and guesses none unless unseen is set",
-)
-
 EXPECTED_FAILURES = {
     "DIDANDomainAdapter()": _MINIBATCHES
     | {"check_classifiers_classes": "the label -1 marks the rows of the target"},
     "DSNetClassifier()": _MINIBATCHES,
     "SpeakerAdversarialClassifier()": _MINIBATCHES,
-    "SpeakerNormalizer()": _SPEAKERS,
-    "SpeakerNormalizer(unseen='global')": {},
+    "SpeakerNormalizer()": {},
 }
 
 
@@ -57,7 +38,6 @@ def expected_failures(estimator):
         DSNetClassifier(),
         SpeakerAdversarialClassifier(),
         SpeakerNormalizer(),
-        SpeakerNormalizer(unseen="global"),
     ],
     expected_failed_checks=expected_failures,
 )

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction import DictVectorizer
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
+from sklearn_ser import LogMelTransformer
 from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.model_selection import (
     check_duplicate_leakage,
@@ -90,7 +92,7 @@ def test_a_split_that_shares_a_recording_is_refused(tmp_path):
 
 
 def test_speaker_cross_validate_refuses_duplicates():
-    X = _waves(6)
+    X = [wave[i:] for i, wave in enumerate(_waves(6))]
     y, speakers = ["x", "y"] * 3, np.repeat(["ann", "bob", "cem"], 2)
     model = DummyClassifier()
     speaker_cross_validate(model, X, y, speakers)
@@ -102,7 +104,7 @@ def test_speaker_cross_validate_refuses_duplicates():
 
 
 def test_cross_corpus_validate_refuses_duplicates():
-    X = _waves(8)
+    X = [wave[i:] for i, wave in enumerate(_waves(8))]
     y, corpora = ["x", "y"] * 4, np.repeat(["one", "two"], 4)
     speakers = ["ann", "ann", "bob", "bob"] * 2
     cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
@@ -133,6 +135,41 @@ def test_the_rate_tells_recordings_apart():
     wave = _waves(1)[0]
     batch = [{"array": wave, "sampling_rate": rate} for rate in (8000, 16000, 8000)]
     assert find_duplicates(batch) == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    "form", [np.asarray, list, np.ndarray.tolist, lambda X: X[:, :, None], pd.DataFrame]
+)
+def test_equal_rows_of_a_table_are_no_recording_twice(form):
+    row = np.random.default_rng(0).normal(size=100)
+    X, y = form(np.stack([row, -row] * 4)), [*"xyxyxyxy"]
+    corpora, speakers = np.repeat(["one", "two"], 4), [*"aabbccdd"]
+    model = DummyClassifier()
+    assert speaker_cross_validate(model, X, y, speakers).wa == 0.5
+    assert cross_corpus_validate(model, X, y, corpora, speakers).uar == 0.5
+
+
+@pytest.mark.parametrize("form", [np.asarray, list, np.ndarray.tolist, pd.DataFrame])
+@pytest.mark.parametrize("nested", [False, True])
+def test_waveforms_of_one_length_are_recordings_where_a_step_takes_them(form, nested):
+    X, y, speakers = np.stack(_waves(6)), [*"xyxyxy"], [*"aabbcc"]
+    model = make_pipeline(LogMelTransformer(), DummyClassifier())
+    if nested:
+        model = GridSearchCV(make_pipeline(model), {}, cv=2)
+    speaker_cross_validate(model, form(X), y, speakers)
+    X[5] = X[0]
+    with pytest.raises(ValueError, match=r"rows 5 \(train\) and 0 \(test\) hold"):
+        speaker_cross_validate(model, form(X), y, speakers)
+    with pytest.raises(ValueError, match="hold the same audio"):
+        cross_corpus_validate(model, form(X), y, [*"000111"], speakers)
+
+
+def test_sequences_of_the_same_frames_are_a_recording_twice():
+    X = list(np.random.default_rng(0).normal(size=(4, 8, 9)))
+    X[2] = X[0]
+    for form in (X, np.stack(X)):
+        with pytest.raises(ValueError, match="hold the same audio"):
+            speaker_cross_validate(DummyClassifier(), form, [*"xyxy"], [*"aabb"])
 
 
 def test_mappings_of_features_are_no_recordings():

@@ -5,7 +5,9 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_ser import (
     DIDANDomainAdapter,
@@ -59,6 +61,23 @@ def test_a_spectrogram_is_that_of_the_transformer(corpus):
         np.testing.assert_array_equal(drawn, expected)
 
 
+def test_the_transformer_may_stand_anywhere_in_a_pipeline(corpus):
+    halve = FunctionTransformer(lambda X: [x[: len(x) // 2] for x in X])
+    mel = LogMelTransformer(n_mels=20, top_db=50)
+    wave = corpus.waveforms[0]
+    expected = mel.transform([wave[: len(wave) // 2]])[0]
+    nested = make_pipeline(make_pipeline("passthrough", halve), mel)
+    for estimator in (
+        make_pipeline(halve, mel, DummyClassifier()),
+        make_pipeline(nested, DummyClassifier()),
+    ):
+        display = LogMelDisplay.from_estimator(estimator, wave)
+        np.testing.assert_array_equal(display.log_mel, expected)
+    search = GridSearchCV(estimator, {}, cv=2).fit(corpus.waveforms, corpus.y)
+    display = LogMelDisplay.from_estimator(search, wave)
+    np.testing.assert_array_equal(display.log_mel, expected)
+
+
 def test_a_tone_lies_at_its_frequency():
     tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
     display = _drawn(LogMelDisplay.from_estimator(LogMelTransformer(), tone))
@@ -97,6 +116,19 @@ def test_every_term_is_drawn(log_mels, corpus, model, terms):
         assert line.get_ydata().tolist() == values
     assert display.terms["loss"] == [epoch["train_loss"] for epoch in model.history_]
     assert len(display.axes_) == len(terms)
+
+
+@pytest.mark.parametrize("name", ["duration", "best_guess", "batch_size", "epochs"])
+def test_no_term_is_hidden_by_its_name(log_mels, corpus, name):
+    model = DSNetClassifier(max_epochs=2, encoder="conv", random_state=0)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    for number, epoch in enumerate(model.history_):
+        epoch |= {f"train_{name}": number / 2, f"train_{name}_best": True, "dur": 0.1}
+    terms = HistoryDisplay.from_estimator(model).terms
+    assert terms.pop(name) == [0.0, 0.5]
+    assert list(terms) == [
+        "loss", "task", "calibration", "orthogonality", "reconstruction"
+    ]  # fmt: skip
 
 
 def test_the_alignment_of_domains_is_drawn(log_mels, corpus):

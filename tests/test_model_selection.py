@@ -9,9 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import AdaBoostClassifier
+from sklearn.ensemble import AdaBoostClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
+    FixedThresholdClassifier,
     GridSearchCV,
     GroupKFold,
     KFold,
@@ -20,7 +21,7 @@ from sklearn.model_selection import (
     ShuffleSplit,
 )
 from sklearn.multiclass import OneVsRestClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -463,6 +464,88 @@ def test_transformers_may_ask_for_speakers_in_predict(corpus):
         assert fitted[0].fitted_ == sorted(set(speakers[fold.train]))
     plain = speaker_cross_validate(LogisticRegression(), *corpus, cv=3)
     assert result.uar > plain.uar
+
+
+class CountingScaler(StandardScaler):
+    """Lists the numbers of rows that it transformed."""
+
+    __metadata_request__transform: ClassVar = {"speakers": True}
+
+    def fit_transform(self, X, y=None, *, speakers=None):
+        return self.fit(X).transform(X, speakers=speakers)
+
+    def transform(self, X, *, speakers=None):
+        vars(self).setdefault("rows_", []).append(len(X))
+        vars(self).setdefault("speakers_", []).append(speakers)
+        return super().transform(X)
+
+
+class Timid(LogisticRegression):
+    """Predicts the least probable class: the label is not that of the argmax."""
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmin(axis=1)]
+
+
+def bare(model):
+    return model
+
+
+def within_a_pipeline(model):
+    return make_pipeline("passthrough", model)
+
+
+def before_a_pipeline(model):
+    return make_pipeline(model[0], make_pipeline(StandardScaler(), model[1]))
+
+
+def as_the_best_of_a_search(model):
+    return GridSearchCV(model, {}, cv=GroupKFold(2))
+
+
+@pytest.mark.parametrize(
+    "wrap", [bare, within_a_pipeline, before_a_pipeline, as_the_best_of_a_search]
+)
+def test_test_rows_are_transformed_once(corpus, wrap):
+    X, _, speakers = corpus
+    model = wrap(make_pipeline(CountingScaler(), Timid()))
+    result = speaker_cross_validate(model, *corpus, return_estimator=True)
+    for fold, fitted in zip(result.folds, result.estimators, strict=True):
+        chosen = np.isin(result.rows, fold.test)
+        fitted = getattr(fitted, "best_estimator_", fitted)
+        scaler = next(
+            step
+            for name, step in fitted.get_params().items()
+            if isinstance(step, CountingScaler)
+        )
+        assert scaler.rows_ == [len(fold.train), len(fold.test)]
+        assert scaler.speakers_[1].tolist() == speakers[fold.test].tolist()
+        assert (result.predictions[chosen] == fitted.predict(X[fold.test])).all()
+        expected = fitted.predict_proba(X[fold.test])
+        np.testing.assert_array_equal(result.probabilities[chosen], expected)
+
+
+def test_other_estimators_predict_as_they_do(corpus):
+    """A pipeline that skips steps in prediction, a threshold, a voting."""
+
+    class Sampling(Pipeline):
+        def predict(self, X):
+            return self[-1].predict(X)
+
+        def predict_proba(self, X):
+            return self[-1].predict_proba(X)
+
+    X, y, speakers = corpus
+    voting = VotingClassifier([("a", Timid())], voting="soft")
+    for model in (Sampling([("a", StandardScaler()), ("b", Timid())]), voting):
+        result = speaker_cross_validate(model, *corpus, return_estimator=True)
+        for fold, fitted in zip(result.folds, result.estimators, strict=True):
+            found = result.predictions[np.isin(result.rows, fold.test)]
+            assert (found == fitted.predict(X[fold.test])).all()
+    high = FixedThresholdClassifier(LogisticRegression(), threshold=0.9)
+    result = speaker_cross_validate(high, X, y == "joy", speakers)
+    assert not np.array_equal(result.predictions, result.probabilities[:, 1] > 0.5)
+    assert np.array_equal(result.predictions, result.probabilities[:, 1] >= 0.9)
 
 
 def test_scalers_see_the_training_rows_only(corpus):

@@ -11,7 +11,13 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeakersMissingWarning
+from sklearn_ser import (
+    LogMelTransformer,
+    SpeakerNormalizer,
+    SpeakersMissingWarning,
+    embed,
+)
+from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import speaker_cross_validate
 
 SPEAKERS = np.array(list("aabbbcca"))
@@ -70,14 +76,15 @@ def test_transform_knows_the_speakers_of_the_fit():
 
 def test_without_speakers():
     X = sequences()
-    with pytest.warns(SpeakersMissingWarning, match="needs speakers and got none"):
-        normalizer = SpeakerNormalizer().fit(X)
+    for unseen in ("global", None):
+        with pytest.warns(SpeakersMissingWarning, match="needs speakers and got none"):
+            normalizer = SpeakerNormalizer(unseen=unseen).fit(X)
     with pytest.raises(ValueError, match=r"SpeakerNormalizer needs speakers.*unseen="):
         normalizer.transform(X)
     alone = SpeakerNormalizer(unseen="utterance").fit(X).transform(X)
     expected = SpeakerNormalizer().fit_transform(X, speakers=np.arange(8))
     assert_equal(alone, expected)
-    together = SpeakerNormalizer(unseen="global").fit(X, speakers=SPEAKERS)
+    together = SpeakerNormalizer().fit(X, speakers=SPEAKERS)
     expected = SpeakerNormalizer().fit_transform(X, speakers=["one"] * 8)
     assert_equal(together.transform(X), expected)
 
@@ -96,10 +103,11 @@ def test_forms_in_are_forms_out():
 
 def test_pickle_and_clone():
     X = sequences()
-    normalizer = SpeakerNormalizer(unseen="global").fit(X, speakers=SPEAKERS)
+    normalizer = SpeakerNormalizer(unseen=None).fit(X, speakers=SPEAKERS)
     again = pickle.loads(pickle.dumps(normalizer))
-    assert_equal(again.transform(X), normalizer.transform(X))
-    assert clone(normalizer).unseen == "global"
+    data = {"X": X, "speakers": SPEAKERS}
+    assert_equal(again.transform(**data), normalizer.transform(**data))
+    assert clone(normalizer).unseen is None
 
 
 @pytest.mark.parametrize(
@@ -165,11 +173,38 @@ def test_in_a_pipeline(method, corpus, log_mels, routing):
         if routing:
             found = model.predict_proba(log_mels, speakers=corpus.speakers)
             np.testing.assert_array_equal(found, expected.predict_proba(Z))
+        Z = model[0].transform(log_mels)  # by all data of the fit
+        assert_equal(model.predict_proba(log_mels), expected.predict_proba(Z))
+        model[0].set_params(unseen=None)
         with pytest.raises(ValueError, match="needs speakers"):
             model.predict(log_mels)
 
 
-def test_cross_val_predict_needs_a_choice(method, corpus, log_mels):
+@pytest.mark.parametrize("routing", [False, True])
+def test_embeddings_of_a_pipeline_are_those_of_its_speakers(
+    method, corpus, log_mels, routing
+):
+    y, speakers = corpus.y, corpus.speakers
+    Z = SpeakerNormalizer().fit_transform(log_mels, speakers=speakers)
+    model = method().fit(Z, y, speakers=speakers)
+    normalizer = SpeakerNormalizer().fit(log_mels, speakers=speakers)
+    nested = make_pipeline(make_pipeline("passthrough", normalizer), model)
+    with sklearn.config_context(enable_metadata_routing=routing):
+        for pipe in (make_pipeline(normalizer, model), nested):
+            found = embed(pipe, log_mels, speakers=speakers)
+            np.testing.assert_array_equal(found, model.embed(Z))
+        assert speaker_probe_score(pipe, speakers, X=log_mels) == speaker_probe_score(
+            model.embed(Z), speakers
+        )
+        options = {"groups": speakers, "n_bootstrap": 0}
+        found = emotion_probe_score(pipe, y, X=log_mels, **options)
+        assert found.score == emotion_probe_score(model.embed(Z), y, **options).score
+    np.testing.assert_array_equal(
+        embed(model, Z, speakers=speakers), embed(make_pipeline(model), Z)
+    )
+
+
+def test_cross_val_predict_passes_no_speakers(method, corpus, log_mels):
     arguments = {
         "groups": corpus.speakers,
         "cv": GroupKFold(2),
@@ -178,9 +213,10 @@ def test_cross_val_predict_needs_a_choice(method, corpus, log_mels):
             f"{method.step}__speakers": corpus.speakers,
         },
     }
-    model = make_pipeline(SpeakerNormalizer(unseen="utterance"), method())
-    found = cross_val_predict(model, log_mels, corpus.y, **arguments)
-    assert set(found) <= set(corpus.y)
-    model = make_pipeline(SpeakerNormalizer(), method())
+    for unseen in ("utterance", "global"):
+        model = make_pipeline(SpeakerNormalizer(unseen), method())
+        found = cross_val_predict(model, log_mels, corpus.y, **arguments)
+        assert set(found) <= set(corpus.y)
+    model = make_pipeline(SpeakerNormalizer(None), method())
     with pytest.raises(ValueError, match="needs speakers"):
         cross_val_predict(model, log_mels, corpus.y, **arguments)

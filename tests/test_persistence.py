@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +12,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -321,6 +324,50 @@ def test_the_cache_of_another_machine_is_forgotten(tmp_path):
     model[0].cache_dir = str(tmp_path / "cache")
     save(model, tmp_path / "model.skops")
     assert load(tmp_path / "model.skops")[0].cache_dir is None
+
+
+def searched(model):
+    """A search: the winner, and the candidates in its tables, are copies."""
+    grid = {"logmeltransformer": [clone(model[0])]}
+    return GridSearchCV(model, grid, cv=GroupKFold(2))
+
+
+def voted(model):
+    return VotingClassifier([("only", model)], voting="soft")
+
+
+def calibrated(model):
+    """The fitted models lie in a list of objects that are no estimators."""
+    return CalibratedClassifierCV(model, cv=2, ensemble=True)
+
+
+@pytest.mark.parametrize("wrap", [searched, voted, calibrated])
+def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path):
+    model = make_pipeline(
+        LogMelTransformer(n_mels=16, cache_dir=str(tmp_path / "cache")),
+        DSNetClassifier(encoder="conv", max_epochs=1, calibration_weight=0),
+    )
+    given = {"groups": corpus.speakers} if wrap is searched else {}
+    model = wrap(model).fit(corpus.waveforms, corpus.y, **given)
+    expected = model.predict_proba(corpus.waveforms)
+    path = tmp_path / "model.skops"
+    save(model, path)
+    helpers = (
+        "calibration._CalibratedClassifier",
+        "calibration._SigmoidCalibration",
+        "utils._bunch.Bunch",
+    )
+    loaded = load(path, trusted=[f"sklearn.{name}" for name in helpers])
+    shutil.rmtree(tmp_path / "cache")
+    found = loaded.predict_proba(corpus.waveforms)
+    np.testing.assert_array_equal(found, expected)
+    assert not (tmp_path / "cache").exists()
+    if wrap is searched:
+        assert loaded.best_params_["logmeltransformer"].cache_dir is None
+        assert loaded.param_grid["logmeltransformer"][0].cache_dir is None
+        assert loaded.cv_results_["params"][0]["logmeltransformer"].cache_dir is None
+        loaded.fit(corpus.waveforms, corpus.y, groups=corpus.speakers)
+        assert not (tmp_path / "cache").exists()
 
 
 def test_an_interrupted_save_keeps_the_old_file(method, tmp_path, monkeypatch):

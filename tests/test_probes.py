@@ -1,15 +1,25 @@
 """Probes: what an embedding knows of speaker and emotion."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import sklearn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import (
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    cross_val_predict,
+)
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from sklearn_ser import LogMelTransformer, embed
-from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
+from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score, uar_score
 
 
 def embeddings(separation, n_speakers=4, n_texts=6, n_times=3, seed=0):
@@ -98,6 +108,43 @@ def test_estimators_and_pipelines(method, corpus, log_mels, routing):
             whole, corpus.y, X=corpus.waveforms, groups=corpus.speakers
         )
         assert found == emotion_probe_score(Z, corpus.y, groups=corpus.speakers)
+
+
+def test_the_interval_is_that_of_resampled_utterances():
+    Z, speakers, texts = embeddings(separation=0.5, n_texts=7)
+    probe = GaussianNB()
+    rng = np.random.default_rng(0)
+    for groups in (None, texts + 7 * speakers):
+        options = {"groups": groups, "probe": probe, "n_bootstrap": 20000}
+        found = speaker_probe_score(Z, speakers, confidence_level=0.9, **options)
+        units = np.arange(len(Z)) if groups is None else groups
+        cv = (StratifiedKFold if groups is None else StratifiedGroupKFold)(
+            min(5, len(np.unique(units))), shuffle=True, random_state=0
+        )
+        folds = list(cv.split(Z, speakers, groups))
+        model = make_pipeline(StandardScaler(), probe)
+        predicted = cross_val_predict(model, Z, speakers, cv=folds)
+        assert found.score == pytest.approx(uar_score(speakers, predicted))
+        members = [np.flatnonzero(units == unit) for unit in np.unique(units)]
+        scores = []
+        for _ in range(1000):
+            drawn = rng.integers(0, len(members), len(members))
+            rows = np.concatenate([members[i] for i in drawn])
+            y, hit = speakers[rows], (predicted == speakers)[rows]
+            scores.append(np.mean([hit[y == k].mean() for k in set(y.tolist())]))
+        expected = np.quantile(scores, [0.05, 0.95])
+        np.testing.assert_allclose(found.interval, expected, atol=0.02)
+
+
+def test_the_memory_of_a_bootstrap_grows_with_the_utterances_alone():
+    # Counts of each utterance, true and predicted speaker would take 147 MB.
+    speakers = np.repeat(np.arange(96), 20)
+    Z = np.random.default_rng(0).normal(size=(len(speakers), 2))
+    tracemalloc.start()
+    speaker_probe_score(Z, speakers, probe=DummyClassifier())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
 
 
 def test_without_bootstrap_there_is_no_interval():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 
 from sklearn_ser.datasets import Protocol, apply_protocol, list_protocols
@@ -184,6 +187,102 @@ def test_results_carry_the_hash():
     plain = speaker_cross_validate(DummyClassifier(), X, y, who, cv=3)
     assert plain.protocol is None
     assert "Protocol" not in repr(plain)
+
+
+class Validating(DummyClassifier):
+    """Remembers the rows that it trained on and those that it was to validate on."""
+
+    __metadata_request__fit: ClassVar = {"validation": True}
+
+    def fit(self, X, y, validation=None):
+        self.rows_, self.validation_ = np.asarray(X)[:, 0], validation
+        return super().fit(X, y)
+
+
+class Declining(Validating):
+    """Knows of validation rows and does not request them."""
+
+    __metadata_request__fit: ClassVar = {"validation": False}
+
+
+@pytest.fixture
+def validated():
+    """Five speakers of three rows; two folds validate on the next speaker."""
+    speakers = np.repeat([*"abcde"], 3)
+    order = np.random.default_rng(0).permutation(15)
+    speakers = speakers[order]
+    folds = np.select([speakers == "a", speakers == "b"], [0, 1], -1)
+    protocol = Protocol(
+        "mine",
+        [f"u{i}" for i in range(15)],
+        ["x", "y", "z"] * 5,
+        folds,
+        validation=[np.flatnonzero(speakers == who) for who in "bc"],
+    )
+    data = np.arange(15.0)[:, None], np.array(["x", "y", "z"] * 5), speakers
+    return protocol, data
+
+
+def wrapped(model):
+    return make_pipeline(StandardScaler(with_mean=False, with_std=False), model)
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, wrapped])
+def test_the_validation_rows_of_a_protocol_reach_who_requests_them(validated, wrap):
+    protocol, (X, y, speakers) = validated
+    result = speaker_cross_validate(
+        wrap(Validating()), X, y, speakers, cv=protocol, return_estimator=True
+    )
+    for who, fold, model in zip("bc", result.folds, result.estimators, strict=True):
+        model = model[-1] if hasattr(model, "steps") else model
+        assert model.rows_.tolist() == fold.train.tolist()
+        assert model.validation_.dtype == bool
+        assert model.validation_.tolist() == (speakers[fold.train] == who).tolist()
+
+
+def test_a_search_slices_the_validation_rows(validated):
+    protocol, (X, y, speakers) = validated
+    search = GridSearchCV(Validating(), {}, cv=GroupKFold(2))
+    result = speaker_cross_validate(
+        search, X, y, speakers, cv=protocol, return_estimator=True
+    )
+    for who, fold, model in zip("bc", result.folds, result.estimators, strict=True):
+        expected = speakers[fold.train] == who
+        assert model.best_estimator_.validation_.tolist() == expected.tolist()
+
+
+def test_others_train_on_the_validation_rows(validated):
+    protocol, (X, y, speakers) = validated
+    result = speaker_cross_validate(
+        Declining(), X, y, speakers, cv=protocol, return_estimator=True
+    )
+    for fold, model in zip(result.folds, result.estimators, strict=True):
+        assert model.validation_ is None
+        assert len(model.rows_) == len(fold.train) == 12
+    bare = Protocol("bare", [f"u{i}" for i in range(15)], y, protocol._folds)
+    empty = [np.array([], int)] * 2
+    none = Protocol("n", [f"u{i}" for i in range(15)], y, bare._folds, validation=empty)
+    for cv in (bare, none, None):
+        result = speaker_cross_validate(
+            Validating(), X, y, speakers, cv=cv, return_estimator=True
+        )
+        assert all(model.validation_ is None for model in result.estimators)
+
+
+def test_validation_rows_of_the_caller_come_first(validated):
+    protocol, (X, y, speakers) = validated
+    mask = speakers == "e"
+    result = speaker_cross_validate(
+        Validating(),
+        X,
+        y,
+        speakers,
+        cv=protocol,
+        fit_params={"validation": mask},
+        return_estimator=True,
+    )
+    for fold, model in zip(result.folds, result.estimators, strict=True):
+        assert model.validation_.tolist() == mask[fold.train].tolist()
 
 
 def test_other_rows_are_refused():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sklearn_ser import LogMelTransformer
+from sklearn_ser import LogMelTransformer, SpeakerNormalizer
+from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.sequences import check_sequences
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]
@@ -117,6 +118,44 @@ def test_cached_sequences(corpus, tmp_path):
     assert all(map(np.array_equal, check(X), expected))
 
 
+def test_sequences_forget_the_names_of_a_data_frame():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(np.eye(3), columns=["pitch", "energy", "jitter"])
+    estimator = Stranger()
+    check_sequences(frame, estimator=estimator, reset=True)
+    assert list(estimator.feature_names_in_) == list(frame)
+    for X in ([np.ones((2, 4)), np.ones((2, 5))], np.ones((2, 2, 4))):
+        check_sequences(frame, estimator=estimator, reset=True)
+        check_sequences(X, estimator=estimator, reset=True)
+        assert estimator.n_features_in_ == 2
+        assert not hasattr(estimator, "feature_names_in_")
+        check_sequences(X, estimator=estimator, reset=False)
+
+
+def test_a_series_of_sequences_is_a_batch(corpus, method, log_mels):
+    pd = pytest.importorskip("pandas")
+    series = pd.Series(log_mels, index=range(100, 100 + len(log_mels)))
+    assert all(map(np.array_equal, check(series), log_mels))
+    data = corpus.y, corpus.speakers
+    model = method().fit(series, data[0], speakers=data[1])
+    expected = method().fit(log_mels, data[0], speakers=data[1])
+    found = model.predict_proba(series)
+    np.testing.assert_array_equal(found, expected.predict_proba(log_mels))
+    Z = SpeakerNormalizer().fit_transform(series, speakers=data[1])
+    expected = SpeakerNormalizer().fit_transform(log_mels, speakers=data[1])
+    assert all(map(np.array_equal, Z, expected))
+    result = speaker_cross_validate(method(), series, *data, cv=2)
+    expected = speaker_cross_validate(method(), log_mels, *data, cv=2)
+    np.testing.assert_array_equal(result.probabilities, expected.probabilities)
+    for wrong, message in (
+        (pd.Series(["a.wav", "b.wav"]), r"X\[0\] is a str"),
+        (pd.Series([1.0, 2.0]), "2-dimensional"),
+        (pd.Series([], dtype=object), "2-dimensional"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            check(wrong)
+
+
 def test_large_finite_values_pass():
     X = [np.full((2, 4), 3e38, np.float32)]  # their sum overflows
     with np.errstate(over="ignore"):
@@ -195,6 +234,18 @@ def test_refusals_name_the_sample_and_what_was_expected(X, error, parts):
 def test_waveforms_of_one_length_are_features():
     # They cannot be told from functionals: one frame each.
     assert [x.shape for x in check(np.zeros((2, 400)))] == [(400, 1)] * 2
+
+
+@pytest.mark.parametrize("form", [np.asarray, list, np.ndarray.tolist])
+def test_a_classifier_warns_of_waveforms_of_one_length(method, form):
+    X = np.random.default_rng(0).normal(size=(4, 7001))
+    y, speakers = ["neutral", "anger"] * 2, list("aabb")
+    with pytest.warns(UserWarning, match=r"7001 features.*make_pipeline\(LogMel"):
+        model = method().fit(form(X), y, speakers=speakers)
+    model.predict(form(X))  # once is enough, and warnings are errors here
+    SpeakerNormalizer().fit(form(X), speakers=speakers)
+    method().fit(form(X[:, :7000]), y, speakers=speakers)
+    method().fit([X[:2], X[2:], X[1:3], X[:2]], y, speakers=speakers)
 
 
 # -------------------------------------------------------------- through the fits

@@ -27,7 +27,8 @@ class Protocol:
         The number of the fold that tests a row, from 0 on; -1 if none does.
     validation : list of array-like of int, default=None
         Of each fold, the rows of the speaker that its paper validates on. They are
-        among the training rows: who trains without them takes them away.
+        among the training rows; ``speaker_cross_validate`` passes the mask of them to
+        a `fit` that requests `validation`.
     version : int, default=1
         Version of the protocol.
     data : list of str, default=None

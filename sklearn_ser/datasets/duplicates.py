@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sklearn_ser.features.audio import load_audio
 
@@ -54,14 +55,48 @@ def find_duplicates(recordings):
     return _duplicates(list(recordings), strict=True)
 
 
-def duplicates_if_audio(X):
-    """Return the duplicates in what may be recordings or anything else.
+def duplicates_if_audio(X, *, vectors_are_waveforms):
+    """Return the duplicates in recordings or sequences; other input has none.
 
-    Tables and sparse matrices are for the estimator to judge, and so is a recording
-    that cannot be read.
+    Two rows of a table of features may be equal though the recordings differ, so
+    that no table has duplicates. A recording that cannot be read is left to the
+    estimator.
+
+    Parameters
+    ----------
+    X : list or array-like of length n_samples
+        What an estimator takes.
+    vectors_are_waveforms : bool
+        What vectors of one length are, in a 2-D array or a list: waveforms, or the
+        rows of a table.
+
+    Returns
+    -------
+    duplicates : list of list of int
+        As of :func:`find_duplicates`.
     """
-    is_batch = isinstance(X, list | tuple | np.ndarray) or getattr(X, "ndim", 0) == 1
-    return _duplicates(list(X), strict=False) if is_batch else []
+    if issparse(X):
+        return []
+    if isinstance(X, list | tuple) or getattr(X, "ndim", 0) == 1:
+        batch = list(X)  # a pandas Series, too
+    else:
+        batch = list(np.asarray(X)) if hasattr(X, "__array__") else []
+    if _is_table(batch) and not vectors_are_waveforms:
+        return []
+    return _duplicates(batch, strict=False)
+
+
+def _is_table(batch):
+    """Tell whether all entries are vectors of one length, or sequences of one frame."""
+    shapes = set()
+    for entry in batch:
+        if isinstance(entry, str | os.PathLike | Mapping):
+            return False
+        try:
+            shapes.add(np.shape(entry))
+        except ValueError:  # lists of unequal lengths
+            return False
+    return len(shapes) == 1 and all(n == 1 for n in shapes.pop()[1:])
 
 
 def _duplicates(recordings, strict):

@@ -59,10 +59,11 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    unseen : {"utterance", "global"} or None, default=None
+    unseen : {"utterance", "global"} or None, default="global"
         What ``transform`` does without speakers: normalise each utterance by itself,
-        normalise all as the fit's data as a whole, or raise an error. Scorers and
-        ``cross_val_predict`` of scikit-learn pass no speakers to ``transform``.
+        normalise all by the statistics of all data of the fit, or raise an error.
+        Scorers and ``cross_val_predict`` of scikit-learn pass no speakers to
+        ``transform``.
 
     Attributes
     ----------
@@ -102,7 +103,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         "unseen": [StrOptions({"utterance", "global"}), None],
     }
 
-    def __init__(self, unseen=None):
+    def __init__(self, unseen="global"):
         self.unseen = unseen
 
     def fit(self, X, y=None, *, speakers=None):
@@ -116,7 +117,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         y : None
             Ignored.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks.
+            Who speaks. A fit without them warns, unless each utterance is to be
+            normalised by itself.
 
         Returns
         -------
@@ -134,7 +136,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         self.speaker_statistics_ = {}
         if speakers is not None:
             self.speaker_statistics_ = _by_speaker(sequences, speakers)
-        elif self.unseen is None:
+        elif self.unseen != "utterance":
             from sklearn_ser import SpeakersMissingWarning
 
             warnings.warn(_MISSING, SpeakersMissingWarning, stacklevel=2)
@@ -159,7 +161,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `speakers` is None, unless `unseen` says what to do.
+            If neither `speakers` nor `unseen` say what to normalise by.
         """
         check_is_fitted(self)
         sequences = _sequences.check_sequences(X, estimator=self, reset=False)
@@ -224,8 +226,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
 _MISSING = (
     "SpeakerNormalizer needs speakers and got none. Pass them as fit_transform(X, "
     "speakers=s) and transform(X, speakers=s), use "
-    "sklearn_ser.model_selection.speaker_cross_validate, or say by "
-    'unseen="utterance" or unseen="global" how to transform without them.'
+    "sklearn_ser.model_selection.speaker_cross_validate, or set "
+    'unseen="utterance", which needs none.'
 )
 
 

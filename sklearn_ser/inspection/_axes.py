@@ -5,10 +5,17 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 
+def flat_steps(estimator):
+    """Return the steps of a pipeline, those of pipelines in it and of searches too."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return [] if estimator in (None, "passthrough") else [estimator]
+    return [part for _, step in estimator.steps for part in flat_steps(step)]
+
+
 def last_step(estimator):
     """Return the classifier that a search or a pipeline ends in."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    return last_step(estimator[-1]) if isinstance(estimator, Pipeline) else estimator
+    return flat_steps(estimator)[-1]
 
 
 def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):

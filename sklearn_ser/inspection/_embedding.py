@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from sklearn_ser.base import embed
+from sklearn_ser._embed import embed
 from sklearn_ser.inspection._axes import axes_of, last_step
 
 
@@ -70,7 +70,7 @@ class EmbeddingDisplay:
         y : array-like of shape (n_samples,)
             The emotions.
         speakers : array-like of shape (n_samples,)
-            The speakers.
+            The speakers, who also reach the steps that request them.
         ax : array-like of matplotlib Axes, default=None
             Where to draw, two for each embedding; None makes a figure.
 
@@ -82,11 +82,13 @@ class EmbeddingDisplay:
         method = getattr(last_step(estimator), "embed", None)
         if method is not None and "subspace" in signature(method).parameters:
             found = {
-                "r (relevant)": embed(estimator, X),
-                "u (irrelevant)": embed(estimator, X, subspace="irrelevant"),
+                "r (relevant)": embed(estimator, X, speakers=speakers),
+                "u (irrelevant)": embed(
+                    estimator, X, speakers=speakers, subspace="irrelevant"
+                ),
             }
         else:
-            found = {"embedding": embed(estimator, X)}
+            found = {"embedding": embed(estimator, X, speakers=speakers)}
         return cls.from_embeddings(found, y, speakers, ax=ax)
 
     @classmethod

@@ -1,10 +1,14 @@
 """What a training did, epoch by epoch."""
 
+from numbers import Real
+
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ser.inspection._axes import axes_of, last_step
 
-_SKIPPED = ("batch_count", "batch_size", "_best", "epoch", "batches", "dur")
+# What skorch records beside losses and scores; its flags, such as "train_loss_best",
+# are told by their type.
+_BOOKKEEPING = {"epoch", "batches", "dur", "train_batch_count", "valid_batch_count"}
 
 
 class HistoryDisplay:
@@ -77,7 +81,13 @@ class HistoryDisplay:
             )
         check_is_fitted(model)
         history = model.history_
-        names = [n for n in history[-1] if not any(part in n for part in _SKIPPED)]
+        names = [
+            name
+            for name, value in history[-1].items()
+            if name not in _BOOKKEEPING
+            and isinstance(value, Real)
+            and not isinstance(value, bool)
+        ]
         names.sort(key=lambda name: name != "train_loss")  # the sum comes first
         terms = {
             name.removeprefix("train_"): [float(epoch[name]) for epoch in history]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.inspection._axes import axes_of
+from sklearn_ser.inspection._axes import axes_of, flat_steps
 
 
 class LogMelDisplay:
@@ -51,12 +51,13 @@ class LogMelDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, recording, *, ax=None):
-        """Draw what a transformer, or a pipeline that begins with one, hears.
+        """Draw what a transformer, or the first such step of a pipeline, hears.
 
         Parameters
         ----------
-        estimator : LogMelTransformer or Pipeline
-            Need not be fitted.
+        estimator : LogMelTransformer, Pipeline or search
+            Steps before the transformer change the recording first and must be fitted,
+            unless they need no fit. The transformer needs none.
         recording : str, PathLike, ndarray of shape (n_times,) or mapping
             One recording.
         ax : matplotlib Axes, default=None
@@ -72,22 +73,23 @@ class LogMelDisplay:
         TypeError
             If there is no `LogMelTransformer`.
         """
-        steps = [step for _, step in getattr(estimator, "steps", [(None, estimator)])]
-        mel = next(
-            (step for step in steps if isinstance(step, LogMelTransformer)), None
-        )
-        if mel is None:
+        steps = flat_steps(estimator)
+        is_mel = [isinstance(step, LogMelTransformer) for step in steps]
+        if not any(is_mel):
             raise TypeError(
                 "estimator must be a LogMelTransformer or a pipeline with one, got "
                 f"{type(estimator).__name__}."
             )
         import librosa
 
-        mel = steps[0]
+        position = is_mel.index(True)
+        mel, recordings = steps[position], [recording]
+        for step in steps[:position]:
+            recordings = step.transform(recordings)
         high = mel.sampling_rate / 2 if mel.fmax is None else mel.fmax
         edges = librosa.mel_frequencies(mel.n_mels + 2, fmin=mel.fmin, fmax=high)
         hop = mel.hop_length / mel.sampling_rate
-        log_mel = np.asarray(mel.transform([recording])[0])
+        log_mel = np.asarray(mel.transform(recordings)[0])
         return cls(log_mel, frequencies=edges[1:-1], hop=hop).plot(ax=ax)
 
     def plot(self, *, ax=None):
