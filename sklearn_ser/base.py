@@ -1,6 +1,7 @@
 """The fit/predict/predict_proba/embed template that the methods share."""
 
 import copy
+import inspect
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -106,6 +107,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         shared_paragraphs(cls)
+
+    def __setstate__(self, state):
+        """Give a model of an earlier release the parameters that are new since."""
+        parameters = inspect.signature(type(self)).parameters.values()
+        super().__setstate__({p.name: p.default for p in parameters} | state)
 
     # ------------------------------------------------------------------------- hooks
 

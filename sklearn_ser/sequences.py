@@ -6,12 +6,12 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 """
 
 import numbers
-import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
+from .exceptions import warn_caller
 from .features.cache import CachedSequence
 
 _HINT = (
@@ -78,11 +78,10 @@ def check_sequences(X, *, estimator, reset):
 def _warn_of_waveforms(n_features):
     """Warn of vectors that are too long to be functionals."""
     if n_features > _MOST_FUNCTIONALS:
-        warnings.warn(
+        warn_caller(
             f"X is a table of {n_features} features, each row a sequence of one frame. "
             "If its rows are waveforms, put LogMelTransformer in front: "
-            "make_pipeline(LogMelTransformer(), ...).",
-            stacklevel=4,
+            "make_pipeline(LogMelTransformer(), ...)."
         )
 
 
