@@ -7,7 +7,7 @@ import time
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
@@ -25,6 +25,7 @@ from sklearn_ser._cv_tools import (
     requested,
     run_jobs,
 )
+from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.metrics import (
     bootstrap_confusions,
     percentile_interval,
@@ -212,11 +213,11 @@ def _run_transfer(number, estimator, X, y, corpora, keys, plan):
             start = time.perf_counter()
             given = {"speakers": keys[rows], "sample_domain": domain}
             params = requested(estimator, "fit", given, {"groups": keys[rows]})
-            estimator.fit(_safe_indexing(X, rows), labels, **params)
+            estimator.fit(safe_indexing(X, rows), labels, **params)
             fitted = time.perf_counter()
             asked = {"groups": keys[test], "sample_domain": np.full(len(test), -1)}
             params = requested(estimator, "predict", {"speakers": keys[test]}, asked)
-            predicted = np.asarray(estimator.predict(_safe_indexing(X, test), **params))
+            predicted = np.asarray(estimator.predict(safe_indexing(X, test), **params))
             scored = time.perf_counter()
         check_predictions(estimator, predicted, len(test), classes)
     except Exception as error:

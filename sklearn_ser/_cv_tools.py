@@ -13,11 +13,10 @@ from sklearn.utils.metadata_routing import (
     get_routing_for_object,
 )
 from sklearn.utils.parallel import Parallel
-from sklearn.utils.validation import _num_samples
 from tqdm.auto import tqdm
 
 from sklearn_ser._cv_result import shorten
-from sklearn_ser._sklearn import BaseSearchCV
+from sklearn_ser._sklearn import BaseSearchCV, num_samples
 from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
 from sklearn_ser.sequences import is_missing
 
@@ -341,7 +340,7 @@ def predict_once(estimator, X, metadata, if_asked):
 
 def check_lengths(columns):
     """Refuse columns, by name, of unequal lengths."""
-    lengths = {name: _num_samples(column) for name, column in columns.items()}
+    lengths = {name: num_samples(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise ValueError(f"One entry per recording is expected, but {found}.")

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
-from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
@@ -29,6 +28,7 @@ from sklearn_ser._cv_tools import (
     requested,
     run_jobs,
 )
+from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.datasets._splitter import Protocol
 from sklearn_ser.metrics import (
     bootstrap_speakers,
@@ -227,8 +227,8 @@ def _run_fold(
     number, estimator, X, y, speakers, groups, fit_params, validation, train, test
 ):
     """Fit on the training rows and predict the test rows."""
-    X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
-    params = {name: _safe_indexing(value, train) for name, value in fit_params.items()}
+    X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
+    params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
     who = np.unique(speakers[test])
     try:
         with config_context(enable_metadata_routing=True):
