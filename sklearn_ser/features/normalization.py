@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._sklearn import StrOptions
@@ -136,13 +136,17 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             If X or speakers are not as described; the message says where.
         """
         self._validate_params()
-        sequences = check_sequences(X, estimator=self, reset=True)
-        self.mean_, self.scale_ = frame_statistics(sequences)
-        self.speaker_statistics_ = {}
+        fresh = clone(self)  # a fit that fails leaves this one as it was
+        sequences = check_sequences(X, estimator=fresh, reset=True)
+        fresh.mean_, fresh.scale_ = frame_statistics(sequences)
+        fresh.speaker_statistics_ = {}
         if speakers is not None:
-            self.speaker_statistics_ = _by_speaker(sequences, speakers)
+            fresh.speaker_statistics_ = _by_speaker(sequences, speakers)
         elif self.unseen != "utterance":
             warn_caller(_MISSING, SpeakersMissingWarning)
+        vars(self).pop("feature_names_in_", None)
+        fitted = {n: value for n, value in vars(fresh).items() if n.endswith("_")}
+        vars(self).update(fitted)
         return self
 
     def transform(self, X, *, speakers=None):
