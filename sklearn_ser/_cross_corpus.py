@@ -11,6 +11,11 @@ from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
+from sklearn_ser._confusions import (
+    bootstrap_confusions,
+    percentile_interval,
+    speaker_confusions,
+)
 from sklearn_ser._cross_result import CrossCorpusResult, Transfer, join
 from sklearn_ser._cv_tools import (
     check_bootstrap,
@@ -26,13 +31,7 @@ from sklearn_ser._cv_tools import (
     run_jobs,
 )
 from sklearn_ser._sklearn import safe_indexing
-from sklearn_ser.metrics import (
-    bootstrap_confusions,
-    percentile_interval,
-    speaker_confusions,
-    uar_score,
-    wa_score,
-)
+from sklearn_ser.metrics import uar_score, wa_score
 
 
 def cross_corpus_validate(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ser.metrics import confusion_uar, speaker_confusions
+from sklearn_ser._confusions import confusion_uar, speaker_confusions
 
 
 class Fold(NamedTuple):

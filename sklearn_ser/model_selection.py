@@ -11,6 +11,12 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
+from sklearn_ser._confusions import (
+    bootstrap_speakers,
+    confusion_uar,
+    confusion_wa,
+    speaker_confusions,
+)
 from sklearn_ser._cross_corpus import cross_corpus_validate
 from sklearn_ser._cross_result import CrossCorpusResult
 from sklearn_ser._cv_result import Fold, SpeakerCVResult, shorten
@@ -30,14 +36,7 @@ from sklearn_ser._cv_tools import (
 )
 from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.metrics import (
-    bootstrap_speakers,
-    confusion_uar,
-    confusion_wa,
-    speaker_confusions,
-    uar_score,
-    wa_score,
-)
+from sklearn_ser.metrics import uar_score, wa_score
 
 __all__ = [
     "CrossCorpusResult",
