@@ -3,7 +3,7 @@
 from sklearn import config_context
 from sklearn.pipeline import Pipeline
 
-from sklearn_ser._cv_tools import requested
+from sklearn_ser.model_selection._routing import requested
 
 
 def embed(estimator, X, *, speakers=None, **params):

@@ -16,22 +16,23 @@ from sklearn_ser._confusions import (
     percentile_interval,
     speaker_confusions,
 )
-from sklearn_ser._cross_result import CrossCorpusResult, Transfer, join
-from sklearn_ser._cv_tools import (
-    check_bootstrap,
-    check_corpora,
-    check_labels,
-    check_lengths,
-    check_predictions,
-    check_speaker_leakage,
-    consumes,
-    duplicates_in,
-    refuse_duplicates,
-    requested,
-    run_jobs,
-)
 from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.metrics import uar_score, wa_score
+from sklearn_ser.model_selection._checks import (
+    check_bootstrap,
+    check_column,
+    check_corpora,
+    check_lengths,
+    check_predictions,
+    run_jobs,
+)
+from sklearn_ser.model_selection._leakage import (
+    check_speaker_leakage,
+    duplicates_in,
+    refuse_duplicates,
+)
+from sklearn_ser.model_selection._result import CrossCorpusResult, Transfer, join
+from sklearn_ser.model_selection._routing import consumes, requested
 
 
 def cross_corpus_validate(
@@ -137,7 +138,7 @@ def cross_corpus_validate(
     emovo  100.0 [100.0, 100.0]      -
     mean of 2: 100.0 [100.0, 100.0]
     """
-    y, speakers = check_labels(y, "y"), check_labels(speakers, "speakers")
+    y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora, "corpora")
     check_lengths({"X": X, "y": y, "corpora": corpora, "speakers": speakers})
     check_classification_targets(y)

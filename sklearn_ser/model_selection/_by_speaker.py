@@ -1,4 +1,4 @@
-"""Speaker- and corpus-independent evaluation."""
+"""Evaluation on speakers that a model was not trained on."""
 
 import numbers
 import time
@@ -17,36 +17,23 @@ from sklearn_ser._confusions import (
     confusion_wa,
     speaker_confusions,
 )
-from sklearn_ser._cross_corpus import cross_corpus_validate
-from sklearn_ser._cross_result import CrossCorpusResult
-from sklearn_ser._cv_result import Fold, SpeakerCVResult, shorten
-from sklearn_ser._cv_tools import (
-    LeaveOneCorpusOut,
-    check_bootstrap,
-    check_duplicate_leakage,
-    check_labels,
-    check_lengths,
-    check_predictions,
-    check_speaker_leakage,
-    duplicates_in,
-    predict_once,
-    refuse_duplicates,
-    requested,
-    run_jobs,
-)
 from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.datasets._splitter import Protocol
 from sklearn_ser.metrics import uar_score, wa_score
-
-__all__ = [
-    "CrossCorpusResult",
-    "LeaveOneCorpusOut",
-    "SpeakerCVResult",
-    "check_duplicate_leakage",
-    "check_speaker_leakage",
-    "cross_corpus_validate",
-    "speaker_cross_validate",
-]
+from sklearn_ser.model_selection._checks import (
+    check_bootstrap,
+    check_column,
+    check_lengths,
+    check_predictions,
+    run_jobs,
+)
+from sklearn_ser.model_selection._leakage import (
+    check_speaker_leakage,
+    duplicates_in,
+    refuse_duplicates,
+)
+from sklearn_ser.model_selection._result import Fold, SpeakerCVResult, shorten
+from sklearn_ser.model_selection._routing import predict_once, requested
 
 
 def speaker_cross_validate(
@@ -146,9 +133,9 @@ def speaker_cross_validate(
     3       cem             4   50.0                  50.0
     pooled  3 speakers     12   50.0 [50.0, 50.0]     50.0 [50.0, 50.0]
     """
-    y, speakers = check_labels(y, "y"), check_labels(speakers, "speakers")
+    y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     default_groups = groups is None
-    groups = speakers if default_groups else check_labels(groups, "groups")
+    groups = speakers if default_groups else check_column(groups, "groups")
     fit_params = dict(fit_params or {})
     columns = {"X": X, "y": y, "speakers": speakers, "groups": groups}
     check_lengths({**columns, **fit_params})
