@@ -62,4 +62,4 @@ def embed(estimator, X, *, speakers=None, **params):
 def _requested_speakers(step, speakers):
     if speakers is None:
         return {}
-    return requested(step, "transform", {}, {"speakers": speakers})
+    return requested(step, "transform", {}, if_requested={"speakers": speakers})

@@ -1,4 +1,4 @@
-"""What the evaluations by speaker and by corpus check, and how they run their jobs."""
+"""Checks of arguments and a runner of jobs, for evaluations by speaker and corpus."""
 
 import numbers
 
@@ -13,7 +13,13 @@ from sklearn_ser.sequences import is_missing
 
 
 def run_jobs(jobs, total, unit, n_jobs, verbose):
-    """Run jobs that return (number, *outputs); the outputs by kind, in their order."""
+    """Run jobs that return (number, *outputs).
+
+    Returns
+    -------
+    outputs : iterator of tuple
+        All first outputs, all second ones and so on, in the order of the numbers.
+    """
     done = {}
     bar = tqdm(total=total, desc=f"{unit}s", unit=unit, disable=not verbose)
     with bar:
@@ -25,7 +31,7 @@ def run_jobs(jobs, total, unit, n_jobs, verbose):
 
 
 def check_lengths(columns):
-    """Refuse columns, by name, of unequal lengths."""
+    """Refuse columns of unequal lengths, given as a dict from name to column."""
     lengths = {name: num_samples(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
@@ -52,7 +58,7 @@ def check_predictions(estimator, predicted, n_rows, classes):
 
 
 def check_column(values, name):
-    """A 1-D array of strings or of numbers, none of them missing."""
+    """Return a 1-D array of strings or of numbers, and refuse missing values."""
     values = np.asarray(values, dtype=object)
     if values.ndim != 1:
         raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
@@ -68,7 +74,7 @@ def check_column(values, name):
 
 
 def check_corpora(corpora, name):
-    """The corpus of each row, two or more."""
+    """Return the corpus of each row, and refuse fewer than two corpora."""
     if corpora is None:
         raise ValueError(f"{name} must be given: the corpus of each row.")
     corpora = check_column(corpora, name)

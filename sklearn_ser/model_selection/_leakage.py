@@ -13,8 +13,8 @@ from sklearn_ser.model_selection._result import shorten
 class CheckedSplits(list):
     """Pairs (train, test) of row indices without leakage.
 
-    `transductive` tells whether a tested row or speaker is among the unlabelled rows
-    of its training part.
+    Its attribute `transductive` says whether a fold tests a row or a speaker that is
+    among its unlabelled training rows.
     """
 
     def __init__(self, splits, transductive):
@@ -33,15 +33,15 @@ def check_speaker_leakage(splits, speakers, *, unlabelled=None):
         The speaker of each row.
     unlabelled : array-like of bool of shape (n_samples,), default=None
         The rows that train without their labels, as the target of a domain
-        adaptation does. They may train, and they or their speakers be tested. A
-        labelled training row of a tested speaker is refused as ever.
+        adaptation does. These rows, and others of their speakers, may be tested. A
+        labelled training row of a tested speaker is refused all the same.
 
     Returns
     -------
     splits : list of (train, test)
         The same splits as arrays of row indices. The list has an attribute
         `transductive`: whether a fold tests a row or a speaker that is among its
-        unlabelled training rows. Figures of such folds are to be called so.
+        unlabelled training rows. Figures of such folds must be called transductive.
 
     Raises
     ------
@@ -80,7 +80,7 @@ for example with GroupKFold and groups=speakers.
             raise ValueError(f"Fold {number} is not a pair (train, test).") from None
         train = _check_rows(train, len(speakers), f"Fold {number}: train")
         test = _check_rows(test, len(speakers), f"Fold {number}: test")
-        labelled, seen = train[~unlabelled[train]], train[unlabelled[train]]
+        labelled, adapted_to = train[~unlabelled[train]], train[unlabelled[train]]
         for what, shared in (
             ("rows", np.intersect1d(labelled, test)),
             ("speakers", np.intersect1d(speakers[labelled], speakers[test])),
@@ -91,8 +91,9 @@ for example with GroupKFold and groups=speakers.
                     "test. Split by speaker, for example with GroupKFold and "
                     "groups=speakers."
                 )
-        # A row that is in both parts shares its speaker, too.
-        transductive |= bool(np.isin(speakers[test], speakers[seen]).any())
+        # This covers shared rows: a row shares its speaker with itself.
+        adapted_speakers = speakers[adapted_to]
+        transductive |= bool(np.isin(speakers[test], adapted_speakers).any())
         checked.append((train, test))
     if not checked:
         raise ValueError("splits holds no fold.")
@@ -102,15 +103,15 @@ for example with GroupKFold and groups=speakers.
 def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
     """Refuse splits in which the same recording both trains and tests.
 
-    Another name, or another speaker's, does not make it another recording: corpora
-    hold copies, and joined corpora hold each other's.
+    Recordings are compared by their audio, whatever their names and speakers: a corpus
+    may hold copies, and two corpora may share recordings.
 
     Parameters
     ----------
     splits : iterable of (train, test)
         Row indices of each fold.
     recordings : list or array of length n_samples
-        Paths, waveforms or mappings, or arrays made of them.
+        Paths, waveforms or mappings, or arrays that were made of them.
     unlabelled : array-like of bool of shape (n_samples,), default=None
         The rows that train without their labels; copies of these may be tested.
 
@@ -121,7 +122,7 @@ def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
 
     See Also
     --------
-    sklearn_ser.datasets.find_duplicates : Finds them in a corpus.
+    sklearn_ser.datasets.find_duplicates : Find copies in a corpus.
 
     Examples
     --------
@@ -159,24 +160,25 @@ def duplicates_in(X, estimator):
 
 
 def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
-    """Refuse splits that train and test the same of the duplicates."""
+    """Refuse splits in which two rows of one list of `duplicates` train and test."""
     if not duplicates:
         return
     recordings = list(recordings)
-    # The number of each row's recording, among those that are there more than once.
-    number_of = np.full(len(recordings), -1)
+    # Rows of the same audio have the same number; -1 is audio that occurs once.
+    audio = np.full(len(recordings), -1)
     for number, rows in enumerate(duplicates):
-        number_of[rows] = number
+        audio[rows] = number
     for fold, (train, test) in enumerate(splits, 1):
         if unlabelled is not None:
             train = train[~np.asarray(unlabelled)[train]]
-        shared = np.intersect1d(number_of[train], number_of[test])
+        shared = np.intersect1d(audio[train], audio[test])
         for number in shared[shared >= 0][:1]:
-            seen = train[number_of[train] == number][0]
-            tested = test[number_of[test] == number][0]
+            copies = (
+                (train[audio[train] == number][0], "train"),
+                (test[audio[test] == number][0], "test"),
+            )
             names = [
-                f"{row} ({part}{_name(recordings[row])})"
-                for row, part in ((seen, "train"), (tested, "test"))
+                f"{row} ({part}{_path_of(recordings[row])})" for row, part in copies
             ]
             raise ValueError(
                 f"Fold {fold}: rows {' and '.join(names)} hold the same audio. Leave "
@@ -184,12 +186,12 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
             )
 
 
-def _name(recording):
+def _path_of(recording):
     return f", {str(recording)!r}" if isinstance(recording, str | os.PathLike) else ""
 
 
 def _check_rows(rows, n_rows, what):
-    """Row indices of one part of a fold."""
+    """Return the row indices of one part of a fold."""
     rows = np.asarray(rows)
     if rows.dtype == bool and rows.shape == (n_rows,):
         rows = np.flatnonzero(rows)

@@ -19,58 +19,70 @@ def consumes(estimator, method, name):
         return False
 
 
-def requested(estimator, method, metadata, if_asked):
-    """The metadata to call a method with, under the names that it asks for.
+def requested(estimator, method, metadata, if_requested):
+    """Return the metadata to call a method with, under the names that it requests.
 
-    scikit-learn refuses an argument named in `metadata` without a request, so that it
-    is never left out unnoticed; `if_asked` is for names too common for that.
+    scikit-learn refuses a method that takes one of `metadata` as an argument but has no
+    request for it, so that none is left out unnoticed. What is in `if_requested` is
+    passed on request and left out otherwise: names such as "groups" are too common to
+    refuse.
     """
     try:
         get_routing_for_object(estimator)
     except NotImplementedError:
         return {}
-    extra = {n: v for n, v in if_asked.items() if consumes(estimator, method, n)}
+    metadata = metadata | {
+        name: value
+        for name, value in if_requested.items()
+        if consumes(estimator, method, name)
+    }
     router = MetadataRouter(owner="cross-validation").add(
         estimator=estimator,
         method_mapping=MethodMapping().add(caller=method, callee=method),
     )
-    routed = router.route_params(caller=method, params={**metadata, **extra})
+    routed = router.route_params(caller=method, params=metadata)
     return dict(routed.estimator[method])
 
 
-def predict_once(estimator, X, metadata, if_asked):
-    """Return predictions, and probabilities or None, transforming `X` only once.
+def predict_once(estimator, X, methods, metadata, if_requested):
+    """Return what each method predicts, transforming `X` only once.
 
-    Both methods are called, since the most probable class need not be the prediction,
-    but they share the steps before the classifier. In a search, its best estimator is
-    asked, so that metadata reach its steps.
+    All methods are called, since the most probable class need not be the prediction,
+    but they share the steps before the classifier. Of a search the best estimator is
+    called, so that metadata reach its steps.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted.
+        A fitted one.
     X : list or array-like of length n_samples
-        What it predicts from.
-    metadata, if_asked : dict
+        Recordings, sequences or features, whatever `estimator` takes.
+    methods : tuple of str
+        Such as ``("predict", "predict_proba")``.
+    metadata, if_requested : dict
         As of :func:`requested`.
 
     Returns
     -------
-    predictions : ndarray of shape (n_samples,)
-    probabilities : ndarray of shape (n_samples, n_classes) or None
+    outputs : tuple of (ndarray or None)
+        One for each method, None where the estimator lacks it.
     """
+    metadata = {"metadata": metadata, "if_requested": if_requested}
     if isinstance(estimator, BaseSearchCV) and hasattr(estimator, "best_estimator_"):
-        return predict_once(estimator.best_estimator_, X, metadata, if_asked)
+        return predict_once(estimator.best_estimator_, X, methods, **metadata)
+    available = [method for method in methods if hasattr(estimator, method)]
     # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
-    if type(estimator) is Pipeline and hasattr(estimator, "predict_proba"):
+    if type(estimator) is Pipeline and len(available) > 1:
         for _, step in estimator.steps[:-1]:
             if step not in (None, "passthrough"):
-                params = requested(step, "transform", metadata, if_asked)
-                X = step.transform(X, **params)
-        return predict_once(estimator.steps[-1][1], X, metadata, if_asked)
-    outputs = []
-    for method in ("predict", "predict_proba"):
-        call = getattr(estimator, method, None)
-        params = requested(estimator, method, metadata, if_asked) if call else {}
-        outputs.append(np.asarray(call(X, **params)) if call else None)
-    return tuple(outputs)
+                X = step.transform(X, **requested(step, "transform", **metadata))
+        return predict_once(estimator.steps[-1][1], X, methods, **metadata)
+    outputs = {
+        method: getattr(estimator, method)(
+            X, **requested(estimator, method, **metadata)
+        )
+        for method in available
+    }
+    return tuple(
+        np.asarray(outputs[method]) if method in outputs else None for method in methods
+    )
