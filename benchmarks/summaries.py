@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ser.metrics import bootstrap_speakers, confusion_uar, confusion_wa
+from sklearn_ser._confusions import bootstrap_speakers, confusion_uar, confusion_wa
 
 from .methods import METHODS, parameters, with_settings
 

@@ -3,7 +3,7 @@
 from sklearn import config_context
 from sklearn.pipeline import Pipeline
 
-from sklearn_ser._cv_tools import requested
+from sklearn_ser.model_selection._routing import requested
 
 
 def embed(estimator, X, *, speakers=None, **params):
@@ -62,4 +62,4 @@ def embed(estimator, X, *, speakers=None, **params):
 def _requested_speakers(step, speakers):
     if speakers is None:
         return {}
-    return requested(step, "transform", {}, {"speakers": speakers})
+    return requested(step, "transform", {}, if_requested={"speakers": speakers})

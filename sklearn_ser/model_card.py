@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_ser.metrics import confusion_uar, speaker_confusions
+from sklearn_ser._confusions import confusion_uar, speaker_confusions
 
 __all__ = ["make_model_card"]
 

@@ -8,16 +8,91 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 import numbers
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from .exceptions import warn_caller
-from .features.cache import CachedSequence
 
 _HINT = (
     "A sequence is an array (n_features, n_frames), as LogMelTransformer returns; "
     "recordings need it in front: make_pipeline(LogMelTransformer(), ...)."
 )
+
+
+class CachedSequence(NDArrayOperatorsMixin):
+    """A read-only array on disk that is opened only while it is read.
+
+    A memory map would hold a file descriptor and a mapping for as long as it
+    lives, which ends at some 1000 recordings under common limits. This holds a
+    path, whatever their number: ``np.asarray`` reads the array, an index reads a
+    part of it, and other attributes are those of the array.
+
+    Parameters
+    ----------
+    path : str
+        A ``.npy`` file that holds a 2-D array.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n_features, n_frames).
+    dtype : dtype
+        The type on disk.
+    ndim, size : int
+        As for an array.
+
+    Raises
+    ------
+    OSError, ValueError
+        If the file is missing, truncated or holds something else.
+    """
+
+    def __init__(self, path):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.ndim != 2 or array.dtype.kind != "f":
+            raise ValueError(f"{path} holds no sequence")
+        self._path = path
+        self.shape, self.dtype = array.shape, array.dtype
+        self.ndim, self.size = array.ndim, array.size
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("A cached sequence is read from disk: a copy is needed.")
+        array = np.load(self._path, allow_pickle=False)
+        array.flags.writeable = copy is True
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __getitem__(self, key):
+        return np.array(np.load(self._path, mmap_mode="r", allow_pickle=False)[key])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getattr__(self, name):
+        if name.startswith("_"):  # protocols that NumPy and pickle look for
+            raise AttributeError(name)
+        return getattr(np.asarray(self), name)
+
+    def __repr__(self):
+        return f"CachedSequence(shape={self.shape}, dtype={self.dtype})"
+
+
+class StandardizedSequence(CachedSequence):
+    """A sequence on disk that is standardised when it is read."""
+
+    def __init__(self, cached, mean, scale):
+        vars(self).update(vars(cached))
+        self._statistics = mean[:, None], scale[:, None]
+
+    def __array__(self, dtype=None, copy=None):
+        if copy is False:
+            raise ValueError("A cached sequence is read from disk: a copy is needed.")
+        mean, scale = self._statistics
+        return ((super().__array__() - mean) / scale).astype(dtype or np.float32)
+
+    def __getitem__(self, key):
+        return self.__array__()[key]
 
 
 # openSMILE's largest set, ComParE 2016, has 6373. At 16 kHz this is less than half a
@@ -160,25 +235,8 @@ def frame_statistics(sequences):
 def standardized(x, mean, scale):
     """Return a sequence, each feature centred and scaled; one on disk stays there."""
     if isinstance(x, CachedSequence):
-        return _StandardizedSequence(x, mean, scale)
+        return StandardizedSequence(x, mean, scale)
     return ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
-
-
-class _StandardizedSequence(CachedSequence):
-    """A sequence on disk that is standardised when it is read."""
-
-    def __init__(self, cached, mean, scale):
-        vars(self).update(vars(cached))
-        self._statistics = mean[:, None], scale[:, None]
-
-    def __array__(self, dtype=None, copy=None):
-        if copy is False:
-            raise ValueError("A cached sequence is read from disk: a copy is needed.")
-        mean, scale = self._statistics
-        return ((super().__array__() - mean) / scale).astype(dtype or np.float32)
-
-    def __getitem__(self, key):
-        return self.__array__()[key]
 
 
 def check_labels(y, n_samples, *, estimator):

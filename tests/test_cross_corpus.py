@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
+from sklearn_ser import SpeakerNormalizer
 from sklearn_ser.metrics import uar_score, uar_scorer, wa_score
 from sklearn_ser.model_selection import (
     CrossCorpusResult,
@@ -696,3 +697,21 @@ def test_leave_one_corpus_out_refuses(groups, message):
         LeaveOneCorpusOut().split(np.zeros(4), groups=groups)
     with pytest.raises(ValueError, match=message):
         LeaveOneCorpusOut().get_n_splits(groups=groups)
+
+
+def test_a_search_passes_the_target_speakers_on(data):
+    search = GridSearchCV(
+        make_pipeline(SpeakerNormalizer(), LogisticRegression()), {}, cv=GroupKFold(2)
+    )
+    result = cross_corpus_validate(search, *data, return_estimator=True)
+    X, _, corpora, speakers = data
+    keys = np.char.add(np.char.add(corpora, "/"), speakers)
+    for transfer, fitted in zip(result.transfers, result.estimators, strict=True):
+        with sklearn.config_context(enable_metadata_routing=True):
+            expected = fitted.best_estimator_.predict(
+                X[transfer.test], speakers=keys[transfer.test]
+            )
+        assert transfer.predictions.tolist() == expected.tolist()
+        assert (
+            transfer.predictions.tolist() != fitted.predict(X[transfer.test]).tolist()
+        )

@@ -126,6 +126,20 @@ def test_wrong_speakers(speakers, message):
         SpeakerNormalizer().fit(X, speakers=SPEAKERS).transform(X, speakers=speakers)
 
 
+def test_a_failed_refit_leaves_the_normalizer_as_it_was():
+    X = sequences()
+    normalizer = SpeakerNormalizer().fit(X, speakers=SPEAKERS)
+    before = normalizer.transform(X, speakers=SPEAKERS)
+    wider = [np.vstack([x, x]) for x in X]
+    for wrong in ([*"aabbbcc", None], list("aab")):
+        with pytest.raises(ValueError, match="speakers"):
+            normalizer.fit(wider, speakers=wrong)
+        assert normalizer.n_features_in_ == 4
+        assert_equal(normalizer.transform(X, speakers=SPEAKERS), before)
+    normalizer.fit(wider, speakers=SPEAKERS)
+    assert normalizer.n_features_in_ == 8
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="unseen"):
         SpeakerNormalizer(unseen="guess").fit(sequences())

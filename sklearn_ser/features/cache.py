@@ -12,70 +12,12 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .._files import atomic_write
+from ..sequences import CachedSequence
 
 # To be raised whenever the same settings come to give other features.
 _FORMAT = 1
-
-
-class CachedSequence(NDArrayOperatorsMixin):
-    """A read-only array on disk that is opened only while it is read.
-
-    A memory map would hold a file descriptor and a mapping for as long as it
-    lives, which ends at some 1000 recordings under common limits. This holds a
-    path, whatever their number: ``np.asarray`` reads the array, an index reads a
-    part of it, and other attributes are those of the array.
-
-    Parameters
-    ----------
-    path : str
-        A ``.npy`` file that holds a 2-D array.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (n_features, n_frames).
-    dtype : dtype
-        The type on disk.
-    ndim, size : int
-        As for an array.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file is missing, truncated or holds something else.
-    """
-
-    def __init__(self, path):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if array.ndim != 2 or array.dtype.kind != "f":
-            raise ValueError(f"{path} holds no sequence")
-        self._path = path
-        self.shape, self.dtype = array.shape, array.dtype
-        self.ndim, self.size = array.ndim, array.size
-
-    def __array__(self, dtype=None, copy=None):
-        if copy is False:
-            raise ValueError("A cached sequence is read from disk: a copy is needed.")
-        array = np.load(self._path, allow_pickle=False)
-        array.flags.writeable = copy is True
-        return array if dtype is None else array.astype(dtype, copy=False)
-
-    def __getitem__(self, key):
-        return np.array(np.load(self._path, mmap_mode="r", allow_pickle=False)[key])
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __getattr__(self, name):
-        if name.startswith("_"):  # protocols that NumPy and pickle look for
-            raise AttributeError(name)
-        return getattr(np.asarray(self), name)
-
-    def __repr__(self):
-        return f"CachedSequence(shape={self.shape}, dtype={self.dtype})"
 
 
 def content_key(recording, settings):

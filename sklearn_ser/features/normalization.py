@@ -1,14 +1,19 @@
 """Label-free normalisation: of one log-mel sequence, or of all of a speaker's."""
 
-import warnings
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils._param_validation import StrOptions
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from .. import sequences as _sequences
+from .._sklearn import StrOptions
+from ..exceptions import SpeakersMissingWarning, warn_caller
+from ..sequences import (
+    check_sequences,
+    check_speakers,
+    frame_statistics,
+    is_ragged,
+)
 
 # A band that varies by less than this (dB) is constant up to rounding.
 _FLAT = 1e-4
@@ -131,15 +136,17 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             If X or speakers are not as described; the message says where.
         """
         self._validate_params()
-        sequences = _sequences.check_sequences(X, estimator=self, reset=True)
-        self.mean_, self.scale_ = _sequences.frame_statistics(sequences)
-        self.speaker_statistics_ = {}
+        fresh = clone(self)  # a fit that fails leaves this one as it was
+        sequences = check_sequences(X, estimator=fresh, reset=True)
+        fresh.mean_, fresh.scale_ = frame_statistics(sequences)
+        fresh.speaker_statistics_ = {}
         if speakers is not None:
-            self.speaker_statistics_ = _by_speaker(sequences, speakers)
+            fresh.speaker_statistics_ = _by_speaker(sequences, speakers)
         elif self.unseen != "utterance":
-            from sklearn_ser import SpeakersMissingWarning
-
-            warnings.warn(_MISSING, SpeakersMissingWarning, stacklevel=2)
+            warn_caller(_MISSING, SpeakersMissingWarning)
+        vars(self).pop("feature_names_in_", None)
+        fitted = {n: value for n, value in vars(fresh).items() if n.endswith("_")}
+        vars(self).update(fitted)
         return self
 
     def transform(self, X, *, speakers=None):
@@ -164,12 +171,12 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             If neither `speakers` nor `unseen` say what to normalise by.
         """
         check_is_fitted(self)
-        sequences = _sequences.check_sequences(X, estimator=self, reset=False)
+        sequences = check_sequences(X, estimator=self, reset=False)
         if speakers is not None:
             known = _by_speaker(sequences, speakers) | self.speaker_statistics_
             statistics = [known[speaker] for speaker in np.asarray(speakers).tolist()]
         elif self.unseen == "utterance":
-            statistics = [_sequences.frame_statistics([x]) for x in sequences]
+            statistics = [frame_statistics([x]) for x in sequences]
         elif self.unseen == "global":
             statistics = [(self.mean_, self.scale_)] * len(sequences)
         else:
@@ -178,7 +185,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
             for x, (mean, scale) in zip(sequences, statistics, strict=True)
         ]
-        if _sequences.is_ragged(X):
+        if is_ragged(X):
             return Z
         return np.stack(Z).reshape(np.shape(np.asarray(X)))
 
@@ -233,11 +240,10 @@ _MISSING = (
 
 def _by_speaker(sequences, speakers):
     """Return the statistics of each speaker."""
-    _sequences.check_speakers(speakers, len(sequences))
+    check_speakers(speakers, len(sequences))
     rows = {}
     for i, speaker in enumerate(np.asarray(speakers).tolist()):
         rows.setdefault(speaker, []).append(i)
     return {
-        who: _sequences.frame_statistics([sequences[i] for i in own])
-        for who, own in rows.items()
+        who: frame_statistics([sequences[i] for i in own]) for who, own in rows.items()
     }

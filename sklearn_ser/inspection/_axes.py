@@ -2,7 +2,8 @@
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from sklearn_ser._sklearn import check_matplotlib_support
 
 
 def flat_steps(estimator):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from sklearn_ser._confusions import confusion_uar, speaker_confusions
 from sklearn_ser.inspection._axes import axes_of, percent_map
-from sklearn_ser.metrics import confusion_uar, speaker_confusions
 
 
 class SpeakerRecallDisplay:

@@ -1,4 +1,4 @@
-"""Speaker- and corpus-independent evaluation."""
+"""Evaluation on speakers that a model was not trained on."""
 
 import numbers
 import time
@@ -8,46 +8,32 @@ import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
-from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
-from sklearn_ser._cross_corpus import cross_corpus_validate
-from sklearn_ser._cross_result import CrossCorpusResult
-from sklearn_ser._cv_result import Fold, SpeakerCVResult, shorten
-from sklearn_ser._cv_tools import (
-    LeaveOneCorpusOut,
-    check_bootstrap,
-    check_duplicate_leakage,
-    check_labels,
-    check_lengths,
-    check_predictions,
-    check_speaker_leakage,
-    duplicates_in,
-    predict_once,
-    refuse_duplicates,
-    requested,
-    run_jobs,
-)
-from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.metrics import (
+from sklearn_ser._confusions import (
     bootstrap_speakers,
     confusion_uar,
     confusion_wa,
     speaker_confusions,
-    uar_score,
-    wa_score,
 )
-
-__all__ = [
-    "CrossCorpusResult",
-    "LeaveOneCorpusOut",
-    "SpeakerCVResult",
-    "check_duplicate_leakage",
-    "check_speaker_leakage",
-    "cross_corpus_validate",
-    "speaker_cross_validate",
-]
+from sklearn_ser._sklearn import safe_indexing
+from sklearn_ser.datasets._splitter import Protocol
+from sklearn_ser.metrics import uar_score, wa_score
+from sklearn_ser.model_selection._checks import (
+    check_bootstrap,
+    check_column,
+    check_lengths,
+    check_predictions,
+    run_jobs,
+)
+from sklearn_ser.model_selection._leakage import (
+    check_speaker_leakage,
+    duplicates_in,
+    refuse_duplicates,
+)
+from sklearn_ser.model_selection._result import Fold, SpeakerCVResult, shorten
+from sklearn_ser.model_selection._routing import predict_once, requested
 
 
 def speaker_cross_validate(
@@ -68,11 +54,13 @@ def speaker_cross_validate(
 ):
     """Evaluate an estimator on speakers that it was not trained on.
 
-    Splits first, refuses splits that share a speaker or a recording, and only then
-    fits one clone per fold. The training rows' `speakers` reach every step that
-    requests them and no other (metadata routing is on inside the loop, whatever the
-    caller's configuration), so any classifier runs in it; `groups` reach the splitter
-    of a :class:`~sklearn.model_selection.GridSearchCV` likewise.
+    The rows are split first, splits that share a speaker or a recording are refused,
+    and only then is one clone fitted per fold. The training rows' `speakers` reach
+    every step that requests them and no other (metadata routing is on inside the loop,
+    whatever the caller's configuration), so that any classifier can be evaluated;
+    `groups` reach the splitter of a :class:`~sklearn.model_selection.GridSearchCV`
+    likewise. In prediction, a search passes the test rows' speakers on to its best
+    estimator.
 
     Parameters
     ----------
@@ -85,14 +73,14 @@ def speaker_cross_validate(
     speakers : array-like of shape (n_samples,)
         The speaker of each row.
     groups : array-like of shape (n_samples,), default=None
-        What a split keeps together, such as sessions. By default, the speakers.
+        What a split keeps together, such as sessions. None takes the speakers.
     cv : int, splitter or iterable of (train, test), default=None
         None leaves one group out; an int is the number of folds of
-        :class:`~sklearn.model_selection.GroupKFold`. A
-        :class:`~sklearn_ser.datasets.Protocol` is one, whose name and hash the result
-        carries. If it has validation rows, they reach the `fit` that requests
-        `validation`, as a boolean mask of the training rows: a classifier of this
-        library keeps its best epoch on them. Any other trains on them as on the rest.
+        :class:`~sklearn.model_selection.GroupKFold`. The result carries name and hash
+        of a :class:`~sklearn_ser.datasets.Protocol`. If the protocol has validation
+        rows, a `fit` that requests `validation` gets them as a boolean mask of the
+        training rows: a classifier of this library keeps its best epoch on them. Any
+        other estimator trains on them as on the rest.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
         each and sliced to the training rows. Steps of a pipeline must request them.
@@ -100,9 +88,9 @@ def speaker_cross_validate(
     n_jobs : int, default=None
         Number of folds that run at the same time.
     verbose : int, default=0
-        Above 0, a progress bar on stderr.
+        Above 0, a progress bar is shown on stderr.
     n_bootstrap : int, default=2000
-        Number of bootstrap samples; 0 for no intervals.
+        Number of bootstrap samples; 0 computes no intervals.
     confidence_level : float, default=0.95
         Coverage of the intervals.
     random_state : int, Generator, RandomState or None, default=0
@@ -114,7 +102,7 @@ def speaker_cross_validate(
     Returns
     -------
     result : SpeakerCVResult
-        Prints as a table.
+        It prints as a table.
 
     Raises
     ------
@@ -125,8 +113,8 @@ def speaker_cross_validate(
 
     Notes
     -----
-    The interval is a percentile bootstrap over speakers: what varies is who speaks,
-    the fitted models are held fixed. With fewer than ten speakers it is too narrow.
+    The interval is a percentile bootstrap over speakers: who speaks varies, while the
+    fitted models stay the same. With fewer than ten speakers it is too narrow.
 
     Recordings are compared by their audio, sequences of frames by their values. The
     rows of a table may be equal, and so may vectors of one length in a list. Where a
@@ -147,9 +135,9 @@ def speaker_cross_validate(
     3       cem             4   50.0                  50.0
     pooled  3 speakers     12   50.0 [50.0, 50.0]     50.0 [50.0, 50.0]
     """
-    y, speakers = check_labels(y, "y"), check_labels(speakers, "speakers")
+    y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     default_groups = groups is None
-    groups = speakers if default_groups else check_labels(groups, "groups")
+    groups = speakers if default_groups else check_column(groups, "groups")
     fit_params = dict(fit_params or {})
     columns = {"X": X, "y": y, "speakers": speakers, "groups": groups}
     check_lengths({**columns, **fit_params})
@@ -165,7 +153,7 @@ def speaker_cross_validate(
     elif isinstance(cv, numbers.Integral):
         cv = GroupKFold(cv)
     with warnings.catch_warnings():
-        if default_groups:  # PredefinedSplit and its like have no use for them
+        if default_groups:  # PredefinedSplit ignores groups, which nobody passed
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
         splits = list(check_cv(cv).split(X, y, groups))
     splits = check_speaker_leakage(splits, speakers)
@@ -212,7 +200,7 @@ def speaker_cross_validate(
 
 
 def _validation_masks(cv, splits):
-    """Return of each fold which training rows its protocol validates on, or None."""
+    """Return each fold's mask of validation rows among its training rows, or None."""
     validation = cv.validation if isinstance(cv, Protocol) else None
     if validation is None:
         return [None] * len(splits)
@@ -226,33 +214,45 @@ def _validation_masks(cv, splits):
 def _run_fold(
     number, estimator, X, y, speakers, groups, fit_params, validation, train, test
 ):
-    """Fit on the training rows and predict the test rows."""
-    X_train, X_test = _safe_indexing(X, train), _safe_indexing(X, test)
-    params = {name: _safe_indexing(value, train) for name, value in fit_params.items()}
-    who = np.unique(speakers[test])
+    """Fit on the training rows of a fold and predict its test rows."""
+    X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
+    params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
+    test_speakers = np.unique(speakers[test])
     try:
         with config_context(enable_metadata_routing=True):
             start = time.perf_counter()
-            asked = {"groups": groups[train]}
+            if_requested = {"groups": groups[train]}
             if validation is not None and "validation" not in params:
-                asked["validation"] = validation
-            asked = {"speakers": speakers[train]}, asked
-            params |= requested(estimator, "fit", *asked)
+                if_requested["validation"] = validation
+            metadata = {"speakers": speakers[train]}
+            params |= requested(estimator, "fit", metadata, if_requested)
             estimator.fit(X_train, y[train], **params)
             fitted = time.perf_counter()
-            asked = {"speakers": speakers[test]}, {"groups": groups[test]}
-            predicted, proba = predict_once(estimator, X_test, *asked)
+            predicted, proba = predict_once(
+                estimator,
+                X_test,
+                ("predict", "predict_proba"),
+                metadata={"speakers": speakers[test]},
+                if_requested={"groups": groups[test]},
+            )
             scored = time.perf_counter()
     except Exception as error:
-        error.add_note(f"In fold {number}, test speakers: {shorten(who)}.")
+        error.add_note(f"In fold {number}, test speakers: {shorten(test_speakers)}.")
         raise
 
     classes = np.unique(y)
     check_predictions(estimator, predicted, len(test), classes)
     if proba is not None:
         columns = getattr(estimator, "classes_", np.unique(y[train]))
-        narrow, proba = proba, np.zeros((len(test), len(classes)))
-        proba[:, np.searchsorted(classes, columns)] = narrow
-    figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
-    fold = Fold(train, test, who, *figures, fitted - start, scored - fitted)
+        of_training, proba = proba, np.zeros((len(test), len(classes)))
+        proba[:, np.searchsorted(classes, columns)] = of_training
+    fold = Fold(
+        train=train,
+        test=test,
+        test_speakers=test_speakers,
+        uar=uar_score(y[test], predicted),
+        wa=wa_score(y[test], predicted),
+        fit_time=fitted - start,
+        score_time=scored - fitted,
+    )
     return number, fold, predicted, proba, estimator

@@ -7,31 +7,32 @@ import time
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import delayed
 
-from sklearn_ser._cross_result import CrossCorpusResult, Transfer, join
-from sklearn_ser._cv_tools import (
-    check_bootstrap,
-    check_corpora,
-    check_labels,
-    check_lengths,
-    check_predictions,
-    check_speaker_leakage,
-    consumes,
-    duplicates_in,
-    refuse_duplicates,
-    requested,
-    run_jobs,
-)
-from sklearn_ser.metrics import (
+from sklearn_ser._confusions import (
     bootstrap_confusions,
     percentile_interval,
     speaker_confusions,
-    uar_score,
-    wa_score,
 )
+from sklearn_ser._sklearn import safe_indexing
+from sklearn_ser.metrics import uar_score, wa_score
+from sklearn_ser.model_selection._checks import (
+    check_bootstrap,
+    check_column,
+    check_corpora,
+    check_lengths,
+    check_predictions,
+    run_jobs,
+)
+from sklearn_ser.model_selection._leakage import (
+    check_speaker_leakage,
+    duplicates_in,
+    refuse_duplicates,
+)
+from sklearn_ser.model_selection._result import CrossCorpusResult, Transfer, join
+from sklearn_ser.model_selection._routing import consumes, predict_once, requested
 
 
 def cross_corpus_validate(
@@ -54,9 +55,9 @@ def cross_corpus_validate(
 
     An estimator whose `fit` requests `sample_domain` adapts: it is fitted on the
     labelled source rows and the unlabelled target rows together, with `sample_domain`
-    1, 2, ... for the source corpora and -1 for the target. Any other one is fitted on
-    the source rows alone. No true label of the target reaches a fit: its rows carry
-    the label -1, or an empty string where labels are strings.
+    1, 2, ... for the source corpora and -1 for the target. Any other estimator is
+    fitted on the source rows alone. No true label of the target reaches a fit: its
+    rows carry the label -1, or an empty string where labels are strings.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def cross_corpus_validate(
         Recordings, sequences or features, whatever `estimator` takes.
     y : array-like of shape (n_samples,)
         The emotions. A transfer's classes are those that its target and each of its
-        sources have in common; rows of others take no part in it.
+        sources have in common; rows of other classes are left out of it.
     corpora : array-like of shape (n_samples,)
         The corpus of each row, two or more.
     speakers : array-like of shape (n_samples,)
@@ -82,9 +83,9 @@ def cross_corpus_validate(
     n_jobs : int, default=None
         Number of transfers that run at the same time.
     verbose : int, default=0
-        Above 0, a progress bar on stderr.
+        Above 0, a progress bar is shown on stderr.
     n_bootstrap : int, default=2000
-        Number of bootstrap samples; 0 for no intervals.
+        Number of bootstrap samples; 0 computes no intervals.
     confidence_level : float, default=0.95
         Coverage of the intervals.
     random_state : int, Generator, RandomState or None, default=0
@@ -96,7 +97,7 @@ def cross_corpus_validate(
     Returns
     -------
     result : CrossCorpusResult
-        Prints as a table that says what the training saw of the target.
+        It prints as a table that says what the training saw of the target.
 
     Raises
     ------
@@ -114,11 +115,11 @@ def cross_corpus_validate(
 
     Notes
     -----
-    The interval is a percentile bootstrap over the target's speakers, the fitted
-    models held fixed; transfers to the same target share its draws. With fewer than
+    The interval is a percentile bootstrap over the target's speakers, while the fitted
+    models stay the same; transfers to the same target share its draws. With fewer than
     ten speakers it is too narrow.
 
-    Estimators of skada adapt here, too; they want labels that are integers >= 0.
+    Estimators of skada adapt here, too; they need labels that are integers >= 0.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def cross_corpus_validate(
     emovo  100.0 [100.0, 100.0]      -
     mean of 2: 100.0 [100.0, 100.0]
     """
-    y, speakers = check_labels(y, "y"), check_labels(speakers, "speakers")
+    y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora, "corpora")
     check_lengths({"X": X, "y": y, "corpora": corpora, "speakers": speakers})
     check_classification_targets(y)
@@ -154,7 +155,7 @@ def cross_corpus_validate(
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
-    # The same for all transfers to a target: they halve and draw its speakers alike.
+    # All transfers to a target share a seed: they halve and draw its speakers alike.
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
 
@@ -178,21 +179,23 @@ def cross_corpus_validate(
     predictions, times, estimators = run_jobs(
         jobs, len(plans), "transfer", n_jobs, verbose
     )
-    found, draws = [], []
+    scored, draws = [], []
     for plan, predicted, seconds in zip(plans, predictions, times, strict=True):
         _, target, classes, *_, test = plan
-        who, counts = speaker_confusions(y[test], predicted, keys[test], classes)
+        people, counts = speaker_confusions(y[test], predicted, keys[test], classes)
         draws.append(bootstrap_confusions(counts, n_bootstrap, seeds[target])[0])
         interval = percentile_interval(draws[-1], confidence_level)
         figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
-        found.append(Transfer(*plan, predicted, len(who), *figures, interval, *seconds))
+        scored.append(
+            Transfer(*plan, predicted, len(people), *figures, interval, *seconds)
+        )
     protocol = "transductive" if transductive else "inductive"
     return CrossCorpusResult(
-        transfers=tuple(found),
+        transfers=tuple(scored),
         mode=mode,
         protocol=protocol if adapted else "source-only",
         adapted=adapted,
-        uar=float(np.mean([transfer.uar for transfer in found])),
+        uar=float(np.mean([transfer.uar for transfer in scored])),
         uar_interval=percentile_interval(np.mean(draws, axis=0), confidence_level),
         confidence_level=confidence_level,
         estimators=estimators if return_estimator else None,
@@ -200,7 +203,7 @@ def cross_corpus_validate(
 
 
 def _run_transfer(number, estimator, X, y, corpora, keys, plan):
-    """Fit on the source, and the unlabelled target, and predict the test rows."""
+    """Fit on the source and the unlabelled target, and predict the test rows."""
     source, target, classes, train, adapt, test = plan
     rows = np.concatenate([train, adapt])
     labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
@@ -210,13 +213,20 @@ def _run_transfer(number, estimator, X, y, corpora, keys, plan):
     try:
         with config_context(enable_metadata_routing=True):
             start = time.perf_counter()
-            given = {"speakers": keys[rows], "sample_domain": domain}
-            params = requested(estimator, "fit", given, {"groups": keys[rows]})
-            estimator.fit(_safe_indexing(X, rows), labels, **params)
+            metadata = {"speakers": keys[rows], "sample_domain": domain}
+            params = requested(estimator, "fit", metadata, {"groups": keys[rows]})
+            estimator.fit(safe_indexing(X, rows), labels, **params)
             fitted = time.perf_counter()
-            asked = {"groups": keys[test], "sample_domain": np.full(len(test), -1)}
-            params = requested(estimator, "predict", {"speakers": keys[test]}, asked)
-            predicted = np.asarray(estimator.predict(_safe_indexing(X, test), **params))
+            (predicted,) = predict_once(
+                estimator,
+                safe_indexing(X, test),
+                ("predict",),
+                metadata={"speakers": keys[test]},
+                if_requested={
+                    "groups": keys[test],
+                    "sample_domain": np.full(len(test), -1),
+                },
+            )
             scored = time.perf_counter()
         check_predictions(estimator, predicted, len(test), classes)
     except Exception as error:
@@ -228,19 +238,19 @@ def _run_transfer(number, estimator, X, y, corpora, keys, plan):
 
 
 def _plan(source, target, y, corpora, keys, mode, seed):
-    """The classes of a transfer, and its train, adapt and test rows."""
+    """Return the classes of a transfer, and its train, adapt and test rows."""
     name = f"Transfer {join(source)} -> {target}"
-    held = {corpus: np.unique(y[corpora == corpus]) for corpus in (*source, target)}
-    classes = functools.reduce(np.intersect1d, held.values())
+    members = {corpus: np.unique(y[corpora == corpus]) for corpus in (*source, target)}
+    classes = functools.reduce(np.intersect1d, members.values())
     if len(classes) < 2:
-        each = "; ".join(f"{corpus} has {c.tolist()}" for corpus, c in held.items())
+        each = "; ".join(f"{corpus} has {c.tolist()}" for corpus, c in members.items())
         raise ValueError(
             f"{name} needs two or more classes that all its corpora have, found "
             f"{classes.tolist()}: {each}."
         )
-    kept = np.isin(y, classes)
-    train = np.flatnonzero(kept & np.isin(corpora, source))
-    test = np.flatnonzero(kept & (corpora == target))
+    is_shared = np.isin(y, classes)
+    train = np.flatnonzero(is_shared & np.isin(corpora, source))
+    test = np.flatnonzero(is_shared & (corpora == target))
     if mode == "transductive":
         return classes, train, test, test
     people = np.unique(keys[test])
@@ -255,7 +265,7 @@ def _plan(source, target, y, corpora, keys, mode, seed):
 
 
 def _check_transfers(transfers, names):
-    """Pairs (tuple of sorted source corpora, target corpus)."""
+    """Return pairs (tuple of sorted source corpora, target corpus)."""
     if isinstance(transfers, str) and transfers == "pairs":
         return [((a,), b) for a in names for b in names if a != b]
     if isinstance(transfers, str) and transfers == "leave_one_out":
@@ -287,7 +297,7 @@ def _check_transfers(transfers, names):
 
 
 def _mark(y):
-    """The label of unlabelled rows: no class of y, and of its type."""
+    """Return the label of unlabelled rows: of the type of y, but no class of it."""
     return "" if y.dtype.kind == "U" else -1
 
 

@@ -1,0 +1,86 @@
+"""What was right and wrong, counted: its UAR and WA, and a bootstrap of both."""
+
+import numpy as np
+
+
+def speaker_confusions(y_true, y_pred, speakers, classes):
+    """Return the sorted speakers and their counts (n_speakers, n_true, n_predicted)."""
+    names, who = np.unique(speakers, return_inverse=True)
+    counts = np.zeros((len(names), len(classes), len(classes)), dtype=int)
+    cells = (who, np.searchsorted(classes, y_true), np.searchsorted(classes, y_pred))
+    np.add.at(counts, cells, 1)
+    return names, counts
+
+
+def confusion_uar(counts):
+    """Return the UAR of confusion counts (..., n_true, n_predicted)."""
+    return _uar_and_wa(*_hits_and_support(counts))[0]
+
+
+def confusion_wa(counts):
+    """Return the WA of confusion counts (..., n_true, n_predicted)."""
+    return _uar_and_wa(*_hits_and_support(counts))[1]
+
+
+def _hits_and_support(counts):
+    """Return how many were right and how many there were, of each true class."""
+    return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+
+
+def _uar_and_wa(hits, support):
+    """Return UAR and WA of hits and support, both (..., n_classes)."""
+    recalls = hits / np.maximum(support, 1)
+    uar = recalls.sum(axis=-1) / (support > 0).sum(axis=-1)
+    return uar, hits.sum(axis=-1) / support.sum(axis=-1)
+
+
+def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
+    """Return the UAR and the WA of each bootstrap sample of units.
+
+    A unit is what is drawn, such as a speaker or an utterance.
+
+    Parameters
+    ----------
+    hits, support : ndarray of shape (n_units, n_classes)
+        How many rows of a class each unit got right, and how many it has.
+    n_bootstrap : int
+        Number of samples, each of as many units as there are.
+    random_state : int, sequence of int, Generator, RandomState or None
+        Seed of the draws.
+    n_alike : ndarray of int of shape (n_units,), default=None
+        How many units each row stands for; None is one. Utterances are of few kinds,
+        whatever their number, so that rows which stand for many save memory and time.
+
+    Returns
+    -------
+    uars, was : ndarray of shape (n_bootstrap,)
+        NaN if there is one unit only, which says nothing of the spread.
+    """
+    n_alike = np.ones(len(hits), dtype=int) if n_alike is None else n_alike
+    n_units = int(n_alike.sum())
+    if n_units == 1:
+        return np.full((2, n_bootstrap), np.nan)
+    if not isinstance(random_state, np.random.RandomState):
+        random_state = np.random.default_rng(random_state)
+    draws = random_state.multinomial(n_units, n_alike / n_units, size=n_bootstrap)
+    draws = draws.astype(float)  # for BLAS; counts stay exact
+    return _uar_and_wa(draws @ hits, draws @ support)
+
+
+def percentile_interval(scores, confidence_level):
+    """Return the quantiles that enclose a share of the scores; NaN without scores."""
+    if not len(scores) or np.isnan(scores).any():
+        return np.nan, np.nan
+    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
+    return tuple(np.quantile(scores, tails).tolist())
+
+
+def bootstrap_confusions(counts, n_bootstrap, random_state):
+    """Return `bootstrap_scores` of the confusion counts of each unit."""
+    return bootstrap_scores(*_hits_and_support(counts), n_bootstrap, random_state)
+
+
+def bootstrap_speakers(counts, n_bootstrap, confidence_level, random_state):
+    """Return intervals of UAR and WA, resampling the first axis of confusion counts."""
+    scores = bootstrap_confusions(counts, n_bootstrap, random_state)
+    return tuple(percentile_interval(values, confidence_level) for values in scores)

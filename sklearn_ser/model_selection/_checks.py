@@ -1,0 +1,86 @@
+"""Checks of arguments and a runner of jobs, for evaluations by speaker and corpus."""
+
+import numbers
+
+import numpy as np
+from sklearn.utils import check_scalar
+from sklearn.utils.parallel import Parallel
+from tqdm.auto import tqdm
+
+from sklearn_ser._sklearn import num_samples
+from sklearn_ser.model_selection._result import shorten
+from sklearn_ser.sequences import is_missing
+
+
+def run_jobs(jobs, total, unit, n_jobs, verbose):
+    """Run jobs that return (number, *outputs).
+
+    Returns
+    -------
+    outputs : iterator of tuple
+        All first outputs, all second ones and so on, in the order of the numbers.
+    """
+    done = {}
+    bar = tqdm(total=total, desc=f"{unit}s", unit=unit, disable=not verbose)
+    with bar:
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        for number, *output in parallel(jobs):
+            done[number] = output
+            bar.update()
+    return zip(*(done[number] for number in sorted(done)), strict=True)
+
+
+def check_lengths(columns):
+    """Refuse columns of unequal lengths, given as a dict from name to column."""
+    lengths = {name: num_samples(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+        raise ValueError(f"One entry per recording is expected, but {found}.")
+
+
+def check_bootstrap(n_bootstrap, confidence_level):
+    """Refuse bad settings of a bootstrap."""
+    check_scalar(n_bootstrap, "n_bootstrap", numbers.Integral, min_val=0)
+    if not 0 < confidence_level < 1:
+        raise ValueError(
+            f"confidence_level must lie between 0 and 1, got {confidence_level!r}."
+        )
+
+
+def check_predictions(estimator, predicted, n_rows, classes):
+    """Refuse predictions that are not one of the classes for each row."""
+    if predicted.shape != (n_rows,) or not np.isin(predicted, classes).all():
+        raise ValueError(
+            f"{type(estimator).__name__}.predict must give one label of y for each of "
+            f"{n_rows} rows, among {classes.tolist()}; got shape {predicted.shape} "
+            f"with {shorten(np.unique(predicted))}."
+        )
+
+
+def check_column(values, name):
+    """Return a 1-D array of strings or of numbers, and refuse missing values."""
+    values = np.asarray(values, dtype=object)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
+    if missing:
+        raise ValueError(
+            f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
+        )
+    text = [isinstance(value, str) for value in values]
+    if any(text) and not all(text):
+        raise ValueError(f"{name} mixes strings and other values: {shorten(values)}.")
+    return np.array(values.tolist())
+
+
+def check_corpora(corpora, name):
+    """Return the corpus of each row, and refuse fewer than two corpora."""
+    if corpora is None:
+        raise ValueError(f"{name} must be given: the corpus of each row.")
+    corpora = check_column(corpora, name)
+    if len(found := np.unique(corpora)) < 2:
+        raise ValueError(
+            f"{name} holds one corpus only, {found.tolist()}: an evaluation across "
+            "corpora needs two or more."
+        )
+    return corpora

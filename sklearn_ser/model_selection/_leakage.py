@@ -1,0 +1,204 @@
+"""Splits that leak: the same speaker, or the same recording, trains and tests."""
+
+import os
+
+import numpy as np
+from sklearn.utils import get_tags
+
+from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
+from sklearn_ser.model_selection._checks import check_column
+from sklearn_ser.model_selection._result import shorten
+
+
+class CheckedSplits(list):
+    """Pairs (train, test) of row indices without leakage.
+
+    Its attribute `transductive` says whether a fold tests a row or a speaker that is
+    among its unlabelled training rows.
+    """
+
+    def __init__(self, splits, transductive):
+        super().__init__(splits)
+        self.transductive = transductive
+
+
+def check_speaker_leakage(splits, speakers, *, unlabelled=None):
+    """Refuse splits in which a speaker both trains and tests.
+
+    Parameters
+    ----------
+    splits : iterable of (train, test)
+        Row indices, or boolean masks, of each fold.
+    speakers : array-like of shape (n_samples,)
+        The speaker of each row.
+    unlabelled : array-like of bool of shape (n_samples,), default=None
+        The rows that train without their labels, as the target of a domain
+        adaptation does. These rows, and others of their speakers, may be tested. A
+        labelled training row of a tested speaker is refused all the same.
+
+    Returns
+    -------
+    splits : list of (train, test)
+        The same splits as arrays of row indices. The list has an attribute
+        `transductive`: whether a fold tests a row or a speaker that is among its
+        unlabelled training rows. Figures of such folds must be called transductive.
+
+    Raises
+    ------
+    ValueError
+        If a fold, counted from 1, shares a speaker or a row between its two parts, if
+        a part is empty or points outside of `speakers`, if there is no fold, or if
+        `unlabelled` is not a mask of the rows.
+
+    Examples
+    --------
+    >>> from sklearn_ser.model_selection import check_speaker_leakage
+    >>> check_speaker_leakage([([0, 1], [2])], speakers=["ann", "bob", "bob"])
+    Traceback (most recent call last):
+    ValueError: Fold 1: speakers ['bob'] are in both train and test. Split by speaker, \
+for example with GroupKFold and groups=speakers.
+    >>> splits = check_speaker_leakage(
+    ...     [([0, 1], [2])], ["ann", "bob", "bob"], unlabelled=[False, True, True]
+    ... )
+    >>> splits.transductive
+    True
+    """
+    speakers = check_column(speakers, "speakers")
+    if unlabelled is None:
+        unlabelled = np.zeros(len(speakers), dtype=bool)
+    unlabelled = np.asarray(unlabelled)
+    if unlabelled.dtype != bool or unlabelled.shape != speakers.shape:
+        raise ValueError(
+            f"unlabelled must be None or {len(speakers)} booleans, one per row; got "
+            f"shape {unlabelled.shape} of {unlabelled.dtype}."
+        )
+    checked, transductive = [], False
+    for number, split in enumerate(splits, 1):
+        try:
+            train, test = split
+        except (TypeError, ValueError):
+            raise ValueError(f"Fold {number} is not a pair (train, test).") from None
+        train = _check_rows(train, len(speakers), f"Fold {number}: train")
+        test = _check_rows(test, len(speakers), f"Fold {number}: test")
+        labelled, adapted_to = train[~unlabelled[train]], train[unlabelled[train]]
+        for what, shared in (
+            ("rows", np.intersect1d(labelled, test)),
+            ("speakers", np.intersect1d(speakers[labelled], speakers[test])),
+        ):
+            if len(shared):
+                raise ValueError(
+                    f"Fold {number}: {what} {shared.tolist()} are in both train and "
+                    "test. Split by speaker, for example with GroupKFold and "
+                    "groups=speakers."
+                )
+        # This covers shared rows: a row shares its speaker with itself.
+        adapted_speakers = speakers[adapted_to]
+        transductive |= bool(np.isin(speakers[test], adapted_speakers).any())
+        checked.append((train, test))
+    if not checked:
+        raise ValueError("splits holds no fold.")
+    return CheckedSplits(checked, transductive)
+
+
+def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
+    """Refuse splits in which the same recording both trains and tests.
+
+    Recordings are compared by their audio, whatever their names and speakers: a corpus
+    may hold copies, and two corpora may share recordings.
+
+    Parameters
+    ----------
+    splits : iterable of (train, test)
+        Row indices of each fold.
+    recordings : list or array of length n_samples
+        Paths, waveforms or mappings, or arrays that were made of them.
+    unlabelled : array-like of bool of shape (n_samples,), default=None
+        The rows that train without their labels; copies of these may be tested.
+
+    Raises
+    ------
+    ValueError
+        If a fold, counted from 1, trains and tests the same audio.
+
+    See Also
+    --------
+    sklearn_ser.datasets.find_duplicates : Find copies in a corpus.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.model_selection import check_duplicate_leakage
+    >>> x, y = np.random.default_rng(0).normal(size=(2, 800))
+    >>> check_duplicate_leakage([([0, 1], [2])], [x, y, x])
+    Traceback (most recent call last):
+    ValueError: Fold 1: rows 0 (train) and 2 (test) hold the same audio. Leave one out.
+    """
+    recordings = list(recordings)
+    checked = [
+        tuple(
+            _check_rows(rows, len(recordings), f"Fold {number}: {part}")
+            for rows, part in zip(split, ("train", "test"), strict=True)
+        )
+        for number, split in enumerate(splits, 1)
+    ]
+    refuse_duplicates(checked, recordings, find_duplicates(recordings), unlabelled)
+
+
+def duplicates_in(X, estimator):
+    """Return the rows of each recording that `X` holds more than once.
+
+    Vectors of one length may be waveforms or features: whether a step of the estimator
+    takes recordings decides.
+    """
+    parts = [estimator, *estimator.get_params().values()]
+    parts = [part for part in parts if not isinstance(part, type)]
+    tags = [get_tags(part) for part in parts if hasattr(part, "__sklearn_tags__")]
+    takes_recordings = any(
+        tag.input_tags.string and tag.input_tags.dict for tag in tags
+    )
+    return duplicates_if_audio(X, vectors_are_waveforms=takes_recordings)
+
+
+def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
+    """Refuse splits in which two rows of one list of `duplicates` train and test."""
+    if not duplicates:
+        return
+    recordings = list(recordings)
+    # Rows of the same audio have the same number; -1 is audio that occurs once.
+    audio = np.full(len(recordings), -1)
+    for number, rows in enumerate(duplicates):
+        audio[rows] = number
+    for fold, (train, test) in enumerate(splits, 1):
+        if unlabelled is not None:
+            train = train[~np.asarray(unlabelled)[train]]
+        shared = np.intersect1d(audio[train], audio[test])
+        for number in shared[shared >= 0][:1]:
+            copies = (
+                (train[audio[train] == number][0], "train"),
+                (test[audio[test] == number][0], "test"),
+            )
+            names = [
+                f"{row} ({part}{_path_of(recordings[row])})" for row, part in copies
+            ]
+            raise ValueError(
+                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. Leave "
+                "one out."
+            )
+
+
+def _path_of(recording):
+    return f", {str(recording)!r}" if isinstance(recording, str | os.PathLike) else ""
+
+
+def _check_rows(rows, n_rows, what):
+    """Return the row indices of one part of a fold."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (n_rows,):
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or not rows.size:
+        raise ValueError(f"{what} must hold one or more row indices, got {rows!r}.")
+    if rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= n_rows:
+        raise ValueError(
+            f"{what} must hold integers from 0 to {n_rows - 1}, got {shorten(rows)}."
+        )
+    return rows

@@ -1,0 +1,88 @@
+"""Metadata go to what requests them, and to nothing else."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    get_routing_for_object,
+)
+
+from sklearn_ser._sklearn import BaseSearchCV
+
+
+def consumes(estimator, method, name):
+    """Tell whether a method, or a step behind it, requests a metadata by that name."""
+    try:
+        return bool(get_routing_for_object(estimator).consumes(method, [name]))
+    except NotImplementedError:  # a meta-estimator that routes nothing
+        return False
+
+
+def requested(estimator, method, metadata, if_requested):
+    """Return the metadata to call a method with, under the names that it requests.
+
+    scikit-learn refuses a method that takes one of `metadata` as an argument but has no
+    request for it, so that none is left out unnoticed. What is in `if_requested` is
+    passed on request and left out otherwise: names such as "groups" are too common to
+    refuse.
+    """
+    try:
+        get_routing_for_object(estimator)
+    except NotImplementedError:
+        return {}
+    metadata = metadata | {
+        name: value
+        for name, value in if_requested.items()
+        if consumes(estimator, method, name)
+    }
+    router = MetadataRouter(owner="cross-validation").add(
+        estimator=estimator,
+        method_mapping=MethodMapping().add(caller=method, callee=method),
+    )
+    routed = router.route_params(caller=method, params=metadata)
+    return dict(routed.estimator[method])
+
+
+def predict_once(estimator, X, methods, metadata, if_requested):
+    """Return what each method predicts, transforming `X` only once.
+
+    All methods are called, since the most probable class need not be the prediction,
+    but they share the steps before the classifier. Of a search the best estimator is
+    called, so that metadata reach its steps.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one.
+    X : list or array-like of length n_samples
+        Recordings, sequences or features, whatever `estimator` takes.
+    methods : tuple of str
+        Such as ``("predict", "predict_proba")``.
+    metadata, if_requested : dict
+        As of :func:`requested`.
+
+    Returns
+    -------
+    outputs : tuple of (ndarray or None)
+        One for each method, None where the estimator lacks it.
+    """
+    metadata = {"metadata": metadata, "if_requested": if_requested}
+    if isinstance(estimator, BaseSearchCV) and hasattr(estimator, "best_estimator_"):
+        return predict_once(estimator.best_estimator_, X, methods, **metadata)
+    available = [method for method in methods if hasattr(estimator, method)]
+    # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
+    if type(estimator) is Pipeline and len(available) > 1:
+        for _, step in estimator.steps[:-1]:
+            if step not in (None, "passthrough"):
+                X = step.transform(X, **requested(step, "transform", **metadata))
+        return predict_once(estimator.steps[-1][1], X, methods, **metadata)
+    outputs = {
+        method: getattr(estimator, method)(
+            X, **requested(estimator, method, **metadata)
+        )
+        for method in available
+    }
+    return tuple(
+        np.asarray(outputs[method]) if method in outputs else None for method in methods
+    )

@@ -1,0 +1,67 @@
+"""A splitter by corpus."""
+
+from sklearn.model_selection import LeaveOneGroupOut
+
+from sklearn_ser.model_selection._checks import check_corpora
+
+
+class LeaveOneCorpusOut(LeaveOneGroupOut):
+    """Split so that each corpus is tested by a model of all the others.
+
+    For estimators that do not adapt to the tested corpus; see
+    :func:`cross_corpus_validate` for those that do, which a splitter cannot serve.
+
+    See Also
+    --------
+    cross_corpus_validate : Also adapts, pairs corpora and leaves out other classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn.model_selection import cross_validate
+    >>> from sklearn_ser.model_selection import LeaveOneCorpusOut
+    >>> corpora = np.repeat(["casia", "emodb", "emovo"], 4)
+    >>> X, y = np.zeros((12, 1)), np.tile(["angry", "sad"], 6)
+    >>> scores = cross_validate(
+    ...     DummyClassifier(), X, y, groups=corpora, cv=LeaveOneCorpusOut()
+    ... )
+    >>> scores["test_score"]
+    array([0.5, 0.5, 0.5])
+    """
+
+    def split(self, X, y=None, groups=None):
+        """Generate the row indices of each fold.
+
+        Parameters
+        ----------
+        X : list or array-like of length n_samples
+            Recordings, sequences or features.
+        y : array-like of shape (n_samples,), default=None
+            Not used.
+        groups : array-like of shape (n_samples,)
+            The corpus of each row.
+
+        Returns
+        -------
+        splits : iterator of (train, test)
+            In the order of the corpora's names.
+        """
+        return super().split(X, y, check_corpora(groups, "groups"))
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Return the number of corpora.
+
+        Parameters
+        ----------
+        X, y : object, default=None
+            Not used.
+        groups : array-like of shape (n_samples,)
+            The corpus of each row.
+
+        Returns
+        -------
+        n_splits : int
+            How many folds there are.
+        """
+        return super().get_n_splits(X, y, check_corpora(groups, "groups"))

@@ -1,0 +1,255 @@
+"""Probes: what an embedding still knows of the speaker and the emotion."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    cross_val_predict,
+)
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+from sklearn_ser._confusions import bootstrap_scores, percentile_interval
+
+__all__ = ["ProbeScore", "emotion_probe_score", "speaker_probe_score"]
+
+
+@dataclass(frozen=True)
+class ProbeScore:
+    """What a probe read from an embedding.
+
+    Attributes
+    ----------
+    score : float
+        Balanced accuracy of the probe on utterances it was not trained on.
+    chance : float
+        That of a guess: 1 / n_classes.
+    interval : (float, float)
+        Bootstrap interval of the score, over groups or else over utterances.
+    """
+
+    score: float
+    chance: float
+    interval: tuple
+
+    @property
+    def above_chance(self):
+        """The score minus chance: what the embedding knows."""
+        return self.score - self.chance
+
+
+def speaker_probe_score(
+    embeddings,
+    speakers,
+    *,
+    X=None,
+    groups=None,
+    probe="linear",
+    cv=5,
+    n_bootstrap=1000,
+    confidence_level=0.95,
+    random_state=0,
+):
+    """Tell how well a fresh probe reads the speaker from an embedding.
+
+    A probe that was not the training's adversary is trained on some utterances and
+    asked who speaks in others.
+
+    Parameters
+    ----------
+    embeddings : array-like of shape (n_samples, n_embedding), or estimator
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
+        steps that request the speakers get them.
+    speakers : array-like of shape (n_samples,)
+        Who speaks.
+    X : recordings or sequences, default=None
+        What the estimator takes.
+    groups : array-like of shape (n_samples,), default=None
+        The text of each utterance: the probe is tested on texts that it was not
+        trained on. None splits by utterance.
+    probe : {"linear", "mlp"} or classifier, default="linear"
+        Logistic regression, or a network of 64 hidden units, on standardised
+        embeddings; or a classifier of one's own.
+    cv : int, default=5
+        Folds; fewer where there are fewer groups, or utterances of a speaker.
+    n_bootstrap : int, default=1000
+        Draws for the interval; 0 for none.
+    confidence_level : float, default=0.95
+        Coverage of the interval.
+    random_state : int, default=0
+        Seeds the folds, the probe and the draws.
+
+    Returns
+    -------
+    ProbeScore
+        With the fields `score`, `chance`, `interval` and `above_chance`.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, if there is one speaker only, or too few groups or
+        utterances of a speaker for two folds.
+    TypeError
+        If an estimator has no embedding, or comes without `X`.
+
+    See Also
+    --------
+    emotion_probe_score : The same for the emotion.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.metrics import speaker_probe_score
+    >>> rng = np.random.default_rng(0)
+    >>> speakers = np.repeat(["ann", "bob"], 30)
+    >>> embeddings = rng.normal(size=(60, 4)) + 3 * (speakers == "bob")[:, None]
+    >>> found = speaker_probe_score(embeddings, speakers)
+    >>> found.score > 0.9, found.chance
+    (True, 0.5)
+    """
+    return _probe_score(
+        "speakers",
+        embeddings,
+        speakers,
+        X,
+        groups,
+        probe=probe,
+        cv=cv,
+        n_bootstrap=n_bootstrap,
+        confidence_level=confidence_level,
+        random_state=random_state,
+    )
+
+
+def emotion_probe_score(embeddings, y, *, X=None, groups=None, **options):
+    """Tell how well a fresh probe reads the emotion from an embedding.
+
+    Parameters
+    ----------
+    embeddings : array-like of shape (n_samples, n_embedding), or estimator
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
+        steps that request the speakers get `groups`.
+    y : array-like of shape (n_samples,)
+        Emotions.
+    X : recordings or sequences, default=None
+        What the estimator takes.
+    groups : array-like of shape (n_samples,), default=None
+        The speakers: the probe is tested on speakers that it was not trained on.
+        None splits by utterance.
+    **options
+        `probe`, `cv`, `n_bootstrap`, `confidence_level` and `random_state`, as in
+        :func:`speaker_probe_score`.
+
+    Returns
+    -------
+    ProbeScore
+        With the fields `score`, `chance`, `interval` and `above_chance`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`speaker_probe_score`.
+
+    See Also
+    --------
+    speaker_probe_score : The same for the speaker.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.metrics import emotion_probe_score
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.tile(["anger", "neutral"], 30)
+    >>> embeddings = rng.normal(size=(60, 4)) + 3 * (y == "anger")[:, None]
+    >>> speakers = np.repeat(["ann", "bob", "cem"], 20)
+    >>> emotion_probe_score(embeddings, y, groups=speakers).score > 0.9
+    True
+    """
+    return _probe_score("y", embeddings, y, X, groups, **options)
+
+
+def _probe_score(
+    name,
+    embeddings,
+    target,
+    X,
+    groups,
+    *,
+    probe="linear",
+    cv=5,
+    n_bootstrap=1000,
+    confidence_level=0.95,
+    random_state=0,
+):
+    if hasattr(embeddings, "fit"):
+        from sklearn_ser import embed
+
+        if X is None:
+            raise TypeError("X must be given for an estimator to embed.")
+        speakers = target if name == "speakers" else groups
+        embeddings = embed(embeddings, X, speakers=speakers)
+    embeddings, target = check_array(embeddings), column_or_1d(target)
+    check_consistent_length(embeddings, target, groups)
+    classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"{name} has one class only ({classes[0]!r}).")
+    n_splits, units, splitter = min(cv, support.min()), None, StratifiedKFold
+    if groups is not None:
+        units = np.unique(column_or_1d(groups), return_inverse=True)[1]
+        n_splits, splitter = min(n_splits, units.max() + 1), StratifiedGroupKFold
+    if n_splits < 2:
+        raise ValueError(
+            f"{name} and groups leave {n_splits} fold(s), expected at least 2: each "
+            "class needs two utterances, and there must be two groups."
+        )
+    folds = splitter(n_splits, shuffle=True, random_state=random_state)
+    predicted = cross_val_predict(
+        _make_probe(probe, random_state),
+        embeddings,
+        codes,
+        cv=list(folds.split(embeddings, codes, units)),
+    )
+    hits, support, n_alike = _units(codes, predicted == codes, units, len(classes))
+    uars, _ = bootstrap_scores(
+        hits, support, n_bootstrap, random_state, n_alike=n_alike
+    )
+    support = np.bincount(codes)
+    recalls = np.bincount(codes[predicted == codes], minlength=len(classes)) / support
+    return ProbeScore(
+        score=float(recalls.mean()),
+        chance=1 / len(classes),
+        interval=percentile_interval(uars, confidence_level),
+    )
+
+
+def _units(codes, is_hit, groups, n_classes):
+    """Return hits and support of the units to draw, and how many each stands for."""
+    if groups is None:
+        # An utterance is a hit or a miss of its class: that many kinds there are.
+        kind = 2 * codes + is_hit
+        n_alike = np.bincount(kind, minlength=2 * n_classes)
+        support = np.repeat(np.eye(n_classes), 2, axis=0)
+        hits = support * np.tile([0, 1], n_classes)[:, None]
+        return hits, support, n_alike
+    cell, n_cells = groups * n_classes + codes, (groups.max() + 1) * n_classes
+    shape = -1, n_classes
+    hits = np.bincount(cell[is_hit], minlength=n_cells).reshape(shape)
+    return hits, np.bincount(cell, minlength=n_cells).reshape(shape), None
+
+
+def _make_probe(probe, random_state):
+    if probe == "linear":
+        probe = LogisticRegression(class_weight="balanced", max_iter=2000)
+    elif probe == "mlp":
+        probe = MLPClassifier(64, alpha=1.0, max_iter=2000, random_state=random_state)
+    elif isinstance(probe, str) or not hasattr(probe, "fit"):
+        raise ValueError(
+            f'probe must be "linear", "mlp" or a classifier, got {probe!r}.'
+        )
+    return make_pipeline(StandardScaler(), clone(probe))

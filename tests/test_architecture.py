@@ -1,0 +1,108 @@
+"""The arrows of the design: who may import whom, read from the import statements."""
+
+import ast
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import sklearn_ser
+
+ROOT = Path(sklearn_ser.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+PAPERS = {"dsnet", "speaker_adversarial", "didan"}
+
+
+def name_of(path):
+    """Return the dotted name of a module, without that of the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in FILES}
+
+
+def imports(path, *, lazy):
+    """Yield (module, name) of each import; those in functions are the lazy ones."""
+    package = ["sklearn_ser", *path.relative_to(ROOT).parent.parts]
+    nodes = [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            yield from ((module, alias.name) for alias in node.names)
+        if lazy or not isinstance(node, ast.FunctionDef | ast.Lambda):
+            nodes.extend(ast.iter_child_nodes(node))
+
+
+def inside(path, *, lazy=False):
+    """Return the names of this library's modules that a file imports.
+
+    A module comes with the package around it, whose `__init__` runs first.
+    """
+    found, own = set(), path.relative_to(ROOT).parts[0]
+    for module, name in imports(path, lazy=lazy):
+        head, _, rest = module.partition(".")
+        if head == "sklearn_ser":
+            submodule = f"{rest}.{name}" if rest else f"{name}"
+            found.add(submodule if submodule in MODULES else rest)
+    found |= {name.split(".")[0] for name in found if name.split(".")[0] != own}
+    return found
+
+
+def test_no_module_imports_itself_by_a_detour():
+    graph = {name: inside(path) - {name} for name, path in MODULES.items()}
+    tuple(TopologicalSorter(graph).static_order())  # raises, and names the circle
+
+
+def test_private_names_of_scikit_learn_are_imported_in_one_file():
+    private = re.compile(r"(^|\.)_[a-z]")
+    for name, path in MODULES.items():
+        found = [
+            f"{module}.{imported}"
+            for module, imported in imports(path, lazy=True)
+            if module.split(".")[0] == "sklearn"
+            and (private.search(module) or private.match(imported or ""))
+        ]
+        assert not found or name == "_sklearn", (name, found)
+
+
+def test_nothing_imports_a_paper_but_the_front_doors():
+    for name, path in MODULES.items():
+        if name not in ("", "__main__", "cli"):
+            assert not inside(path, lazy=True) & PAPERS, name
+
+
+def test_networks_know_no_estimator():
+    """Neither `nn` nor what it imports of this library imports scikit-learn."""
+    waiting = [name for name in MODULES if name.split(".")[0] == "nn"]
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting.extend(inside(MODULES[name]))
+            used = {
+                module.split(".")[0] for module, _ in imports(MODULES[name], lazy=True)
+            }
+            assert "sklearn" not in used, name
+
+
+@pytest.mark.parametrize(
+    "module", ["features", "datasets", "metrics", "model_selection", "persistence"]
+)
+def test_torch_loads_when_a_network_is_asked_for(module):
+    code = (
+        f"import sys, sklearn_ser.{module}; "
+        "print(*{'torch', 'skorch', 'librosa', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
