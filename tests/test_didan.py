@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Lasso
@@ -49,7 +49,6 @@ def unit(rng, d, n):
 # ------------------------------------------------------------------------- the coder
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(8, 40),
@@ -476,7 +475,6 @@ def test_validation_needs_no_target(data, corpus):
     assert len(model.history_[:, "valid_uar"]) == 2
 
 
-@settings(max_examples=50, deadline=None)
 @given(arrays(np.float64, (4, 5), elements=st.floats(-1e3, 1e3)))
 def test_probabilities_are_the_nearest_distribution(f):
     p = _nearest_distribution(f, floor=0.0)

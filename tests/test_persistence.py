@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -156,7 +156,6 @@ def test_a_pipeline_of_scikit_learn_alone(tmp_path):
     )
 
 
-@settings(deadline=None, max_examples=10)
 @given(
     y=st.sampled_from([[0, 5], ["é", "neutral"], [True, False], [-1.0, 2.0]]),
     lr=st.floats(1e-6, 1e-2),
