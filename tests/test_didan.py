@@ -550,6 +550,7 @@ def across_channels(channel, seed, alignment):
     return uar_score(parts[1].target, model.predict(target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channel", "least", "most"), [(2, 0.05, 1), (0, -0.03, 0.05)])
 def test_alignment_wins_under_a_shift_and_loses_nothing_without(channel, least, most):
     gains = [

@@ -611,6 +611,7 @@ def test_probabilities_come_from_the_relevant_subspace(marked):
     )
 
 
+@pytest.mark.slow
 def test_the_speaker_is_in_u_rather_than_in_r():
     """The paper's claim, by probes."""
     speech = make_emotional_speech(n_speakers=6, n_utterances=8, random_state=0)
