@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -46,7 +46,6 @@ def fitted(method, encoder):
 
 
 @every_encoder
-@settings(deadline=None, max_examples=12)
 @given(lengths=st.lists(st.integers(1, 200), min_size=2, max_size=10), seed=st.data())
 @example(lengths=[1, 2, 3, 8, 15, 16, 17, 31, 32, 33], seed=None)
 @example(lengths=[1, 200], seed=None)
@@ -122,7 +121,6 @@ some_lengths = st.lists(st.integers(1, 80), min_size=1, max_size=6)
 
 
 @every_encoder
-@settings(deadline=None, max_examples=15)
 @given(lengths=some_lengths)
 @example(lengths=[1])
 @example(lengths=[1, 16, 33])
@@ -147,7 +145,6 @@ def test_encoders_keep_their_contract(name, lengths):
 
 @every_encoder
 @pytest.mark.parametrize("training", [False, True])
-@settings(deadline=None, max_examples=8)
 @given(lengths=some_lengths.filter(lambda n: len(n) > 1), extra=st.integers(1, 70))
 @example(lengths=[1, 1], extra=20)
 @example(lengths=[5, 17, 16], extra=16)

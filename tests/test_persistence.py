@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -161,7 +161,6 @@ def test_a_pipeline_of_scikit_learn_alone(tmp_path):
     )
 
 
-@settings(deadline=None, max_examples=10)
 @given(
     y=st.sampled_from([[0, 5], ["é", "neutral"], [True, False], [-1.0, 2.0]]),
     lr=st.floats(1e-6, 1e-2),
