@@ -11,6 +11,7 @@ _HOMES = {
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
     "SpeakersMissingWarning": "base",
+    "SpeechModelTransformer": "features",
     "TargetMissingWarning": "didan",
     "embed": "base",
 }
@@ -22,6 +23,7 @@ __all__ = [
     "SpeakerAdversarialClassifier",
     "SpeakerNormalizer",
     "SpeakersMissingWarning",
+    "SpeechModelTransformer",
     "TargetMissingWarning",
     "embed",
 ]
