@@ -17,13 +17,16 @@ from hypothesis import strategies as st
 from joblib import parallel_config
 from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
+from sklearn_ser.datasets import load_manifest, make_emotional_speech
 from sklearn_ser.features import SpeechModelTransformer, release_speech_models
 from sklearn_ser.features import _speech_extraction as extraction
+from sklearn_ser.model_selection import speaker_cross_validate
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("safetensors")
@@ -629,7 +632,7 @@ def test_saved_estimators_are_small(tiny, tmp_path):
     from sklearn_ser.persistence import load, save
 
     pipe = make_pipeline(
-        SpeechModelTransformer(tiny, pooling="mean", cache_dir=str(tmp_path / "c")),
+        SpeechModelTransformer(Path(tiny), pooling="mean", cache_dir=tmp_path / "c"),
         StandardScaler(),
     ).fit(WAVES)
     expected = pipe.transform(WAVES)
@@ -834,3 +837,83 @@ def test_import_is_light():
         check=True,
     )
     assert done.stdout.strip() == ""
+
+
+# The real Whisper base
+
+
+@pytest.fixture(scope="module")
+def whisper():
+    home = os.environ.get("SKLEARN_SER_MODELS")
+    if not home or not Path(home, "whisper-base").is_dir():
+        pytest.skip("SKLEARN_SER_MODELS names no directory with whisper-base")
+    return Path(home, "whisper-base")
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """Recordings of three speakers, synthetic ones where there are no real."""
+    home = os.environ.get("SKLEARN_SER_DATA")
+    if home and (table := Path(home, "emodb4", "metadata.csv")).exists():
+        found = load_manifest(table)
+        rows = np.flatnonzero(np.isin(found.speakers, ["10", "11", "14"]))
+        data = [found.data[i] for i in rows]
+        return data, found.target[rows], found.speakers[rows], 0.8
+    found = make_emotional_speech(n_speakers=3, n_utterances=4, random_state=0)
+    return found.data, found.target, found.speakers, 0.4
+
+
+def _unpadded(directory, wave):
+    """transformers' own encoder, told that the recording's length is all there is."""
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(directory)
+    encoder = transformers.AutoModel.from_pretrained(directory).float().eval().encoder
+    (mel,) = extractor(wave, sampling_rate=RATE, padding=False)["input_features"]
+    n_frames = mel.shape[1] // 2
+    encoder.config.max_source_positions = n_frames
+    positions = encoder.embed_positions.weight[:n_frames]
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(positions)
+    with torch.inference_mode():
+        out = encoder(torch.from_numpy(mel)[None], output_hidden_states=True)
+    return [x[0].numpy().T for x in out.hidden_states]
+
+
+def test_whisper_base_is_transformers_own(whisper):
+    wave = _noise(3 * RATE) * np.hanning(3 * RATE).astype(np.float32)
+    expected = _unpadded(whisper, wave)
+    assert len(expected) == 7
+    for layer, number in (("middle", 3), (0, 0), ("last", 6)):
+        est = SpeechModelTransformer("openai/whisper-base", layer=layer)
+        (found,) = est.transform([wave])
+        assert found.shape == (512, 150)
+        np.testing.assert_allclose(found, expected[number], atol=1e-3)
+
+
+def test_whisper_base_does_not_see_the_batch(whisper, speech):
+    recordings = speech[0][:8]
+    est = SpeechModelTransformer(whisper, pooling="mean_std").fit(recordings)
+    together = est.transform(recordings[::-1])[::-1]
+    for recording, row in zip(recordings, together, strict=True):
+        np.testing.assert_allclose(est.transform([recording])[0], row, atol=1e-3)
+
+
+def test_whisper_base_beyond_30_seconds(whisper):
+    wave = np.tile(_noise(RATE) * np.hanning(RATE).astype(np.float32), 32)
+    est = SpeechModelTransformer(whisper, layer=1)
+    (features,) = est.transform([wave])
+    assert features.shape == (512, 1600)
+    # The first window's frames are those of the first 30 s.
+    (start,) = est.transform([wave[: 30 * RATE]])
+    np.testing.assert_allclose(features[:, :99], start[:, :99], atol=1e-2)
+
+
+def test_whisper_base_knows_emotions_of_unseen_speakers(whisper, speech, tmp_path):
+    data, y, speakers, least = speech
+    pipeline = make_pipeline(
+        SpeechModelTransformer(whisper, pooling="mean_std", cache_dir=tmp_path),
+        StandardScaler(),
+        LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+    )
+    result = speaker_cross_validate(pipeline, data, y, speakers, n_bootstrap=0)
+    assert result.uar > least
+    assert len(pickle.dumps(pipeline.fit(data, y))) < 100_000
+    assert len(_entries(tmp_path)) == len(data)
