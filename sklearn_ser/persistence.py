@@ -21,8 +21,13 @@ __all__ = ["load", "save"]
 # To be raised whenever older releases could not read what this one writes.
 _FORMAT = 1
 _PACKAGES = ("sklearn-ser", "scikit-learn", "torch", "skorch", "skops")
-# Beside this library's own, and what skops knows of scikit-learn: parts of a search.
+# Beside this library's own, and what skops knows of scikit-learn: parts of a search,
+# and paths, as a model's directory may be given.
 _TRUSTED = {
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath",
     "torch.device",
     "sklearn.metrics._scorer._Scorer",
     "sklearn.metrics._scorer._PassthroughScorer",

@@ -28,7 +28,15 @@ BENCHMARKS = ROOT / "benchmarks" / "README.md"
 FRONT = [page for page in (ROOT / "README.md", DOCS / "index.md") if page.exists()]
 PAGES = sorted(GUIDE.glob("*.md"))
 DEVELOPER = sorted((DOCS / "developer").glob("*.md"))
-OPTIONAL = ("skada", "skops", "opensmile", "dask", "matplotlib", "pandas")
+OPTIONAL = (
+    "skada",
+    "skops",
+    "opensmile",
+    "dask",
+    "matplotlib",
+    "pandas",
+    "transformers",
+)
 
 if not PAGES:
     pytest.skip("the documentation is not part of the package", allow_module_level=True)
