@@ -44,8 +44,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
 
+    # What encoder="auto" takes for spectrograms.
+    _spectral_encoder = "conv_lstm"
+
     _parameter_constraints: ClassVar = {
-        "encoder": [StrOptions(set(ENCODERS)), callable],
+        "encoder": [StrOptions({"auto", *ENCODERS}), callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
@@ -279,8 +282,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 f"encoder is an instance of {type(self.encoder).__name__}, expected "
                 "the class: an instance would be trained in place, fit after fit."
             )
+        encoder = self.encoder
+        if isinstance(encoder, str) and encoder == "auto":
+            encoder = self._spectral_encoder if data.is_spectral else "pointwise"
         return {
-            "encoder": self.encoder,
+            "encoder": encoder,
             "n_features": data.n_features,
             "speed": self.speed_perturbation,
             "vocal_tract": self.vocal_tract_perturbation,

@@ -2,7 +2,9 @@
 
 An encoder is built with ``(n_features)``; ``forward(x, lengths)`` returns ``z`` of
 shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames of
-``x`` beyond a length are zero, and so must be those of ``z``.
+``x`` beyond a length are zero, and so must be those of ``z``. Its attribute
+``spectral``, True by default, tells whether neighbouring features are neighbouring
+frequencies, which training then stretches and masks.
 """
 
 import torch
@@ -204,9 +206,10 @@ class UtteranceEncoder(nn.Module):
     ):
         super().__init__()
         self.standardize = Standardize(n_features)
-        self.augment = Augment(speed, vocal_tract, masking)
         make = ENCODERS[encoder] if isinstance(encoder, str) else encoder
         self.encoder = make(n_features)
+        spectral = getattr(self.encoder, "spectral", True)
+        self.augment = Augment(speed, vocal_tract, masking, spectral)
         n_channels = check_encoder(self.encoder, n_features)
         self.pool = AttentionPooling(n_channels, n_embedding)
 
