@@ -150,3 +150,25 @@ def weights():
         }
 
     return read
+
+
+@pytest.fixture(scope="session")
+def tiny_speech_model(tmp_path_factory):
+    """The directory of a wav2vec 2.0 of two layers and random weights."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("safetensors")
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = transformers.Wav2Vec2Config(
+            hidden_size=12,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+            num_conv_pos_embeddings=8,
+            num_conv_pos_embedding_groups=2,
+            conv_dim=(8,) * 7,
+        )
+        transformers.Wav2Vec2Model(config).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder

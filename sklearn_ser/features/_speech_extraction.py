@@ -277,10 +277,10 @@ def _import_torch():
 
 
 def _shared_encoder(source, layer, device):
-    from ..nn.net import available_device
+    from ..nn.devices import training_device
 
     _, families = _import_torch()
-    device = available_device(device)
+    device = training_device(device)
     key = (source.weights_hash, source.settings_hash, layer, str(device))
     with _LOADING:
         if key not in _LOADED:
