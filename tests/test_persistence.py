@@ -68,7 +68,7 @@ def replace(old, new):
     return lambda schema: json.loads(json.dumps(schema).replace(old, new))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # as that of method, by which tests are ordered
 def elsewhere():
     """Return a function that predicts by a saved model in another process."""
     code = (
