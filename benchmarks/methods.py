@@ -24,7 +24,7 @@ from sklearn_ser import (
     SpeakerAdversarialClassifier,
     SpeakerNormalizer,
 )
-from sklearn_ser.__main__ import FEATURES
+from sklearn_ser.cli import FEATURES
 from sklearn_ser.features import load_audio
 from sklearn_ser.metrics import uar_scorer
 

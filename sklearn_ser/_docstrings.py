@@ -5,10 +5,13 @@ import inspect
 _PARAMETERS = {
     "encoder": (
         "str or nn.Module class",
-        """"conv", "conv_gru" and "conv_lstm" are compact enough for a laptop; "cnn6" is
-        that of DSNet's authors and wants a GPU. Or a class built with
-        ``(n_features)`` whose ``forward(x, lengths)`` returns ``(z, lengths)``, z of
-        shape (n_samples, n_channels, n_frames).""",
+        """"auto" takes {spectral} for spectrograms, and "pointwise" for sequences
+        of one frame (functionals, pooled features) and for those of more than 256
+        features (the states of a speech model). "conv", "conv_gru", "conv_lstm" and
+        "pointwise" are compact enough for a laptop; "cnn6" is that of DSNet's authors
+        and wants a GPU. Or a class built with ``(n_features)`` whose
+        ``forward(x, lengths)`` returns ``(z, lengths)``, z of shape
+        (n_samples, n_channels, n_frames).""",
     ),
     "max_epochs": ("int", "Passes over the (labelled) training data."),
     "lr": ("float", "Learning rate of AdamW, the peak of the schedule."),
@@ -94,6 +97,7 @@ def shared_paragraphs(cls):
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
         if name in _PARAMETERS:
             kind, text = _PARAMETERS[name]
+            text = text.replace("{spectral}", f'"{cls._spectral_encoder}"')
             default = str(parameter.default)
             if isinstance(parameter.default, str):
                 default = f'"{default}"'

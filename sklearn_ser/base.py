@@ -1,6 +1,7 @@
 """The fit/predict/predict_proba/embed template that the methods share."""
 
 import copy
+import inspect
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -43,8 +44,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
 
+    # What encoder="auto" takes for spectrograms.
+    _spectral_encoder = "conv_lstm"
+
     _parameter_constraints: ClassVar = {
-        "encoder": [StrOptions(set(ENCODERS)), callable],
+        "encoder": [StrOptions({"auto", *ENCODERS}), callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
@@ -67,23 +71,23 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        encoder,
-        max_epochs,
-        lr,
-        batch_size,
-        weight_decay,
-        schedule,
-        gradient_clip_value,
-        class_weight,
-        speed_perturbation,
-        vocal_tract_perturbation,
-        masking,
-        validation_fraction,
-        callbacks,
-        device,
-        random_state,
-        warm_start,
-        verbose,
+        encoder="auto",
+        max_epochs=40,
+        lr=3e-3,
+        batch_size=32,
+        weight_decay=1e-2,
+        schedule="one_cycle",
+        gradient_clip_value=5.0,
+        class_weight="balanced",
+        speed_perturbation=0.1,
+        vocal_tract_perturbation=0.1,
+        masking=0.15,
+        validation_fraction=None,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        warm_start=False,
+        verbose=0,
     ):
         self.encoder = encoder
         self.max_epochs = max_epochs
@@ -106,6 +110,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         shared_paragraphs(cls)
+
+    def __setstate__(self, state):
+        """Give a model of an earlier release the parameters that are new since."""
+        parameters = inspect.signature(type(self)).parameters.values()
+        super().__setstate__({p.name: p.default for p in parameters} | state)
 
     # ------------------------------------------------------------------------- hooks
 
@@ -273,8 +282,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 f"encoder is an instance of {type(self.encoder).__name__}, expected "
                 "the class: an instance would be trained in place, fit after fit."
             )
+        encoder = self.encoder
+        if isinstance(encoder, str) and encoder == "auto":
+            encoder = self._spectral_encoder if data.is_spectral else "pointwise"
         return {
-            "encoder": self.encoder,
+            "encoder": encoder,
             "n_features": data.n_features,
             "speed": self.speed_perturbation,
             "vocal_tract": self.vocal_tract_perturbation,

@@ -259,6 +259,8 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     (5, 4)
     """
 
+    _spectral_encoder = "conv"
+
     _parameter_constraints: ClassVar = {
         **{
             name: allowed
@@ -278,7 +280,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         alignment_weight=1.0,
         sparsity=0.1,
         normalize_domains=True,
-        encoder="conv",
+        encoder="auto",
         max_epochs=20,
         lr=3e-3,
         batch_size=32,

@@ -276,7 +276,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         neutral_label="auto",
         n_neutral=3,
         share_neutral=True,
-        encoder="conv_lstm",
+        encoder="auto",
         max_epochs=40,
         lr=3e-3,
         batch_size=32,

@@ -21,8 +21,13 @@ __all__ = ["load", "save"]
 # Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
 _PACKAGES = ("sklearn-ser", "scikit-learn", "torch", "skorch", "skops")
-# Parts of a fitted search that skops does not trust by itself.
+# Types that skops does not trust by itself: parts of a fitted search, and paths, since
+# the directory of a speech model may be one.
 _TRUSTED = {
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath",
     "torch.device",
     "sklearn.metrics._scorer._Scorer",
     "sklearn.metrics._scorer._PassthroughScorer",

@@ -345,7 +345,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         adversary_weight=0.2,
         alternate="batch",
         adversary_lr=3e-3,
-        encoder="conv_lstm",
+        encoder="auto",
         max_epochs=40,
         lr=3e-3,
         batch_size=32,

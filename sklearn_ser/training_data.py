@@ -10,6 +10,10 @@ from ._sklearn import check_sample_weight
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .sequences import check_length, check_speakers
 
+# No spectrogram of the field has more bands than this; the smallest speech models have
+# 384 features.
+MOST_BANDS = 256
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -43,6 +47,16 @@ class TrainingData:
     def n_features(self):
         """Number of features of a sequence."""
         return len(self.sequences[0])
+
+    @property
+    def is_spectral(self):
+        """Whether neighbouring features can be neighbouring frequencies.
+
+        Spectrograms have many frames and few bands; functionals have one frame, and
+        the states of a speech model have more features.
+        """
+        n_frames = max(x.shape[1] for x in self.sequences)
+        return n_frames > 1 and self.n_features <= MOST_BANDS
 
     @property
     def codes(self):

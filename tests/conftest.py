@@ -1,21 +1,38 @@
 """What several files share: a tiny corpus in each form, and the classifiers."""
 
+import os
 from hashlib import sha256
 from types import SimpleNamespace
 
-import numpy as np
-import pytest
-import sklearn
-import soundfile
-import torch
+# Read by the libraries when they are loaded, here and in every process started from
+# here: two processes of tests on two cores have one thread each.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-from sklearn_ser import (
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import sklearn  # noqa: E402
+import soundfile  # noqa: E402
+import torch  # noqa: E402
+
+from sklearn_ser import (  # noqa: E402
     DIDANDomainAdapter,
     DSNetClassifier,
     LogMelTransformer,
     SpeakerAdversarialClassifier,
 )
-from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser.datasets import make_emotional_speech  # noqa: E402
+
+# The quick profile is a fixed set of examples, plus those that a test names; the
+# thorough one draws anew each time (``pytest --hypothesis-profile=thorough``).
+hypothesis.settings.register_profile(
+    "quick", deadline=None, max_examples=15, derandomize=True
+)
+hypothesis.settings.register_profile(
+    "thorough", deadline=None, max_examples=100, print_blob=True
+)
+hypothesis.settings.load_profile("quick")
 
 # Every classifier, with the parameters under which its fit needs no speakers. The
 # third learns from one domain in what is common to all.
@@ -133,3 +150,25 @@ def weights():
         }
 
     return read
+
+
+@pytest.fixture(scope="session")
+def tiny_speech_model(tmp_path_factory):
+    """The directory of a wav2vec 2.0 of two layers and random weights."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("safetensors")
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = transformers.Wav2Vec2Config(
+            hidden_size=12,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+            num_conv_pos_embeddings=8,
+            num_conv_pos_embedding_groups=2,
+            conv_dim=(8,) * 7,
+        )
+        transformers.Wav2Vec2Model(config).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sklearn_ser.nn.batching import (
@@ -27,7 +27,6 @@ def batches(n_frames, batch_size, seed=None):
     return list(BatchIterator(dataset(n_frames), batch_size, rng))
 
 
-@settings(deadline=None, max_examples=80)
 @given(n_frames=corpora, batch_size=st.integers(2, 12), seed=st.none() | st.just(0))
 @example(n_frames=[3, 4, 5], batch_size=2, seed=0)
 @example(n_frames=[7], batch_size=2, seed=0)
@@ -47,7 +46,6 @@ def test_every_row_once(n_frames, batch_size, seed):
     assert len(rows) == max(1, expected - joined)
 
 
-@settings(deadline=None, max_examples=40)
 @given(n_frames=corpora, seed=st.none() | st.just(0))
 def test_batches_hold_their_rows_and_zeros(n_frames, seed):
     for batch, y in batches(n_frames, 7, seed):
@@ -70,7 +68,6 @@ def test_a_trailing_row_joins_the_batch_before():
     assert sorted(sizes) == [1, 4, 4]
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     n_frames=st.lists(st.integers(1, 30000), min_size=1, max_size=60),
     batch_size=st.integers(2, 12),
@@ -192,7 +189,6 @@ def test_companions_are_drawn_in_training_only():
     assert [rows for _, rows, _ in calls] == [b["y"].tolist() for b in found]
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
     n_features=st.integers(1, 4),

@@ -1,5 +1,6 @@
 import csv
 import os
+import shutil
 import subprocess
 import sys
 
@@ -7,12 +8,19 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from sklearn_ser.__main__ import main
+from sklearn_ser.baseline import EqualPriorsLDA, FrameStatistics
+from sklearn_ser.cli import main
 from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser.features import (
+    SpeechModelTransformer,
+    load_audio,
+    release_speech_models,
+)
 from sklearn_ser.persistence import load, save
 
 
@@ -49,6 +57,13 @@ def fails(capsys, *argv):
         (["evaluate", "--epochs", "0"], "--epochs: must be at least 1"),
         (["evaluate", "--seed", "-1"], "--seed: must be at least 0"),
         (["evaluate", "--jobs", "0"], "--jobs: must not be 0"),
+        (["evaluate", "--layer", "3"], "--layer: log-mel features have no layers"),
+        (["evaluate", "--layer", "top"], "must be a number, middle or last, got 'top'"),
+        (
+            ["evaluate", "--method", "baseline", "--epochs", "3"],
+            "--epochs: the baseline has no epochs",
+        ),
+        (["evaluate", "--features", "no/such/dir"], "'no/such/dir', but there is no"),
         (["evaluate", "--folds", "9"], "8 speaker(s) found, but 9"),
         (["evaluate", "--manifest", "no/such.csv"], "no/such.csv"),
         (["train", "--out", "m.skops"], "required: --manifest"),
@@ -97,7 +112,7 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
 
 def check_table(text, folds, pooled):
     lines = text.splitlines()
-    assert lines[0].startswith("DSNetClassifier: ")
+    assert lines[0].startswith("DSNetClassifier on log-mel spectrograms: ")
     assert lines[1].split()[:4] == ["fold", "test", "speakers", "n"]
     assert [line.split()[0] for line in lines[2:-1]] == [str(i + 1) for i in folds]
     figures = np.array([line.split()[-2:] for line in lines[2:-1]], dtype=float)
@@ -120,6 +135,66 @@ def test_evaluate_a_manifest(capsys, manifest):
 def test_evaluate_the_synthetic_corpus(capsys):
     assert main(["evaluate", "--epochs", "1", "--folds", "2"]) == 0
     check_table(capsys.readouterr().out, range(2), "8 speakers  320")
+
+
+def test_evaluate_the_baseline(capsys, manifest):
+    assert main(["evaluate", "--manifest", str(manifest), "--method", "baseline"]) == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("Shrinkage LDA on log-mel spectrograms: ")
+    assert last.split()[:4] == ["pooled", "3", "speakers", "12"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--method", "dsnet", "--epochs", "1"], "DSNetClassifier on {}, layer 1 of 2"),
+        (["--method", "baseline", "--layer", "last"], "LDA on {}, layer 2 of 2"),
+    ],
+)
+def test_evaluate_on_a_speech_model(capsys, manifest, tiny_speech_model, options, said):
+    argv = ["evaluate", "--manifest", manifest, "--features", tiny_speech_model]
+    assert main([str(arg) for arg in (*argv, *options)]) == 0
+    printed = capsys.readouterr()
+    assert said.format(tiny_speech_model) in printed.out.splitlines()[0]
+    assert printed.out.splitlines()[-1].split()[:2] == ["pooled", "3"]
+    assert "12/12" in printed.err  # the recordings' features, once
+
+
+def test_a_speech_model_is_tried_before_minutes_of_work(
+    capsys, manifest, tiny_speech_model, monkeypatch
+):
+    argv = ["evaluate", "--manifest", manifest, "--features", tiny_speech_model]
+    message = fails(capsys, *argv, "--layer", 7)
+    assert "int from -3 to 2" in message
+    assert "got 7" in message
+    release_speech_models()
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert "pip install sklearn_ser[speech-model]" in fails(capsys, *argv)
+
+
+def test_the_baseline_has_equal_priors():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 4)), np.repeat([0, 1, 2], [200, 50, 50])
+    X[:, 0] += y
+    shares = np.bincount(EqualPriorsLDA().fit(X, y).predict(X)) / 300
+    own = LinearDiscriminantAnalysis(
+        solver="lsqr", shrinkage="auto", priors=np.full(3, 1 / 3)
+    )
+    model = EqualPriorsLDA().fit(X, y)
+    np.testing.assert_array_equal(
+        model.predict_proba(X), own.fit(X, y).predict_proba(X)
+    )
+    assert 0.5 < shares[0] < 0.66
+    np.testing.assert_array_equal(
+        model.decision_function(X).argmax(axis=1), model.predict(X)
+    )
+
+
+def test_frames_are_described_by_mean_and_deviation(log_mels):
+    vectors = FrameStatistics().fit_transform(log_mels)
+    assert vectors.shape == (len(log_mels), 32)
+    np.testing.assert_allclose(vectors[3, :16], log_mels[3].mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(vectors[3, 16:], log_mels[3].std(axis=1), rtol=1e-5)
 
 
 # --------------------------------------------------------------- train and predict
@@ -221,6 +296,84 @@ def test_a_model_without_features_is_an_error(capsys, tmp_path, formats):
     assert "starts with LogMelTransformer" in fails(capsys, "predict", path, formats)
     path.write_bytes(b"something else")
     assert "no model saved" in fails(capsys, "predict", path, formats)
+
+
+@pytest.fixture(scope="module")
+def speech_pipeline(manifest, tiny_speech_model, tmp_path_factory):
+    """A pipeline over a copy of the speech model, trained by the command."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(tiny_speech_model, folder / "weights")
+    path = folder / "model.skops"
+    argv = ["train", "--manifest", manifest, "--out", path, "--epochs", 1]
+    argv += ["--features", folder / "weights", "--layer", -1]
+    assert main([str(arg) for arg in argv]) == 0
+    return path
+
+
+def test_a_speech_model_is_trained_saved_and_predicts(
+    capsys, speech_pipeline, formats, tmp_path
+):
+    out = tmp_path / "out.csv"
+    argv = ["predict", str(speech_pipeline), str(formats), "--csv", str(out)]
+    assert main([*argv, "--window", "0.6"]) == 0
+    assert capsys.readouterr().err == ""
+    _, lines = rows(out)
+    assert len(lines) == 5 * 3  # of one second each
+    front, classifier = load(speech_pipeline)
+    assert front.get_params() == SpeechModelTransformer(
+        str(speech_pipeline.with_name("weights")), layer=-1, pooling="mean_std"
+    ).get_params() | {"cache_dir": None}
+    assert type(classifier).__name__ == "DSNetClassifier"
+    wave = load_audio(lines[0][0])[: round(0.6 * 16000)]
+    p = load(speech_pipeline).predict_proba([wave])[0]
+    np.testing.assert_allclose(np.array(lines[0][4:], float), p, atol=2e-4)
+
+
+def test_the_weights_may_lie_elsewhere_where_it_predicts(
+    capsys, speech_pipeline, tiny_speech_model, formats, tmp_path
+):
+    argv = ["predict", speech_pipeline, formats / "web.ogg"]
+    assert main([str(arg) for arg in argv]) == 0
+    expected = capsys.readouterr().out
+    hidden = speech_pipeline.with_name("weights").rename(tmp_path / "hidden")
+    try:
+        message = fails(capsys, *argv)
+        assert "there is no such directory" in message
+        assert "--features names where this machine has the model" in message
+        argv += ["--features", tiny_speech_model]
+        assert main([str(arg) for arg in argv]) == 0
+        assert capsys.readouterr().out == expected
+    finally:
+        hidden.rename(speech_pipeline.with_name("weights"))
+    other = tmp_path / "other"
+    shutil.copytree(tiny_speech_model, other)
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    assert "other weights than those of the fit" in fails(capsys, *argv[:-1], other)
+
+
+@pytest.mark.parametrize("features", [None, "tiny"])
+def test_the_baseline_is_trained_saved_and_predicts(
+    capsys, manifest, tiny_speech_model, formats, tmp_path, features
+):
+    path = tmp_path / "model.skops"
+    argv = ["train", "--manifest", manifest, "--out", path, "--method", "baseline"]
+    argv += ["--features", tiny_speech_model] if features else []
+    assert main([str(arg) for arg in argv]) == 0
+    assert main(["predict", str(path), str(formats)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Shrinkage LDA on ")
+    found = [line.split()[-3:] for line in lines[-5:]]
+    expected = load(path).predict_proba([str(formats / "web.ogg")])[0]
+    names = [line.split()[0] for line in lines[-5:]]
+    (row,) = (f for n, f in zip(names, found, strict=True) if n.endswith("web.ogg"))
+    np.testing.assert_allclose(np.array(row[1:], float), expected, atol=2e-4)
+
+
+def test_a_model_of_log_mels_takes_no_speech_model(capsys, model, formats):
+    argv = ["predict", model, formats, "--features", "whisper"]
+    assert "takes log-mel spectrograms" in fails(capsys, *argv)
 
 
 def test_without_skops_nothing_is_trained(capsys, manifest, tmp_path, monkeypatch):

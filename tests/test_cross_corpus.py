@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import sklearn
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import AdaBoostClassifier
@@ -531,7 +531,6 @@ def test_corpora_may_be_numbers(data):
     ),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=50)
 def test_any_arrangement_of_rows(rows, inductive):
     y, corpora, speakers = np.array(rows).T
     mode = "inductive" if inductive else "transductive"

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Lasso
@@ -52,7 +52,6 @@ def unit(rng, d, n):
 # ------------------------------------------------------------------------- the coder
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(8, 40),
@@ -487,7 +486,6 @@ def test_validation_needs_no_target(data, corpus):
     assert len(model.history_[:, "valid_uar"]) == 2
 
 
-@settings(max_examples=50, deadline=None)
 @given(arrays(np.float64, (4, 5), elements=st.floats(-1e3, 1e3)))
 def test_probabilities_are_the_nearest_distribution(f):
     p = _nearest_distribution(f, floor=0.0)
@@ -563,6 +561,7 @@ def across_channels(channel, seed, alignment):
     return uar_score(parts[1].target, model.predict(target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channel", "least", "most"), [(2, 0.05, 1), (0, -0.03, 0.05)])
 def test_alignment_wins_under_a_shift_and_loses_nothing_without(channel, least, most):
     gains = [

@@ -1,15 +1,25 @@
-"""README and guide run as they stand there, and quote figures that exist."""
+"""README and guide run as they stand there, and quote figures that exist.
+
+Slow tests run them in processes of their own, with warnings as errors from the first
+import on and with all epochs; the quick ones run them here, for an epoch a fit,
+up to what would change this process.
+"""
 
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import sklearn
 import soundfile
+from skorch import NeuralNet
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -18,16 +28,23 @@ BENCHMARKS = ROOT / "benchmarks" / "README.md"
 FRONT = [page for page in (ROOT / "README.md", DOCS / "index.md") if page.exists()]
 PAGES = sorted(GUIDE.glob("*.md"))
 DEVELOPER = sorted((DOCS / "developer").glob("*.md"))
-OPTIONAL = ("skada", "skops", "opensmile", "dask", "matplotlib", "pandas")
+OPTIONAL = (
+    "skada",
+    "skops",
+    "opensmile",
+    "dask",
+    "matplotlib",
+    "pandas",
+    "transformers",
+)
 
 if not PAGES:
     pytest.skip("the documentation is not part of the package", allow_module_level=True)
 
 
 def blocks(page, language):
-    """Return the blocks of a page in a language, as one text."""
-    found = re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
-    return "\n".join(found)
+    """Return the blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
 
 
 def missing_packages(script):
@@ -40,9 +57,13 @@ def missing_packages(script):
     return [name for name in wanted if find_spec(name) is None]
 
 
-def run(page, script, *command, cwd):
+def skip_without_packages(page, script):
     if missing := missing_packages(script):
         pytest.skip(f"{page.name} needs {', '.join(missing)}")
+
+
+def run(page, script, *command, cwd):
+    skip_without_packages(page, script)
     done = subprocess.run(
         [sys.executable, "-W", "error", *command],
         cwd=cwd,
@@ -71,28 +92,86 @@ def home(tmp_path, corpus, write_corpus):
     return tmp_path
 
 
-@pytest.mark.parametrize(
+@pytest.fixture
+def one_epoch(monkeypatch):
+    whole = NeuralNet.fit_loop
+
+    def fit_loop(self, X, y=None, epochs=None, **kwargs):
+        return whole(self, X, y, epochs=1, **kwargs)
+
+    monkeypatch.setattr(NeuralNet, "fit_loop", fit_loop)
+
+
+with_python = pytest.mark.parametrize(
     "page",
     [page for page in (*FRONT, *PAGES) if blocks(page, "python")],
     ids=lambda page: page.stem,
 )
-def test_the_blocks_of_a_page_run_one_after_the_other(page, home):
-    script = blocks(page, "python").replace('"/data/', '"data/')
-    run(page, script, "-c", script, cwd=home)
-
-
-@pytest.mark.parametrize(
+with_commands = pytest.mark.parametrize(
     "page",
     [page for page in PAGES if blocks(page, "console")],
     ids=lambda page: page.stem,
 )
-def test_the_commands_of_a_page_run_one_after_the_other(page, home):
-    commands = blocks(page, "console").splitlines()
+
+
+def script_of(page, up_to=None):
+    """Return the blocks as one script, or those before the first with a pattern."""
+    found = blocks(page, "python")
+    if up_to is not None:
+        found = takewhile(lambda block: not re.search(up_to, block), found)
+    return "\n".join(found).replace('"/data/', '"data/')
+
+
+def commands_of(page):
+    """Return the arguments of each call of Python."""
+    lines = "".join(blocks(page, "console")).splitlines()
+    commands = [shlex.split(line) for line in lines]
     assert commands
-    for line in commands:
-        prompt, python, *command = shlex.split(line)
+    for prompt, python, *_ in commands:
         assert (prompt, python) == ("$", "python")
-        run(page, line, *command, cwd=home)
+    return [command for _, _, *command in commands]
+
+
+@with_python
+@pytest.mark.usefixtures("one_epoch")
+def test_the_blocks_of_a_page_run(page, home, monkeypatch):
+    # skada changes the process, dask starts others.
+    script = script_of(page, up_to=r"(import|from) (skada|dask)\b")
+    assert script
+    skip_without_packages(page, script)
+    module = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    monkeypatch.syspath_prepend(home)
+    monkeypatch.chdir(home)
+    with sklearn.config_context():
+        exec(compile(script, str(page), "exec"), vars(module))
+
+
+@pytest.mark.slow
+@with_python
+def test_the_blocks_of_a_page_run_one_after_the_other(page, home):
+    script = script_of(page)
+    run(page, script, "-c", script, cwd=home)
+
+
+@with_commands
+@pytest.mark.usefixtures("one_epoch")
+def test_the_commands_of_a_page_run(page, home, monkeypatch):
+    monkeypatch.chdir(home)
+    for option, module, *arguments in commands_of(page):
+        skip_without_packages(page, shlex.join(arguments))
+        assert option == "-m"
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_module(module, run_name="__main__")
+        assert not end.value.code
+
+
+@pytest.mark.slow
+@with_commands
+def test_the_commands_of_a_page_run_one_after_the_other(page, home):
+    for command in commands_of(page):
+        run(page, shlex.join(command), *command, cwd=home)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

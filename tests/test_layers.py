@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from torch import nn
@@ -52,7 +52,6 @@ def norms(n_channels, momentum):
     return own, reference
 
 
-@settings(deadline=None, max_examples=30)
 @given(
     lengths=some_lengths.filter(lambda n: sum(n) > 1),
     extra=st.integers(0, 4),
@@ -192,7 +191,6 @@ def test_resampling_at_rate_one_is_the_identity():
     assert lengths.tolist() == n.tolist()
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 60), min_size=1, max_size=6),
     speed=st.sampled_from([0, 0.1, 0.5, 0.9]),
@@ -298,7 +296,6 @@ def test_augmentation_leaves_its_input_alone():
 # ---------------------------------------------------------------------- pooling
 
 
-@settings(deadline=None, max_examples=30)
 @given(lengths=some_lengths, extra=st.integers(0, 3), scale=st.sampled_from([1, 100]))
 def test_attention_pooling(lengths, extra, scale):
     torch.manual_seed(0)
@@ -336,7 +333,6 @@ def test_attention_is_clamped():
 # ----------------------------------------------------- deltas and standardisation
 
 
-@settings(deadline=None, max_examples=30)
 @given(lengths=some_lengths, extra=st.integers(0, 3), width=st.integers(1, 4))
 def test_deltas(lengths, extra, width):
     x, n = batch(lengths, 2, extra)

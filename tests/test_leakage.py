@@ -6,7 +6,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import LogMelTransformer
-from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.model_selection import speaker_cross_validate
 
 
@@ -77,34 +76,22 @@ def test_rows_of_other_folds_do_not_matter_to_a_prediction(method, corpus):
     np.testing.assert_allclose(found.probabilities[chosen], alone, rtol=0, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def larger():
-    speech = make_emotional_speech(
-        n_speakers=6,
-        n_utterances=6,
-        emotions=("neutral", "anger", "sadness"),
-        speaker_effect=0.5,
-        duration=(0.4, 0.8),
-        random_state=0,
-    )
-    X = LogMelTransformer(n_mels=16).transform(speech.data)
-    return X, speech.target, speech.speakers
-
-
-def scores(method, X, y, speakers):
-    model = method(max_epochs=8, batch_size=16)
+def uar_of_noise(method, seed, effect=0.0):
+    """UAR on noise with so many features that a net knows by heart what it has seen."""
+    rng = np.random.default_rng(seed)
+    X, what = rng.normal(size=(180, 128)), np.tile(np.arange(3), 60)
+    X[np.arange(180), what] += effect
+    y, speakers = np.array(["neutral", "anger", "sadness"])[what], np.arange(180) // 30
+    model = method(max_epochs=6, batch_size=32, lr=1e-2, random_state=seed)
     cv = GroupKFold(3)
     return speaker_cross_validate(model, X, y, speakers, cv=cv, n_bootstrap=0).uar
 
 
-def test_permuted_labels_give_chance(method, larger):
-    X, y, speakers = larger
-    assert scores(method, X, y, speakers) > 0.55
-    permuted = [
-        scores(method, X, np.random.default_rng(seed).permutation(y), speakers)
-        for seed in range(3)
-    ]
-    assert 0.2 < np.mean(permuted) < 0.46
+def test_labels_that_say_nothing_give_chance(method):
+    # 900 answers: the deviation of their mean recall is under 2 points. Of a quarter of
+    # the test rows in training it becomes 42 % (DIDAN) to 50 %.
+    assert 0.28 < np.mean([uar_of_noise(method, seed) for seed in range(5)]) < 0.38
+    assert uar_of_noise(method, 0, effect=4.0) > 0.5
 
 
 @pytest.mark.parametrize("normalize", [None, "level", "utterance"])

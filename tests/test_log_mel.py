@@ -6,7 +6,7 @@ import warnings
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from joblib import parallel_config
 from sklearn import config_context
@@ -89,7 +89,6 @@ WAVES = {
 
 
 @pytest.mark.filterwarnings("ignore:Empty filters detected:UserWarning")
-@settings(deadline=None, max_examples=150)
 @given(
     kind=st.sampled_from(sorted(WAVES)),
     n_times=st.one_of(st.integers(1, 600), st.integers(600, 50000)),
@@ -242,7 +241,6 @@ def test_trim_equals_librosa(trim, sides):
         assert len(expected) < len(wave)
 
 
-@settings(deadline=None, max_examples=100)
 @given(n_times=st.integers(1, 2000), at=st.floats(0, 1), hop_length=st.integers(1, 900))
 def test_trim_leaves_a_frame(n_times, at, hop_length):
     wave = np.zeros(n_times)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sklearn_ser.datasets import load_manifest
@@ -92,7 +92,6 @@ def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypat
     assert load_manifest(absolute, root=audio).data == [beside[0], below[1]]
 
 
-@settings(deadline=None, max_examples=50)
 @given(
     rows=st.lists(st.tuples(words, words, words), min_size=1, max_size=5),
     order=st.permutations(["file", "speaker", "emotion", "note"]),

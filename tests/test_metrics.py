@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
@@ -23,7 +23,6 @@ pairs = st.lists(
 
 
 @given(pairs)
-@settings(deadline=None)
 def test_uar_equals_scikit_learn(pairs):
     y_true, y_pred = map(np.array, zip(*pairs, strict=True))
     present = np.unique(y_true)
@@ -40,7 +39,6 @@ def test_uar_equals_scikit_learn(pairs):
 
 
 @given(pairs, st.integers(0, 2**32 - 1))
-@settings(deadline=None)
 def test_uar_with_weights_equals_scikit_learn(pairs, seed):
     y_true, y_pred = map(np.array, zip(*pairs, strict=True))
     weight = np.random.default_rng(seed).uniform(0.1, 2, len(y_true))
@@ -57,7 +55,6 @@ def test_uar_with_weights_equals_scikit_learn(pairs, seed):
 
 
 @given(pairs)
-@settings(deadline=None)
 def test_scores_of_confusions_equal_scores_of_labels(pairs):
     y_true, y_pred = map(np.array, zip(*pairs, strict=True))
     speakers = np.arange(len(y_true)) % 3

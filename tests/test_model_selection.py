@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import sklearn
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.dummy import DummyClassifier
@@ -145,7 +145,6 @@ def test_bad_splits_are_refused(splits, message):
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=2))
-@settings(deadline=None)
 def test_splits_pass_if_and_only_if_speakers_are_disjoint(rows):
     speakers = np.array([speaker for speaker, _ in rows])
     train = np.array([trains for _, trains in rows])
@@ -206,7 +205,6 @@ def test_bad_masks_are_refused(mask, found):
         st.tuples(st.integers(0, 3), *[st.booleans()] * 3), min_size=2, max_size=12
     )
 )
-@settings(deadline=None)
 def test_only_unlabelled_training_rows_are_exempt(rows):
     speakers, train, test, mask = map(np.array, zip(*rows, strict=True))
     assume(train.any() and test.any())

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -35,7 +35,6 @@ def assert_equal(found, expected):
 
 
 @given(st.integers(0, 2**16), st.lists(st.integers(1, 30), min_size=8, max_size=8))
-@settings(deadline=None, max_examples=30)
 def test_frames_of_a_speaker_have_mean_zero_and_variance_one(seed, lengths):
     X = sequences(seed, lengths)
     Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)

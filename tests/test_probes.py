@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import sklearn
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import (
@@ -78,7 +78,6 @@ def test_the_emotion_alike():
 
 
 @given(st.integers(0, 2**16), st.sampled_from([1e-3, 1.0, 1e3]), st.floats(-5, 5))
-@settings(deadline=None, max_examples=10)
 def test_scale_offset_and_names_do_not_matter(seed, scale, offset):
     Z, speakers, texts = embeddings(separation=1, seed=seed)
     names = np.array(["ann", "bob", "cem", "dea"])[speakers]

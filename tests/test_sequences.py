@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
@@ -38,7 +38,6 @@ def objects(X):
 # ------------------------------------------------------------------- what goes in
 
 
-@settings(deadline=None, max_examples=80)
 @given(
     n_features=st.integers(1, 5),
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
@@ -69,7 +68,6 @@ def test_lists_of_any_shape_and_type(
     assert all(map(np.array_equal, again, found))
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 6)),
     dtype=st.sampled_from(DTYPES),
@@ -86,7 +84,6 @@ def test_three_dimensional_arrays(shape, dtype, order):
     assert all(map(np.array_equal, check(list(X)), found))
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 5), st.integers(1, 4)),
     dtype=st.sampled_from(DTYPES),

@@ -469,9 +469,11 @@ def margin(speaker_effect):
     )
 
 
+@pytest.mark.slow
 def test_menan_wins_where_the_voice_misled():
     assert margin(1.0) > 0.05
 
 
+@pytest.mark.slow
 def test_menan_wins_nothing_where_all_speakers_sound_alike():
     assert margin(0.0) < 0.05

@@ -5,7 +5,7 @@ from functools import cache
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
@@ -80,7 +80,6 @@ def uar(X, y, speakers=None):
     return recall_score(y, predicted, average="macro")
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     n_speakers=st.integers(1, 3),
     n_utterances=st.integers(1, 2),
@@ -129,7 +128,6 @@ def test_lengths_differ_within_the_bounds_and_one_number_fixes_them():
     assert {wave.size for wave in small(duration=1).data} == {16000}
 
 
-@settings(deadline=None, max_examples=15)
 @given(
     random_state=st.integers(0, 2**32),
     more_speakers=st.integers(0, 2),

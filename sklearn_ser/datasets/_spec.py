@@ -47,7 +47,22 @@ class LabelLines:
     rater: str | None = None
 
     def read(self, paths):
-        """Yield (utterance, columns, path) of files."""
+        """Yield (utterance, columns, path) of files.
+
+        Parameters
+        ----------
+        paths : iterable of path
+            The files.
+
+        Yields
+        ------
+        utterance : str
+            Its name.
+        columns : dict
+            What the file says of it.
+        path : path
+            The file.
+        """
         for path in paths:
             utterance, columns = None, {}
             for text in _lines(path):
@@ -88,7 +103,22 @@ class LabelVotes:
     votes: Mapping
 
     def read(self, paths):
-        """Yield (utterance, columns, path); an utterance may be rated in several."""
+        """Yield (utterance, columns, path) of files, which share utterances.
+
+        Parameters
+        ----------
+        paths : iterable of path
+            The files.
+
+        Yields
+        ------
+        utterance : str
+            Its name.
+        columns : dict
+            Its emotion and the number of its raters.
+        path : path
+            The first file that names it.
+        """
         ratings = {}
         for path in paths:
             for row in _table(path):
@@ -126,7 +156,20 @@ class SpeakerTable:
     columns: Mapping
 
     def read(self, path):
-        """Yield (speaker, columns) of a file."""
+        """Yield (speaker, columns) of a file.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+
+        Yields
+        ------
+        speaker : str
+            Its name.
+        columns : dict
+            What the file says of it.
+        """
         for row in _table(path):
             columns = {
                 name: _first(row, [column]) or ""

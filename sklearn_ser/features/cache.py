@@ -76,12 +76,54 @@ def read_or_compute(cache_dir, key, compute):
     sequence : CachedSequence
         The entry.
     """
-    path = os.path.join(cache_dir, key[:2], f"{key}.npy")
-    # A missing or broken entry is written again.
+    found = read(cache_dir, key)
+    return write(cache_dir, key, compute()) if found is None else found
+
+
+def read(cache_dir, key):
+    """Return the entry of this key, or None if it is missing or broken.
+
+    Parameters
+    ----------
+    cache_dir : str or PathLike
+        The folder of the cache.
+    key : str
+        As `content_key` gives it.
+
+    Returns
+    -------
+    sequence : CachedSequence or None
+        The entry.
+    """
+    # A missing or broken entry is written again, whatever it raises.
     with contextlib.suppress(OSError, ValueError, EOFError):
-        return CachedSequence(path)
-    array = compute()
+        return CachedSequence(_path(cache_dir, key))
+    return None
+
+
+def write(cache_dir, key, array):
+    """Store an entry.
+
+    Parameters
+    ----------
+    cache_dir : str or PathLike
+        The folder of the cache, which is created if it is missing.
+    key : str
+        As `content_key` gives it.
+    array : ndarray of shape (n_features, n_frames)
+        The features.
+
+    Returns
+    -------
+    sequence : CachedSequence
+        The entry.
+    """
+    path = _path(cache_dir, key)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with atomic_write(path) as file:
         np.save(file, array, allow_pickle=False)
     return CachedSequence(path)
+
+
+def _path(cache_dir, key):
+    return os.path.join(cache_dir, key[:2], f"{key}.npy")

@@ -17,19 +17,22 @@ class Augment(nn.Module):
     vocal_tract : float
         The frequency axis stretches by a factor drawn likewise.
     masking : float
-        Up to this share of the bands, and of the frames, becomes zero.
+        Up to this share of the frames, and of the bands, becomes zero.
+    spectral : bool
+        Whether neighbouring features are neighbouring frequencies. If not, the
+        frequency axis is neither stretched nor masked.
 
     Notes
     -----
-    Sequences of one frame have no time axis, and the axis of functionals is no
-    frequency: such a batch passes unchanged.
+    A batch of one frame each, such as functionals, passes unchanged.
     """
 
-    def __init__(self, speed=0.0, vocal_tract=0.0, masking=0.0):
+    def __init__(self, speed=0.0, vocal_tract=0.0, masking=0.0, spectral=True):
         super().__init__()
         self.speed = speed
-        self.vocal_tract = vocal_tract
+        self.vocal_tract = vocal_tract if spectral else 0.0
         self.masking = masking
+        self.spectral = spectral
         self.generator = None
 
     def forward(self, x, lengths):
@@ -38,9 +41,10 @@ class Augment(nn.Module):
         if self.speed or self.vocal_tract:
             x, lengths = self._resample(x, lengths)
         if self.masking:
-            frames = self._keep(lengths, x.shape[2])[:, None]
-            bands = self._keep(torch.full_like(lengths, x.shape[1]), x.shape[1])
-            x = x * frames * bands[:, :, None]
+            x = x * self._keep(lengths, x.shape[2])[:, None]
+            if self.spectral:
+                bands = self._keep(torch.full_like(lengths, x.shape[1]), x.shape[1])
+                x = x * bands[:, :, None]
         return x, lengths
 
     def _uniform(self, like, low=0.0, high=1.0):

@@ -2,7 +2,9 @@
 
 An encoder is built with ``(n_features)``; ``forward(x, lengths)`` returns ``z`` of
 shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames of
-``x`` beyond a length are zero, and so must be those of ``z``.
+``x`` beyond a length are zero, and so must be those of ``z``. Its attribute
+``spectral``, True by default, tells whether neighbouring features are neighbouring
+frequencies, which training then stretches and masks.
 """
 
 import torch
@@ -106,6 +108,30 @@ class ConvLSTMEncoder(ConvGRUEncoder):
     recurrent = nn.LSTM
 
 
+class PointwiseEncoder(nn.Module):
+    """Convolutions of width one, for the frames of a speech model or for functionals.
+
+    Parameters
+    ----------
+    n_features : int
+    n_channels : int, default=128
+    dropout : float, default=0.5
+        Of the input: a layer has more features than there are recordings.
+    """
+
+    spectral = False
+
+    def __init__(self, n_features, n_channels=128, dropout=0.5):
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.conv = nn.Conv1d(n_features, n_channels, 1, bias=False)
+        self.norm = MaskedBatchNorm(n_channels)
+
+    def forward(self, x, lengths):
+        mask = frame_mask(lengths, x.shape[-1])[:, None]
+        return self.norm(self.conv(self.dropout(x)), mask).relu(), lengths
+
+
 class CNN6Encoder(nn.Module):
     """The DSNet authors' network: four 5x5 convolutions with 2x2 max-pooling.
 
@@ -149,6 +175,7 @@ ENCODERS = {
     "conv_gru": ConvGRUEncoder,
     "conv_lstm": ConvLSTMEncoder,
     "cnn6": CNN6Encoder,
+    "pointwise": PointwiseEncoder,
 }
 
 
@@ -179,9 +206,10 @@ class UtteranceEncoder(nn.Module):
     ):
         super().__init__()
         self.standardize = Standardize(n_features)
-        self.augment = Augment(speed, vocal_tract, masking)
         make = ENCODERS[encoder] if isinstance(encoder, str) else encoder
         self.encoder = make(n_features)
+        spectral = getattr(self.encoder, "spectral", True)
+        self.augment = Augment(speed, vocal_tract, masking, spectral)
         n_channels = check_encoder(self.encoder, n_features)
         self.pool = AttentionPooling(n_channels, n_embedding)
 

@@ -1,0 +1,155 @@
+"""The baseline of the command line: shrinkage LDA on one vector a recording."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from .sequences import check_sequences
+
+
+class FrameStatistics(TransformerMixin, BaseEstimator):
+    """Mean and standard deviation over the frames of each sequence."""
+
+    def fit(self, X, y=None):
+        """Check the sequences; nothing is learnt but how many features they have.
+
+        Parameters
+        ----------
+        X : batch of sequences
+            What LogMelTransformer returns.
+        y : ignored
+            For the API's sake.
+
+        Returns
+        -------
+        self : FrameStatistics
+            The transformer itself.
+        """
+        check_sequences(X, estimator=self, reset=True)
+        return self
+
+    def transform(self, X):
+        """Return a vector for each sequence.
+
+        Parameters
+        ----------
+        X : batch of sequences
+            As for `fit`.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_samples, 2 * n_features)
+            The means, then the deviations.
+        """
+        sequences = check_sequences(X, estimator=self, reset=False)
+        return np.stack([_statistics(np.asarray(x, np.float64)) for x in sequences])
+
+
+def _statistics(x):
+    return np.concatenate([x.mean(axis=1), x.std(axis=1)])
+
+
+class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
+    """Linear discriminant analysis with shrinkage, all classes equally probable.
+
+    scikit-learn's own takes priors as numbers: it would have to be told how many
+    classes a training fold has.
+
+    Attributes
+    ----------
+    lda_ : LinearDiscriminantAnalysis
+        The fitted model.
+    classes_ : ndarray
+        The sorted classes.
+    n_features_in_ : int
+        Columns of `X`.
+    """
+
+    def fit(self, X, y):
+        """Estimate the classes' means and their common covariance.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Vectors.
+        y : array-like of shape (n_samples,)
+            Labels.
+
+        Returns
+        -------
+        self : EqualPriorsLDA
+            The fitted classifier.
+        """
+        n_classes = len(np.unique(y))
+        self.lda_ = LinearDiscriminantAnalysis(
+            solver="lsqr",
+            shrinkage="auto",
+            priors=np.full(n_classes, 1 / max(n_classes, 1)),
+        ).fit(X, y)
+        self.classes_ = self.lda_.classes_
+        self.n_features_in_ = self.lda_.n_features_in_
+        return self
+
+    def decision_function(self, X):
+        """Return how far each vector is on the side of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Vectors.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes)
+            One column for each class; for two classes, one number a vector.
+        """
+        return self.lda_.decision_function(X)
+
+    def predict(self, X):
+        """Return the most probable class of each vector.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Vectors.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            The predictions.
+        """
+        return self.lda_.predict(X)
+
+    def predict_proba(self, X):
+        """Return the probability of each class for each vector.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Vectors.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        return self.lda_.predict_proba(X)
+
+
+def make_baseline(of_frames):
+    """Return the baseline, unfitted.
+
+    Parameters
+    ----------
+    of_frames : bool
+        Whether its input is sequences, which their statistics stand for.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        The scaled vectors' shrinkage LDA.
+    """
+    steps = [StandardScaler(), EqualPriorsLDA()]
+    return make_pipeline(*([FrameStatistics()] if of_frames else []), *steps)

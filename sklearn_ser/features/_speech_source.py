@@ -1,0 +1,296 @@
+"""Where a speech model lies, and which weights those are; none is loaded here."""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+# Of each family of encoders that is known: what its config.json calls the number of
+# its layers and their width.
+FAMILIES = {
+    "whisper": ("encoder_layers", "d_model"),
+    **dict.fromkeys(
+        (
+            "data2vec-audio",
+            "hubert",
+            "unispeech",
+            "unispeech-sat",
+            "wav2vec2",
+            "wav2vec2-bert",
+            "wav2vec2-conformer",
+            "wavlm",
+        ),
+        ("num_hidden_layers", "hidden_size"),
+    ),
+}
+
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_SETTINGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_TIMEOUT = 10.0  # seconds until the Hub counts as out of reach
+
+
+@dataclass(frozen=True)
+class Source:
+    """A speech model on this machine's disk.
+
+    Parameters
+    ----------
+    name : str
+        As the user named it.
+    directory : str
+        Where its files are.
+    revision : str or None
+        The commit, of a model from the Hub.
+    weights : tuple of str
+        The paths of its safetensors files.
+    family : str
+        The ``model_type`` of transformers.
+    n_layers : int
+        Transformer layers of the encoder.
+    n_features : int
+        Their width.
+    """
+
+    name: str
+    directory: str
+    revision: str | None
+    weights: tuple
+    family: str
+    n_layers: int
+    n_features: int
+
+    @property
+    def weights_hash(self):
+        """SHA-256 of the weights' file; of the files' digests, where there are more."""
+        digests = [_digest(path) for path in self.weights]
+        if len(digests) == 1:
+            return digests[0]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @property
+    def settings_hash(self):
+        """SHA-256 of the other files that decide the features."""
+        paths = [os.path.join(self.directory, name) for name in _SETTINGS]
+        digests = [_digest(path) for path in paths if os.path.isfile(path)]
+        return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    def layer(self, layer):
+        """Return the number of layers that a frame has been through.
+
+        Parameters
+        ----------
+        layer : "middle", "last" or int
+            As the user gave it.
+
+        Returns
+        -------
+        layer : int
+            From 0, the input of the first layer, to `n_layers`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no such layer.
+        """
+        if layer == "middle":
+            return (self.n_layers + 1) // 2
+        if layer == "last":
+            return self.n_layers
+        if not -self.n_layers - 1 <= layer <= self.n_layers:
+            raise ValueError(
+                f"layer must be 'middle', 'last' or an int from {-self.n_layers - 1} "
+                f"to {self.n_layers}, for model {self.name!r} has {self.n_layers} "
+                f"layers; got {layer}."
+            )
+        return int(layer) % (self.n_layers + 1)
+
+
+def locate(model, revision=None, local_files_only=False, seen=None):
+    """Find a speech model by a directory or by its name on the Hugging Face Hub.
+
+    Parameters
+    ----------
+    model : str or PathLike
+        A directory; else a name, looked up below the directory in the environment
+        variable ``SKLEARN_SER_MODELS``, then in the user's cache of the Hub, then on
+        the Hub.
+    revision : str, default=None
+        A branch, tag or commit of the Hub; then no directory is meant.
+    local_files_only : bool, default=False
+        Whether the Hub is left alone.
+    seen : str, default=None
+        The commit that an earlier call found, taken where `revision` is None.
+
+    Returns
+    -------
+    source : Source
+        What was found.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, it is of no known family, or its weights are in
+        another format than safetensors. The message says what to do.
+    """
+    name = os.fspath(model)
+    home = os.environ.get("SKLEARN_SER_MODELS")
+    if os.path.isdir(name):
+        if revision is not None:
+            raise ValueError(
+                f"revision is {revision!r}, but model {name!r} is a directory, which "
+                "holds one version; expected revision=None."
+            )
+        return _source(name, name, None)
+    if home and revision is None and _HUB_NAME.fullmatch(name):
+        for folder in (name, name.rpartition("/")[2]):
+            if os.path.isdir(directory := os.path.join(home, folder)):
+                return _source(name, directory, None)
+    if not _HUB_NAME.fullmatch(name):
+        raise ValueError(
+            f"model is {name!r}, but there is no such directory; expected one that "
+            "holds config.json and model.safetensors, or a name on the Hugging Face "
+            "Hub, such as 'openai/whisper-base'."
+        )
+    directory = _snapshot(name, revision or seen, local_files_only)
+    return _source(name, directory, os.path.basename(directory))
+
+
+def _snapshot(name, revision, local_files_only):
+    """The directory of a model in the Hub's cache, fetched if it is allowed."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise missing_extra() from error
+    where = {"repo_id": name, "revision": revision}
+    version = "" if revision is None else f" --revision {revision}"
+    remedy = (
+        f"Where there is a network, run `hf download {name}{version}`; or copy the "
+        "model's files into a directory and name it: model='path/to/directory', or "
+        f"$SKLEARN_SER_MODELS/{name}."
+    )
+    try:
+        directory = huggingface_hub.snapshot_download(**where, local_files_only=True)
+        if _is_complete(directory):
+            return directory
+    except (OSError, ValueError):
+        pass  # it is not there
+    if local_files_only:
+        raise ValueError(
+            f"model {name!r} is not on this machine, and local_files_only=True forbids "
+            f"to fetch it. {remedy}"
+        )
+    try:
+        files = [
+            file.rfilename
+            for file in huggingface_hub.HfApi()
+            .model_info(name, revision=revision, timeout=_TIMEOUT)
+            .siblings
+        ]
+        wanted = [f for f in (*_SETTINGS, _WEIGHTS) if f in files]
+        if _WEIGHTS not in files:
+            wanted += [_INDEX, "model-*-of-*.safetensors"]
+        if not {_WEIGHTS, _INDEX} & set(files):
+            raise _NoSafetensorsError(_no_safetensors(name, files))
+        return huggingface_hub.snapshot_download(**where, allow_patterns=wanted)
+    except _NoSafetensorsError:
+        raise
+    # What the Hub's client raises differs between its versions, down to the network
+    # library: none of it is more than a reason to tell.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"model {name!r} is not on this machine, and the Hugging Face Hub did not "
+            f"give it ({type(error).__name__}: {reason}). {remedy}"
+        ) from None
+
+
+class _NoSafetensorsError(ValueError):
+    """A model's weights are in a format that is not read."""
+
+
+def _is_complete(directory):
+    try:
+        return bool(_weights(directory, directory))
+    except (OSError, ValueError):
+        return False
+
+
+def _source(name, directory, revision):
+    path = os.path.join(directory, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model {name!r} is no speech model: {path!r} is missing or no JSON "
+            f"({error})."
+        ) from None
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise ValueError(
+            f"model {name!r} is of the type {family!r}, expected a speech encoder: "
+            f"one of {sorted(FAMILIES)}."
+        )
+    try:
+        n_layers, n_features = (int(config[key]) for key in FAMILIES[family])
+    except KeyError as error:
+        raise ValueError(
+            f"model {name!r}: {path!r} lacks {error}, as no complete config does."
+        ) from None
+    weights = _weights(name, directory)
+    return Source(name, directory, revision, weights, family, n_layers, n_features)
+
+
+def _weights(name, directory):
+    """The safetensors files of a directory, as transformers chooses them."""
+    if os.path.isfile(path := os.path.join(directory, _WEIGHTS)):
+        return (path,)
+    index = os.path.join(directory, _INDEX)
+    if not os.path.isfile(index):
+        raise _NoSafetensorsError(_no_safetensors(name, os.listdir(directory)))
+    with open(index, encoding="utf-8") as file:
+        shards = sorted(set(json.load(file)["weight_map"].values()))
+    paths = tuple(os.path.join(directory, shard) for shard in shards)
+    if lost := [path for path in paths if not os.path.isfile(path)]:
+        raise ValueError(f"model {name!r} is incomplete: {lost[0]!r} is missing.")
+    return paths
+
+
+def _no_safetensors(name, files):
+    found = sorted(file for file in files if file.endswith((".bin", ".h5", ".msgpack")))
+    return (
+        f"model {name!r} has no {_WEIGHTS}"
+        + (
+            f", only {found}, whose format can run code when it is read"
+            if found
+            else ""
+        )
+        + ". Convert it once, where you trust its origin, with torch installed: "
+        'python -c "from transformers import AutoModel, AutoFeatureExtractor as F; '
+        f"[c.from_pretrained('{name}').save_pretrained('DIRECTORY') "
+        "for c in (AutoModel, F)]\"; then name it: model='DIRECTORY'."
+    )
+
+
+def _digest(path):
+    # A path may come to name another file, so its size and time are told apart.
+    found = os.stat(path)
+    return _digest_of(os.path.realpath(path), found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest_of(path, size, mtime_ns):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def missing_extra():
+    """Return the error for a machine without transformers or safetensors."""
+    return ImportError(
+        "Speech models need transformers and safetensors; install them with "
+        "pip install sklearn_ser[speech-model]."
+    )

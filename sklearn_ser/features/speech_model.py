@@ -1,0 +1,318 @@
+"""A frozen pre-trained speech model in front of any classifier."""
+
+from functools import partial
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.metaestimators import available_if
+
+from ._speech_extraction import (
+    POOLINGS,
+    check_parameters,
+    extract,
+    plan,
+    release,
+    run,
+    settings_of,
+)
+from ._speech_source import locate
+from .audio import check_recordings
+from .cache import content_key, read
+
+
+def _is_pooled(estimator):
+    return estimator.pooling is not None
+
+
+class SpeechModelTransformer(TransformerMixin, BaseEstimator):
+    """Turn recordings into the hidden states of a pre-trained speech model.
+
+    The model is frozen: its weights are read, never trained, and nothing but their
+    name and hash is kept with the estimator. Needs the packages of
+    ``pip install sklearn_ser[speech-model]``.
+
+    Parameters
+    ----------
+    model : str or PathLike, default="openai/whisper-base"
+        A directory that holds ``config.json``, ``preprocessor_config.json`` and
+        ``model.safetensors``; or a name on the Hugging Face Hub, which is looked up
+        as a folder below the directory in the environment variable
+        ``SKLEARN_SER_MODELS``, then in the Hub's cache on this machine, and only then
+        downloaded. Whisper, wav2vec 2.0 (MMS and XLS-R among them), HuBERT, WavLM,
+        data2vec-audio, w2v-BERT 2.0, UniSpeech and wav2vec2-conformer are known.
+    layer : {"middle", "last"} or int, default="middle"
+        After how many transformer layers the states are taken: 0 is the input of the
+        first layer, -1 is ``"last"``; 3 is the middle of 6. The layers above are not
+        computed.
+    pooling : {"mean", "mean_std"}, default=None
+        Over the frames of a recording: their mean, or their mean and standard
+        deviation. None keeps the frames.
+    revision : str, default=None
+        A branch, tag or commit on the Hub. None is the one on this machine, else the
+        main branch; after a fit, the commit that the fit saw.
+    channel : "mean" or int, default="mean"
+        The channel used of a recording with several, or their mean.
+    duration : float, default=None
+        Seconds that each recording is brought to: a longer one is cut at its end, a
+        shorter one repeated.
+    frames_per_batch : int, default=1500
+        The most frames, 50 a second, that the model computes at once. More of them
+        help a GPU; they change results by rounding errors only.
+    device : str or torch.device, default="auto"
+        Where the model runs; ``"auto"`` is CUDA, else MPS, else the CPU.
+    dtype : {"float16", "float32", "float64"}, default="float32"
+        Type of the features. The model runs in single precision whatever it is.
+    n_jobs : int, default=None
+        Batches computed in parallel, by joblib (threads that share the model, unless
+        ``joblib.parallel_config`` says otherwise). The threads of torch are divided
+        among them. None means 1 and -1 all processors.
+    cache_dir : str or PathLike, default=None
+        Folder that keeps the features of each recording, found again by the
+        recording's content, the hash of the weights and the parameters above, and
+        written batch by batch: an extraction that was stopped goes on where it was,
+        and the model is not even loaded where all is known. Without `pooling` the
+        result is then a list of read-only array-likes that ``np.asarray`` reads from
+        disk.
+    local_files_only : bool, default=False
+        Never ask the Hub.
+    verbose : int, default=0
+        Positive shows a progress bar over the recordings.
+
+    Attributes
+    ----------
+    weights_hash_ : str
+        SHA-256 of the weights that the fit saw: of ``model.safetensors``, or of the
+        digests of its parts. `transform` refuses others.
+    revision_ : str or None
+        The commit of a model from the Hub.
+
+    See Also
+    --------
+    LogMelTransformer : The front-end that needs no model.
+    release_speech_models : Free the memory of the models that were loaded.
+
+    Notes
+    -----
+    The model is loaded once in a process, at the first recording that is not cached,
+    whichever estimators share it. Safetensors files are the only ones read, and code
+    that comes with a model is never run.
+
+    Whisper sees a recording at its own length, not padded to 30 s. What is longer
+    than 30 s is seen in windows that overlap by 3 s or more, where their states are
+    cross-faded.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import LinearSVC
+    >>> from sklearn_ser.features import SpeechModelTransformer
+    >>> pipeline = make_pipeline(
+    ...     SpeechModelTransformer("openai/whisper-base", pooling="mean_std"),
+    ...     LinearSVC(C=1e-3),
+    ... )
+    >>> pipeline.fit(["a.wav", "b.wav"], ["anger", "sadness"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model="openai/whisper-base",
+        *,
+        layer="middle",
+        pooling=None,
+        revision=None,
+        channel="mean",
+        duration=None,
+        frames_per_batch=1500,
+        device="auto",
+        dtype="float32",
+        n_jobs=None,
+        cache_dir=None,
+        local_files_only=False,
+        verbose=0,
+    ):
+        self.model = model
+        self.layer = layer
+        self.pooling = pooling
+        self.revision = revision
+        self.channel = channel
+        self.duration = duration
+        self.frames_per_batch = frames_per_batch
+        self.device = device
+        self.dtype = dtype
+        self.n_jobs = n_jobs
+        self.cache_dir = cache_dir
+        self.local_files_only = local_files_only
+        self.verbose = verbose
+
+    def fit(self, X, y=None):
+        """Find the model and keep the hash of its weights; nothing is learnt.
+
+        Parameters
+        ----------
+        X : list or array of recordings, or array of shape (n_samples, n_times)
+            As for `transform`; no recording is decoded.
+        y : ignored
+            For the API's sake.
+
+        Returns
+        -------
+        self : SpeechModelTransformer
+            The transformer itself.
+
+        Raises
+        ------
+        ImportError
+            If transformers or safetensors is not installed.
+        TypeError, ValueError
+            If a parameter is out of its range, the model is not found or not one that
+            is known, or `X` is no batch of recordings.
+        """
+        check_parameters(self)
+        check_recordings(X)
+        source = locate(self.model, self.revision, self.local_files_only)
+        source.layer(self.layer)
+        self.weights_hash_ = source.weights_hash
+        self.revision_ = source.revision
+        return self
+
+    def transform(self, X):
+        """Compute the hidden states of each recording.
+
+        Parameters
+        ----------
+        X : list or array of recordings, or array of shape (n_samples, n_times)
+            A recording is a path, a waveform of shape (n_times,) at the model's
+            sampling rate (16000 Hz for all that are known), or a mapping
+            ``{"array": ..., "sampling_rate": ...}``.
+
+        Returns
+        -------
+        features : array of shape (n_samples, n_features_out), list of arrays of \
+                shape (n_features, n_frames), or array of shape (n_samples, \
+                n_features, n_frames)
+            With `pooling` the first. Without, the second; one array where all have a
+            common length by contract: `duration` is set, or `X` is a 2-D array.
+
+        Raises
+        ------
+        ImportError
+            If transformers or safetensors is not installed.
+        TypeError, ValueError
+            If a parameter is out of its range; the model is not found, or its weights
+            are not those of the fit; or a recording is missing, does not decode, is
+            empty or not finite: the message names its index and path.
+        """
+        check_parameters(self)
+        batch = check_recordings(X)
+        source = self._source()
+        settings = settings_of(self, source)
+        keys, features = [None] * len(batch), [None] * len(batch)
+        if self.cache_dir is not None:
+            for i, recording in enumerate(batch):
+                if (key := content_key(recording, settings)) is not None:
+                    keys[i], features[i] = key, read(self.cache_dir, key)
+        missing = [i for i, found in enumerate(features) if found is None]
+        job = partial(
+            extract,
+            source=source,
+            settings=settings,
+            device=self.device,
+            frames_per_batch=self.frames_per_batch,
+            cache_dir=self.cache_dir,
+        )
+        batches = [
+            (rows, [batch[i] for i in rows], [keys[i] for i in rows])
+            for rows in plan(batch, missing, self.duration, self.frames_per_batch)
+        ]
+        for rows, found in run(job, batches, self.n_jobs, self.verbose):
+            for i, states in zip(rows, found, strict=True):
+                features[i] = states
+        if _is_pooled(self):
+            return np.stack([np.asarray(x)[:, 0] for x in features])
+        if isinstance(batch, np.ndarray) or self.duration is not None:
+            return np.stack(features)
+        return features
+
+    @available_if(_is_pooled)
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the pooled features, such as ``"mean0"``.
+
+        Parameters
+        ----------
+        input_features : ignored
+            For the API's sake.
+
+        Returns
+        -------
+        names : ndarray of str
+            One for each column of what `transform` returns.
+        """
+        n_features = self._source().n_features
+        return np.array(
+            [
+                f"{kind}{i}"
+                for kind in POOLINGS[self.pooling]
+                for i in range(n_features)
+            ],
+            dtype=object,
+        )
+
+    def set_output(self, *, transform=None):
+        """Choose the container of pooled features.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, default=None
+            The container; None leaves it as it is. Without `pooling` it is ignored:
+            sequences fit no data frame.
+
+        Returns
+        -------
+        self : SpeechModelTransformer
+            The transformer itself.
+        """
+        return super().set_output(transform=transform) if _is_pooled(self) else self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.no_validation = True  # a width is a length in time, not features
+        tags.input_tags.string = True  # paths
+        tags.input_tags.dict = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def _source(self):
+        """Find the model, which must be the one of the fit, if there was any."""
+        source = locate(
+            self.model,
+            self.revision,
+            self.local_files_only,
+            getattr(self, "revision_", None),
+        )
+        known = getattr(self, "weights_hash_", source.weights_hash)
+        if known != source.weights_hash:
+            raise ValueError(
+                f"model {source.name!r} has other weights than those of the fit: found "
+                f"SHA-256 {source.weights_hash} in {source.directory!r}, expected "
+                f"{known}. Name the directory or revision that holds them, or fit anew."
+            )
+        return source
+
+
+def release_speech_models():
+    """Free the memory of all speech models that this process has loaded.
+
+    They are loaded again when they are next needed. A transform that is under way
+    keeps its own until it ends.
+
+    See Also
+    --------
+    SpeechModelTransformer : Loads them.
+
+    Examples
+    --------
+    >>> from sklearn_ser.features import release_speech_models
+    >>> release_speech_models()
+    """
+    release()
