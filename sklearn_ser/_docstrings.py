@@ -5,10 +5,10 @@ import inspect
 _PARAMETERS = {
     "encoder": (
         "str or nn.Module class",
-        """"auto" takes {spectral} for spectrograms, and "pointwise" for sequences
-        of one frame (functionals, pooled features) and for those of more than 256
-        features (the states of a speech model). "conv", "conv_gru", "conv_lstm" and
-        "pointwise" are compact enough for a laptop; "cnn6" is that of DSNet's authors
+        """"auto" takes {spectral} for spectrograms, "pointwise" for sequences of one
+        frame (functionals, pooled features), and "statistics" for those of more than
+        256 features (the states of a speech model). These, "conv", "conv_gru" and
+        "conv_lstm" are compact enough for a laptop; "cnn6" is that of DSNet's authors
         and wants a GPU. Or a class built with ``(n_features)`` whose
         ``forward(x, lengths)`` returns ``(z, lengths)``, z of shape
         (n_samples, n_channels, n_frames).""",
@@ -46,6 +46,12 @@ _PARAMETERS = {
     "masking": (
         "float",
         "Up to this share of the bands, and of the frames, is masked in training.",
+    ),
+    "feature_noise": (
+        "float",
+        """Recordings that are one vector each get Gaussian noise in training. Its
+        covariance is that of the features within the emotions, times the square of
+        this.""",
     ),
     "validation_fraction": (
         "float or None",
@@ -97,7 +103,8 @@ def shared_paragraphs(cls):
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
         if name in _PARAMETERS:
             kind, text = _PARAMETERS[name]
-            text = text.replace("{spectral}", f'"{cls._spectral_encoder}"')
+            spectral = cls._auto_encoders["spectrogram"]
+            text = text.replace("{spectral}", f'"{spectral}"')
             default = str(parameter.default)
             if isinstance(parameter.default, str):
                 default = f'"{default}"'

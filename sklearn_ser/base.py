@@ -44,8 +44,12 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
 
-    # What encoder="auto" takes for spectrograms.
-    _spectral_encoder = "conv_lstm"
+    # What encoder="auto" takes, by the kind of the sequences.
+    _auto_encoders: ClassVar = {
+        "spectrogram": "conv_lstm",
+        "vector": "pointwise",
+        "states": "statistics",
+    }
 
     _parameter_constraints: ClassVar = {
         "encoder": [StrOptions({"auto", *ENCODERS}), callable],
@@ -60,6 +64,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "speed_perturbation": [Interval(Real, 0, 1, closed="left")],
         "vocal_tract_perturbation": [Interval(Real, 0, 1, closed="left")],
         "masking": [Interval(Real, 0, 1, closed="left")],
+        "feature_noise": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
@@ -82,6 +87,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         speed_perturbation=0.1,
         vocal_tract_perturbation=0.1,
         masking=0.15,
+        feature_noise=1.25,
         validation_fraction=None,
         callbacks=None,
         device="auto",
@@ -100,6 +106,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         self.speed_perturbation = speed_perturbation
         self.vocal_tract_perturbation = vocal_tract_perturbation
         self.masking = masking
+        self.feature_noise = feature_noise
         self.validation_fraction = validation_fraction
         self.callbacks = callbacks
         self.device = device
@@ -218,6 +225,9 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         if self._continues:  # other batches, masks and dropout than the fit before
             state = np.random.SeedSequence([seed, self.net_.seed]).generate_state(1)
             seed = int(state[0])
+        encoder = self._choose_encoder(data)
+        summarize = getattr(encoder, "summarizes", False)
+        data = data.summarized() if summarize else data
         data = data.with_mean_weight_one(train)
         part = data.rows(train)
         dataset = _dataset(
@@ -227,13 +237,16 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             draw_companions=self._companions(part, device),
         )
         held = None if valid is None else _dataset(data.rows(valid), device)
-        net = self._make_net(part, seed, held, device)
+        net = self._make_net(part, seed, held, device, summarize)
         net.initialize()
+        statistics = frame_statistics(part.sequences)
         if self._continues:
             net.continue_from(self.net_)
         else:
             prior = np.bincount(part.codes, part.weight) / len(train)
-            net.start_from(frame_statistics(part.sequences), prior)
+            net.start_from(statistics, prior)
+        if self.feature_noise and part.kind == "vector":
+            net.set_residuals(part.residuals(statistics[1], rng))
         net.partial_fit(dataset)
         net.train_split = None  # it holds the validation part
         return net
@@ -246,7 +259,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         vars(self).update(seen | learnt)
         return self
 
-    def _make_net(self, data, seed, valid, device):
+    def _make_net(self, data, seed, valid, device, summarize):
         module, arguments = self._module(data)
         callbacks = default_callbacks(
             max_epochs=self.max_epochs,
@@ -262,6 +275,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             terms=self._terms(data),
             seed=seed,
             keep_optimizer=self.warm_start,
+            summarize=summarize,
             max_epochs=self.max_epochs,
             lr=self.lr,
             batch_size=self.batch_size,
@@ -275,22 +289,29 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             **{f"module__{name}": value for name, value in arguments.items()},
         )
 
+    def _choose_encoder(self, data):
+        """Return the encoder's class."""
+        encoder = self.encoder
+        if isinstance(encoder, torch.nn.Module):
+            raise TypeError(
+                f"encoder is an instance of {type(encoder).__name__}, expected the "
+                "class: an instance would be trained in place, fit after fit."
+            )
+        if isinstance(encoder, str) and encoder == "auto":
+            encoder = self._auto_encoders[data.kind]
+        return ENCODERS[encoder] if isinstance(encoder, str) else encoder
+
     def _encoder_arguments(self, data):
         """Return what every network passes on to its UtteranceEncoder."""
-        if isinstance(self.encoder, torch.nn.Module):
-            raise TypeError(
-                f"encoder is an instance of {type(self.encoder).__name__}, expected "
-                "the class: an instance would be trained in place, fit after fit."
-            )
-        encoder = self.encoder
-        if isinstance(encoder, str) and encoder == "auto":
-            encoder = self._spectral_encoder if data.is_spectral else "pointwise"
+        encoder = self._choose_encoder(data)
+        names = [name for name, known in ENCODERS.items() if known is encoder]
         return {
-            "encoder": encoder,
+            "encoder": names[0] if names else encoder,
             "n_features": data.n_features,
             "speed": self.speed_perturbation,
             "vocal_tract": self.vocal_tract_perturbation,
             "masking": self.masking,
+            "feature_noise": self.feature_noise,
         }
 
     # -------------------------------------------------------------------- prediction

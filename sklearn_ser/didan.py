@@ -259,7 +259,10 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     (5, 4)
     """
 
-    _spectral_encoder = "conv"
+    _auto_encoders: ClassVar = {
+        **BaseSpeechClassifier._auto_encoders,
+        "spectrogram": "conv",
+    }
 
     _parameter_constraints: ClassVar = {
         **{
@@ -291,6 +294,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         speed_perturbation=0.1,
         vocal_tract_perturbation=0.1,
         masking=0.15,
+        feature_noise=1.25,
         validation_fraction=None,
         callbacks=None,
         device="auto",
@@ -310,6 +314,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
             speed_perturbation=speed_perturbation,
             vocal_tract_perturbation=vocal_tract_perturbation,
             masking=masking,
+            feature_noise=feature_noise,
             validation_fraction=validation_fraction,
             callbacks=callbacks,
             device=device,

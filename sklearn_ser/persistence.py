@@ -21,8 +21,8 @@ __all__ = ["load", "save"]
 # Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
 _PACKAGES = ("sklearn-ser", "scikit-learn", "torch", "skorch", "skops")
-# Beside what skops trusts by itself: parts of a fitted search, and paths, as a model's
-# directory may be given.
+# Types that skops does not trust by itself: parts of a fitted search, and paths, since
+# the directory of a speech model may be one.
 _TRUSTED = {
     "pathlib.PosixPath",
     "pathlib.WindowsPath",

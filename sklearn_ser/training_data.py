@@ -8,11 +8,14 @@ from sklearn.utils import compute_class_weight
 
 from ._sklearn import check_sample_weight
 from .exceptions import SpeakersMissingWarning, warn_caller
+from .nn.batching import summary
 from .sequences import check_length, check_speakers
 
 # No spectrogram of the field has more bands than this; the smallest speech models have
 # 384 features.
 MOST_BANDS = 256
+# So many directions describe how vectors vary within their classes.
+MOST_RESIDUALS = 512
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,45 @@ class TrainingData:
         return len(self.sequences[0])
 
     @property
-    def is_spectral(self):
-        """Whether neighbouring features can be neighbouring frequencies.
+    def kind(self):
+        """What the sequences are, by their shape.
 
-        Spectrograms have many frames and few bands; functionals have one frame, and
-        the states of a speech model have more features.
+        "vector" where all have one frame, such as functionals; "spectrogram" where
+        neighbouring features can be neighbouring frequencies; "states" of a speech
+        model where there are more features than a spectrogram has bands.
         """
-        n_frames = max(x.shape[1] for x in self.sequences)
-        return n_frames > 1 and self.n_features <= MOST_BANDS
+        if all(x.shape[1] == 1 for x in self.sequences):
+            return "vector"
+        return "spectrogram" if self.n_features <= MOST_BANDS else "states"
+
+    def summarized(self):
+        """Return the same data with one vector for each sequence."""
+        return replace(
+            self,
+            sequences=[summary(x) for x in self.sequences],
+            target=tuple(summary(x) for x in self.target),
+        )
+
+    def residuals(self, scale, rng):
+        """Return what some vectors differ by from the mean of their class.
+
+        Parameters
+        ----------
+        scale : array of shape (n_features,)
+            What a unit of each feature is.
+        rng : numpy.random.Generator
+            Draws the samples, where there are many.
+
+        Returns
+        -------
+        float32 array of shape (n_drawn, n_features)
+        """
+        vectors = np.hstack(self.sequences).T / scale
+        residuals = np.empty(vectors.shape, np.float32)
+        for code in range(len(self.classes)):
+            rows = self.codes == code
+            residuals[rows] = vectors[rows] - vectors[rows].mean(axis=0)
+        return rng.permutation(residuals)[:MOST_RESIDUALS]
 
     @property
     def codes(self):

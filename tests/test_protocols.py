@@ -285,6 +285,17 @@ def test_validation_rows_of_the_caller_come_first(validated):
         assert model.validation_.tolist() == mask[fold.train].tolist()
 
 
+def test_recordings_of_any_form_are_split(validated):
+    protocol, (X, _, _) = validated
+    expected = [test.tolist() for _, test in protocol.split()]
+    waveforms = [np.zeros(100 + i) for i in range(15)]
+    sequences = [np.zeros((2, 3 + i)) for i in range(15)]
+    mappings = [{"array": wave, "sampling_rate": 16000} for wave in waveforms]
+    series, frame = pd.Series(waveforms), pd.DataFrame(X)
+    for form in (X, X.tolist(), frame, waveforms, sequences, mappings, series):
+        assert [test.tolist() for _, test in protocol.split(form)] == expected
+
+
 def test_other_rows_are_refused():
     corpus = apply_protocol("emodb-loso", _emodb())
     protocol = corpus.protocol

@@ -170,7 +170,7 @@ class Protocol:
                     f"{name} has {len(values)} entries, but the protocol "
                     f"'{self.name}' was made for {len(self._labels)} recordings."
                 )
-        paths = [None] if X is None or np.ndim(X) > 1 else list(X)
+        paths = [None] if X is None or getattr(X, "ndim", 1) > 1 else list(X)
         if self._places and all(isinstance(x, str | os.PathLike) for x in paths):
             self._refuse_other("X", [place(path) for path in paths], self._places)
         labels = np.asarray(self._labels[:0] if y is None else y)

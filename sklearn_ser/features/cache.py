@@ -81,7 +81,7 @@ def read_or_compute(cache_dir, key, compute):
 
 
 def read(cache_dir, key):
-    """Return the entry of this key, or None where there is no sound one.
+    """Return the entry of this key, or None if it is missing or broken.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def read(cache_dir, key):
     sequence : CachedSequence or None
         The entry.
     """
-    # A missing or broken entry is written again.
+    # A missing or broken entry is written again, whatever it raises.
     with contextlib.suppress(OSError, ValueError, EOFError):
         return CachedSequence(_path(cache_dir, key))
     return None
@@ -107,11 +107,11 @@ def write(cache_dir, key, array):
     Parameters
     ----------
     cache_dir : str or PathLike
-        The folder of the cache, made if absent.
+        The folder of the cache, which is created if it is missing.
     key : str
         As `content_key` gives it.
     array : ndarray of shape (n_features, n_frames)
-        What is kept.
+        The features.
 
     Returns
     -------

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .augment import Augment
+from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize
 
@@ -109,14 +109,14 @@ class ConvLSTMEncoder(ConvGRUEncoder):
 
 
 class PointwiseEncoder(nn.Module):
-    """Convolutions of width one, for the frames of a speech model or for functionals.
+    """A convolution of width one: for functionals, or each frame of a speech model.
 
     Parameters
     ----------
     n_features : int
     n_channels : int, default=128
     dropout : float, default=0.5
-        Of the input: a layer has more features than there are recordings.
+        Of the input, which often has more features than there are recordings.
     """
 
     spectral = False
@@ -130,6 +130,16 @@ class PointwiseEncoder(nn.Module):
     def forward(self, x, lengths):
         mask = frame_mask(lengths, x.shape[-1])[:, None]
         return self.norm(self.conv(self.dropout(x)), mask).relu(), lengths
+
+
+class StatisticsEncoder(PointwiseEncoder):
+    """The same on mean and deviation of each feature over the frames of a recording.
+
+    These statistics are the input of the whole network: each recording is one vector,
+    in training and in prediction.
+    """
+
+    summarizes = True
 
 
 class CNN6Encoder(nn.Module):
@@ -176,6 +186,7 @@ ENCODERS = {
     "conv_lstm": ConvLSTMEncoder,
     "cnn6": CNN6Encoder,
     "pointwise": PointwiseEncoder,
+    "statistics": StatisticsEncoder,
 }
 
 
@@ -193,6 +204,8 @@ class UtteranceEncoder(nn.Module):
     n_embedding : int, default=256
     speed, vocal_tract, masking : float, default=0
         See :class:`Augment`.
+    feature_noise : float, default=0
+        See :class:`ClassNoise`.
     """
 
     def __init__(
@@ -203,9 +216,11 @@ class UtteranceEncoder(nn.Module):
         speed=0.0,
         vocal_tract=0.0,
         masking=0.0,
+        feature_noise=0.0,
     ):
         super().__init__()
         self.standardize = Standardize(n_features)
+        self.noise = ClassNoise(feature_noise)
         make = ENCODERS[encoder] if isinstance(encoder, str) else encoder
         self.encoder = make(n_features)
         spectral = getattr(self.encoder, "spectral", True)
@@ -221,6 +236,7 @@ class UtteranceEncoder(nn.Module):
 
     def forward(self, x, lengths):
         x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]
+        x = self.noise(x)
         return self.pool(*self.encoder(*self.augment(x, lengths)))
 
 

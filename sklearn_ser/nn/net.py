@@ -10,14 +10,15 @@ import torch
 from skorch.callbacks import PassthroughScoring
 
 from ..exceptions import TrainingDivergedError
-from .batching import BatchIterator, SequenceDataset
+from .augment import ClassNoise
+from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device
 from .layers import LogitLayer
 from .losses import TermSum
 from .normalization import Standardize
 from .randomness import draws_globally, seeded
 
-_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer")
+_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer", "summarize")
 
 
 class _StopTraining(Exception):
@@ -38,14 +39,27 @@ class SpeechNet(skorch.NeuralNet):
         Initialisation, shuffling, dropout and augmentation follow from it.
     keep_optimizer : bool, default=False
         Whether copies and pickles carry the optimiser's state.
+    summarize : bool, default=False
+        Whether the module takes mean and deviation over the frames of a sequence, as
+        one frame of twice the features.
     **kwargs
         As for :class:`skorch.net.NeuralNet`.
     """
 
-    def __init__(self, module, *, terms, seed=0, keep_optimizer=False, **kwargs):
+    def __init__(
+        self,
+        module,
+        *,
+        terms,
+        seed=0,
+        keep_optimizer=False,
+        summarize=False,
+        **kwargs,
+    ):
         self.terms = terms
         self.seed = seed
         self.keep_optimizer = keep_optimizer
+        self.summarize = summarize
         kwargs.setdefault("criterion", TermSum)
         kwargs.setdefault("train_split", None)
         super().__init__(module, **kwargs)
@@ -75,6 +89,12 @@ class SpeechNet(skorch.NeuralNet):
                 layer.set_statistics(*statistics)
             elif isinstance(layer, LogitLayer):
                 layer.set_prior(prior)
+
+    def set_residuals(self, residuals):
+        """Set what vectors differ by within classes, an array, for their noise."""
+        for layer in self.module_.modules():
+            if isinstance(layer, ClassNoise):
+                layer.set_residuals(torch.as_tensor(residuals).to(self.device))
 
     def continue_from(self, net):
         """Take over the weights, and the optimiser's state if it was kept."""
@@ -250,6 +270,8 @@ class SpeechNet(skorch.NeuralNet):
         array of shape (n_samples, n_outputs), float32
         """
         module = self.module_ if module is None else module
+        if self.summarize:
+            sequences = [summary(x) for x in sequences]
         dataset = SequenceDataset(sequences, device=self.device)
         out = None
         # Sequences of one frame make batches of one size: BLAS rounds those alike.
