@@ -157,7 +157,7 @@ def centre(X, corpora, train):
         own = np.flatnonzero(corpora == corpus)
         seen = [np.asarray(X[i]) for i in np.intersect1d(own, train)]
         if not seen:
-            raise ValueError(f"no training row is of the corpus {corpus!r}.")
+            raise ValueError(f"no training row is of the corpus {str(corpus)!r}.")
         frames = [x.reshape(len(x), -1) for x in seen]
         mean = np.hstack(frames).mean(axis=1, dtype=np.float64)
         for i in own:

@@ -223,9 +223,13 @@ TRANSFER_METHODS = {
 ALL_METHODS = METHODS | TRANSFER_METHODS
 
 
-@cache
 def own_parameters(name, features="log-mel"):
     """Return the parameters that a method has now on a set; see `parameters`."""
+    return dict(_own_parameters(name, features))
+
+
+@cache
+def _own_parameters(name, features):
     return parameters(*with_settings(ALL_METHODS[name], {}, features))
 
 
