@@ -3,9 +3,10 @@
 Whisper base by ``SpeechModelTransformer``, from paths to the mean and deviation of its
 middle layer; by the model's own pipeline as published, which pads to 30 s; and by bare
 forward passes on inputs that are ready and not padded: one recording after the other
-by transformers' layers, and in the batches of the transformer. One thread; repeats
-are interleaved, and medians reported. Recordings are every n-th of
-``$SKLEARN_SER_DATA/emodb4`` or, without it, synthetic ones.
+by transformers' layers, and in the batches of the transformer. One thread, whose CPU
+time counts, so that other processes disturb less; repeats are interleaved, and medians
+reported. Recordings are every n-th of ``$SKLEARN_SER_DATA/emodb4`` or, without it,
+synthetic ones.
 
     python benchmarks/speech_model.py [--model NAME] [--recordings N] [--repeats N]
         [--output FILE]
@@ -17,6 +18,7 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,7 +28,7 @@ import torch
 from transformers import AutoModel, WhisperFeatureExtractor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.speed import compared, interleaved
+from benchmarks.speed import compared
 from sklearn_ser import SpeechModelTransformer
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
 from sklearn_ser.features._speech_families import load_encoder
@@ -94,11 +96,22 @@ def bare(encoder, inputs):
     return run
 
 
+def interleaved(functions, repeats):
+    """CPU seconds of each function, one after the other, `repeats` times."""
+    seconds = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            start = time.process_time()
+            function()
+            seconds[name].append(time.process_time() - start)
+    return seconds
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--model", default="openai/whisper-base")
-    parser.add_argument("--recordings", type=int, default=24)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--recordings", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=3)
     default = Path(__file__).parent / "results" / "speech_model.json"
     parser.add_argument("--output", type=Path, default=default)
     args = parser.parse_args(argv)
@@ -123,19 +136,21 @@ def main(argv=None):
             raise AssertionError(f"batches and single recordings differ by {error}")
         alone = np.vstack([estimator.transform([path]) for path in paths])
         error_alone = float(np.abs(estimator.transform(paths) - alone).max())
-        seconds = interleaved(
-            {
-                "transformer": lambda: estimator.transform(paths),
-                "published pipeline": published(source, layer, paths),
-                "bare forward, one by one": one_by_one,
-                "bare forward, in batches": lambda: encoder.states(
-                    inputs, estimator.frames_per_batch
-                ),
-            },
-            args.repeats,
-        )
+        ways = {
+            "transformer": lambda: estimator.transform(paths),
+            "bare forward, one by one": one_by_one,
+            "bare forward, in batches": lambda: encoder.states(
+                inputs, estimator.frames_per_batch
+            ),
+        }
+        overhead = interleaved(ways, 5 * args.repeats)
+        ways = {
+            "transformer": ways["transformer"],
+            "published pipeline": published(source, layer, paths),
+        }
+        padding = interleaved(ways, args.repeats)
     audio = sum(len(wave) for wave in waves) / encoder.sampling_rate
-    own = float(np.median(seconds["transformer"]))
+    own = float(np.median(overhead["transformer"]))
     result = {
         "command": " ".join(
             ["python", "benchmarks/speech_model.py", *(argv or sys.argv[1:])]
@@ -158,11 +173,13 @@ def main(argv=None):
             "states, batched and bare": error,
             "pooled, together and one at a time": error_alone,
         },
-        "extraction": compared(seconds, "transformer"),
+        "overhead": compared(overhead, "bare forward, one by one"),
+        "padding": compared(padding, "transformer"),
     }
     args.output.write_text(json.dumps(result, indent=1) + "\n")
-    for name, row in result["extraction"].items():
-        print(f"{name:26} {row['seconds']:8.3f} s {row['ratio']:6.2f}")
+    for what in ("overhead", "padding"):
+        for name, row in result[what].items():
+            print(f"{what:9} {name:26} {row['seconds']:8.3f} s {row['ratio']:6.2f}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""What was right and wrong, counted: its UAR and WA, and a bootstrap of both."""
+"""Counts of right and wrong predictions, their UAR and WA, and a bootstrap of both."""
 
 import numpy as np
 
 
 def speaker_confusions(y_true, y_pred, speakers, classes):
     """Return the sorted speakers and their counts (n_speakers, n_true, n_predicted)."""
-    names, who = np.unique(speakers, return_inverse=True)
+    names, codes = np.unique(speakers, return_inverse=True)
     counts = np.zeros((len(names), len(classes), len(classes)), dtype=int)
-    cells = (who, np.searchsorted(classes, y_true), np.searchsorted(classes, y_pred))
+    cells = (codes, np.searchsorted(classes, y_true), np.searchsorted(classes, y_pred))
     np.add.at(counts, cells, 1)
     return names, counts
 
@@ -23,7 +23,7 @@ def confusion_wa(counts):
 
 
 def _hits_and_support(counts):
-    """Return how many were right and how many there were, of each true class."""
+    """Return the number of correct rows and of all rows of each true class."""
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
 
 
@@ -37,24 +37,24 @@ def _uar_and_wa(hits, support):
 def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
     """Return the UAR and the WA of each bootstrap sample of units.
 
-    A unit is what is drawn, such as a speaker or an utterance.
+    A unit is what the bootstrap draws, such as a speaker or an utterance.
 
     Parameters
     ----------
     hits, support : ndarray of shape (n_units, n_classes)
-        How many rows of a class each unit got right, and how many it has.
+        The number of correct rows and of all rows of each unit and class.
     n_bootstrap : int
         Number of samples, each of as many units as there are.
     random_state : int, sequence of int, Generator, RandomState or None
         Seed of the draws.
     n_alike : ndarray of int of shape (n_units,), default=None
-        How many units each row stands for; None is one. Utterances are of few kinds,
-        whatever their number, so that rows which stand for many save memory and time.
+        How many equal units each row stands for; None means one. Single utterances
+        are of few kinds, so that one row for each kind saves memory and time.
 
     Returns
     -------
     uars, was : ndarray of shape (n_bootstrap,)
-        NaN if there is one unit only, which says nothing of the spread.
+        NaN if there is one unit only, since it has no spread.
     """
     n_alike = np.ones(len(hits), dtype=int) if n_alike is None else n_alike
     n_units = int(n_alike.sum())
@@ -63,7 +63,7 @@ def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
     if not isinstance(random_state, np.random.RandomState):
         random_state = np.random.default_rng(random_state)
     draws = random_state.multinomial(n_units, n_alike / n_units, size=n_bootstrap)
-    draws = draws.astype(float)  # for BLAS; counts stay exact
+    draws = draws.astype(float)  # BLAS is faster, and such integers stay exact
     return _uar_and_wa(draws @ hits, draws @ support)
 
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files wholly or not at all."""
 
 import contextlib
 import os
@@ -7,16 +7,17 @@ import uuid
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Open a file that takes its place at ``path`` only if the block ends well.
+    """Open a file that replaces ``path`` only if the block ends without an error.
 
     Parameters
     ----------
     path : str or PathLike
+        The file to write.
 
     Yields
     ------
     file : binary file
-        Beside ``path``, under a name of its own.
+        A temporary file in the folder of ``path``.
     """
     path = os.fspath(path)
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"

@@ -1,4 +1,4 @@
-"""The figures of the field: UAR and WA, and probes of what an embedding knows."""
+"""The scores of the field, UAR and WA, and probes of an embedding."""
 
 import numpy as np
 from sklearn.metrics import accuracy_score, make_scorer

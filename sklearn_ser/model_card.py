@@ -1,4 +1,4 @@
-"""A model card: what a model is for, how it was tested, and on whom."""
+"""A model card says what a model is for, how it was tested, and on whom."""
 
 import numpy as np
 
@@ -7,15 +7,16 @@ from sklearn_ser._confusions import confusion_uar, speaker_confusions
 __all__ = ["make_model_card"]
 
 _USE = (
-    "Names the emotion that a recording of speech sounds like, among: {classes}. For "
-    "research, and for tools whose user sees and can correct the answer."
+    "The model names the emotion that a recording of speech sounds like, among: "
+    "{classes}. It is meant for research, and for tools whose users see the answer and "
+    "can correct it."
 )
 _LIMITS = (
-    "It tells how speech sounds, not what a person feels. Not for decisions about "
-    "people, such as hiring, policing, credit or care. Acted speech, on which most "
-    "corpora rest, is clearer than that of everyday life; other languages, "
-    "microphones, ages and rooms than those it was trained on make it worse, and its "
-    "probabilities are not calibrated for them."
+    "The model tells how speech sounds, not what a person feels. It must not be used "
+    "for decisions about people, such as hiring, policing, credit or care. Most "
+    "corpora hold acted speech, whose emotions are clearer than in everyday life. "
+    "Languages, microphones, ages and rooms that the training lacked make the model "
+    "worse, and its probabilities are not calibrated for them."
 )
 
 
@@ -25,19 +26,19 @@ def make_model_card(estimator, result=None, *, by=None):
     Parameters
     ----------
     estimator : estimator
-        The fitted model, usually a pipeline.
+        A fitted model, usually a pipeline.
     result : SpeakerCVResult, default=None
-        Of :func:`~sklearn_ser.model_selection.speaker_cross_validate`, with the same
-        estimator. None leaves the figures out.
+        The result of :func:`~sklearn_ser.model_selection.speaker_cross_validate` for
+        this estimator. None leaves the figures out.
     by : dict of str to array-like of shape (n_samples,), default=None
-        Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``: the UAR
-        of each of their values is shown beside that of each speaker.
+        Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``. The card
+        shows the UAR of each of their values, besides that of each speaker.
 
     Returns
     -------
     card : skops.card.Card
-        Markdown by ``card.render()``, a file by ``card.save("README.md")``; sections
-        are changed by ``card.add``.
+        ``card.render()`` returns Markdown, ``card.save("README.md")`` writes a file,
+        and ``card.add`` changes sections.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def make_model_card(estimator, result=None, *, by=None):
 
     See Also
     --------
-    sklearn_ser.persistence.save : Saves the model that the card describes.
+    sklearn_ser.persistence.save : Save the model that the card describes.
 
     Examples
     --------
@@ -113,7 +114,7 @@ def _describe(result):
     return (
         f"Unweighted average recall {100 * result.uar:.1f} %{between}, accuracy "
         f"{100 * result.wa:.1f} %, on {len(result.rows)} recordings of {n_speakers} "
-        f"speakers, none of whom was trained on by the model that was asked. {folds}. "
+        f"speakers. No speaker trained the model that was tested on them. {folds}. "
         f"The interval ({100 * result.confidence_level:g} %) is a bootstrap over "
         "speakers."
     )

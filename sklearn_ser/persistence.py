@@ -1,8 +1,8 @@
 """Saving and loading fitted estimators without pickle.
 
 A file is a zip archive of arrays and JSON, written by skops. Loading it runs no code
-that the file brings along: types outside of scikit-learn and this library are refused
-unless the caller trusts them by name.
+from the file: types outside of scikit-learn and this library are refused unless the
+caller trusts them by name.
 """
 
 import sys
@@ -18,11 +18,11 @@ from sklearn_ser._files import atomic_write
 
 __all__ = ["load", "save"]
 
-# To be raised whenever older releases could not read what this one writes.
+# Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
 _PACKAGES = ("sklearn-ser", "scikit-learn", "torch", "skorch", "skops")
-# Beside this library's own, and what skops knows of scikit-learn: parts of a search,
-# and paths, as a model's directory may be given.
+# Beside what skops trusts by itself: parts of a fitted search, and paths, as a model's
+# directory may be given.
 _TRUSTED = {
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
@@ -43,21 +43,22 @@ def save(estimator, path):
     estimator : estimator
         An estimator of this library or of scikit-learn, a pipeline or a search.
     path : str or path-like
-        The file, replaced at once when all is written; ``.skops`` by convention.
+        The file, by convention ``.skops``. An existing one is replaced only when the
+        new one is complete.
 
     Raises
     ------
     ImportError
         If skops is not installed.
     TypeError
-        If `estimator` is none, or holds a type or a function that cannot be found
-        again by its module and name.
+        If `estimator` is no estimator, or holds a type or a function that cannot be
+        imported by its module and name.
     ValueError
         If a part has `callbacks`, which may hold anything.
 
     See Also
     --------
-    load : Its inverse.
+    load : Load what was saved.
 
     Notes
     -----
@@ -114,14 +115,14 @@ def load(path, *, trusted=()):
         The file.
     trusted : sequence of str, default=()
         Qualified names of further types and functions that the file may hold, such
-        as ``"my_module.MyEncoder"``. Loading imports and calls them: name only what
-        you know.
+        as ``"my_module.MyEncoder"``. Loading imports and calls them, so name only those
+        that you know.
 
     Returns
     -------
     estimator : estimator
-        On the CPU where the device it was fitted on is missing. Every
-        `cache_dir` in it is None: the folder was another machine's.
+        It is on the CPU if the device that it was fitted on is missing. Every
+        `cache_dir` in it is None, since the folder may be that of another machine.
 
     Raises
     ------
@@ -130,11 +131,11 @@ def load(path, *, trusted=()):
     TypeError
         If the file holds types that are not trusted; the message names them.
     ValueError
-        If the file is missing, is no saved model, is damaged, or of a later format.
+        If the file is missing or damaged, is no saved model, or has a later format.
 
     See Also
     --------
-    save : Its inverse.
+    save : Save an estimator.
 
     Examples
     --------
@@ -179,7 +180,7 @@ def load(path, *, trusted=()):
 
 
 def import_skops():
-    """Return skops.io, or say how to install it."""
+    """Import and return skops.io; without skops, say how to install it."""
     try:
         import skops.io
         import skops.io.exceptions
@@ -192,10 +193,10 @@ def import_skops():
 
 
 def _estimators_in(root):
-    """Yield each estimator once that can be reached from `root`, which is the first.
+    """Yield `root` and each estimator in it once.
 
-    Parameters alone would not do: a search, an ensemble or a calibrator predicts with
-    fitted copies, which are attributes, items of lists or hidden in helper objects.
+    Parameters are not enough: a search, an ensemble or a calibrator predicts with
+    fitted copies, which are attributes, items of lists or parts of helper objects.
     """
     waiting, seen = [root], set()
     while waiting:
@@ -216,13 +217,13 @@ def _estimators_in(root):
 
 
 def _find(name):
-    """Return what a qualified name means in this process, or None."""
+    """Return the object of a qualified name among the imported modules, or None."""
     module, _, name = name.rpartition(".")
     return getattr(sys.modules.get(module), name, None)
 
 
 def _is_known(name):
-    """Tell whether a name is safe: an estimator, network or scorer, or a search's."""
+    """Tell whether a name is safe: of an estimator, a network, a scorer or a search."""
     package, short = ".".join(name.split(".")[:2]), name.rpartition(".")[2]
     if name in _TRUSTED:
         return True

@@ -1,4 +1,4 @@
-"""Probes: what an embedding still knows of the speaker and the emotion."""
+"""Probes measure what an embedding still knows of the speaker and the emotion."""
 
 from dataclasses import dataclass
 
@@ -22,16 +22,16 @@ __all__ = ["ProbeScore", "emotion_probe_score", "speaker_probe_score"]
 
 @dataclass(frozen=True)
 class ProbeScore:
-    """What a probe read from an embedding.
+    """The score of a probe on an embedding.
 
     Attributes
     ----------
     score : float
         Balanced accuracy of the probe on utterances it was not trained on.
     chance : float
-        That of a guess: 1 / n_classes.
+        Balanced accuracy of a guess: 1 / n_classes.
     interval : (float, float)
-        Bootstrap interval of the score, over groups or else over utterances.
+        Bootstrap interval of the score, over groups or, without groups, utterances.
     """
 
     score: float
@@ -40,7 +40,7 @@ class ProbeScore:
 
     @property
     def above_chance(self):
-        """The score minus chance: what the embedding knows."""
+        """The score minus chance."""
         return self.score - self.chance
 
 
@@ -56,10 +56,10 @@ def speaker_probe_score(
     confidence_level=0.95,
     random_state=0,
 ):
-    """Tell how well a fresh probe reads the speaker from an embedding.
+    """Measure how well a new probe recognises the speaker from an embedding.
 
-    A probe that was not the training's adversary is trained on some utterances and
-    asked who speaks in others.
+    The probe, which had no part in the training of the embedding, is trained on some
+    utterances and recognises the speakers of others.
 
     Parameters
     ----------
@@ -74,16 +74,16 @@ def speaker_probe_score(
         The text of each utterance: the probe is tested on texts that it was not
         trained on. None splits by utterance.
     probe : {"linear", "mlp"} or classifier, default="linear"
-        Logistic regression, or a network of 64 hidden units, on standardised
-        embeddings; or a classifier of one's own.
+        Logistic regression, a network of 64 hidden units, or any other classifier, on
+        standardised embeddings.
     cv : int, default=5
-        Folds; fewer where there are fewer groups, or utterances of a speaker.
+        Number of folds; less if there are fewer groups, or utterances of a speaker.
     n_bootstrap : int, default=1000
-        Draws for the interval; 0 for none.
+        Number of bootstrap samples; 0 computes no interval.
     confidence_level : float, default=0.95
         Coverage of the interval.
     random_state : int, default=0
-        Seeds the folds, the probe and the draws.
+        Seed of the folds, the probe and the bootstrap.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def speaker_probe_score(
 
 
 def emotion_probe_score(embeddings, y, *, X=None, groups=None, **options):
-    """Tell how well a fresh probe reads the emotion from an embedding.
+    """Measure how well a new probe recognises the emotion from an embedding.
 
     Parameters
     ----------
@@ -229,9 +229,9 @@ def _probe_score(
 
 
 def _units(codes, is_hit, groups, n_classes):
-    """Return hits and support of the units to draw, and how many each stands for."""
+    """Return hits and support of the units to draw, and how many units a row means."""
     if groups is None:
-        # An utterance is a hit or a miss of its class: that many kinds there are.
+        # There are two kinds of utterances in each class: hits and misses.
         kind = 2 * codes + is_hit
         n_alike = np.bincount(kind, minlength=2 * n_classes)
         support = np.repeat(np.eye(n_classes), 2, axis=0)

@@ -1,4 +1,4 @@
-"""What a batch of variable-length sequences is, with its labels and speakers.
+"""Batches of variable-length sequences, with their labels and speakers.
 
 A sequence is a float32 array (n_features, n_frames). A batch of them is a list or
 1-D object array of sequences, a 3-D array (n_samples, n_features, n_frames), or a
@@ -23,10 +23,9 @@ _HINT = (
 class CachedSequence(NDArrayOperatorsMixin):
     """A read-only array on disk that is opened only while it is read.
 
-    A memory map would hold a file descriptor and a mapping for as long as it
-    lives, which ends at some 1000 recordings under common limits. This holds a
-    path, whatever their number: ``np.asarray`` reads the array, an index reads a
-    part of it, and other attributes are those of the array.
+    A memory map would keep its file open, and common limits allow some 1000 open files.
+    This class keeps a path only: ``np.asarray`` reads the array, an index reads a part
+    of it, and other attributes are those of the array.
 
     Parameters
     ----------
@@ -38,9 +37,9 @@ class CachedSequence(NDArrayOperatorsMixin):
     shape : tuple of int
         (n_features, n_frames).
     dtype : dtype
-        The type on disk.
+        Type of the values on disk.
     ndim, size : int
-        As for an array.
+        Number of dimensions and of values.
 
     Raises
     ------
@@ -70,7 +69,7 @@ class CachedSequence(NDArrayOperatorsMixin):
         return self.shape[0]
 
     def __getattr__(self, name):
-        if name.startswith("_"):  # protocols that NumPy and pickle look for
+        if name.startswith("_"):  # NumPy and pickle try many protocols
             raise AttributeError(name)
         return getattr(np.asarray(self), name)
 
@@ -79,7 +78,7 @@ class CachedSequence(NDArrayOperatorsMixin):
 
 
 class StandardizedSequence(CachedSequence):
-    """A sequence on disk that is standardised when it is read."""
+    """A sequence on disk that is centred and scaled when it is read."""
 
     def __init__(self, cached, mean, scale):
         vars(self).update(vars(cached))
@@ -95,16 +94,16 @@ class StandardizedSequence(CachedSequence):
         return self.__array__()[key]
 
 
-# openSMILE's largest set, ComParE 2016, has 6373. At 16 kHz this is less than half a
-# second of speech.
+# openSMILE's largest set, ComParE 2016, has 6373 functionals, while 7000 samples at
+# 16 kHz are less than half a second of speech.
 _MOST_FUNCTIONALS = 7000
 
 
 def check_sequences(X, *, estimator, reset):
     """Check a batch of sequences and return it as a list of 2-D float32 arrays.
 
-    Arrays that are float32 already are not copied, memory-mapped ones included, and
-    sequences of LogMelTransformer's cache stay on disk.
+    Arrays of float32 are not copied, not even memory-mapped ones, and sequences in the
+    cache of LogMelTransformer stay on disk.
 
     Parameters
     ----------
@@ -112,7 +111,7 @@ def check_sequences(X, *, estimator, reset):
             (n_samples, n_features, n_frames) or (n_samples, n_features)
         The batch; a pandas Series is taken as a list, a data frame as a table.
     estimator : estimator
-        Receives ``n_features_in_`` when ``reset``, is compared with it otherwise.
+        It gets ``n_features_in_`` if ``reset``; otherwise X must have that many.
     reset : bool
         Whether this is a fit.
 
@@ -123,7 +122,8 @@ def check_sequences(X, *, estimator, reset):
     Raises
     ------
     ValueError, TypeError
-        Naming the offending sample, what was found and what was expected.
+        If X is not as described. The message names the sample, what was found and what
+        was expected.
 
     Warns
     -----
@@ -165,7 +165,7 @@ def is_ragged(X):
     if hasattr(X, "__array__"):  # a pandas Series, too
         one_by_one = getattr(X, "ndim", None) == 1 and len(X) > 0
         return one_by_one and np.asarray(X).dtype.kind in "OUS"
-    # Numbers and rows of numbers are left to scikit-learn's own validation.
+    # scikit-learn validates numbers and rows of numbers.
     return isinstance(X, (list, tuple)) and any(
         isinstance(x, (str, bytes, dict))
         or hasattr(x, "__fspath__")
@@ -227,13 +227,13 @@ def frame_statistics(sequences):
     mean = sum(np.asarray(x).sum(axis=1, dtype=np.float64) for x in sequences) / n
     squares = (np.square(np.asarray(x) - mean[:, None]) for x in sequences)
     scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
-    # A constant feature carries rounding only.
+    # The deviation of a constant feature is rounding only.
     scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
     return mean, scale
 
 
 def standardized(x, mean, scale):
-    """Return a sequence, each feature centred and scaled; one on disk stays there."""
+    """Return a sequence with each feature centred and scaled, or lazily if on disk."""
     if isinstance(x, CachedSequence):
         return StandardizedSequence(x, mean, scale)
     return ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
@@ -274,11 +274,12 @@ def check_speakers(speakers, n_samples):
         if is_missing(speaker):
             raise ValueError(f"speakers[{i}] is {speaker}, expected a speaker.")
         codes.setdefault(speaker, len(codes))
-    # Numbered as they appear: neither names nor their order decide anything.
+    # Speakers are numbered as they appear, so that their names have no influence.
     return np.array([codes[speaker] for speaker in speakers.tolist()])
 
 
 def check_length(name, values, n_samples):
+    """Refuse a column that has not one value for each sample."""
     if len(values) != n_samples:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: X has "

@@ -101,23 +101,8 @@ def here(home, monkeypatch):
     return home
 
 
-def command(home, results, *more):
-    argv = ["--corpus", "tiny", "--method", "dsnet", "--seeds", *SEEDS]
-    argv += ["--set", "max_epochs=2", "encoder=conv", "batch_size=8"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.run", *argv, "--results", results, *more],
-        cwd=ROOT,
-        env={**os.environ, "SKLEARN_SER_DATA": str(home), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out.splitlines()
+NET = ["--corpus", "tiny", "--method", "dsnet", "--seeds", *SEEDS, "--set"]
+NET += ["max_epochs=2", "encoder=conv", "batch_size=8", "--results"]
 
 
 def comparable(results):
@@ -127,10 +112,30 @@ def comparable(results):
     return sorted(found, key=rows.key)
 
 
-def test_a_killed_run_resumes_to_the_same_rows(home, tmp_path):
+def printed(capsys, *argv):
+    assert run.main([str(arg) for arg in argv]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_broken_run_resumes_to_the_same_rows(here, tmp_path, capsys):
     unbroken, broken = tmp_path / "unbroken.jsonl", tmp_path / "broken.jsonl"
-    assert len(finish(command(home, unbroken))) == 8
-    process = command(home, broken)
+    argv = ["--corpus", "tiny", "--method", "mfcc", "--results"]
+    assert len(printed(capsys, *argv, unbroken)) == 4
+    whole = unbroken.read_bytes().splitlines(keepends=True)
+    broken.write_bytes(b"".join(whole[:2]) + whole[2][:30])
+    assert len(printed(capsys, *argv, broken, "--jobs", "2")) == 2
+    assert comparable(broken) == comparable(unbroken)
+    assert broken.read_bytes().splitlines(keepends=True)[:2] == whole[:2]
+    assert printed(capsys, *argv, broken) == []
+    assert len(broken.read_bytes().splitlines()) == 4
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_rows(here, tmp_path, capsys):
+    unbroken, broken = tmp_path / "unbroken.jsonl", tmp_path / "broken.jsonl"
+    assert len(printed(capsys, *NET, unbroken)) == 8
+    command = [sys.executable, "-m", "benchmarks.run", *NET, str(broken)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     while len(rows.read(broken)) < 2:
         assert process.poll() is None
         time.sleep(0.01)
@@ -140,9 +145,9 @@ def test_a_killed_run_resumes_to_the_same_rows(home, tmp_path):
     assert 2 <= kept < 8
     with broken.open("ab") as file:  # the kill may come within a write
         file.write(b'{"corpus": "tiny", "meth')
-    assert len(finish(command(home, broken, "--jobs", "2"))) == 8 - kept
+    assert len(printed(capsys, *NET, broken, "--jobs", "2")) == 8 - kept
     assert comparable(broken) == comparable(unbroken)
-    assert finish(command(home, broken)) == []
+    assert printed(capsys, *NET, broken) == []
     assert len(broken.read_bytes().splitlines()) == 8
 
 

@@ -52,6 +52,7 @@ def test_log_mels_equal_librosa(emodb4):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_unseen_speakers_are_recognised_above_chance(emodb4):
     model = make_pipeline(
         LogMelTransformer(), DSNetClassifier(max_epochs=6, random_state=0)

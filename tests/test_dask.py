@@ -11,6 +11,7 @@ from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.model_selection import speaker_cross_validate
 
 distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.slow
 
 MODEL = make_pipeline(
     LogMelTransformer(n_mels=16),

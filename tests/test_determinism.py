@@ -117,7 +117,9 @@ def test_a_users_encoder_with_dropout_follows_the_seed(method, data, weights):
     assert fits[0] == fits[1]
 
 
-@pytest.mark.parametrize("encoder", ["conv_gru", "cnn6"])
+@pytest.mark.parametrize(
+    "encoder", ["conv_gru", pytest.param("cnn6", marks=pytest.mark.slow)]
+)
 def test_fits_in_two_threads(method, data, weights, encoder):
     def fit(seed):
         model = method(

@@ -88,9 +88,9 @@ def uar_of_noise(method, seed, effect=0.0):
 
 
 def test_labels_that_say_nothing_give_chance(method):
-    # 900 answers: the deviation of their mean recall is under 2 points. Of a quarter of
-    # the test rows in training it becomes 42 % (DIDAN) to 50 %.
-    assert 0.28 < np.mean([uar_of_noise(method, seed) for seed in range(5)]) < 0.38
+    # 720 answers: the deviation of their mean recall is under 2 points. With a quarter
+    # of the test rows in training it becomes 42 % (DIDAN) to 50 %.
+    assert 0.28 < np.mean([uar_of_noise(method, seed) for seed in range(4)]) < 0.38
     assert uar_of_noise(method, 0, effect=4.0) > 0.5
 
 

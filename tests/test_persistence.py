@@ -68,18 +68,36 @@ def replace(old, new):
     return lambda schema: json.loads(json.dumps(schema).replace(old, new))
 
 
-def test_another_process_predicts_the_same_bits(fitted, paths, tmp_path):
-    save(fitted, tmp_path / "model.skops")
+@pytest.fixture(scope="session")  # as that of method, by which tests are ordered
+def elsewhere():
+    """Return a function that predicts by a saved model in another process."""
     code = (
-        "import sys, numpy, torch\n"
+        "import json, sys, numpy, torch\n"
         "from sklearn_ser.persistence import load\n"
         "torch.set_num_threads(1)\n"
-        "model = load(sys.argv[1])\n"
-        "numpy.save(sys.argv[2], model.predict_proba(sys.argv[3:]))\n"
+        "for line in sys.stdin:\n"
+        "    model, out, *recordings = json.loads(line)\n"
+        "    numpy.save(out, load(model).predict_proba(recordings))\n"
+        "    print(out, flush=True)\n"
     )
-    names = [str(tmp_path / "model.skops"), str(tmp_path / "proba.npy"), *paths]
-    subprocess.run([sys.executable, "-W", "error", "-c", code, *names], check=True)
-    there = np.load(tmp_path / "proba.npy")
+    command = [sys.executable, "-W", "error", "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+
+        def predict(model, recordings):
+            out = f"{model}.npy"
+            process.stdin.write(json.dumps([str(model), out, *recordings]) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == f"{out}\n"
+            return np.load(out)
+
+        yield predict
+        process.stdin.close()
+
+
+def test_another_process_predicts_the_same_bits(fitted, paths, elsewhere, tmp_path):
+    save(fitted, tmp_path / "model.skops")
+    there = elsewhere(tmp_path / "model.skops", paths)
     np.testing.assert_array_equal(there, fitted.predict_proba(paths))
 
 

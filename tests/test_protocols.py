@@ -311,7 +311,7 @@ def test_what_a_protocol_cannot_be_applied_to():
         apply_protocol("emodb-loso", Bunch(**twice))
     with pytest.raises(ValueError, match="needs a column 'session'"):
         apply_protocol("iemocap-4class-loso", _emodb())
-    with pytest.raises(ValueError, match="told apart by the corpus's 'corpora'"):
+    with pytest.raises(ValueError, match="'corpora' that names the corpus of each"):
         apply_protocol("didan-emodb-casia", _emodb())
 
 

@@ -4,9 +4,14 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 import warnings
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,13 +29,24 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
-from sklearn_ser.features import SpeechModelTransformer, release_speech_models
+from sklearn_ser.features import (
+    SpeechModelTransformer,
+    _speech_source,
+    release_speech_models,
+)
 from sklearn_ser.features import _speech_extraction as extraction
 from sklearn_ser.model_selection import speaker_cross_validate
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("safetensors")
-torch = pytest.importorskip("torch")
+
+import torch  # noqa: E402
+from huggingface_hub import constants  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from sklearn_ser.features._speech_encoder import SpeechEncoder  # noqa: E402
+from sklearn_ser.features._speech_families import load_encoder  # noqa: E402
+from sklearn_ser.features._speech_source import locate  # noqa: E402
 
 RATE = 16000
 WIDTH, LAYERS = 16, 4
@@ -187,6 +203,45 @@ def test_batch_and_order_change_nothing(models, family):
     assert {x.shape[1] for x in alone} != {50}
 
 
+@pytest.mark.parametrize(
+    "family",
+    [
+        "wav2vec2, group norm",
+        "mms, adapters",
+        "hubert, layer norm",
+        "w2v-bert",
+        "unispeech-sat",
+    ],
+)
+def test_masked_batches_change_nothing(models, family):
+    """The way of a GPU: these families heed a mask in every layer."""
+    encoder = load_encoder(locate(models(family)), 3, torch.device("cpu"))
+    inputs = [encoder.inputs(wave) for wave in WAVES]
+    alone = [encoder.states([x], 1)[0] for x in inputs]
+    encoder._can_mask = True
+    passes = []
+    forward = encoder._forward
+    encoder._forward = lambda batch: passes.append(len(batch)) or forward(batch)
+    for x, expected in zip(encoder.states(inputs, 5000), alone, strict=True):
+        np.testing.assert_allclose(x, expected, atol=2e-5)
+    assert passes == [6]
+
+
+def test_some_families_are_never_padded(models):
+    gpu = torch.device("meta")
+    for family in FAMILIES:
+        unmasked = ("wavlm", "data2vec", "conformer", "hubert, batch norm", "whisper")
+        if not family.startswith(unmasked):
+            continue
+        source = locate(models(family))
+        encoder = load_encoder(source, 1, torch.device("cpu"))
+        assert not getattr(encoder, "_can_mask", False)
+        encoder.device = gpu
+        if family != "whisper":
+            encoder._load(source, 1)
+            assert not encoder._can_mask
+
+
 @pytest.mark.parametrize("family", ["whisper", "wav2vec2, layer norm", "w2v-bert"])
 @settings(
     deadline=None,
@@ -203,12 +258,7 @@ def test_short_recordings_are_padded(models, family, n_times):
 
 
 def test_whisper_hears_what_its_extractor_hears(models):
-    from sklearn_ser.features import _speech_families
-    from sklearn_ser.features._speech_source import locate
-
-    encoder = _speech_families.load_encoder(
-        locate(models("whisper")), 1, torch.device("cpu")
-    )
+    encoder = load_encoder(locate(models("whisper")), 1, torch.device("cpu"))
     extractor = transformers.WhisperFeatureExtractor(chunk_length=1)
     wave = _noise(16000) * np.linspace(0, 1, 16000, dtype=np.float32) ** 4
     for n_times, n_padded in ((16000, 16000), (8000, 8000), (8123, 8320), (9, 640)):
@@ -260,8 +310,6 @@ def test_long_recordings_are_seen_in_windows(models, seconds):
 
 @pytest.mark.parametrize("family", ["wav2vec2, layer norm", "w2v-bert"])
 def test_windows_of_other_families(models, family, monkeypatch):
-    from sklearn_ser.features._speech_encoder import SpeechEncoder
-
     est = SpeechModelTransformer(models(family), layer=0)
     wave = _noise(3 * RATE)
     (whole,) = est.transform([wave])
@@ -475,9 +523,29 @@ def test_pickled_weights_are_refused(tiny, tmp_path):
         SpeechModelTransformer(tmp_path / "model").fit(WAVES)
 
 
-def test_missing_weights_are_not_made_up(models, tmp_path):
-    from safetensors.torch import load_file, save_file
+def test_checkpoints_of_old(models, tmp_path):
+    """As the first releases saved them: whole, and weight_norm by its old names."""
+    kind, config, _ = FAMILIES["wav2vec2, group norm"]
+    model = _build(kind, config | {"mask_time_prob": 0.05}, "ForPreTraining")
+    state = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): value.contiguous()
+        for name, value in model.state_dict().items()
+    }
+    assert any(name.endswith("weight_g") for name in state)
+    assert "wav2vec2.masked_spec_embed" in state
+    model.config.save_pretrained(tmp_path)
+    _extractor(kind, True).save_pretrained(tmp_path)
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    values = _extractor(kind, True)(WAVES[0], sampling_rate=RATE, return_tensors="pt")
+    with torch.inference_mode():
+        out = model.wav2vec2(values["input_values"], output_hidden_states=True)
+    (found,) = SpeechModelTransformer(tmp_path).transform(WAVES[:1])
+    np.testing.assert_allclose(found, out.hidden_states[2][0].T, atol=2e-5)
 
+
+def test_missing_weights_are_not_made_up(models, tmp_path):
     for family, gone in (
         ("whisper", "encoder.layers.0.fc1.weight"),
         ("hubert, group norm", "encoder.layers.0.attention.k_proj.weight"),
@@ -535,8 +603,6 @@ def test_a_name_below_the_directory_of_models(tiny, tmp_path, monkeypatch):
 
 
 def test_a_name_in_the_cache_of_the_hub(tiny, tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
     commits = {"main": "a" * 40, "old": "b" * 40}
     home = tmp_path / "models--someone--tiny"
     for branch, commit in commits.items():
@@ -560,8 +626,6 @@ def test_a_name_in_the_cache_of_the_hub(tiny, tmp_path, monkeypatch):
 
 
 def test_a_name_that_is_not_there(monkeypatch, tmp_path):
-    from huggingface_hub import constants
-
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     est = SpeechModelTransformer("some/model", local_files_only=True, revision="v1")
     with pytest.raises(ValueError, match="hf download some/model --revision v1") as e:
@@ -587,6 +651,110 @@ def test_no_network_is_told_in_one_error(tmp_path):
     assert "hf download some/model" in done.stderr.splitlines()[-1]
 
 
+class _Hub(BaseHTTPRequestHandler):
+    """As much of the Hub as one model of the name some/model needs."""
+
+    commit = "c" * 40
+    directory = None
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = self.path.partition("?")[0]
+        if "some/model" not in path:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        folder = Path(self.directory)
+        if path.startswith("/api/models/some/model/tree"):
+            body = [
+                {
+                    "type": "file",
+                    "path": file.name,
+                    "size": file.stat().st_size,
+                    "oid": sha256(file.read_bytes()).hexdigest()[:40],
+                }
+                for file in folder.iterdir()
+            ]
+            self._answer(json.dumps(body).encode(), "application/json")
+        elif path.startswith("/api/models/some/model"):
+            files = [{"rfilename": file.name} for file in folder.iterdir()]
+            body = {"id": "some/model", "sha": self.commit, "siblings": files}
+            self._answer(json.dumps(body).encode(), "application/json")
+        elif path.startswith("/some/model/resolve/"):
+            content = (folder / path.rpartition("/")[2]).read_bytes()
+            self._answer(content, "application/octet-stream")
+
+    def _answer(self, body, kind):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{sha256(body).hexdigest()}"')
+        self.send_header("X-Repo-Commit", self.commit)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server in this process, and an empty cache."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.delenv("SKLEARN_SER_MODELS", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    yield _Hub
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_name_on_the_hub_is_fetched_once(hub, models, monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "directory", models("whisper"))
+    est = SpeechModelTransformer("some/model").fit(WAVES)
+    assert est.revision_ == hub.commit
+    monkeypatch.setattr(hub, "directory", tmp_path / "gone")
+    expected = SpeechModelTransformer(models("whisper")).transform(WAVES[:1])[0]
+    np.testing.assert_array_equal(est.transform(WAVES[:1])[0], expected)
+
+
+def test_a_name_on_the_hub_without_safetensors(hub, monkeypatch, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "pytorch_model.bin").write_bytes(b"pickle")
+    monkeypatch.setattr(hub, "directory", tmp_path / "files")
+    with pytest.raises(ValueError, match=r"only \['pytorch_model.bin'\].*Convert it"):
+        SpeechModelTransformer("some/model").fit(WAVES)
+    assert not list((tmp_path / "hub").rglob("*.bin"))
+
+
+def test_a_name_that_the_hub_does_not_know(hub):
+    with pytest.raises(ValueError, match=r"Hub did not give it \(Repo.*hf download"):
+        SpeechModelTransformer("some/other").fit(WAVES)
+
+
+def test_a_network_without_an_answer(hub, monkeypatch):
+    """A socket that accepts and is silent, as some proxies are."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(_speech_source, "_TIMEOUT", 0.2)
+        start = time.monotonic()
+        with pytest.raises(ValueError, match=r"Timeout.*hf download some/model"):
+            SpeechModelTransformer("some/model").fit(WAVES)
+        assert time.monotonic() - start < 20
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "no/such/directory", Path("/no/where")])
 def test_a_directory_that_is_not_there(name):
     with pytest.raises(ValueError, match="there is no such directory"):
@@ -606,8 +774,6 @@ def test_other_weights_are_refused(models, tmp_path):
     shutil.copytree(models("whisper"), folder)
     est = SpeechModelTransformer(folder).fit(WAVES)
     loaded = pickle.loads(pickle.dumps(est))
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(folder / "model.safetensors")
     weights["encoder.conv1.bias"] += 0.1
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
@@ -621,8 +787,6 @@ def test_other_weights_are_refused(models, tmp_path):
 
 
 def test_the_hash_is_that_of_the_file(tiny):
-    from hashlib import sha256
-
     expected = sha256(Path(tiny, "model.safetensors").read_bytes()).hexdigest()
     assert SpeechModelTransformer(tiny).fit(WAVES).weights_hash_ == expected
 
@@ -915,5 +1079,22 @@ def test_whisper_base_knows_emotions_of_unseen_speakers(whisper, speech, tmp_pat
     )
     result = speaker_cross_validate(pipeline, data, y, speakers, n_bootstrap=0)
     assert result.uar > least
-    assert len(pickle.dumps(pipeline.fit(data, y))) < 100_000
+    assert len(pickle.dumps(pipeline.fit(data, y)[0])) < 5_000
     assert len(_entries(tmp_path)) == len(data)
+
+
+def test_the_benchmark_has_a_figure_for_each_way(whisper, tmp_path, monkeypatch):
+    root = Path(__file__).parents[1]
+    if not (root / "benchmarks").is_dir():
+        pytest.skip("the benchmarks are not part of the package")
+    monkeypatch.syspath_prepend(str(root))
+    from benchmarks import speech_model
+
+    output = tmp_path / "speech_model.json"
+    size = ["--recordings", "2", "--repeats", "1", "--output", str(output)]
+    speech_model.main(["--model", str(whisper), *size])
+    found = json.loads(output.read_text())
+    assert max(found["largest_difference"].values()) < 1e-3
+    assert len(found["overhead"]) == 3
+    assert found["overhead"]["transformer"]["ratio"] < 3
+    assert found["padding"]["published pipeline"]["ratio"] > 3

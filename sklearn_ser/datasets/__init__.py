@@ -1,4 +1,4 @@
-"""Corpora: the field's, the user's own, and one synthesised in seconds."""
+"""Corpora: those of the field, those of the user, and a synthetic one."""
 
 from sklearn_ser.datasets._spec import (
     Archive,

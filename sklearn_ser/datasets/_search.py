@@ -1,4 +1,4 @@
-"""What of a corpus lies below a folder, and what is wrong with it."""
+"""The files of a corpus below a folder, and the faults in them."""
 
 import filecmp
 import os
@@ -7,34 +7,42 @@ from pathlib import Path, PurePath
 
 from sklearn_ser.datasets._spec import LabelLines
 
-# What soundfile decodes, lossless first: of several copies the first is taken.
+# Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
+# recording, the one whose suffix stands first is used.
 _SUFFIXES = (
     *(".wav", ".flac", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".caf", ".au"),
     *(".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
 )
 _VIDEO = (".avi", ".mp4", ".mov", ".flv", ".mkv", ".m4a", ".mpg", ".wmv")
-_TAIL = 1024  # frames at the end that tell whether a file is whole
-# What libsndfile says of a WAV file whose header claims more than there is.
+_TAIL = 1024  # frames at the end that are read to see whether a file is whole
+# libsndfile's remark on a WAV file whose header claims more samples than it has.
 _CLAIM = re.compile(r"^data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
 
 
 def plain_name(name):
-    """Return a name without what its spellings differ in."""
+    """Return a name in lower case, without spaces, hyphens and other signs."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-class Finds:
+class CorpusFiles:
     """The files of a corpus below a folder.
+
+    Parameters
+    ----------
+    spec : CorpusSpec
+        The corpus.
+    home : Path
+        The folder of the corpus, or one above it.
 
     Attributes
     ----------
     recordings, videos : list of dict of str to str
-        What their paths tell, with the ``path`` itself.
+        The columns that their paths hold, and the ``path`` itself.
     labels, tables : list of str
-        Label files, and tables of speakers.
+        Paths of the label files, and of the tables of speakers.
     faults : list of str
-        What is wrong, one text for each utterance or file.
+        One text for each utterance or file with which something is wrong.
     """
 
     def __init__(self, spec, home):
@@ -42,8 +50,8 @@ class Finds:
         self.faults, self._spec, self._home = [], spec, home
         spellings = {plain_name(name) for name in (spec.name, *spec.aliases)}
         folders = sorted(p for p in _children(home) if p.is_dir())
-        own = [p for p in folders if plain_name(p.name) in spellings]
-        for folder in own or [home]:
+        corpus_folders = [p for p in folders if plain_name(p.name) in spellings]
+        for folder in corpus_folders or [home]:
             if home.is_dir():
                 self._walk(folder)
 
@@ -53,11 +61,11 @@ class Finds:
             top, followlinks=True, onerror=self._unreadable
         ):
             real = os.path.realpath(folder)
-            if real in seen:  # links may go round in circles
+            if real in seen:  # symbolic links may lead in circles
                 folders.clear()
                 continue
             seen.add(real)
-            # Hidden ones are remains of archives (._03a01Wa.wav) or of this library.
+            # Hidden files are remains of archives (._03a01Wa.wav) or of a download.
             folders[:] = sorted(f for f in folders if not f.startswith("."))
             parts = Path(os.path.relpath(folder, self._home)).parts
             for name in sorted(f for f in files if not f.startswith(".")):
@@ -68,26 +76,27 @@ class Finds:
 
     def _file(self, path, parts):
         spec = self._spec
-        for kind, kept in (spec.labels, self.labels), (spec.speakers, self.tables):
+        for kind, paths in (spec.labels, self.labels), (spec.speakers, self.tables):
             if kind and PurePath(path.lower()).match(kind.files.lower()):
-                kept.append(path)
+                paths.append(path)
         stem, suffix = os.path.splitext(os.path.basename(path))
         suffix = suffix.lower().strip()
-        kept = self.recordings if suffix in _SUFFIXES else self.videos
+        files = self.recordings if suffix in _SUFFIXES else self.videos
         if suffix not in _SUFFIXES and suffix not in _VIDEO:
             return
         try:
-            told = spec.parse("/".join(part.strip() for part in (*parts, stem)))
+            columns = spec.parse("/".join(part.strip() for part in (*parts, stem)))
         except KeyError as error:
             self.faults.append(f"'{path}' has the unknown code {error}")
             return
-        if told:
-            kept.append(told | {"path": path})
+        if columns:
+            files.append(columns | {"path": path})
 
     def candidates(self, wanted=None):
-        """Return the copies of each utterance, the one to take first.
+        """Return the copies of each utterance, in the order in which to try them.
 
-        Two of a kind with other content are a fault, and neither is returned.
+        Two files of one utterance and one suffix but of different content are a fault;
+        neither is returned.
         """
         copies = {}
         for columns in sorted(self.recordings, key=_rank):
@@ -106,8 +115,8 @@ class Finds:
         return copies
 
     def read_labels(self):
-        """Return what the label files say of each utterance."""
-        told, contradicted, spec = {}, set(), self._spec
+        """Return the columns that the label files hold of each utterance."""
+        utterances, contradicted, spec = {}, set(), self._spec
         if not self.labels:
             self.faults.append(f"the label files {spec.labels.files} are missing")
         for utterance, columns, path in spec.labels.read(self.labels):
@@ -118,37 +127,41 @@ class Finds:
                     f"{utterance} has the unknown code {error} in '{path}'"
                 )
                 continue
-            first = told.setdefault(utterance.lower(), columns)
+            first = utterances.setdefault(utterance.lower(), columns)
             if first["emotion"] != columns["emotion"]:
                 contradicted.add(utterance.lower())
                 self.faults.append(
                     f"{utterance} has two labels, {first['emotion']} and "
                     f"{columns['emotion']}, the latter in '{path}'"
                 )
-        if isinstance(spec.labels, LabelLines):  # which label every utterance
-            named = {c["utterance"].lower(): c["path"] for c in self.recordings}
-            lost = sorted(set(named) - set(told))
-            self.faults += [f"'{named[key]}' has no label" for key in lost]
-        return {key: told[key] for key in told if key not in contradicted}
+        if isinstance(spec.labels, LabelLines):  # these label every utterance
+            paths = {c["utterance"].lower(): c["path"] for c in self.recordings}
+            unlabelled = sorted(set(paths) - set(utterances))
+            self.faults += [f"'{paths[key]}' has no label" for key in unlabelled]
+        return {
+            key: columns
+            for key, columns in utterances.items()
+            if key not in contradicted
+        }
 
     def read_speakers(self):
-        """Return what the tables say of each speaker."""
-        told = {}
+        """Return the columns that the tables hold of each speaker."""
+        speakers = {}
         for path in self.tables:
             for speaker, columns in self._spec.speakers.read(path):
                 try:
-                    told[speaker] = self._spec.decode(columns)
+                    speakers[speaker] = self._spec.decode(columns)
                 except KeyError as error:
                     self.faults.append(
                         f"speaker {speaker} has the unknown code {error} in '{path}'"
                     )
-        return told
+        return speakers
 
 
 def find_fault(path):
-    """Say what is wrong with a file, from its header and its end; None if nothing.
+    """Return what is wrong with a file, or None, by a look at its header and its end.
 
-    Damage in its middle shows when it is decoded.
+    Damage in its middle shows only when it is decoded.
     """
     import soundfile
 
@@ -189,5 +202,5 @@ def _rank(columns):
 def _same(one, other):
     try:
         return filecmp.cmp(one["path"], other["path"], shallow=False)
-    except OSError:  # what cannot be read is found faulty later
+    except OSError:  # a file that cannot be read is reported by find_fault
         return True

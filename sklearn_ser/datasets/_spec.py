@@ -1,4 +1,4 @@
-"""What a corpus is: a declaration of where its files and labels are."""
+"""Declarations of corpora: where their files and labels are, and what they mean."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 NO_AGREEMENT = None
-"""The emotion of an utterance whose raters did not agree: it is left out."""
+"""The emotion of an utterance whose raters did not agree; it is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +64,21 @@ class LabelLines:
             The file.
         """
         for path in paths:
-            found = None
+            utterance, columns = None, {}
             for text in _lines(path):
                 if match := re.match(self.line, text):
-                    if found:
-                        yield found
+                    if utterance is not None:
+                        yield utterance, columns, path
                     columns = _groups(match)
-                    found = columns.pop("utterance"), columns, path
-                elif found and (match := re.match(self.rater or "$^", text)):
-                    said = found[1].get("raters")
-                    told = f"{match['rater']}: {match['label'].replace(';', ',')}"
-                    found[1]["raters"] = f"{said}; {told}" if said else told
-            if found:
-                yield found
+                    utterance = columns.pop("utterance")
+                elif utterance is not None and (
+                    match := re.match(self.rater or "$^", text)
+                ):
+                    rating = f"{match['rater']}: {match['label'].replace(';', ',')}"
+                    earlier = columns.get("raters")
+                    columns["raters"] = f"{earlier}; {rating}" if earlier else rating
+            if utterance is not None:
+                yield utterance, columns, path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ class LabelVotes:
     votes: Mapping
 
     def read(self, paths):
-        """Yield (utterance, columns, path) of files, which share the raters.
+        """Yield (utterance, columns, path) of files, which share utterances.
 
         Parameters
         ----------
@@ -120,24 +122,24 @@ class LabelVotes:
         ratings = {}
         for path in paths:
             for row in _table(path):
-                names = [_first(row, options) for options in self.utterance]
-                given = [_number(_first(row, own)) for own in self.votes.values()]
-                if all(names) and not all(np.isnan(given)):
-                    about = ratings.setdefault("_".join(names), ([], path))
-                    about[0].append(given)
-        for name, (given, path) in ratings.items():
-            sums = np.nansum(given, axis=0)
+                parts = [_first(row, names) for names in self.utterance]
+                votes = [_number(_first(row, names)) for names in self.votes.values()]
+                if all(parts) and not all(np.isnan(votes)):
+                    rated, _ = ratings.setdefault("_".join(parts), ([], path))
+                    rated.append(votes)
+        for name, (votes, path) in ratings.items():
+            sums = np.nansum(votes, axis=0)
             largest = [
                 w for w, s in zip(self.votes, sums, strict=True) if s == max(sums)
             ]
             emotion = largest[0] if len(largest) == 1 else "tie"
             emotion = emotion if max(sums) > 0 else "neutral"
-            yield name, {"emotion": emotion, "raters": str(len(given))}, path
+            yield name, {"emotion": emotion, "raters": str(len(votes))}, path
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeakerTable:
-    """What a CSV file tells about speakers.
+    """A CSV file with more columns of each speaker.
 
     Attributes
     ----------
@@ -169,9 +171,11 @@ class SpeakerTable:
             What the file says of it.
         """
         for row in _table(path):
-            columns = self.columns.items()
-            told = {ours: _first(row, [theirs]) or "" for theirs, ours in columns}
-            yield _first(row, [self.speaker]) or "", told
+            columns = {
+                name: _first(row, [column]) or ""
+                for column, name in self.columns.items()
+            }
+            yield _first(row, [self.speaker]) or "", columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,17 +195,18 @@ class CorpusSpec:
         ``text``, ``session``, ``intensity`` are the usual names. ``utterance`` is what
         label files call the recording, else the part of the path that matched.
     formats : mapping of str to str
-        Columns made of others: ``{"speaker": "{gender}{session}"}``.
+        Columns that are composed of others: ``{"speaker": "{gender}{session}"}``.
     codes : mapping of str to mapping or callable
-        What codes in a column mean, in lower case. An emotion of None is left out.
+        The meaning of the codes in a column, which are compared in lower case. An
+        utterance whose emotion means None is left out.
     labels : LabelLines, LabelVotes or None
-        Where the emotions are, if file names do not tell.
+        The files that hold the emotions, if file names do not.
     speakers : SpeakerTable or None
-        Where more is told about speakers.
+        The table that holds more about speakers.
     license, citation, access : str
         The terms, what to cite, and how to get the corpus.
     traps : tuple of str
-        What others fell into.
+        Mistakes that are easily made with this corpus.
     archive : Archive or None
         What ``download=True`` fetches.
 
@@ -228,9 +233,9 @@ class CorpusSpec:
     def __post_init__(self):
         for pattern in self._patterns:
             groups = re.compile(pattern).groupindex
-            told = {*groups, *self.formats}
+            columns = {*groups, *self.formats}
             wanted = {"speaker"} if self.labels else {"speaker", "emotion"}
-            if missing := sorted(wanted - told):
+            if missing := sorted(wanted - columns):
                 raise ValueError(
                     f"pattern {pattern!r} of {self.name} has no group {missing}, nor "
                     "have formats."
@@ -241,7 +246,7 @@ class CorpusSpec:
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
     def parse(self, path):
-        """Return the columns that a path tells, or None if it is of no recording.
+        """Return the columns that a path holds, or None if it is of no recording.
 
         Parameters
         ----------
@@ -260,13 +265,16 @@ class CorpusSpec:
         for pattern in self._patterns:
             match = re.search(f"(?:^|/)({pattern})$", path, re.IGNORECASE)
             if match:
-                told = {"utterance": match[1].replace("/", "_"), **_groups(match)}
-                made = {name: f.format(**told) for name, f in self.formats.items()}
-                return self.decode(told | made)
+                columns = {"utterance": match[1].replace("/", "_"), **_groups(match)}
+                composed = {
+                    name: template.format(**columns)
+                    for name, template in self.formats.items()
+                }
+                return self.decode(columns | composed)
         return None
 
     def decode(self, columns):
-        """Return columns with what their codes mean.
+        """Return columns with the meaning of their codes in place of the codes.
 
         Parameters
         ----------

@@ -20,7 +20,8 @@ class Protocol:
     name : str
         Name of the protocol.
     utterances : list of str of length n_samples
-        What each recording is called, wherever it lies. Letter case is ignored.
+        A name of each recording that does not depend on its folder. Letter case is
+        ignored.
     labels : array-like of shape (n_samples,)
         The classes.
     folds : array-like of int of shape (n_samples,)
@@ -197,6 +198,6 @@ def stem(path):
 
 
 def place(path):
-    """Return what tells a corpus's files apart, wherever it lies: two folders, stem."""
+    """Return two folders and the stem of a path, by which recordings are compared."""
     path = Path(path) if isinstance(path, str | os.PathLike) else Path()
     return "/".join([*path.parts[-3:-1], path.stem.strip()])

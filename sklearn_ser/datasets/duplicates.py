@@ -1,4 +1,4 @@
-"""Recordings that are there more than once, under whatever names."""
+"""Recordings of which a corpus holds copies, whatever their names."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 
 from sklearn_ser.features.audio import load_audio
 
-# Shorter ones, and constant ones, repeat by themselves: silence, counts, toy data.
+# Shorter or constant arrays may be equal by chance: silence, counts, toy data.
 _MIN_VALUES = 64
 
 
@@ -18,7 +18,7 @@ def find_duplicates(recordings):
     """Find recordings that decode to the same audio.
 
     Copies under other names, in other folders or in other lossless containers are
-    found; those cut, filtered, resampled or compressed are not.
+    found; copies that were cut, filtered, resampled or compressed are not.
 
     Parameters
     ----------
@@ -29,8 +29,8 @@ def find_duplicates(recordings):
     Returns
     -------
     duplicates : list of list of int
-        The rows of each recording that is there more than once. Constant ones, and
-        those of fewer than 64 values, are never called duplicates.
+        The rows of each recording that occurs more than once. Constant recordings and
+        those of fewer than 64 values are never called duplicates.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _duplicates(recordings, strict):
             if strict:
                 raise
     for rows in by_length.values():
-        # Decoding is what costs: only recordings of one length can be the same.
+        # Decoding takes time, and recordings of different lengths differ anyway.
         for row in rows if len(rows) > 1 else ():
             try:
                 content = _content(recordings[row], row)
@@ -128,7 +128,7 @@ def _path(recording):
 
 
 def _length(recording, row):
-    """What recordings of the same audio have in common, from the header alone."""
+    """Return the number of samples or frames, from the header of a file alone."""
     path = _path(recording)
     if path is None:
         return np.shape(_array(recording, row))[-1:]
@@ -146,7 +146,7 @@ def _info(path, row):
 
 
 def _content(recording, row):
-    """A digest of the audio; None where equality says nothing."""
+    """Return a digest of the audio, or None if it could be equal by chance."""
     path, rate = _path(recording), None
     array = None if path is not None else np.asarray(_array(recording, row))
     if path is not None:
@@ -154,7 +154,7 @@ def _content(recording, row):
     elif isinstance(recording, Mapping):
         rate = recording.get("sampling_rate")
     if rate or (array.ndim == 1 and array.dtype.kind in "fiu"):
-        # Files, mappings and waveforms, whatever holds their samples, alike.
+        # Equal audio has equal digests, whether in a file, a mapping or an array.
         source = recording if rate else array
         name = f"recordings[{row}]"
         array = load_audio(source, sampling_rate=rate or 16000, name=name)

@@ -1,4 +1,4 @@
-"""Archives that anyone may fetch: whole and as expected, or not at all."""
+"""Download archives that anyone may fetch, and unpack them safely."""
 
 import os
 import stat
@@ -21,13 +21,13 @@ def fetch(spec, home):
     spec : CorpusSpec
         The corpus.
     home : Path
-        The folder that its folder is made in.
+        The folder in which the corpus gets a folder.
 
     Raises
     ------
     ValueError
-        If its licence asks for a form, no checksum of its archive is known or the
-        archive has another, or it is no zip archive of ordinary files.
+        If its licence asks for a form, if no checksum of its archive is known or the
+        archive has another one, or if it is no zip archive of ordinary files.
     ConnectionError
         If the download broke off.
     ImportError
@@ -55,7 +55,8 @@ def fetch(spec, home):
         ) from error
 
     home.mkdir(parents=True, exist_ok=True)
-    # Hidden, so that a search passes it by; gone whatever happens.
+    # The folder is hidden, so that load_corpus does not search it, and it is deleted
+    # whatever happens.
     with tempfile.TemporaryDirectory(dir=home, prefix=f".{spec.name}-") as work:
         try:
             path = pooch.retrieve(
@@ -88,7 +89,7 @@ def unpack(path, folder):
     path : str or path-like
         The archive.
     folder : str or path-like
-        Where to.
+        The new folder.
 
     Raises
     ------

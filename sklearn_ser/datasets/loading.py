@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_ser.datasets._search import Finds, find_fault, plain_name
+from sklearn_ser.datasets._search import CorpusFiles, find_fault, plain_name
 from sklearn_ser.datasets._spec import CorpusSpec
 from sklearn_ser.datasets.corpora import CORPORA
 from sklearn_ser.datasets.fetching import fetch
 from sklearn_ser.datasets.protocols import apply_protocol, check_protocol
 
-_SHOWN = 20  # faults named in one message; the rest are counted
+_SHOWN = 20  # faults that one message names; it counts the others
 _COLUMNS = ("gender", "text", "session", "intensity", "raters")
 
 
@@ -36,15 +36,15 @@ def list_corpora():
 def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="raise"):
     """Load a corpus as its authors distribute it.
 
-    The recordings are found wherever they lie below `data_home`, in any container that
-    soundfile decodes; emotions, speakers and the rest come from file names and from the
-    corpus's own label files.
+    The recordings may lie anywhere below `data_home`, in any container that soundfile
+    decodes; emotions, speakers and the rest come from file names and from the label
+    files of the corpus.
 
     Parameters
     ----------
     name : str, CorpusSpec, or list of these
-        A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or the
-        declaration of one's own. Several corpora are joined, as a transfer needs it.
+        A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or a
+        declaration of another one. Several corpora are joined, as a transfer needs it.
     data_home : str or path-like, default=None
         The folder of the corpus, or one above it. None reads the environment variable
         ``SKLEARN_SER_DATA``.
@@ -52,11 +52,11 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
         A protocol of :func:`list_protocols`: only its classes are loaded, and
         ``corpus.protocol`` splits them. None loads everything.
     download : bool, default=False
-        Whether to fetch the corpus into `data_home` if nothing of it is there and its
-        licence allows it.
+        Whether to fetch the corpus into `data_home` if no recording of it lies there
+        and its licence allows it.
     errors : {"raise", "drop"}, default="raise"
-        What to do about recordings that are missing, empty, cut short, of two labels
-        or of none: refuse, naming them all, or leave them out.
+        Whether recordings that are missing, empty or cut short, or that have two labels
+        or none, raise an error that names them all, or are left out.
 
     Returns
     -------
@@ -71,13 +71,13 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
             The speakers; of several corpora, ``"corpus/speaker"``.
         frame : dict of str to ndarray of shape (n_samples,)
             More columns: ``gender``, ``text``, ``session``, ``intensity``, ``raters``
-            ("" where unknown), ``utterance``, and what else the corpus tells.
+            ("" where unknown), ``utterance``, and the corpus's further columns.
         corpora : ndarray of shape (n_samples,), dtype str
             The corpus of each recording.
         protocol : Protocol or None
             A splitter over these rows.
         dropped : list of str
-            What was left out with ``errors="drop"``, and why.
+            The recordings left out with ``errors="drop"``, with the reasons.
         DESCR : str
             Language, licence, citation, how to get it and known traps.
 
@@ -88,13 +88,13 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
         `data_home`, recordings cannot be used, labels are contradictory, or it cannot
         be fetched.
     ConnectionError
-        If a download broke off. Nothing is left behind.
+        If a download broke off. It leaves no file behind.
     ImportError
         If ``download=True`` and pooch is not installed.
 
     See Also
     --------
-    load_manifest : A corpus of one's own, listed in a CSV file.
+    load_manifest : Load a corpus that is listed in a CSV file.
 
     Examples
     --------
@@ -158,26 +158,26 @@ def _find_home(data_home):
 
 def _load_one(spec, home, keep, download, errors):
     """Load the utterances of a corpus whose emotions are among those to keep."""
-    finds = Finds(spec, home)
-    if not finds.recordings and download:
+    files = CorpusFiles(spec, home)
+    if not files.recordings and download:
         fetch(spec, home)
-        finds = Finds(spec, home)
-    faults, videos = finds.faults, finds.videos
-    if not (finds.recordings or finds.labels or faults):
+        files = CorpusFiles(spec, home)
+    faults, videos = files.faults, files.videos
+    if not (files.recordings or files.labels or faults):
         hint = f"; take the audio tracks out of its {len(videos)} videos"
         raise ValueError(
             f"No recording of {spec.name} lies below '{home}'{hint * bool(videos)}. "
             f"To get the corpus: {spec.access or 'see its declaration'}."
         )
     if spec.labels:
-        utterances = finds.read_labels()
-        copies = finds.candidates(utterances)
+        utterances = files.read_labels()
+        copies = files.candidates(utterances)
     else:
-        copies = finds.candidates()
-        # A video without audio of its own is a recording that is missing.
+        copies = files.candidates()
+        # A video whose audio was not taken out is a recording that is missing.
         utterances = {video["utterance"].lower(): video for video in videos}
-        utterances |= {key: found[0] for key, found in copies.items()}
-    about, rows, unlabelled = finds.read_speakers(), [], 0
+        utterances |= {key: candidates[0] for key, candidates in copies.items()}
+    speakers, rows, unlabelled = files.read_speakers(), [], 0
     for key in sorted(utterances):
         emotion = utterances[key]["emotion"]
         if emotion is None or (keep and emotion not in keep):
@@ -186,12 +186,12 @@ def _load_one(spec, home, keep, download, errors):
         if key not in copies:
             faults.append(f"{utterances[key]['utterance']} is missing")
             continue
-        wrong = [find_fault(columns["path"]) for columns in copies[key]]
-        if all(wrong):
-            faults.append(f"'{copies[key][0]['path']}' {wrong[0]}")
+        found = [find_fault(columns["path"]) for columns in copies[key]]
+        if all(found):
+            faults.append(f"'{copies[key][0]['path']}' {found[0]}")
             continue
-        row = utterances[key] | copies[key][wrong.index(None)] | {"emotion": emotion}
-        rows.append(row | about.get(row["speaker"], {}))
+        row = utterances[key] | copies[key][found.index(None)] | {"emotion": emotion}
+        rows.append(row | speakers.get(row["speaker"], {}))
     if faults and errors == "raise":
         rest = len(faults) - _SHOWN
         more = f"; and {rest} more" if rest > 0 else ""
@@ -213,7 +213,7 @@ def _load_one(spec, home, keep, download, errors):
 
 
 def _spell_alike(rows, columns):
-    """Give names that differ in letter case one spelling: a speaker is not two."""
+    """Give one spelling to names that differ in letter case only."""
     for column in columns:
         spelling = {}
         for name in sorted({row.get(column, "") for row in rows}):
@@ -251,13 +251,12 @@ def _bunch(spec, rows, faults, unlabelled):
 
 
 def _join(parts):
-    """Put corpora one below the other; their speakers are told apart."""
+    """Join corpora; the names of their speakers get the corpus in front."""
     names = dict.fromkeys(name for part in parts for name in part.frame)
-    blank = [np.repeat("", len(part.data)) for part in parts]
+    blanks = [np.repeat("", len(part.data)) for part in parts]
+    pairs = list(zip(parts, blanks, strict=True))
     frame = {
-        name: np.concatenate(
-            [part.frame.get(name, no) for part, no in zip(parts, blank, strict=True)]
-        )
+        name: np.concatenate([part.frame.get(name, blank) for part, blank in pairs])
         for name in names
     }
     corpora = np.concatenate([part.corpora for part in parts])

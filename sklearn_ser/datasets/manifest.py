@@ -1,4 +1,4 @@
-"""A corpus of one's own, listed in a CSV file."""
+"""Load a corpus that is listed in a CSV file."""
 
 import csv as csv_reader
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 _REQUIRED = ("file", "speaker", "emotion")
-_SHOWN = 5  # faults named in one message; the rest are counted
+_SHOWN = 5  # faults that one message names; it counts the others
 
 
 def load_manifest(csv, *, root=None, as_frame=False):
@@ -17,8 +17,8 @@ def load_manifest(csv, *, root=None, as_frame=False):
     ----------
     csv : str or path-like
         A comma-separated file in UTF-8, whose first row names the columns. ``file``,
-        ``speaker`` and ``emotion`` are required, in any order and case; others are
-        kept. Spaces around names and values are dropped, blank lines skipped.
+        ``speaker`` and ``emotion`` are required, in any order and case; other columns
+        are kept. Spaces around names and values and blank lines are ignored.
 
     root : str or path-like, default=None
         The folder that relative paths in ``file`` start from. None takes the folder of
@@ -139,7 +139,7 @@ def _read(path):
 def _refuse_repeated(path, files, numbers):
     first, repeated = {}, []
     for number, name in zip(numbers, files, strict=True):
-        # "a.wav" and "./a.wav" are one file.
+        # "a.wav" and "./a.wav" are the same file.
         key = Path(name).resolve()
         if key in first:
             repeated.append(f"row {number} '{name}' (first in row {first[key]})")
@@ -149,7 +149,7 @@ def _refuse_repeated(path, files, numbers):
 
 
 def _refuse(path, fault, places):
-    """Raise one error for all places where a fault was found, if there are any."""
+    """Raise one error that names all places of a fault, if there are any."""
     if places:
         rest = len(places) - _SHOWN
         more = f", and {rest} more" if rest > 0 else ""

@@ -31,11 +31,11 @@ class ProtocolSpec:
     Attributes
     ----------
     name : str
-        Its name. What it says never changes: another set of folds is another version.
+        Its name. The folds of a version never change: other folds are another version.
     corpora : tuple of str
         The corpus; two, a source and a target, for a transfer.
     classes : dict of str to str
-        The emotions, and the class that each is called.
+        The emotions, and the class that each belongs to.
     folds : tuple of str, default=None
         The test speakers of each fold. None leaves one speaker out; in a transfer, the
         target is the one test fold.
@@ -188,7 +188,7 @@ def apply_protocol(protocol, corpus):
         A protocol of :func:`list_protocols`.
     corpus : Bunch
         Of :func:`load_corpus` or :func:`load_manifest`. A transfer needs both corpora
-        in one, told apart by ``corpora``.
+        in one Bunch, whose ``corpora`` names the corpus of each row.
 
     Returns
     -------
@@ -232,8 +232,8 @@ def apply_protocol(protocol, corpus):
     is_transfer = len(spec.corpora) == 2
     if is_transfer and corpora is None:
         raise ValueError(
-            f"'{spec.name}' needs recordings of {list(spec.corpora)}, told apart by "
-            "the corpus's 'corpora'."
+            f"'{spec.name}' needs recordings of {list(spec.corpora)}, and 'corpora' "
+            "that names the corpus of each."
         )
     if corpora is not None and set(corpora.tolist()) != set(spec.corpora):
         raise ValueError(
@@ -254,21 +254,21 @@ def apply_protocol(protocol, corpus):
         version=spec.version,
         data=data,
     )
-    kept = {"data": data, "target": target, "speakers": speakers, "frame": frame}
+    columns = {"data": data, "target": target, "speakers": speakers, "frame": frame}
     if corpora is not None:
-        kept["corpora"] = corpora
-    return Bunch(**{**corpus, **kept, "protocol": bound})
+        columns["corpora"] = corpora
+    return Bunch(**{**corpus, **columns, "protocol": bound})
 
 
 def _utterance(spec, path):
-    """What an utterance is called, as load_corpus would; else the name of its file."""
+    """Return the utterance's name in load_corpus, or else the name of its file."""
     path = Path(path) if isinstance(path, str | os.PathLike) else Path()
     inside = "/".join([*path.parent.parts, path.stem.strip()])
     try:
-        told = CORPORA[spec.corpora[0]].parse(inside)
+        columns = CORPORA[spec.corpora[0]].parse(inside)
     except KeyError:
-        told = None
-    return told["utterance"] if told else stem(path)
+        columns = None
+    return columns["utterance"] if columns else stem(path)
 
 
 def check_protocol(name, corpora=None):
@@ -284,21 +284,26 @@ def check_protocol(name, corpora=None):
 
 
 def _number_folds(spec, speakers, corpora):
-    """The number of the fold that tests each row, or -1."""
+    """Return the number of the fold that tests each row, or -1."""
     if len(spec.corpora) == 2:
         return np.where(corpora == spec.corpora[1], 0, -1)
     if spec.folds is None:
         return np.unique(speakers, return_inverse=True)[1]
-    number = {who: i for i, fold in enumerate(spec.folds) for who in fold.split()}
-    strange = sorted(set(speakers.tolist()) - set(number))
-    if strange:
-        raise ValueError(f"Speakers {strange} are in no fold of '{spec.name}'.")
-    # A corpus of a few speakers has fewer folds, in the same order.
-    return np.unique([number[who] for who in speakers], return_inverse=True)[1]
+    numbers = {
+        speaker: number
+        for number, fold in enumerate(spec.folds)
+        for speaker in fold.split()
+    }
+    unknown = sorted(set(speakers.tolist()) - set(numbers))
+    if unknown:
+        raise ValueError(f"Speakers {unknown} are in no fold of '{spec.name}'.")
+    # Where some speakers are missing, there are fewer folds, in the same order.
+    folds = [numbers[speaker] for speaker in speakers]
+    return np.unique(folds, return_inverse=True)[1]
 
 
 def _validation_rows(spec, speakers, folds, frame):
-    """The rows of each fold's validation speaker."""
+    """Return the rows of each fold's validation speaker."""
     if spec.validation is None:
         return None
     if spec.validation not in frame:

@@ -1,8 +1,8 @@
-"""A small emotional corpus made by a source-filter synthesiser.
+"""A small emotional corpus from a source-filter synthesiser.
 
-It is no substitute for speech: it is data whose difficulty is known. The speaker and
-the emotion act on the same quantities (pitch, tempo, level, voice quality), so who
-speaks hides how it is said, by an amount that ``speaker_effect`` sets.
+It is no substitute for speech, but data of known difficulty. The speaker and the
+emotion act on the same quantities (pitch, tempo, level, voice quality), so that the
+voice hides the emotion, by an amount that ``speaker_effect`` sets.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.signal import firwin2, lfilter, oaconvolve, sosfilt
 from sklearn.utils import Bunch, check_scalar
 
-# What a full emotion adds to neutral speech. Seeds follow the order: only append.
+# A full emotion adds this to neutral speech. Append only: seeds depend on the order.
 _EMOTIONS = {
     # F0 (semitones), log range, slope, level (dB), log rate, tilt, breath, jitter
     "neutral": (+0.0, +0.0, +0.0, +0.0, +0.00, +0.0, +0.0, +0.0),
@@ -70,7 +70,7 @@ def make_emotional_speech(
     of their recordings.
 
     An utterance depends only on ``random_state``, the index of its speaker, its emotion
-    and its own index: asking for more of anything leaves the others as they were.
+    and its own index: more speakers, emotions or utterances leave it as it was.
 
     Parameters
     ----------
@@ -84,8 +84,8 @@ def make_emotional_speech(
         How much speakers differ, from 0 to 10. At 0 all have the same distribution.
     channel : int or None, default=0
         The recording channel: frequency response, gain and noise floor. Another
-        integer records the same speech by other means, which together with another
-        ``random_state`` makes a second corpus. None is a flat and quiet channel.
+        integer records the same speech with other equipment, which together with
+        another ``random_state`` makes a second corpus. None is a flat, quiet channel.
     duration : float or (float, float), default=(1.0, 2.0)
         Length of an utterance in seconds, or the bounds between which it is drawn.
     sampling_rate : int, default=16000
@@ -115,7 +115,7 @@ def make_emotional_speech(
     Raises
     ------
     ValueError, TypeError
-        If a parameter is out of its range, or of another kind.
+        If a parameter is out of its range, or of the wrong type.
 
     Examples
     --------
@@ -158,19 +158,19 @@ def make_emotional_speech(
 
 
 class _Speaker:
-    """A voice, and the way from its mouth to the file."""
+    """A voice, with the room and the channel that it is recorded by."""
 
     def __init__(self, entropy, index, effect, channel, sampling_rate):
         rng = _generator(entropy, (0, index))
         self.gender, sign = (("f", 1.0), ("m", -1.0))[index % 2]
         self.sampling_rate = sampling_rate
-        # Uniform, not normal: a corpus of few speakers should not hang on one of them.
+        # Uniform, not normal: one speaker should not dominate a small corpus.
         self.habits = effect * _SPEAKER_SPREAD * rng.uniform(-1, 1, 8)
         self.habits[0] += effect * sign * 3.5
         tract = effect * (0.07 * sign + 0.05 * rng.uniform(-1, 1))
         self.tract = np.exp(np.clip(tract, -0.4, 0.4))
 
-        # One response for the speaker's place before the microphone and the channel.
+        # One frequency response stands for the speaker's position and for the channel.
         decibels = effect * 2.5 * rng.uniform(-1, 1, _BANDS.size)
         self.gain, self.floor = 0.0, -85.0
         room = np.zeros(sampling_rate // 12)
@@ -194,7 +194,7 @@ class _Speaker:
     def say(self, text, emotion, duration, rng):
         """Return the waveform of one utterance, float32 within [-1, 1]."""
         rate = self.sampling_rate
-        # Everybody's intensities are the same; 0.25 is barely, 1.75 is theatrical.
+        # All speakers share the distribution: 0.25 is barely heard, 1.75 theatrical.
         intensity = np.clip(1 + 0.35 * rng.standard_normal(), 0.25, 1.75)
         style = intensity * np.array(_EMOTIONS[emotion])
         style += self.habits + _SPREAD * rng.standard_normal(8)
@@ -246,7 +246,7 @@ def _generator(entropy, key):
 
 
 def _pulses(f0, rate, jitter, rng):
-    """Glottal pulses, each spread over the two samples between which it falls."""
+    """Return glottal pulses, each shared by the two samples that it falls between."""
     phase = np.cumsum(f0) / rate
     times = np.interp(np.arange(1, int(phase[-1]) + 1), phase, np.arange(len(f0)))
     times += jitter * rate / f0[times.astype(int)] * rng.standard_normal(len(times))
@@ -259,7 +259,7 @@ def _pulses(f0, rate, jitter, rng):
 
 
 def _resonances(formants, rate):
-    """Cascade of five two-pole resonators; those beyond the band pass all."""
+    """Return five two-pole resonators in series; one above the band passes all."""
     frequencies = np.append(formants, formants[-1] + np.array([900.0, 1900.0]))
     radius = np.exp(-np.pi * _BANDWIDTHS / rate)
     sos = np.tile([1.0, 0, 0, 1, 0, 0], (5, 1))

@@ -3,8 +3,8 @@
 Frames that lie beyond the end of a recording never reach those inside it. Whisper
 runs on the frames of a batch end to end, each recording attending to itself alone,
 so nothing is padded at all. The others turn waveforms into frames one by one, for
-some normalise over time, and then run on padded batches under a mask where every
-layer heeds it, on batches of equal length where one does not.
+some normalise over time, and then run on batches of equal length; on a GPU, where
+batches pay, on padded ones under a mask, if every layer heeds it.
 """
 
 from math import prod
@@ -131,8 +131,10 @@ class _Masked(SpeechEncoder):
         ):
             if hasattr(config, name):
                 setattr(config, name, off)
-        self._can_mask = source.family not in _UNMASKED and not getattr(
-            config, "conv_pos_batch_norm", False
+        self._can_mask = (
+            self.device.type != "cpu"
+            and source.family not in _UNMASKED
+            and not getattr(config, "conv_pos_batch_norm", False)
         )
         with torch.random.fork_rng(devices=[]), _Quiet():
             dtype = "dtype" if int(transformers.__version__[0]) > 4 else "torch_dtype"

@@ -1,8 +1,8 @@
 """A resumable cache of features, one file for each recording.
 
-An entry is found by the SHA-256 of what was heard (the bytes of the file, or of
-the waveform and its rate) and of the settings that shape the features, so neither
-a renamed file nor a changed parameter can meet a stale one. It is written to a
+An entry is found by the SHA-256 of the recording (the bytes of the file, or of the
+waveform and its rate) and of the settings that shape the features, so that neither a
+renamed file nor a changed parameter can lead to a stale entry. It is written to a
 temporary name and then renamed: another process sees all of it or nothing.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from .._files import atomic_write
 from ..sequences import CachedSequence
 
-# To be raised whenever the same settings come to give other features.
+# Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
 
 
@@ -28,12 +28,12 @@ def content_key(recording, settings):
     recording : str, PathLike, array-like or mapping
         As `load_audio` takes it.
     settings : object
-        Everything else that decides the features, told by its repr.
+        Everything else that shapes the features; its repr is hashed.
 
     Returns
     -------
     key : str or None
-        None where there is no content to hash; reading it will tell why.
+        None if the content cannot be read; loading the recording will say why.
     """
     digest = hashlib.sha256(f"{_FORMAT}:{settings!r}:".encode())
     rate, path = None, recording
@@ -65,11 +65,11 @@ def read_or_compute(cache_dir, key, compute):
     Parameters
     ----------
     cache_dir : str or PathLike
-        The folder of the cache, made if absent.
+        The folder of the cache, which is created if it is missing.
     key : str
         As `content_key` gives it.
     compute : callable
-        Called without arguments for a 2-D array where there is no sound entry.
+        Called without arguments if there is no sound entry; it returns a 2-D array.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def read(cache_dir, key):
     sequence : CachedSequence or None
         The entry.
     """
-    # Whatever a broken entry raises, the remedy is to write it anew.
+    # A missing or broken entry is written again.
     with contextlib.suppress(OSError, ValueError, EOFError):
         return CachedSequence(_path(cache_dir, key))
     return None

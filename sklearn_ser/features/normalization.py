@@ -1,4 +1,4 @@
-"""Label-free normalisation: of one log-mel sequence, or of all of a speaker's."""
+"""Normalisation without labels, of one sequence or of all sequences of a speaker."""
 
 from typing import ClassVar
 
@@ -13,14 +13,15 @@ from ..sequences import (
     check_speakers,
     frame_statistics,
     is_ragged,
+    standardized,
 )
 
-# A band that varies by less than this (dB) is constant up to rounding.
+# A band that varies by less than this, in dB, is constant up to rounding.
 _FLAT = 1e-4
 
 
 def _utterance(features):
-    """Zero mean, unit variance per band over the frames of the recording."""
+    """Give each band zero mean and unit variance over the frames of the recording."""
     centred = features - features.mean(axis=1, keepdims=True, dtype=np.float64)
     std = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
     centred[std[:, 0] < _FLAT] = 0.0
@@ -28,7 +29,7 @@ def _utterance(features):
 
 
 def _level(features):
-    """Zero mean over all cells: how loud the recording is, is gone."""
+    """Subtract the mean over all cells, which is how loud the recording is."""
     return features - features.mean(dtype=np.float64).astype(features.dtype)
 
 
@@ -43,7 +44,7 @@ def normalize_sequence(features, mode):
     features : ndarray of shape (n_features, n_frames)
         The sequence; it is not changed.
     mode : {"level", "utterance"} or None
-        ``"level"`` takes the mean over all cells away; ``"utterance"`` gives each
+        ``"level"`` subtracts the mean over all cells; ``"utterance"`` gives each
         band zero mean and unit variance over the frames, and a band that does not
         vary becomes zero. None returns `features`.
 
@@ -58,9 +59,9 @@ def normalize_sequence(features, mode):
 class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     """Give the features of each speaker mean zero and variance one.
 
-    The statistics are those of all frames of the speaker's own utterances. They need
-    no label, but they need the utterances of a test speaker together: figures obtained
-    with it are *transductive* and belong in a table of their own.
+    The statistics are those of all frames of a speaker's utterances. They need no
+    label, but they need the utterances of a test speaker together: figures obtained
+    with them are *transductive* and belong in a separate table.
 
     Parameters
     ----------
@@ -73,17 +74,17 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     mean_, scale_ : array of shape (n_features,)
-        Of all data of the fit.
+        Statistics of all data of the fit.
     speaker_statistics_ : dict
-        From a speaker of the fit to mean and scale.
+        Mean and scale of each speaker of the fit.
     n_features_in_ : int
         Number of features of a sequence.
 
     Notes
     -----
-    As each speaker is normalised by its own utterances, no speaker's data reach
-    another: applied once before a cross-validation by speaker it gives what it gives
-    inside of each fold::
+    Each speaker is normalised by its own utterances, so that no data pass from one
+    speaker to another. Applied once before a cross-validation by speaker, it gives the
+    same features as inside of each fold::
 
         Z = SpeakerNormalizer().fit_transform(LogMelTransformer().transform(X),
                                               speakers=speakers)
@@ -112,7 +113,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         self.unseen = unseen
 
     def fit(self, X, y=None, *, speakers=None):
-        """Keep the statistics of the speakers, and those of all.
+        """Compute the statistics of each speaker, and those of all data.
 
         Parameters
         ----------
@@ -157,8 +158,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         X : sequences
             As in ``fit``.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks: a speaker of the fit has the statistics of then, another one
-            those of its utterances in `X`.
+            Who speaks. A speaker of the fit is normalised by the statistics of the fit,
+            another one by those of its utterances in `X`.
 
         Returns
         -------
@@ -168,7 +169,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If neither `speakers` nor `unseen` say what to normalise by.
+            If both `speakers` and `unseen` are None.
         """
         check_is_fitted(self)
         sequences = check_sequences(X, estimator=self, reset=False)
@@ -182,7 +183,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         else:
             raise ValueError(_MISSING)
         Z = [
-            ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
+            standardized(np.asarray(x), mean, scale)
             for x, (mean, scale) in zip(sequences, statistics, strict=True)
         ]
         if is_ragged(X):
@@ -209,7 +210,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         return self.fit(X, speakers=speakers).transform(X, speakers=speakers)
 
     def set_output(self, *, transform=None):
-        """Do nothing: sequences fit no data frame, whatever a pipeline asks for.
+        """Do nothing, since sequences do not fit into a data frame.
 
         Parameters
         ----------
@@ -242,8 +243,9 @@ def _by_speaker(sequences, speakers):
     """Return the statistics of each speaker."""
     check_speakers(speakers, len(sequences))
     rows = {}
-    for i, speaker in enumerate(np.asarray(speakers).tolist()):
-        rows.setdefault(speaker, []).append(i)
+    for row, name in enumerate(np.asarray(speakers).tolist()):
+        rows.setdefault(name, []).append(row)
     return {
-        who: frame_statistics([sequences[i] for i in own]) for who, own in rows.items()
+        name: frame_statistics([sequences[row] for row in indices])
+        for name, indices in rows.items()
     }

@@ -1,4 +1,4 @@
-"""Displays: look at recordings, trainings, embeddings and evaluations.
+"""Displays of recordings, trainings, embeddings and evaluations.
 
 They need matplotlib: ``pip install "sklearn_ser[plot]"``.
 """

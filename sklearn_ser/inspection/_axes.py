@@ -1,4 +1,4 @@
-"""What the displays share."""
+"""Helpers that the displays share."""
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -20,18 +20,18 @@ def last_step(estimator):
 
 
 def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):
-    """Return the figure and axes to draw in: the caller's, or new ones.
+    """Return the figure and axes to draw in, those of the caller or new ones.
 
     Parameters
     ----------
     display : object
-        What draws, for the message where matplotlib is missing.
+        The display, which the message names if matplotlib is missing.
     ax : matplotlib Axes, array-like of Axes, or None
-        Where to.
+        The axes of the caller.
     shape : (int, int)
         Rows and columns of axes.
     size : (float, float)
-        Inches of each.
+        Width and height of each, in inches.
 
     Returns
     -------
@@ -54,20 +54,20 @@ def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):
 
 
 def percent_map(ax, values, rows, columns, *, missing="", vmin=0.0, vmax=1.0):
-    """Draw shares as a map of percentages, each with its number.
+    """Draw shares as a map of percentages, with the number in each cell.
 
     Parameters
     ----------
     ax : matplotlib Axes
-        Where to.
+        The axes to draw in.
     values : ndarray of shape (n_rows, n_columns)
         Between 0 and 1; NaN is left blank.
     rows, columns : list of str
         Names at the axes.
     missing : str
-        What to write into blank cells.
+        The text of blank cells.
     vmin, vmax : float
-        What the ends of the colours stand for.
+        The values at the ends of the colour map.
 
     Returns
     -------

@@ -19,25 +19,25 @@ class EmbeddingDisplay:
     Parameters
     ----------
     points : dict of str to ndarray of shape (n_samples, 2)
-        Coordinates, one row of panels each.
+        Coordinates of each embedding, which gets a row of panels.
     emotions, speakers : ndarray of shape (n_samples,)
-        What colours them.
+        The labels that colour the points, left and right.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        What was drawn on.
+        The figure that holds the plot.
     axes_ : ndarray of Axes of shape (n_embeddings, 2)
-        By emotion, and by speaker.
+        One column by emotion, one by speaker.
 
     See Also
     --------
-    sklearn_ser.metrics.speaker_probe_score : Says in a number what is seen here.
+    sklearn_ser.metrics.speaker_probe_score : Measure what this display shows.
 
     Notes
     -----
-    The plane is that of the two principal components: what looks mixed there may lie
-    apart in the others.
+    The plane is that of the two principal components: points that look mixed there may
+    lie apart in the other components.
 
     Examples
     --------
@@ -57,9 +57,9 @@ class EmbeddingDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, y, speakers, *, ax=None):
-        """Draw what a fitted classifier makes of recordings.
+        """Draw the embeddings of recordings by a fitted classifier.
 
-        Of DSNet both subspaces, the emotion-relevant r above the irrelevant u.
+        DSNet has two, drawn in two rows: the emotion-relevant r and the irrelevant u.
 
         Parameters
         ----------
@@ -81,15 +81,15 @@ class EmbeddingDisplay:
         """
         method = getattr(last_step(estimator), "embed", None)
         if method is not None and "subspace" in signature(method).parameters:
-            found = {
+            embeddings = {
                 "r (relevant)": embed(estimator, X, speakers=speakers),
                 "u (irrelevant)": embed(
                     estimator, X, speakers=speakers, subspace="irrelevant"
                 ),
             }
         else:
-            found = {"embedding": embed(estimator, X, speakers=speakers)}
-        return cls.from_embeddings(found, y, speakers, ax=ax)
+            embeddings = {"embedding": embed(estimator, X, speakers=speakers)}
+        return cls.from_embeddings(embeddings, y, speakers, ax=ax)
 
     @classmethod
     def from_embeddings(cls, embeddings, y, speakers, *, ax=None):
@@ -117,7 +117,7 @@ class EmbeddingDisplay:
         for name, Z in embeddings.items():
             Z = check_array(Z, ensure_min_samples=2, ensure_min_features=2)
             check_consistent_length(Z, y, speakers)
-            with np.errstate(invalid="ignore"):  # embeddings that are all the same
+            with np.errstate(invalid="ignore"):  # all embeddings may be equal
                 points[name] = PCA(2, svd_solver="full").fit_transform(Z)
         emotions, speakers = np.asarray(y), np.asarray(speakers)
         return cls(points, emotions=emotions, speakers=speakers).plot(ax=ax)
@@ -141,8 +141,9 @@ class EmbeddingDisplay:
             columns = ("emotion", self.emotions), ("speaker", self.speakers)
             for axis, (kind, labels) in zip(row, columns, strict=True):
                 for label in np.unique(labels):
-                    mine = labels == label
-                    axis.scatter(*Z[mine].T, s=14, alpha=0.8, label=str(label))
+                    axis.scatter(
+                        *Z[labels == label].T, s=14, alpha=0.8, label=str(label)
+                    )
                 axis.set(title=f"{name}, by {kind}", xticks=[], yticks=[])
                 axis.legend(
                     fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5)

@@ -1,4 +1,4 @@
-"""What a training did, epoch by epoch."""
+"""The losses and scores of a training by epoch."""
 
 from numbers import Real
 
@@ -6,8 +6,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ser.inspection._axes import axes_of, last_step
 
-# What skorch records beside losses and scores; its flags, such as "train_loss_best",
-# are told by their type.
+# skorch records these beside losses and scores. Its flags, such as "train_loss_best",
+# need not be listed: they are booleans.
 _BOOKKEEPING = {"epoch", "batches", "dur", "train_batch_count", "valid_batch_count"}
 
 
@@ -24,9 +24,9 @@ class HistoryDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure
-        What was drawn on.
+        The figure that holds the plot.
     axes_ : ndarray of Axes of shape (n_terms,)
-        One for each term: they differ by orders of magnitude.
+        One for each term, since terms differ by orders of magnitude.
     lines_ : list of matplotlib Line2D
         The curves.
 
@@ -69,7 +69,7 @@ class HistoryDisplay:
         Raises
         ------
         TypeError
-            If there is no history.
+            If the estimator records no history.
         NotFittedError
             If the estimator is not fitted.
         """

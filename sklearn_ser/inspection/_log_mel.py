@@ -1,4 +1,4 @@
-"""A log-mel spectrogram, with its axes in seconds and hertz."""
+"""A log-mel spectrogram over time in seconds and frequency in hertz."""
 
 import numpy as np
 
@@ -23,15 +23,15 @@ class LogMelDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure
-        What was drawn on.
+        The figure that holds the plot.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes that hold the spectrogram.
     image_ : matplotlib QuadMesh
         The spectrogram.
 
     See Also
     --------
-    sklearn_ser.LogMelTransformer : Makes log-mel spectrograms.
+    sklearn_ser.LogMelTransformer : Compute log-mel spectrograms.
 
     Examples
     --------
@@ -51,7 +51,7 @@ class LogMelDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, recording, *, ax=None):
-        """Draw what a transformer, or the first such step of a pipeline, hears.
+        """Draw the spectrogram that a transformer computes, alone or in a pipeline.
 
         Parameters
         ----------
@@ -71,7 +71,7 @@ class LogMelDisplay:
         Raises
         ------
         TypeError
-            If there is no `LogMelTransformer`.
+            If the estimator has no `LogMelTransformer`.
         """
         steps = flat_steps(estimator)
         is_mel = [isinstance(step, LogMelTransformer) for step in steps]

@@ -1,4 +1,4 @@
-"""Which speakers and emotions an evaluation got right."""
+"""The recall of an evaluation by speaker and emotion."""
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class SpeakerRecallDisplay:
     confusions : ndarray of shape (n_speakers, n_classes, n_classes)
         Counts of each speaker; rows are true classes, columns predicted ones.
     speakers : ndarray of shape (n_speakers,)
-        Their names.
+        The names of the speakers.
     classes : ndarray of shape (n_classes,)
         The emotions.
 
@@ -27,9 +27,9 @@ class SpeakerRecallDisplay:
         Share of each speaker's utterances of an emotion that were recognised; NaN where
         there are none.
     figure_ : matplotlib Figure
-        What was drawn on.
+        The figure that holds the plot.
     axes_ : ndarray of Axes of shape (2,)
-        Recall, and confusion.
+        The recall on the left, the confusion matrix on the right.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class SpeakerRecallDisplay:
         y_true, y_pred : array-like of shape (n_samples,)
             True and predicted emotions.
         speakers : array-like of shape (n_samples,)
-            The speaker of each.
+            The speaker of each row.
         ax : array-like of two matplotlib Axes, default=None
             Where to draw; None makes a figure.
 
@@ -84,7 +84,7 @@ class SpeakerRecallDisplay:
         Parameters
         ----------
         result : SpeakerCVResult
-            Of :func:`~sklearn_ser.model_selection.speaker_cross_validate`.
+            The result of :func:`~sklearn_ser.model_selection.speaker_cross_validate`.
         ax : array-like of two matplotlib Axes, default=None
             Where to draw; None makes a figure.
 
@@ -93,8 +93,9 @@ class SpeakerRecallDisplay:
         display : SpeakerRecallDisplay
             Drawn.
         """
-        who = result.speakers
-        return cls.from_predictions(result.y_true, result.predictions, who, ax=ax)
+        return cls.from_predictions(
+            result.y_true, result.predictions, result.speakers, ax=ax
+        )
 
     def plot(self, *, ax=None):
         """Draw.
@@ -115,8 +116,8 @@ class SpeakerRecallDisplay:
         classes = [str(name) for name in self.classes]
         uars = confusion_uar(self.confusions)
         rows = [
-            f"{who} ({100 * uar:.0f})"
-            for who, uar in zip(self.speakers, uars, strict=True)
+            f"{speaker} ({100 * uar:.0f})"
+            for speaker, uar in zip(self.speakers, uars, strict=True)
         ]
         percent_map(self.axes_[0], self.recall, rows, classes)
         self.axes_[0].set(title="recall (%) by speaker (UAR)", xlabel="true emotion")

@@ -1,4 +1,4 @@
-"""What transfers between corpora reached."""
+"""The UAR of transfers between corpora."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from sklearn_ser.model_selection import cross_corpus_validate
 
 
 class TransferMatrixDisplay:
-    """UAR of each transfer: a source a row, a target a column.
+    """UAR of each transfer: a row for each source, a column for each target.
 
     Use :meth:`from_result` or :meth:`from_estimator`; the arguments are stored as
     attributes.
@@ -17,14 +17,14 @@ class TransferMatrixDisplay:
     table : dict of str to dict of str to float
         ``table[source][target]``, between 0 and 1.
     title : str, default=""
-        What the training saw of the target.
+        The title, such as what the training saw of the target.
 
     Attributes
     ----------
     figure_ : matplotlib Figure
-        What was drawn on.
+        The figure that holds the plot.
     ax_ : matplotlib Axes
-        Where it was drawn.
+        The axes that hold the matrix.
     image_ : matplotlib AxesImage
         The matrix.
 
@@ -57,7 +57,7 @@ class TransferMatrixDisplay:
         Parameters
         ----------
         result : CrossCorpusResult
-            Of :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
+            The result of :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
         ax : matplotlib Axes, default=None
             Where to draw; None makes a figure.
 
@@ -71,7 +71,7 @@ class TransferMatrixDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, X, y, corpora, speakers, *, ax=None, **params):
-        """Evaluate an estimator across corpora, and draw what it reached.
+        """Evaluate an estimator across corpora, and draw its UAR.
 
         Parameters
         ----------

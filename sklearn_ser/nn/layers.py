@@ -4,6 +4,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from .normalization import MaskedBatchNorm
+
+__all__ = [
+    "AttentionPooling",
+    "Dropout",
+    "LogitLayer",
+    "MaskedBatchNorm",
+    "deltas",
+    "frame_mask",
+    "round_up",
+]
+
 
 def frame_mask(lengths, n_frames):
     """Return the (n_samples, n_frames) mask of true frames, as float."""

@@ -40,6 +40,7 @@ else:
         encoder_ffn_dim=256,
         decoder_layers=0,
         vocab_size=2,
+        decoder_start_token_id=1,
         **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0),
     )
     WhisperModel(config).save_pretrained(model)
