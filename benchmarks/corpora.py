@@ -22,6 +22,9 @@ PROTOCOLS = {
     "ravdess": ("ravdess", "ravdess-emobox-6fold"),
     "casia": ("casia", "casia-loso"),
 }
+# Several corpora as one, on the emotions that all have: name -> its corpora.
+POOLS = {"pooled44": (*DEVELOPMENT, *CONFIRMATION)}
+_POOL_FOLDS = 4
 # From a source to a target.
 TRANSFERS = [
     f"{source}:{target}"
@@ -30,23 +33,27 @@ TRANSFERS = [
 
 
 def load(name):
-    """Load a corpus below the directory ``SKLEARN_SER_DATA``, or two.
+    """Load a corpus below the directory ``SKLEARN_SER_DATA``, or several.
 
     Parameters
     ----------
     name : str
-        Its folder, which holds a ``metadata.csv``; ``source:target`` for a transfer.
+        Its folder, which holds a ``metadata.csv``; ``source:target`` for a transfer; a
+        name in ``POOLS`` for several as one.
 
     Returns
     -------
     corpus : Bunch
         As of ``load_manifest``, with ``name``, ``splits``, ``manifest_hash`` and
-        ``audio_hash``. A transfer has its two corpora as ``members``, and of each row
-        the corpus in ``corpora``; its data and ``frame`` are with them.
+        ``audio_hash``. A transfer and a pool have their corpora as ``members``, and of
+        each row the corpus in ``corpora``; data, and of a transfer the ``frame``, are
+        with them. A pool is those ``rows`` of its corpora whose emotion all have.
     """
     source, is_transfer, target = name.partition(":")
     if is_transfer:
         return _transfer(load(source), load(target))
+    if name in POOLS:
+        return _pool(name, [load(member) for member in POOLS[name]])
     home = os.environ.get("SKLEARN_SER_DATA")
     if not home:
         raise ValueError("SKLEARN_SER_DATA must name the directory of the corpora.")
@@ -96,6 +103,39 @@ def _transfer(source, target):
         corpora=corpora,
         splits=[tuple(parts)],
         protocol=_cross_protocol(members),
+        manifest_hash=digest(*(c.manifest_hash for c in members)),
+        audio_hash=digest(*(c.audio_hash for c in members)),
+    )
+
+
+def _pool(name, members):
+    """Join corpora; the i-th speaker of each one is in the i-th fold, modulo four."""
+    shared = set.intersection(*(set(c.target) for c in members))
+    labels = np.concatenate([c.target for c in members])
+    rows = np.flatnonzero(np.isin(labels, sorted(shared)))
+    speakers, folds, texts = [], [], []
+    for c in members:
+        order = np.unique(c.speakers, return_inverse=True)[1]
+        speakers += [f"{c.name}:{who}" for who in c.speakers]
+        folds += (order % _POOL_FOLDS).tolist()
+        own = c.frame.get("text", c.frame.get("text_id", range(len(c.data))))
+        texts += [f"{c.name}:{text}" for text in own]
+    folds = np.array(folds)[rows]
+    return Bunch(
+        name=name,
+        members=members,
+        rows=rows,
+        target=labels[rows],
+        speakers=np.array(speakers)[rows],
+        corpora=np.repeat([c.name for c in members], [len(c.data) for c in members])[
+            rows
+        ],
+        frame={"text": np.array(texts)[rows]},
+        splits=[
+            (np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
+            for fold in np.unique(folds)
+        ],
+        protocol=None,
         manifest_hash=digest(*(c.manifest_hash for c in members)),
         audio_hash=digest(*(c.audio_hash for c in members)),
     )

@@ -1,18 +1,17 @@
-"""What is compared: each method is features, an estimator and how it is tuned.
+"""What is compared: each method is an estimator, the features it takes, its tuning.
 
 Our methods and the plain encoder share features, encoder and recipe. Rivals choose
-their C inside the training speakers.
+their C, or their decay, inside the training speakers.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 
-import numpy as np
-from joblib import Memory
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -20,20 +19,23 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn_ser import (
     DIDANDomainAdapter,
     DSNetClassifier,
-    LogMelTransformer,
     SpeakerAdversarialClassifier,
-    SpeakerNormalizer,
 )
-from sklearn_ser.cli import FEATURES
-from sklearn_ser.features import load_audio
+from sklearn_ser.baseline import make_baseline
 from sklearn_ser.metrics import uar_scorer
 
+from .features import SETS
 from .rivals import SkadaAdapter
 from .rows import deciding
 
 WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
+# One set for all tables: MEnAN's is the default, DAT's the largest that keeps UAR.
+ADVERSARY_WEIGHTS = {
+    "dat": 0.02,
+    "menan": SpeakerAdversarialClassifier().adversary_weight,
+}
 _PASSING = ("random_state", "verbose", "n_jobs")
-_CACHE = Memory(os.environ.get("SKLEARN_SER_BENCHMARK_CACHE"), verbose=0)
+BY_SPEAKER, CENTRED = {"by_speaker": True}, {"centred": "corpus"}
 
 
 @dataclass(frozen=True)
@@ -46,27 +48,38 @@ class Method:
         Its name there.
     estimator : callable
         Returns the unfitted estimator.
-    features : dict
-        ``kind``, a key of ``EXTRACTORS``, and its parameters.
+    sets : tuple of str
+        The sets of features that it is run on, names in ``SETS``.
+    own : dict or None
+        Features of its own instead: ``kind``, a key of ``EXTRACTORS``, and its
+        parameters. Its rows stand in the tables of the first of ``sets``.
+    options : dict
+        What is done to the features.
     seeded : bool
         Whether the result depends on a seed.
     """
 
     label: str
     estimator: Callable
-    features: dict = field(default_factory=lambda: {"kind": "log_mel"} | LOG_MEL)
+    sets: tuple = tuple(SETS)
+    own: dict | None = None
+    options: dict = field(default_factory=dict)
     seeded: bool = True
+
+    def features(self, name):
+        """Return kind and parameters of its features, on one of its sets."""
+        return {**(self.own or SETS[name]), **self.options}
 
 
 def _without(*weights):
     return DSNetClassifier(**dict.fromkeys(weights, 0.0))
 
 
-def _adversarial(method, adversary_weight=0.5):
-    """Return the second paper's estimator, on the encoder of the first."""
-    return SpeakerAdversarialClassifier(
-        method=method, adversary_weight=adversary_weight, encoder="conv_lstm"
-    )
+def _adversarial(method):
+    options = {"method": method}
+    if method is not None:
+        options["adversary_weight"] = ADVERSARY_WEIGHTS[method]
+    return SpeakerAdversarialClassifier(**options)
 
 
 def _tuned_dsnet():
@@ -84,24 +97,35 @@ def _search(estimator, grid, cv):
     return GridSearchCV(estimator, grid, scoring=uar_scorer, cv=cv, error_score="raise")
 
 
+def _scaled(classifier, name, values):
+    """Return a scaled classifier whose parameter is chosen by held-out speakers."""
+    pipeline = make_pipeline(StandardScaler(), classifier)
+    grid = {f"{type(classifier).__name__.lower()}__{name}": values}
+    return _search(pipeline, grid, GroupKFold(3))
+
+
 def _linear_svm(powers):
     svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
-    grid = {"linearsvc__C": [10.0**power for power in powers]}
-    return _search(make_pipeline(StandardScaler(), svm), grid, GroupKFold(3))
+    return _scaled(svm, "C", [10.0**power for power in powers])
 
 
 def _rbf_svm():
-    svm = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
-    return _search(svm, {"svc__C": [0.1, 1.0, 10.0, 100.0]}, GroupKFold(3))
+    return _scaled(SVC(class_weight="balanced"), "C", [0.1, 1.0, 10.0, 100.0])
 
 
-LOG_MEL = {
-    name: value
-    for name, value in LogMelTransformer(**FEATURES).get_params().items()
-    if name not in ("n_jobs", "cache_dir")
-}
+def _logistic():
+    model = LogisticRegression(class_weight="balanced", max_iter=2000)
+    return _scaled(model, "C", [10.0**power for power in (-4, -3, -2, -1, 0)])
 
-METHODS = {
+
+def _mlp():
+    model = MLPClassifier(hidden_layer_sizes=(128,), max_iter=500)
+    return _scaled(model, "alpha", [0.1, 1.0, 10.0])
+
+
+_OWN = {"sets": ("log-mel",), "seeded": False}
+_VECTORS = {"sets": ("speech-model",)}  # of pooled features
+_NETS = {
     "dsnet": Method("DSNet", DSNetClassifier),
     "dsnet-tuned": Method("DSNet, weights chosen among 1, 10, 100", _tuned_dsnet),
     "dsnet-no-terms": Method("DSNet, all weights 0", lambda: _without(*WEIGHTS)),
@@ -112,36 +136,59 @@ METHODS = {
         for weight in WEIGHTS
     },
     "plain": Method("plain net", lambda: _adversarial(None)),
-    # Their weights are those of the development corpora's table.
-    "dat": Method("DAT", lambda: _adversarial("dat", 0.02)),
-    "menan": Method("MEnAN", lambda: _adversarial("menan", 0.2)),
+    "dat": Method(f"DAT, λ={ADVERSARY_WEIGHTS['dat']:g}", lambda: _adversarial("dat")),
+    "menan": Method(
+        f"MEnAN, λ={ADVERSARY_WEIGHTS['menan']:g}", lambda: _adversarial("menan")
+    ),
+}
+_LINEAR = {
+    "linear-svc": Method(
+        "LinearSVC", lambda: _linear_svm([-5, -4, -3, -2, -1]), **_VECTORS, seeded=False
+    ),
+    "lda": Method(
+        "shrinkage LDA",
+        lambda: make_baseline(of_frames=False),
+        **_VECTORS,
+        seeded=False,
+    ),
+}
+_RIVALS = _LINEAR | {
+    "logistic": Method("logistic regression", _logistic, **_VECTORS, seeded=False),
+    "mlp": Method("MLP", _mlp, **_VECTORS),
     "egemaps": Method(
         "openSMILE eGeMAPS + LinearSVC",
         lambda: _linear_svm([-3, -2, -1]),
-        {"kind": "opensmile", "feature_set": "eGeMAPSv02"},
-        seeded=False,
+        own={"kind": "opensmile", "feature_set": "eGeMAPSv02"},
+        **_OWN,
     ),
     "compare": Method(
         "openSMILE ComParE + LinearSVC",
         lambda: _linear_svm([-5, -4, -3]),
-        {"kind": "opensmile", "feature_set": "ComParE_2016"},
-        seeded=False,
+        own={"kind": "opensmile", "feature_set": "ComParE_2016"},
+        **_OWN,
     ),
-    "mfcc": Method("MFCC statistics + SVM", _rbf_svm, {"kind": "mfcc"}, seeded=False),
+    "mfcc": Method("MFCC statistics + SVM", _rbf_svm, own={"kind": "mfcc"}, **_OWN),
 }
+METHODS = _NETS | _RIVALS
+_MAIN = ("dsnet", "plain", "dat", "menan")
+_ON_VECTORS = ("dsnet-no-terms", "linear-svc", "lda", "logistic", "mlp")
 # The same with the features normalised by speaker: transductive, a table of their own.
 METHODS |= {
-    f"{name}-by-speaker": Method(
-        METHODS[name].label,
-        METHODS[name].estimator,
-        {**METHODS[name].features, "by_speaker": True},
-    )
-    for name in ("dsnet", "plain", "dat", "menan")
+    f"{name}-by-speaker": replace(METHODS[name], options=BY_SPEAKER) for name in _MAIN
+}
+METHODS |= {
+    f"{name}-by-speaker": replace(METHODS[name], options=BY_SPEAKER, **_VECTORS)
+    for name in _ON_VECTORS
+}
+# Of several corpora as one, each centred on the mean of its training speakers.
+METHODS |= {
+    f"{name}-centred": replace(METHODS[name], options=CENTRED)
+    for name in (*_MAIN, *_ON_VECTORS)
 }
 
 # Across corpora: the same network, with nothing aligned, by our terms or by skada's.
 # Their weights are those of the smallest entropy on the development transfers.
-TRANSFER_METHODS = {
+_ADAPTERS = {
     name: Method(label, partial(adapter, alignment=alignment, alignment_weight=weight))
     for name, label, adapter, alignment, weight in (
         ("source-only", "source only", DIDANDomainAdapter, None, 1.0),
@@ -152,76 +199,41 @@ TRANSFER_METHODS = {
         ("deepcoral", "Deep CORAL (skada)", SkadaAdapter, "deepcoral", 1.0),
     )
 }
-TRANSFER_METHODS["egemaps-transfer"] = replace(
-    METHODS["egemaps"], features={**METHODS["egemaps"].features, "by_domain": True}
-)
-# The same without normalisation by domain.
-TRANSFER_METHODS |= {
-    f"{name}-raw": replace(
-        method,
-        **(
-            {"estimator": partial(method.estimator, normalize_domains=False)}
-            if method.seeded
-            else {"features": METHODS["egemaps"].features}
-        ),
-    )
-    for name, method in TRANSFER_METHODS.items()
+_VECTOR_TRANSFERS = {
+    f"{name}-transfer": replace(METHODS[name], options={"by_domain": True})
+    for name in (*_LINEAR, "egemaps")
+}
+# As they are, without normalisation by domain, and normalised by speaker.
+TRANSFER_METHODS = {
+    **_ADAPTERS,
+    **_VECTOR_TRANSFERS,
+    **{
+        f"{name}-raw": replace(
+            m, estimator=partial(m.estimator, normalize_domains=False)
+        )
+        for name, m in _ADAPTERS.items()
+    },
+    **{f"{name}-raw": replace(m, options={}) for name, m in _VECTOR_TRANSFERS.items()},
+    **{
+        f"{name}-by-speaker": replace(m, options=BY_SPEAKER, **_VECTORS)
+        for name, m in (_ADAPTERS | _VECTOR_TRANSFERS).items()
+        if m.own is None
+    },
 }
 ALL_METHODS = METHODS | TRANSFER_METHODS
 
 
-def log_mel(corpus, by_speaker=False, **params):
-    """Log-mel sequences, normalised by speaker if wanted."""
-    X = LogMelTransformer(**params).transform(corpus.data)
-    if by_speaker:
-        X = SpeakerNormalizer().fit_transform(X, speakers=corpus.speakers)
-    return X
+def own_parameters(name, features="log-mel"):
+    """Return the parameters that a method has now on a set; see `parameters`."""
+    return dict(_own_parameters(name, features))
 
 
-def opensmile(corpus, feature_set):
-    """OpenSMILE's functionals, one vector a recording."""
-    return _opensmile(corpus.audio_hash, feature_set, corpus.data)
+@cache
+def _own_parameters(name, features):
+    return parameters(*with_settings(ALL_METHODS[name], {}, features))
 
 
-@_CACHE.cache(ignore=["paths"])
-def _opensmile(audio_hash, feature_set, paths):
-    from opensmile import FeatureLevel, FeatureSet, Smile
-
-    smile = Smile(getattr(FeatureSet, feature_set), FeatureLevel.Functionals)
-    waves = (load_audio(path) for path in paths)
-    return np.array([smile(wave, 16000).ravel() for wave in waves], dtype=np.float64)
-
-
-def mfcc(corpus):
-    """Mean and deviation of 20 MFCC and of their deltas."""
-    from librosa.feature import delta, mfcc
-
-    rows = []
-    for path in corpus.data:
-        frames = mfcc(y=load_audio(path), sr=16000, n_mfcc=20)
-        width = min(9, frames.shape[1] - (frames.shape[1] + 1) % 2)
-        frames = np.vstack([frames, delta(frames, width=width)])
-        rows.append(np.concatenate([frames.mean(axis=1), frames.std(axis=1)]))
-    return np.array(rows)
-
-
-EXTRACTORS = {"log_mel": log_mel, "opensmile": opensmile, "mfcc": mfcc}
-
-
-def extract(corpus, kind, by_domain=False, **options):
-    """Return the features of a corpus; of a transfer's two, one after the other.
-
-    With ``by_domain`` each one's vectors get mean zero and variance one.
-    """
-    parts = [EXTRACTORS[kind](c, **options) for c in corpus.get("members", [corpus])]
-    if by_domain:
-        parts = [StandardScaler().fit_transform(part) for part in parts]
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    return [x for part in parts for x in part]
-
-
-def with_settings(method, settings):
+def with_settings(method, settings, features="log-mel"):
     """Return the estimator and the features of a method, some parameters changed.
 
     Parameters
@@ -229,8 +241,10 @@ def with_settings(method, settings):
     method : Method
     settings : dict
         Parameters of the estimator, or ``features__`` and one of the features'.
+    features : str
+        One of the method's sets of features.
     """
-    features, estimator = dict(method.features), method.estimator()
+    features, estimator = method.features(features), method.estimator()
     known = estimator.get_params()
     for name, value in settings.items():
         if name.startswith("features__"):

@@ -1,285 +1,61 @@
-"""Turn the committed rows into the tables and the figure of the READMEs.
+"""Turn the committed rows into the tables and the figures of the READMEs.
 
 ``python -m benchmarks.report`` rewrites what stands between the markers; with
-``--check`` it only tells whether that is up to date.
+``--check`` it only tells whether that is up to date. Of most parts there is one for
+each set of features: ``<!-- uar -->`` is of log-mels, and of speech models
+``<!-- uar speech-model -->``.
 """
 
 import argparse
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-from scipy.stats import wilcoxon
-
-from . import rows, transfers
-from .corpora import CONFIRMATION, DEVELOPMENT
-from .methods import METHODS, parameters, with_settings
-from .summaries import current, mean, summarise, table
+from . import rows, tables, transfers
+from .corpora import POOLS
+from .features import SETS
+from .figures import figure, probe_figure
+from .summaries import mean
 
 HERE = Path(__file__).parent
 README, FRONT = HERE / "README.md", HERE.parent / "README.md"
 FIGURE = HERE / "results" / "uar.svg"
-CORPORA = (*DEVELOPMENT, *CONFIRMATION)
-SEEDS = (12, 22, 32)
-TRANSDUCTIVE = [name for name, m in METHODS.items() if "by_speaker" in m.features]
-INDUCTIVE = [name for name in METHODS if name not in TRANSDUCTIVE]
-PROBES = (
-    "speaker, seen",
-    "speaker, unseen",
-    "emotion, seen",
-    "speaker in u, seen",
-    "emotion in u, seen",
-)
-ENOUGH_SEEDS = 5  # fewer are preliminary and get no p-value
-# On the same corpora by EmoBox (Table 4), frozen features, its own folds.
-PUBLISHED = {
-    "wav2vec2-base, frozen": {"ravdess": 54.3, "casia": 39.6, "emovo": 31.1},
-    "HuBERT-large, frozen": {"ravdess": 70.0, "casia": 45.3, "emovo": 45.7},
-    "WavLM-large, frozen": {"ravdess": 72.0, "casia": 52.1, "emovo": 48.8},
-}
+(POOL,) = POOLS
 
 
-def missing(found):
-    """Name the rows that the tables want and the file lacks, a line a method."""
-    lines = []
-    for method, description in METHODS.items():
-        parts = []
-        for corpus in CORPORA:
-            runs = current(found, corpus, method)
-            lacking = []
-            for seed in SEEDS if description.seeded else (None,):
-                own = runs.get(seed, [])
-                if not own:
-                    lacking.append("all" if seed is None else f"seed {seed}")
-                elif len(own) < own[0]["n_folds"]:
-                    n_lacking = own[0]["n_folds"] - len(own)
-                    lacking.append(f"{n_lacking} folds of seed {seed}")
-            if lacking:
-                parts.append(f"{corpus} ({', '.join(lacking)})")
-        if parts:
-            lines.append(f"- `{method}`: {'; '.join(parts)}")
-    return lines + transfers.missing(found, SEEDS)
-
-
-def main_table(
-    summaries, cell=lambda summary: summary.uar, published=False, methods=INDUCTIVE
-):
-    """UAR, or what ``cell`` says, of each method on each corpus."""
-    body = []
-    for method in methods:
-        description = METHODS[method]
-        own = [summaries[corpus, method] for corpus in CORPORA]
-        if any(own):
-            seeds = max(len(s.seeds) for s in own if s)
-            seeds = str(seeds) if description.seeded else "-"
-            cells = [cell(s) if s else "missing" for s in own]
-            body.append([description.label, seeds, *cells])
-    for label, figures in PUBLISHED.items() if published else ():
-        cells = [str(figures.get(corpus, "-")) for corpus in CORPORA]
-        body.append([f"*{label} (published, other folds)*", "-", *cells])
-    return table(["method", "seeds", *(f"`{c}`" for c in CORPORA)], body)
-
-
-def comparison_table(summaries, ours="dsnet"):
-    """Ours against each other method, paired by speaker, seeds averaged."""
-    body = []
-    for method in INDUCTIVE:
-        description = METHODS[method]
-        pairs = [
-            (a.per_speaker[who] - b.per_speaker[who])
-            for corpus in CORPORA
-            if (a := summaries[corpus, ours]) and (b := summaries[corpus, method])
-            for who in a.per_speaker
-        ]
-        if method == ours or not pairs:
-            continue
-        seeds = [
-            len(summaries[corpus, name].seeds)
-            for name in (ours, method)
-            for corpus in CORPORA
-            if METHODS[name].seeded and summaries[corpus, name]
-        ]
-        p = "preliminary"
-        if min(seeds) >= ENOUGH_SEEDS:
-            p = f"{wilcoxon(pairs).pvalue:.3f}"
-        better = sum(d > 0 for d in pairs)
-        difference = f"{np.mean(pairs):+.1f}"
-        body.append(
-            [description.label, difference, f"{better} of {len(pairs)}", str(p)]
-        )
-    header = [f"{METHODS[ours].label} against", "points of UAR", "better on", "p"]
-    return table(header, body)
-
-
-def probe_table(summaries):
-    """UAR, and what linear probes read above chance, of each method on each corpus."""
-    body = []
-    for method, description in METHODS.items():
-        label = description.label + ", by speaker" * (method in TRANSDUCTIVE)
-        for corpus in CORPORA:
-            s = summaries[corpus, method]
-            if s and s.probes:
-                cells = [f"{s.probes[p]:.1f}" if p in s.probes else "-" for p in PROBES]
-                body.append([label, f"`{corpus}`", mean(s.uars), *cells])
-    return table(["method", "corpus", "UAR", *PROBES], body)
-
-
-def settings_table(found):
-    """UAR at other parameters than the method's own, by what differs."""
-    groups = {}
-    for row in found:
-        method = METHODS.get(row["method"])
-        if method is None:
-            continue
-        own = parameters(*with_settings(method, {}))
-        changed = {k: v for k, v in row["params"].items() if own.get(k) != v}
-        changed |= {k: None for k in own if k not in row["params"]}
-        # The weight of an adversary has a table of its own.
-        if changed and set(changed) != {"adversary_weight"}:
-            text = ", ".join(
-                f"{k.removeprefix('features__')}={v}"
-                for k, v in sorted(changed.items())
-            )
-            runs = groups.setdefault((row["method"], text), {})
-            runs.setdefault(row["corpus"], {}).setdefault(row["seed"], []).append(row)
-    body = []
-    for (method, text), by_corpus in sorted(groups.items()):
-        own = [summarise(by_corpus.get(corpus, {})) for corpus in CORPORA]
-        if any(own):
-            cells = [f"{mean(s.uars)} ({len(s.seeds)})" if s else "-" for s in own]
-            body.append([f"`{method}`", f"`{text}`", *cells])
-    if not body:
-        return "None yet."
-    return table(["method", "setting", *(f"`{c}` (seeds)" for c in CORPORA)], body)
-
-
-def tradeoff(found):
-    """Summarise each adversary at each of its weights, on each corpus.
-
-    Returns
-    -------
-    dict of (method, weight) to dict of corpus to Summary
-        The weight is 0 for the plain net.
-    """
-    groups = {}
-    for method in ("plain", "menan", "dat"):
-        own = parameters(*with_settings(METHODS[method], {}))
-        for row in (row for row in found if row["method"] == method):
-            weight = row["params"].get("adversary_weight", 0.0)
-            if row["params"] == own | {"adversary_weight": weight} or not weight:
-                runs = groups.setdefault((method, weight), {})
-                runs = runs.setdefault(row["corpus"], {})
-                runs.setdefault(row["seed"], []).append(row)
-    return {
-        point: {
-            corpus: s
-            for corpus, runs in own.items()
-            if (s := summarise(runs)) and s.probes
-        }
-        for point, own in sorted(groups.items())
-    }
-
-
-def tradeoff_table(points):
-    """UAR and what is read of the speaker, by adversary and weight."""
-    body = []
-    for (method, weight), own in points.items():
-        cells = [
-            f"{mean(s.uars)} / {s.probes['speaker, seen']:.1f}"
-            if (s := own.get(corpus))
-            else "-"
-            for corpus in CORPORA
-        ]
-        if own:
-            body.append([METHODS[method].label, f"{weight:g}", *cells])
-    return table(["method", "lambda", *(f"`{c}`" for c in CORPORA)], body)
-
-
-@contextmanager
-def _panels(path, height, xlabel, **options):
-    """Yield a panel a corpus; save them as SVG."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "sklearn_ser"
-    from matplotlib import pyplot as plt
-
-    fig, axes = plt.subplots(1, len(CORPORA), figsize=(11, height), **options)
-    yield dict(zip(CORPORA, axes, strict=True))
-    for corpus, ax in zip(CORPORA, axes, strict=True):
-        ax.set(title=corpus, xlabel=xlabel)
-        ax.spines[["top", "right"]].set_visible(False)
-    fig.tight_layout()
-    fig.savefig(path, metadata={"Date": None})
-    plt.close(fig)
-
-
-def figure(summaries, path):
-    """Draw UAR with intervals."""
-    shown = [m for m in INDUCTIVE if any(summaries[c, m] for c in CORPORA)]
-    height = 0.35 * len(shown) + 1.2
-    with _panels(path, height, "pooled UAR (%)", sharey=True) as axes:
-        for corpus, ax in axes.items():
-            for y, method in enumerate(shown):
-                if s := summaries[corpus, method]:
-                    color = "C0" if METHODS[method].seeded else "C7"
-                    ax.plot(s.interval, [y, y], color=color, lw=1.5, alpha=0.5)
-                    ax.plot(s.uars, [y] * len(s.uars), "o", color=color, ms=4)
-            ax.grid(axis="x", alpha=0.3)
-        first = axes[CORPORA[0]]
-        first.set_yticks(range(len(shown)), [METHODS[m].label for m in shown])
-        first.invert_yaxis()
-
-
-def probe_figure(summaries, points, path):
-    """Draw UAR against what a probe reads of the training speakers.
-
-    An adversary's weights lie on a line, which begins at the plain net.
-    """
-    with _panels(path, 3, "speaker above chance (points)") as axes:
-        for corpus, ax in axes.items():
-            for i, (method, description) in enumerate(METHODS.items()):
-                s = summaries[corpus, method]
-                if s and s.probes:
-                    marker = "s" if method in TRANSDUCTIVE else "o"
-                    x, y = s.probes["speaker, seen"], s.uars.mean()
-                    ax.plot(x, y, marker, color=f"C{i % 10}")
-                    ax.annotate(description.label, (x, y), fontsize=7)
-            for method, color in ("menan", "C2"), ("dat", "C3"):
-                line = [
-                    (own[corpus].probes["speaker, seen"], own[corpus].uars.mean())
-                    for (name, _), own in sorted(points.items(), key=lambda p: p[0][1])
-                    if name in ("plain", method) and corpus in own
-                ]
-                ax.plot(*np.transpose(line or [(np.nan, np.nan)]), ".-", color=color)
-            ax.grid(alpha=0.3)
-        axes[CORPORA[0]].set_ylabel("pooled UAR (%)")
-
-
-def sections(found):
-    """Return the generated parts of the READMEs by name, and the summaries."""
-    summaries = {
-        (corpus, method): summarise(current(found, corpus, method))
-        for corpus in CORPORA
-        for method in METHODS
-    }
+def sections(found, features="log-mel"):
+    """Return the parts about a set of features, by name, and the summaries."""
+    summaries = tables.summaries_of(found, features)
+    # Figures of frozen models are beside those of ours.
+    published = features == "speech-model"
+    pooled = (*tables.INDUCTIVE, *tables.OF_POOLS)
+    transductive = {"methods": tables.TRANSDUCTIVE}
+    if features == "speech-model":
+        transductive["corpora"] = (*tables.CORPORA, *POOLS)
+    main_table, comparison = tables.main_table, tables.comparison_table
     parts = {
-        "uar": main_table(summaries, published=True),
+        "uar": main_table(summaries, published=published),
         "wa": main_table(summaries, lambda s: mean(s.was)),
         "cost": main_table(summaries, lambda s: f"{s.minutes:.1f} min, {s.peak_mb} MB"),
-        "transductive": main_table(summaries, methods=TRANSDUCTIVE) or "None yet.",
-        "probes": probe_table(summaries),
-        "comparison": comparison_table(summaries),
-        "tradeoff": tradeoff_table(tradeoff(found)),
-        "transfer means": transfers.means_table(found),
-        "transfers": transfers.by_transfer_table(found),
-        "transfer weights": transfers.weights_table(found),
-        "settings": settings_table(found),
-        "missing": "\n".join(missing(found)) or "None.",
-        "front": main_table(summaries, lambda s: mean(s.uars), published=True),
+        "transductive": main_table(summaries, **transductive),
+        "pool": tables.pool_table(summaries, POOL, pooled),
+        "probes": tables.probe_table(summaries),
+        "comparison": comparison(summaries),
+        "pool comparison": comparison(
+            summaries, "dsnet-centred", tables.OF_POOLS, (POOL,)
+        ),
+        "tradeoff": tables.tradeoff_table(tables.tradeoff(found, features)),
+        "transfer means": transfers.means_table(found, features),
+        "transfers": transfers.by_transfer_table(found, features),
+        "transfer weights": transfers.weights_table(found, features),
+        "settings": tables.settings_table(found, features),
+        "missing": tables.missing(found, features),
+        "front": main_table(summaries, lambda s: mean(s.uars), published=published),
     }
-    return parts, summaries
+    return {_of(features, name): part for name, part in parts.items()}, summaries
+
+
+def _of(features, name, between=" "):
+    return name if features == "log-mel" else f"{name}{between}{features}"
 
 
 def fill(text, parts):
@@ -301,7 +77,11 @@ def main(argv=None):
     files = sorted(rows.RESULTS.parent.glob("*.jsonl"))
     # By its key: an experiment that two files hold is one.
     found = [*{rows.key(r): r for path in files for r in rows.read(path)}.values()]
-    parts, summaries = sections(found)
+    _check_weights(found)
+    parts, summaries = {}, {}
+    for features in SETS:
+        own, summaries[features] = sections(found, features)
+        parts |= own
     stale = []
     for path in (README, FRONT):
         text = path.read_text()
@@ -313,10 +93,24 @@ def main(argv=None):
     if args.check:
         print("stale:" if stale else "up to date", *stale)
         return int(bool(stale))
-    figure(summaries, FIGURE)
-    if any(s and s.probes for s in summaries.values()):
-        probe_figure(summaries, tradeoff(found), FIGURE.with_name("probes.svg"))
+    for features, own in summaries.items():
+        if any(own.values()):
+            path = FIGURE.with_stem(_of(features, "uar", "-"))
+            figure(own, path)
+        if any(s and s.probes for s in own.values()):
+            path = FIGURE.with_stem(_of(features, "probes", "-"))
+            probe_figure(own, tables.tradeoff(found, features), path)
     return 0
+
+
+def _check_weights(found):
+    """Refuse rows whose speech models share a name but not their weights."""
+    known = {}
+    for row in found:
+        if "weights_hash" in row:
+            name = row["params"]["features__model"]
+            if known.setdefault(name, row["weights_hash"]) != row["weights_hash"]:
+                raise ValueError(f"rows of {name!r} are of two models by that name.")
 
 
 if __name__ == "__main__":

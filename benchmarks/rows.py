@@ -16,21 +16,45 @@ KEY = (
     "split_hash",
     "manifest_hash",
     "audio_hash",
+    "weights_hash",  # of a speech model's features only
 )
 _ADVERSARY = {"adversary_weight", "adversary_lr", "alternate"}
+# What was fixed before it became a parameter, of estimators that have the one named.
+_FIXED_BEFORE = {
+    "max_epochs": {"gradient_clip_value": 5.0},
+    "n_neutral": {"share_neutral": True},
+}
 
 
 def deciding(params):
-    """Leave out what decides nothing: the adversary's settings, of a net without."""
+    """Return the parameters of a row as what decides its result.
+
+    Left out are the adversary's settings of a net without one. Parameters that a row is
+    too old to have get the value that was fixed then, and ``encoder="auto"`` becomes
+    what it takes.
+    """
+    params = dict(params)
+    for name, before in _FIXED_BEFORE.items():
+        if name in params:
+            params = before | params
+    if params.get("encoder") == "auto":
+        params["encoder"] = _encoder(params)
     if params.get("method", "any") is None:
-        return {k: v for k, v in params.items() if k not in _ADVERSARY}
+        params = {k: v for k, v in params.items() if k not in _ADVERSARY}
     return params
+
+
+def _encoder(params):
+    """Return what "auto" takes; in doubt "auto"."""
+    if params.get("features__kind") == "log_mel":
+        return "conv" if "alignment" in params else "conv_lstm"
+    return "pointwise" if params.get("features__pooling") else "auto"
 
 
 def key(row):
     """Return what tells one experiment from another."""
     row = row | {"params": deciding(row["params"])}
-    return json.dumps([row[name] for name in KEY], sort_keys=True)
+    return json.dumps([row.get(name) for name in KEY], sort_keys=True)
 
 
 def read(path=RESULTS):

@@ -3,6 +3,7 @@
 ``python -m benchmarks.run --corpus emodb4 emovo --method dsnet egemaps --seeds 12 22``
 appends rows to ``benchmarks/results/rows.jsonl``, each as its fold finishes. A row that
 is there is not run again, so that the same command resumes what was killed.
+``--features speech-model`` puts a frozen speech model in front of the methods.
 """
 
 import argparse
@@ -32,22 +33,38 @@ from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
 from . import corpora, rows
-from .methods import ALL_METHODS, extract, parameters, with_settings
+from .features import SETS, centre, choose, extract, set_of, weights_hash
+from .methods import ALL_METHODS, parameters, with_settings
 
 PACKAGES = ("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch")
-_EXTRA_PACKAGES = {"opensmile": "opensmile", "mfcc": "librosa"}
+_EXTRA_PACKAGES = {
+    "opensmile": "opensmile",
+    "mfcc": "librosa",
+    "speech_model": "transformers",
+}
 
 
-def tasks(corpus_names, method_names, seeds, settings):
+def tasks(corpus_names, method_names, seeds, settings, sets=("log-mel",)):
     """Yield each fold of each run: its row without results, and what runs it."""
     for name in corpus_names:
         corpus, features = corpora.load(name), {}
-        for method_name in method_names:
+        own = {
+            "protocol": corpus.protocol and repr(corpus.protocol),
+            "split_hash": corpora.digest(
+                [(a.tolist(), b.tolist()) for a, b in corpus.splits]
+            ),
+            "manifest_hash": corpus.manifest_hash,
+            "audio_hash": corpus.audio_hash,
+        }
+        for method_name, set_name in _on_sets(method_names, sets):
             method = ALL_METHODS[method_name]
-            estimator, wanted = with_settings(method, settings)
-            kind = repr(wanted)
+            estimator, wanted = with_settings(method, settings, set_name)
+            kind = repr({k: v for k, v in wanted.items() if k != "centred"})
             if kind not in features:
                 features[kind] = extract(corpus, **wanted)
+            X, model = features[kind], {}
+            if wanted["kind"] == "speech_model":
+                model = {"weights_hash": weights_hash(wanted["model"])}
             for seed in seeds if method.seeded else (None,):
                 seeded = _with_seed(estimator, seed)
                 for fold, (train, test) in enumerate(corpus.splits, 1):
@@ -58,28 +75,41 @@ def tasks(corpus_names, method_names, seeds, settings):
                         "fold": fold,
                         "n_folds": len(corpus.splits),
                         "params": parameters(seeded, wanted),
-                        "protocol": corpus.protocol and repr(corpus.protocol),
-                        "split_hash": corpora.digest(
-                            [(a.tolist(), b.tolist()) for a, b in corpus.splits]
-                        ),
-                        "manifest_hash": corpus.manifest_hash,
-                        "audio_hash": corpus.audio_hash,
+                        **own,
+                        **model,
                     }
-                    yield row, (seeded, features[kind], corpus, train, test)
+                    if wanted.get("centred"):
+                        X = centre(features[kind], corpus.corpora, train)
+                    yield row, (seeded, X, corpus, train, test)
+
+
+def _on_sets(method_names, sets):
+    """Pair methods with those of the sets that they are run on."""
+    pairs = []
+    for name in method_names:
+        known = ALL_METHODS[name].sets
+        if not set(known) & set(sets):
+            raise ValueError(
+                f"--method {name} is run with --features {' or '.join(known)}, got "
+                f"{' '.join(sets)}."
+            )
+        pairs += [(name, own) for own in sets if own in known]
+    return pairs
 
 
 def _with_seed(estimator, seed):
     """Return a clone that starts from the seed; a search passes it on."""
+    if seed is None:
+        return clone(estimator)
     names = [n for n in estimator.get_params() if n.endswith("random_state")]
-    name = min(names, key=len)
-    return clone(estimator).set_params(**({} if seed is None else {name: seed}))
+    return clone(estimator).set_params(**{min(names, key=len): seed})
 
 
 def run_fold(estimator, X, corpus, train, test):
     """Fit and score one fold; return the figures of its row."""
     data = estimator, X, corpus.target
     options = {"n_bootstrap": 0, "return_estimator": True}
-    if "members" in corpus:
+    if ":" in corpus.name:
         who = corpus.corpora, corpus.speakers
         pair = [tuple(corpus.name.split(":"))]
         result = cross_corpus_validate(*data, *who, transfers=pair, **options)
@@ -113,7 +143,7 @@ def run_fold(estimator, X, corpus, train, test):
         "chosen": getattr(model, "best_params_", None),
         **(
             {"label_free": label_free_scores(model, X, corpus, train, test)}
-            if "members" in corpus
+            if ":" in corpus.name
             else {"probes": probes(model, X, corpus, train, test)}
         ),
         "fit_seconds": round(fold.fit_time, 2),
@@ -133,7 +163,7 @@ def probes(model, X, corpus, train, test):
         return None
     found = {}
     for name, part in ("seen", train), ("unseen", test):
-        speakers, own = corpus.speakers[part], [X[i] for i in part]
+        speakers, own = corpus.speakers[part], choose(X, part)
         if len(np.unique(speakers)) < 2:
             continue
         texts = corpus.frame.get("text", corpus.frame.get("text_id"))
@@ -165,7 +195,7 @@ class _ByRow:
         self.model, self.X = model, X
 
     def predict_proba(self, rows, **params):
-        return self.model.predict_proba([self.X[i] for i in rows[:, 0]])
+        return self.model.predict_proba(choose(self.X, rows[:, 0]))
 
 
 def label_free_scores(model, X, corpus, train, test):
@@ -266,6 +296,7 @@ def main(argv=None):
     option = parser.add_argument
     option("--corpus", nargs="+", required=True)
     option("--method", nargs="+", required=True, choices=list(ALL_METHODS))
+    option("--features", nargs="+", default=["log-mel"], choices=list(SETS))
     option("--seeds", nargs="+", type=int, default=[12, 22])
     option("--set", nargs="+", type=_setting, default=[], metavar="name=value")
     option("--jobs", type=int, default=1)
@@ -273,12 +304,20 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if not os.environ.get("SKLEARN_SER_DATA"):
         parser.error("SKLEARN_SER_DATA must name the directory of the corpora.")
+    if "speech-model" in args.features and not os.environ.get("SKLEARN_SER_MODELS"):
+        parser.error("SKLEARN_SER_MODELS must name the directory of the speech models.")
+    try:
+        _on_sets(args.method, args.features)
+    except ValueError as error:
+        parser.error(str(error))
     failed = False
     with rows.RowFile(args.results) as file:
-        work = tasks(args.corpus, args.method, args.seeds, dict(args.set))
+        settings = dict(args.set)
+        work = tasks(args.corpus, args.method, args.seeds, settings, args.features)
         work = (task for task in work if task[0] not in file)
         for row, outcome in in_processes(work, args.jobs):
-            label = " ".join(str(row[k]) for k in ("corpus", "method", "seed", "fold"))
+            what = [row[k] for k in ("corpus", "method", "seed", "fold")]
+            label = " ".join(map(str, [set_of(row), *what]))
             if isinstance(outcome, str):
                 failed = True
                 print(f"{label}: failed\n{outcome}", file=sys.stderr, flush=True)

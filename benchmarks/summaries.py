@@ -1,13 +1,13 @@
 """What the rows of a method say together."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from sklearn_ser._confusions import bootstrap_speakers, confusion_uar, confusion_wa
 
-from .methods import METHODS, parameters, with_settings
+from .corpora import DEVELOPMENT, POOLS
+from .methods import own_parameters
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,31 @@ class Summary:
         return f"{mean(self.uars)} [{low:.1f}, {high:.1f}]"
 
 
-def current(found, corpus, method):
+def current(found, corpus, method, features):
     """Return the rows of a method at the parameters it has now, by seed."""
-    own = parameters(*with_settings(METHODS[method], {}))
-    params = json.dumps(own, sort_keys=True)
-    runs = {}
+    params, runs = own_parameters(method, features), {}
     for row in found:
-        if (row["corpus"], row["method"]) == (corpus, method) and (
-            json.dumps(row["params"], sort_keys=True) == params
-        ):
+        if (row["corpus"], row["method"], row["params"]) == (corpus, method, params):
             runs.setdefault(row["seed"], []).append(row)
     return runs
 
 
-def summarise(runs):
-    """Summarise the complete seeds of :func:`current`; None if there is none."""
+def summarise(runs, member=None):
+    """Summarise the complete seeds of :func:`current`; None if there is none.
+
+    With a `member`, a corpus of a pool, of its speakers alone.
+    """
     runs = {s: own for s, own in runs.items() if len(own) == own[0]["n_folds"]}
     if not runs:
         return None
     seeds = sorted(runs, key=str)
     by_seed = [
-        {who: counts for row in runs[seed] for who, counts in row["confusion"].items()}
+        {
+            who: counts
+            for row in runs[seed]
+            for who, counts in row["confusion"].items()
+            if member is None or who.startswith(f"{member}:")
+        }
         for seed in seeds
     ]
     speakers = sorted(by_seed[0])
@@ -94,3 +98,9 @@ def table(header, body):
         ["| " + " | ".join(header) + " |", f"|{rule}|"]
         + ["| " + " | ".join(line) + " |" for line in body]
     )
+
+
+def mark(corpus):
+    """Format a corpus or a transfer; † is on those that choices were made on."""
+    members = POOLS.get(corpus, corpus.split(":"))
+    return f"`{corpus}`" + "†" * (set(members) <= set(DEVELOPMENT))

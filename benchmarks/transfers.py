@@ -5,29 +5,41 @@ from itertools import permutations
 import numpy as np
 
 from .corpora import DEVELOPMENT, TRANSFERS
-from .methods import TRANSFER_METHODS, parameters, with_settings
-from .summaries import mean, table
+from .features import set_of
+from .methods import TRANSFER_METHODS, own_parameters
+from .summaries import mark, mean, table
 
+# How a method's features are normalised, by the end of its name.
+_NORMALISED = {"-raw": "no", "-by-speaker": "by speaker"}
 # On these the weights are chosen.
 CHOOSING = [":".join(pair) for pair in permutations(DEVELOPMENT)]
 
 
-def transfers_by_seed(found, method):
+def transfers_by_seed(found, method, features="log-mel"):
     """Return the UAR of each transfer of each seed, in %: {transfer: {seed: UAR}}."""
-    own, uars = parameters(*with_settings(TRANSFER_METHODS[method], {})), {}
+    own, uars = own_parameters(method, features), {}
     for row in found:
         if row["method"] == method and row["params"] == own:
             uars.setdefault(row["corpus"], {})[row["seed"]] = 100 * row["uar"]
     return uars
 
 
-def means_table(found):
+def _on(features):
+    return {name: m for name, m in TRANSFER_METHODS.items() if features in m.sets}
+
+
+def _ending(name):
+    return next((end for end in _NORMALISED if name.endswith(end)), "")
+
+
+def means_table(found, features="log-mel"):
     """Mean UAR over the transfers, by seed, of each method; and what it gains."""
-    own = {name: transfers_by_seed(found, name) for name in TRANSFER_METHODS}
+    methods = _on(features)
+    own = {name: transfers_by_seed(found, name, features) for name in methods}
     confirmation = [t for t in TRANSFERS if t not in CHOOSING]
     groups = [CHOOSING, confirmation, TRANSFERS]
     body = []
-    for name, method in TRANSFER_METHODS.items():
+    for name, method in methods.items():
         if not own[name]:
             continue
         cells = []
@@ -36,7 +48,7 @@ def means_table(found):
             seeds = set.intersection(*held)
             means = [np.mean([own[name][t][seed] for t in group]) for seed in seeds]
             cells.append(f"{mean(means)} ({len(seeds)})" if seeds else "missing")
-        base = own["source-only-raw" if name.endswith("-raw") else "source-only"]
+        base = own["source-only" + _ending(name)]
         gains = [
             np.mean([uar - base[t][seed] for seed, uar in uars.items()])
             for t, uars in own[name].items()
@@ -46,29 +58,30 @@ def means_table(found):
         if any(gains):
             better = sum(g > 0 for g in gains)
             gain = f"{np.mean(gains):+.1f} ({better} of {len(gains)})"
-        normalised = "no" if name.endswith("-raw") else "yes"
+        normalised = _NORMALISED.get(_ending(name), "by corpus")
         body.append([method.label, normalised, *cells, gain])
-    header = ["method", "normalised by domain", "development (seeds)"]
+    header = ["method", "normalised", "development† (seeds)"]
     header += ["confirmation (seeds)", "all 12 (seeds)", "over source only (better on)"]
     return table(header, body) if body else "None yet."
 
 
-def by_transfer_table(found):
-    """UAR of each transfer, of the methods with normalisation by domain."""
+def by_transfer_table(found, features="log-mel"):
+    """UAR of each transfer, of the methods with normalisation by corpus."""
     own = {
         name: uars
-        for name in TRANSFER_METHODS
-        if not name.endswith("-raw") and (uars := transfers_by_seed(found, name))
+        for name in _on(features)
+        if not _ending(name) and (uars := transfers_by_seed(found, name, features))
     }
     body = [
-        [f"`{t}`"]
+        [mark(t)]
         + [mean(list(u[t].values())) if t in u else "missing" for u in own.values()]
         for t in TRANSFERS
     ]
-    return table(["transfer", *(TRANSFER_METHODS[n].label for n in own)], body)
+    header = ["transfer", *(TRANSFER_METHODS[name].label for name in own)]
+    return table(header, body) if own else "None yet."
 
 
-def weights_table(found):
+def weights_table(found, features="log-mel"):
     """Mean of the label-free scores and of the UAR on CHOOSING, by method and weight.
 
     Of the seeds that have all of CHOOSING at all of a method's weights.
@@ -78,7 +91,9 @@ def weights_table(found):
         method = TRANSFER_METHODS.get(row["method"])
         if method is None or row["corpus"] not in CHOOSING or not method.seeded:
             continue
-        own = parameters(*with_settings(method, {}))
+        if set_of(row) != features:
+            continue
+        own = own_parameters(row["method"], features)
         weight = row["params"]["alignment_weight"]
         if row["params"] == own | {"alignment_weight": weight}:
             point = held.setdefault(row["method"], {}).setdefault(weight, {})
@@ -101,14 +116,14 @@ def weights_table(found):
                 cells = [f"{weight:g}", *(f"{s:.3f}" for s in scores), f"{uar:.1f}"]
                 body.append([TRANSFER_METHODS[name].label, *cells])
     header = ["method", "weight", "PredictionEntropyScorer", "SoftNeighborhoodDensity"]
-    return table([*header, "UAR"], body) if body else "None yet."
+    return table([*header, "UAR on †"], body) if body else "None yet."
 
 
-def missing(found, seeds):
+def missing(found, features, seeds):
     """Name the transfers that lack rows, a line a method."""
     lines = []
-    for method, description in TRANSFER_METHODS.items():
-        own = transfers_by_seed(found, method)
+    for method, description in _on(features).items():
+        own = transfers_by_seed(found, method, features)
         lacking = {
             seed: sum(seed not in own.get(transfer, {}) for transfer in TRANSFERS)
             for seed in (seeds if description.seeded else (None,))
@@ -118,6 +133,8 @@ def missing(found, seeds):
             for seed, n in lacking.items()
             if n
         ]
-        if parts:
+        if not own:
+            lines.append(f"- `{method}`: {len(TRANSFERS)} transfers (all)")
+        elif parts:
             lines.append(f"- `{method}`: {', '.join(parts)}")
     return lines

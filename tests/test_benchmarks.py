@@ -19,12 +19,19 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import (  # noqa: E402
     corpora,
+    features,
     methods,
     report,
     rows,
     run,
     speed,
+    tables,
     transfers,
+)
+from sklearn_ser import (  # noqa: E402
+    DIDANDomainAdapter,
+    DSNetClassifier,
+    SpeakerAdversarialClassifier,
 )
 
 SEEDS = ["1", "2"]
@@ -236,15 +243,13 @@ def test_a_rival_s_term_reaches_the_network(log_mels, corpus, alignment):
 
 
 def transfer_row(method, transfer, seed, right):
-    params = methods.ALL_METHODS[method]
-    params = methods.parameters(*methods.with_settings(params, {}))
     return {
         "corpus": transfer,
         "method": method,
         "seed": seed,
         "fold": 1,
         "n_folds": 1,
-        "params": params,
+        "params": methods.own_parameters(method),
         "confusion": {"a": [[right, 10 - right], [0, 10]]},
         "uar": (right / 10 + 1) / 2,
         "fit_seconds": 1.0,
@@ -257,10 +262,13 @@ def test_the_mean_over_transfers_wants_all_of_them():
     found = [transfer_row("source-only", t, 1, 4) for t in corpora.TRANSFERS]
     found += [transfer_row("lidan", t, 1, 6) for t in corpora.TRANSFERS]
     table = transfers.means_table(found)
-    assert "| source only | yes | 70.0 (1) | 70.0 (1) | 70.0 (1) | - |" in table
+    assert "| source only | by corpus | 70.0 (1) | 70.0 (1) | 70.0 (1) | - |" in table
     assert "| 80.0 (1) | 80.0 (1) | 80.0 (1) | +10.0 (12 of 12) |" in table
     assert "missing" in transfers.means_table(found[:-1])
-    assert "| `casia:ravdess` | 70.0 | 80.0 |" in transfers.by_transfer_table(found)
+    by_transfer = transfers.by_transfer_table(found)
+    assert "| `casia:ravdess` | 70.0 | 80.0 |" in by_transfer
+    assert "| `emovo:emodb4`† | 70.0 | 80.0 |" in by_transfer
+    assert transfers.means_table(found, "speech-model") == "None yet."
 
 
 def test_weights_are_compared_on_the_choosing_transfers_alone():
@@ -341,26 +349,263 @@ def test_two_runs_do_not_share_a_file(tmp_path):
     assert "Another run writes to" in other.stderr
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
-def test_every_method_is_described_by_plain_parameters(name):
-    method = methods.METHODS[name]
-    estimator, features = methods.with_settings(method, {})
-    params = methods.parameters(estimator, features)
-    assert params == json.loads(json.dumps(params))
-    assert params["features__kind"] in methods.EXTRACTORS
+@pytest.mark.parametrize(
+    ("name", "on"),
+    [(name, on) for name, m in methods.ALL_METHODS.items() for on in m.sets],
+)
+def test_every_method_is_described_by_plain_parameters(name, on):
+    method = methods.ALL_METHODS[name]
+    estimator, wanted = methods.with_settings(method, {}, on)
+    params = methods.parameters(estimator, wanted)
+    assert params == json.loads(json.dumps(params)) == methods.own_parameters(name, on)
+    assert params["features__kind"] in features.EXTRACTORS
+    assert features.set_of({"params": params}) == on
     assert not any("random_state" in name for name in params)
+    assert os.sep not in str(params.values())
     if method.seeded:
+        epochs = "max_iter" if "mlp" in name else "max_epochs"
+        epochs = f"mlpclassifier__{epochs}" if "mlp" in name else epochs
         ours, wanted = methods.with_settings(
-            method, {"max_epochs": 3, "features__trim": 40}
+            method, {epochs: 3, "features__trim": 40}, on
         )
         changed = methods.parameters(ours, wanted)
         differing = {k for k in changed if changed[k] != params.get(k)}
-        assert {k.removeprefix("estimator__") for k in differing - {"estimator"}} == {
-            "max_epochs",
-            "features__trim",
-        }
+        assert {
+            k.removeprefix("estimator__") for k in differing - {"estimator", "steps"}
+        } == {epochs, "features__trim"}
     with pytest.raises(ValueError, match="no such parameter"):
-        methods.with_settings(method, {"magic": 1})
+        methods.with_settings(method, {"magic": 1}, on)
+
+
+@pytest.mark.parametrize(
+    ("cls", "spectral"),
+    [
+        (DSNetClassifier, "conv_lstm"),
+        (SpeakerAdversarialClassifier, "conv_lstm"),
+        (DIDANDomainAdapter, "conv"),
+    ],
+)
+def test_a_row_of_before_is_the_same_experiment(cls, spectral):
+    """What was fixed then is a parameter now, and "auto" is what it takes."""
+    now = methods.parameters(cls(), {"kind": "log_mel"})
+    assert now["encoder"] == spectral == cls._spectral_encoder
+    assert now["gradient_clip_value"] == 5.0
+    added = {"gradient_clip_value", "share_neutral"}
+    before = {k: v for k, v in now.items() if k not in added}
+    assert rows.deciding(before) == now
+    assert rows.deciding(before | {"gradient_clip_value": None}) != now
+    on_vectors = {"kind": "speech_model", "pooling": "mean"}
+    assert methods.parameters(cls(), on_vectors)["encoder"] == "pointwise"
+    on_frames = {"kind": "speech_model", "pooling": None}
+    assert methods.parameters(cls(), on_frames)["encoder"] == "auto"
+
+
+def test_the_committed_nets_have_todays_defaults():
+    found = rows.read()
+    for name in ("dsnet", "plain", "menan", "dat"):
+        own = methods.own_parameters(name)
+        assert any(row["params"] == own for row in found if row["method"] == name)
+    for name in ("menan", "dat"):
+        weight = methods.own_parameters(name)["adversary_weight"]
+        assert f"λ={weight:g}" in methods.METHODS[name].label
+    defaults = SpeakerAdversarialClassifier().get_params()
+    menan = methods.METHODS["menan"].estimator().get_params()
+    assert menan == defaults
+    networks = {"source-only", "didan", "lidan", "dan", "dann", "deepcoral"}
+    old = [r for r in found if r["method"] in networks and "weights_hash" not in r]
+    assert all("gradient_clip_value" in row["params"] for row in old)
+
+
+# ----------------------------------------------------------- features of speech models
+
+
+@pytest.fixture
+def with_speech(two, tiny_speech_model, tmp_path, monkeypatch):
+    """The corpora, a tiny model by the name of the real one, and a cache."""
+    monkeypatch.setenv("SKLEARN_SER_DATA", str(two))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "whisper-base").symlink_to(tiny_speech_model)
+    monkeypatch.setenv("SKLEARN_SER_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("SKLEARN_SER_BENCHMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "_KEPT", {})
+    monkeypatch.setattr(corpora, "POOLS", {"pooled44": ("tiny", "other")})
+    return tmp_path
+
+
+def on_speech(folder, corpus, *names, settings=()):
+    """Run methods; return their rows."""
+    results = folder / "rows.jsonl"
+    argv = ["--corpus", corpus, "--method", *names, "--features", "speech-model"]
+    argv += ["--seeds", "1", "--results", str(results)]
+    if settings:
+        argv += ["--set", *settings]
+    assert run.main(argv) == 0
+    return [row for row in rows.read(results) if row["corpus"] == corpus]
+
+
+def test_features_are_a_dimension_of_a_row(with_speech, tiny_speech_model):
+    settings = ["max_epochs=1"]
+    found = on_speech(with_speech, "tiny", "dsnet", "plain", settings=settings)
+    found += on_speech(with_speech, "tiny", "lda", "linear-svc")[len(found) :]
+    assert [row["method"] for row in found] == [
+        name for name in ("dsnet", "plain", "lda", "linear-svc") for _ in range(4)
+    ]
+    (weights,) = {row["weights_hash"] for row in found}
+    assert weights == features.weights_hash("whisper-base")
+    for row in found:
+        assert row["params"]["features__model"] == "whisper-base"
+        assert row["params"]["features__layer"] == "middle"
+        assert "transformers" in row["versions"]
+        assert str(with_speech) not in json.dumps(row | {"command": None})
+        assert str(tiny_speech_model) not in json.dumps(row)
+    assert [row["chosen"] is None for row in found[::4]] == [True, True, True, False]
+    assert [row["probes"] is None for row in found[::4]] == [False, False, True, True]
+    assert found[0]["params"]["encoder"] == "pointwise"
+    argv = ["--corpus", "tiny", "--method", "dsnet", "--seeds", "1", "--set"]
+    argv += [*settings, "encoder=conv", "--results", str(with_speech / "rows.jsonl")]
+    assert run.main(argv) == 0  # on log-mels the same method has rows of its own
+    assert len(rows.read(with_speech / "rows.jsonl")) == 20
+
+
+def test_features_are_extracted_once(with_speech, monkeypatch):
+    corpus = corpora.load("tiny")
+    first = features.extract(corpus, **features.SETS["speech-model"])
+    assert first.shape == (len(corpus.data), 24)
+    assert len(list((with_speech / "cache").rglob("*.npy"))) == len(corpus.data)
+
+    def fail(*args, **kwargs):
+        raise AssertionError("it was extracted again")
+
+    monkeypatch.setattr("sklearn_ser.features.speech_model.extract", fail)
+    again = features.extract(corpus, **features.SETS["speech-model"])
+    np.testing.assert_array_equal(again, first)  # from the process
+    monkeypatch.setattr(features, "_KEPT", {})
+    again = features.extract(corpus, **features.SETS["speech-model"])
+    np.testing.assert_array_equal(again, first)  # from the disk
+
+
+def test_a_model_is_named_and_not_a_path(with_speech, tiny_speech_model):
+    with pytest.raises(ValueError, match="expected the name of a folder below"):
+        on_speech(
+            with_speech,
+            "tiny",
+            "lda",
+            settings=[f"features__model={tiny_speech_model}"],
+        )
+
+
+def test_other_weights_are_another_row():
+    row = dict.fromkeys(rows.KEY, "x") | {"params": {}}
+    assert rows.key(row) != rows.key(row | {"weights_hash": "y"})
+    without = {k: v for k, v in row.items() if k != "weights_hash"}
+    assert rows.key(without) == rows.key(row | {"weights_hash": None})
+    pair = [row | {"params": {"features__model": "m"}} for _ in range(2)]
+    report._check_weights(pair)
+    pair[1] = pair[1] | {"weights_hash": "y"}
+    with pytest.raises(ValueError, match="two models by that name"):
+        report._check_weights(pair)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--method", "egemaps"], "--method egemaps is run with --features log-mel"),
+        (["--method", "nothing"], "invalid choice"),
+    ],
+)
+def test_a_method_without_such_features_is_an_error(with_speech, capsys, argv, message):
+    with pytest.raises(SystemExit):
+        run.main(["--corpus", "tiny", "--features", "speech-model", *argv])
+    assert message in capsys.readouterr().err
+
+
+def test_without_models_it_says_what_it_needs(here, monkeypatch, capsys):
+    monkeypatch.delenv("SKLEARN_SER_MODELS", raising=False)
+    argv = ["--corpus", "tiny", "--method", "lda", "--features", "speech-model"]
+    with pytest.raises(SystemExit):
+        run.main(argv)
+    assert "SKLEARN_SER_MODELS must name" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:The predicted target domain labels")
+def test_transfers_on_a_speech_model(with_speech):
+    names = ["source-only", "didan-by-speaker", "dan-raw"]
+    found = on_speech(with_speech, "tiny:other", *names, settings=["max_epochs=1"])
+    linear = [
+        f"{name}-transfer{how}"
+        for name in ("linear-svc", "lda")
+        for how in ("", "-raw", "-by-speaker")
+    ]
+    found = on_speech(with_speech, "tiny:other", *linear)
+    assert [row["method"] for row in found] == [*names, *linear]
+    assert [row["label_free"] is None for row in found] == [False] * 3 + [True] * 6
+    assert all(row["n_folds"] == 1 and len(row["confusion"]) == 2 for row in found)
+
+
+def test_a_pool_is_what_its_corpora_share(with_speech):
+    corpus = corpora.load("pooled44")
+    assert set(corpus.target) == {"neutral", "anger"}
+    assert {who.split(":")[0] for who in corpus.speakers} == {"tiny", "other"}
+    for fold, (train, test) in enumerate(corpus.splits):
+        assert not set(corpus.speakers[train]) & set(corpus.speakers[test])
+        who = set(corpus.speakers[test])
+        assert who == {f"{name}:s0{fold}" for name in ("tiny", "other")} & set(
+            corpus.speakers
+        )
+    X = features.extract(corpus, **features.SETS["speech-model"])
+    assert len(X) == len(corpus.target) == len(corpus.speakers) == len(corpus.corpora)
+    (tiny,) = (c for c in corpus.members if c.name == "tiny")
+    own = features.extract(tiny, **features.SETS["speech-model"])
+    shared = np.isin(tiny.target, ["neutral", "anger"])
+    np.testing.assert_array_equal(X[corpus.corpora == "tiny"], own[shared])
+
+
+def test_each_corpus_is_centred_on_its_training_rows(with_speech, log_mels):
+    corpus = corpora.load("pooled44")
+    X = features.extract(corpus, **features.SETS["speech-model"], centred="corpus")
+    train = corpus.splits[0][0]
+    Z = features.centre(X, corpus.corpora, train)
+    for name in ("tiny", "other"):
+        rows_of = corpus.corpora == name
+        seen = np.intersect1d(np.flatnonzero(rows_of), train)
+        np.testing.assert_allclose(Z[seen].mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(
+            Z[rows_of], X[rows_of] - X[seen].mean(axis=0), atol=1e-5
+        )
+    which = np.repeat(["a", "b"], [10, len(log_mels) - 10])
+    sequences = features.centre(log_mels, which, np.arange(5, 20))
+    mean = np.hstack(log_mels[5:10]).mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(sequences[0], log_mels[0] - mean, atol=1e-3)
+    with pytest.raises(ValueError, match="no training row is of the corpus 'b'"):
+        features.centre(log_mels, which, np.arange(5))
+
+
+def test_a_pool_is_reported_apart_and_together(with_speech, monkeypatch):
+    found = on_speech(with_speech, "pooled44", "lda", "lda-centred")
+    assert {row["n_folds"] for row in found} == {4}
+    monkeypatch.setattr(tables, "POOLS", corpora.POOLS)
+    summaries = tables.summaries_of(found, "speech-model")
+    whole = summaries["pooled44", "lda"]
+    apart = [summaries[f"pooled44/{name}", "lda"] for name in ("tiny", "other")]
+    assert len(whole.per_speaker) == sum(len(s.per_speaker) for s in apart) == 6
+    monkeypatch.setattr("benchmarks.summaries.POOLS", corpora.POOLS)
+    text = tables.pool_table(summaries, "pooled44", ["lda", "lda-centred"])
+    header, _, *body = text.splitlines()
+    assert header.endswith("| seeds | all of `pooled44` | `tiny` | `other` |")
+    assert [line.split(" | ")[1] for line in body] == ["no", "yes"]
+    assert f"{apart[0].uars.mean():.1f}" in body[0]
+
+
+def test_the_pool_of_the_real_corpora(real):
+    corpus = corpora.load("pooled44")
+    assert sorted(set(corpus.target)) == ["anger", "happiness", "neutral", "sadness"]
+    assert len(np.unique(corpus.speakers)) == 44
+    assert [len(np.unique(corpus.speakers[test])) for _, test in corpus.splits] == [
+        3 + 2 + 6 + 1,
+        3 + 2 + 6 + 1,
+        2 + 1 + 6 + 1,
+        2 + 1 + 6 + 1,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -392,9 +637,8 @@ def test_the_protocols_are_those_of_the_committed_rows(real, name):
 # ------------------------------------------------------------------------ the report
 
 
-def made_up(method, corpus, seed, hits):
+def made_up(method, corpus, seed, hits, on="log-mel"):
     """Rows of a run, two speakers, where ``hits`` of 10 are right in either class."""
-    estimator, features = methods.with_settings(methods.METHODS[method], {})
     return [
         {
             "corpus": corpus,
@@ -402,7 +646,7 @@ def made_up(method, corpus, seed, hits):
             "seed": seed,
             "fold": fold,
             "n_folds": 2,
-            "params": methods.parameters(estimator, features),
+            "params": methods.own_parameters(method, on),
             "confusion": {who: [[right, 10 - right], [10 - right, right]]},
             "fit_seconds": 30.0,
             "peak_mb": 100 * fold,
@@ -435,13 +679,11 @@ def test_the_report_averages_seeds_and_names_what_is_missing():
     assert "200 MB" in table(parts["cost"])["DSNet"][1]
     # Speaker a: 70 against 50; speaker b: 80 against 90.
     against = table(parts["comparison"])["MFCC statistics + SVM"]
-    assert against == ["+5.0", "1 of 2", "preliminary"]
+    assert against == ["+5.0", "-", "1 of 2", "preliminary"]
     lacking = parts["missing"].splitlines()
-    more = "(seed 12, seed 22, seed 32)"
     dsnet = "emodb4 (seed 32); emovo (1 folds of seed 12, seed 22, seed 32); "
-    assert f"- `dsnet`: {dsnet}ravdess {more}; casia {more}" in lacking
-    everything = ", ".join(f"12 transfers of seed {seed}" for seed in (12, 22, 32))
-    assert f"- `lidan`: {everything}" in lacking
+    assert f"- `dsnet`: {dsnet}ravdess (all); casia (all)" in lacking
+    assert "- `lidan`: 12 transfers (all)" in lacking
     assert "- `mfcc`: emovo (all); ravdess (all); casia (all)" in lacking
 
 
@@ -450,9 +692,26 @@ def test_a_p_value_takes_five_seeds_of_each():
     for seed in range(5):
         found += made_up("dsnet", "emodb4", seed, (8, 9))
         cell = table(report.sections(found)[0]["comparison"])["MFCC statistics + SVM"]
-        assert cell[:2] == ["+25.0", "2 of 2"]
-        assert (cell[2] == "preliminary") == (seed < 4)
-    assert float(cell[2]) == 0.5  # two speakers cannot say more
+        assert cell[:3] == ["+25.0", "-", "2 of 2"]
+        assert (cell[3] == "preliminary") == (seed < 4)
+    assert float(cell[3]) == 0.5  # two speakers cannot say more
+
+
+def test_each_set_of_features_has_tables_of_its_own():
+    found = made_up("dsnet", "ravdess", 12, (6, 8))
+    found += made_up("dsnet", "ravdess", 12, (8, 8), "speech-model")
+    found += made_up("lda", "ravdess", None, (7, 7), "speech-model")
+    parts, _ = report.sections(found)
+    of_speech, _ = report.sections(found, "speech-model")
+    assert table(parts["uar"])["DSNet"][3].startswith("70.0")
+    shown = table(of_speech["uar speech-model"])
+    assert shown["DSNet"][3].startswith("80.0")
+    assert shown["shrinkage LDA"][:2] == ["-", "missing"]
+    assert "shrinkage LDA" not in table(parts["uar"])
+    against = table(of_speech["comparison speech-model"])["shrinkage LDA"]
+    assert against == ["+10.0", "+10.0", "2 of 2", "preliminary"]
+    for text in (parts["uar"], of_speech["uar speech-model"]):
+        assert "| `emodb4`† | `emovo`† | `ravdess` | `casia` |" in text
 
 
 def test_rows_at_other_parameters_stand_apart():
@@ -472,8 +731,8 @@ def test_an_adversary_s_weights_make_a_table_of_their_own(tmp_path):
                 row["params"]["adversary_weight"] = weight
             row["probes"] = {"seen": {"speaker": [0.5 + weight / 10, 0.25]}}
             found.append(row)
-    points = report.tradeoff(found)
-    lines = report.tradeoff_table(points).splitlines()[2:]
+    points = tables.tradeoff(found, "log-mel")
+    lines = tables.tradeoff_table(points).splitlines()[2:]
     assert [line.split(" | ")[:2] for line in lines] == [
         ["| DAT", "0.3"],
         ["| MEnAN", "0.1"],
@@ -481,7 +740,8 @@ def test_an_adversary_s_weights_make_a_table_of_their_own(tmp_path):
         ["| plain net", "0"],
     ]
     assert "| 70.0 / 32.0 |" in lines[2]
-    assert report.settings_table(found) == "None yet."
+    assert tables.settings_table(found, "log-mel") == "None yet."
+    assert not tables.tradeoff(found, "speech-model")
     _, summaries = report.sections(found)
     report.probe_figure(summaries, points, tmp_path / "probes.svg")
     assert (tmp_path / "probes.svg").stat().st_size > 1000
