@@ -162,6 +162,7 @@ def test_the_commands_of_a_page_run(page, home, monkeypatch):
         skip_without_packages(page, shlex.join(arguments))
         assert option == "-m"
         monkeypatch.setattr(sys, "argv", [module, *arguments])
+        monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)
         with pytest.raises(SystemExit) as end:
             runpy.run_module(module, run_name="__main__")
         assert not end.value.code
