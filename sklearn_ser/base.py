@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -225,8 +226,9 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         if self._continues:  # other batches, masks and dropout than the fit before
             state = np.random.SeedSequence([seed, self.net_.seed]).generate_state(1)
             seed = int(state[0])
-        encoder = self._choose_encoder(data)
-        summarize = getattr(encoder, "summarizes", False)
+        data = replace(data, encoder=self._choose_encoder(data))
+        make = ENCODERS[data.encoder] if isinstance(data.encoder, str) else data.encoder
+        summarize = getattr(make, "summarizes", False)
         data = data.summarized() if summarize else data
         data = data.with_mean_weight_one(train)
         part = data.rows(train)
@@ -290,7 +292,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _choose_encoder(self, data):
-        """Return the encoder's class."""
+        """Return the encoder asked for, or what "auto" takes for the sequences."""
         encoder = self.encoder
         if isinstance(encoder, torch.nn.Module):
             raise TypeError(
@@ -298,15 +300,13 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 "class: an instance would be trained in place, fit after fit."
             )
         if isinstance(encoder, str) and encoder == "auto":
-            encoder = self._auto_encoders[data.kind]
-        return ENCODERS[encoder] if isinstance(encoder, str) else encoder
+            return self._auto_encoders[data.kind]
+        return encoder
 
     def _encoder_arguments(self, data):
         """Return what every network passes on to its UtteranceEncoder."""
-        encoder = self._choose_encoder(data)
-        names = [name for name, known in ENCODERS.items() if known is encoder]
         return {
-            "encoder": names[0] if names else encoder,
+            "encoder": data.encoder,
             "n_features": data.n_features,
             "speed": self.speed_perturbation,
             "vocal_tract": self.vocal_tract_perturbation,

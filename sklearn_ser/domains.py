@@ -148,9 +148,7 @@ class DomainAdapterMixin:
         )
         net = self._train(data)
         if data.target and self.normalize_domains:
-            net.estimate_target_statistics(
-                SequenceDataset(data.target, device=net.device)
-            )
+            net.estimate_target_statistics(data.target)
         return self._adopt(net, data, seen, **learnt)
 
     def _net_class(self, data):

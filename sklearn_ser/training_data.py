@@ -36,6 +36,8 @@ class TrainingData:
         The rows that the caller sets aside.
     target : tuple of float32 arrays of shape (n_features, n_frames)
         Unlabelled sequences to adapt to; most methods have none.
+    encoder : str or nn.Module class
+        The one asked for, or what "auto" takes for these sequences.
     """
 
     sequences: list
@@ -45,6 +47,7 @@ class TrainingData:
     speakers: np.ndarray | None = None
     validation: np.ndarray | None = None
     target: tuple = ()
+    encoder: object = None
 
     @property
     def n_features(self):

@@ -1,5 +1,8 @@
 """Which encoder "auto" takes, and how features that are no bands are augmented."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,9 @@ from sklearn_ser import (
     DSNetClassifier,
     SpeakerAdversarialClassifier,
 )
-from sklearn_ser.nn.augment import Augment
+from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import ConvEncoder, PointwiseEncoder, UtteranceEncoder
+from sklearn_ser.training_data import check_training_data
 
 
 def sequences(n_features, n_frames, n=12):
@@ -25,8 +29,8 @@ def sequences(n_features, n_frames, n=12):
     [
         (80, 9, None),
         (256, 9, None),
-        (257, 9, "pointwise"),
-        (768, 9, "pointwise"),
+        (257, 9, "statistics"),
+        (768, 9, "statistics"),
         (88, 1, "pointwise"),
         (80, 1, "pointwise"),
     ],
@@ -86,3 +90,69 @@ def test_pointwise_sees_each_frame_by_itself():
     assert not z[1, :, 4:].any()
     one, _ = encoder(x[:, :, 2:3], torch.tensor([1, 1]))
     torch.testing.assert_close(one, z[:, :, 2:3])
+
+
+# ------------------------------------------------------------- vectors and their noise
+
+
+def test_statistics_are_the_input_in_training_and_prediction(method):
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(300, n)).astype(np.float32) for n in range(5, 17)]
+    y = np.arange(12) % 2
+    params = {"encoder": "statistics", **method.speakerless, **method.raw}
+    model = method(**params).fit(X, y)
+    Z = np.array([np.r_[x.mean(1), x.std(1)] for x in (x.astype(float) for x in X)])
+    pooled = method(**{**params, "encoder": "pointwise"}).fit(Z, y)
+    assert model.n_features_in_ == 300
+    expected = pooled.predict_proba(Z)
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-5)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+
+
+def test_statistics_of_a_target_are_summarised_too():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(300, 6)).astype(np.float32) for _ in range(16)]
+    y, domain = np.arange(16) % 2, np.repeat([1, -1], 8)
+    model = DIDANDomainAdapter(max_epochs=1, batch_size=4, random_state=0)
+    model.fit(X, y, sample_domain=domain)
+    assert model.net_.summarize
+    assert model.predict_proba(X, domain).shape == (16, 2)
+
+
+def test_noise_has_the_covariance_of_the_residuals():
+    rng = np.random.default_rng(0)
+    residuals = rng.normal(size=(40, 3)) @ np.array([[1, 2, 0], [0, 1, 0], [0, 0, 0.1]])
+    residuals -= residuals.mean(0)
+    noise = ClassNoise(1.5).train()
+    noise.set_residuals(torch.from_numpy(residuals.astype(np.float32)))
+    torch.manual_seed(0)
+    x = torch.ones(20000, 3, 1)
+    found = np.cov((noise(x) - x)[..., 0].T)
+    expected = 1.5**2 * np.cov(residuals.T, bias=True)
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())
+    assert noise.eval()(x) is x
+    frames = torch.ones(2, 3, 5)
+    assert noise.train()(frames) is frames
+
+
+def test_residuals_are_those_within_the_classes():
+    rng = np.random.default_rng(0)
+    y = np.array(list("abc") * 8)
+    X = rng.normal(size=(24, 5)) + 100 * (y == "b")[:, None]
+    data = check_training_data([x[:, None].astype(np.float32) for x in X], y)
+    found = data.residuals(np.full(5, 2.0), rng)
+    expected = np.vstack([X[y == c] - X[y == c].mean(0) for c in "abc"]) / 2
+    key = lambda rows: rows[np.argsort(rows[:, 0])]  # noqa: E731
+    np.testing.assert_allclose(key(found), key(expected), atol=1e-4)
+
+
+def test_noise_acts_follows_the_seed_and_can_be_left_out(method, weights):
+    X, y = np.random.default_rng(0).normal(size=(24, 6)), np.arange(24) % 2
+
+    def fit(**params):
+        return weights(method(encoder="auto", **method.speakerless, **params).fit(X, y))
+
+    assert fit() == fit()
+    assert fit() != fit(feature_noise=0)
+    assert fit(feature_noise=0) == fit(feature_noise=0.0)

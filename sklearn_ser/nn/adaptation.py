@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from .batching import BatchIterator
+from .batching import BatchIterator, SequenceDataset, summary
 from .net import SpeechNet, to_numpy
 from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
 
@@ -56,13 +56,16 @@ class DomainNet(SpeechNet):
         self.target_modules_ = []
         return super().initialize()
 
-    def estimate_target_statistics(self, dataset):
-        """Estimate the statistics of the target from a SequenceDataset of it.
+    def estimate_target_statistics(self, sequences):
+        """Estimate the statistics of the target from its sequences.
 
         One sequence has none; the source's serve.
         """
-        if len(dataset) < 2:
+        if len(sequences) < 2:
             return
+        if self.summarize:
+            sequences = [summary(x) for x in sequences]
+        dataset = SequenceDataset(sequences, device=self.device)
         module = twin(self.module_)
         batches = BatchIterator(dataset, self.batch_size, self.rng_)
         estimate_statistics(module, ((b.x, b.lengths) for b, _ in batches))
