@@ -88,7 +88,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         speed_perturbation=0.1,
         vocal_tract_perturbation=0.1,
         masking=0.15,
-        feature_noise=1.25,
+        feature_noise=1.0,
         validation_fraction=None,
         callbacks=None,
         device="auto",

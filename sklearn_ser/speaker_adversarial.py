@@ -357,7 +357,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         speed_perturbation=0.1,
         vocal_tract_perturbation=0.1,
         masking=0.15,
-        feature_noise=1.25,
+        feature_noise=1.0,
         validation_fraction=None,
         callbacks=None,
         device="auto",

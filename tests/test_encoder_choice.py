@@ -127,7 +127,7 @@ def test_noise_has_the_covariance_of_the_residuals():
     noise = ClassNoise(1.5).train()
     noise.set_residuals(torch.from_numpy(residuals.astype(np.float32)))
     torch.manual_seed(0)
-    x = torch.ones(20000, 3, 1)
+    x = torch.ones(3000, 3, 1)
     found = np.cov((noise(x) - x)[..., 0].T)
     expected = 1.5**2 * np.cov(residuals.T, bias=True)
     np.testing.assert_allclose(found, expected, atol=0.05 * np.abs(expected).max())

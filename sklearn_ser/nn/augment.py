@@ -89,7 +89,8 @@ class ClassNoise(nn.Module):
 
     Notes
     -----
-    Sequences of more than one frame pass unchanged.
+    A batch of n vectors draws n residuals, and each vector gets a random combination of
+    them. Sequences of more than one frame pass unchanged.
     """
 
     def __init__(self, scale=0.0):
@@ -105,12 +106,13 @@ class ClassNoise(nn.Module):
         ----------
         residuals : tensor of shape (n_samples, n_features)
         """
-        self.residuals = residuals / len(residuals) ** 0.5
+        self.residuals = residuals
 
     def forward(self, x):
         idle = not self.training or self.residuals is None or not self.scale
         if idle or x.shape[-1] > 1:
             return x
-        shape = len(x), len(self.residuals)
-        draws = torch.randn(shape, generator=self.generator, device=x.device)
-        return x + self.scale * (draws @ self.residuals)[..., None]
+        n, options = len(x), {"generator": self.generator, "device": x.device}
+        drawn = self.residuals[torch.randint(len(self.residuals), (n,), **options)]
+        mixed = torch.randn((n, n), **options) @ drawn / n**0.5
+        return x + self.scale * mixed[..., None]
