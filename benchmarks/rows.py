@@ -29,9 +29,9 @@ _FIXED_BEFORE = {
 def deciding(params):
     """Return the parameters of a row as what decides its result.
 
-    Left out are the adversary's settings of a net without one. Parameters that a row is
-    too old to have get the value that was fixed then, and ``encoder="auto"`` becomes
-    what it takes.
+    Left out are the adversary's settings of a net without one, and the noise of vectors
+    on spectrograms. Parameters that a row is too old to have get the value that was
+    fixed then, and ``encoder="auto"`` becomes what it takes.
     """
     params = dict(params)
     for name, before in _FIXED_BEFORE.items():
@@ -39,6 +39,8 @@ def deciding(params):
             params = before | params
     if params.get("encoder") == "auto":
         params["encoder"] = _encoder(params)
+    if params.get("features__kind") == "log_mel":
+        params.pop("feature_noise", None)
     if params.get("method", "any") is None:
         params = {k: v for k, v in params.items() if k not in _ADVERSARY}
     return params
@@ -46,9 +48,12 @@ def deciding(params):
 
 def _encoder(params):
     """Return what "auto" takes; in doubt "auto"."""
-    if params.get("features__kind") == "log_mel":
+    kind = params.get("features__kind")
+    if kind == "log_mel":
         return "conv" if "alignment" in params else "conv_lstm"
-    return "pointwise" if params.get("features__pooling") else "auto"
+    if params.get("features__pooling"):
+        return "pointwise"
+    return "statistics" if kind == "speech_model" else "auto"
 
 
 def key(row):

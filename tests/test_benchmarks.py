@@ -388,16 +388,18 @@ def test_every_method_is_described_by_plain_parameters(name, on):
 def test_a_row_of_before_is_the_same_experiment(cls, spectral):
     """What was fixed then is a parameter now, and "auto" is what it takes."""
     now = methods.parameters(cls(), {"kind": "log_mel"})
-    assert now["encoder"] == spectral == cls._spectral_encoder
+    assert now["encoder"] == spectral == cls._auto_encoders["spectrogram"]
     assert now["gradient_clip_value"] == 5.0
+    assert "feature_noise" not in now  # spectrograms have none
     added = {"gradient_clip_value", "share_neutral"}
     before = {k: v for k, v in now.items() if k not in added}
     assert rows.deciding(before) == now
+    assert rows.deciding(before | {"feature_noise": 3.0}) == now
     assert rows.deciding(before | {"gradient_clip_value": None}) != now
     on_vectors = {"kind": "speech_model", "pooling": "mean"}
     assert methods.parameters(cls(), on_vectors)["encoder"] == "pointwise"
     on_frames = {"kind": "speech_model", "pooling": None}
-    assert methods.parameters(cls(), on_frames)["encoder"] == "auto"
+    assert methods.parameters(cls(), on_frames)["encoder"] == "statistics"
 
 
 def test_the_committed_nets_have_todays_defaults():
