@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from scipy.sparse import csr_array
 
+from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
 
@@ -318,10 +319,80 @@ def test_streamed_file_without_a_length(tmp_path):
 
 
 def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):
-    monkeypatch.setattr("sklearn_ser.features.audio.MAX_SAMPLES", 15999)
+    monkeypatch.setattr("sklearn_ser.features._audio_files.MAX_SAMPLES", 15999)
     path = _write(tmp_path / "a.wav", _noise(8000, n_channels=2))
     assert "in 2 channel(s), expected at most" in _transform_error(path)
     assert load_audio(_write(path, _noise(7999, n_channels=2))).shape == (7999,)
+
+
+# Files that end before their header says so
+
+_WHOLE_OR_NOT = [
+    ("a.wav", "PCM_16"),
+    ("a.wav", "FLOAT"),
+    ("a.wav", "GSM610"),
+    ("a.flac", "PCM_16"),
+    ("a.ogg", "VORBIS"),
+    ("a.mp3", "MPEG_LAYER_III"),
+    ("a.aiff", "PCM_16"),
+    ("a.au", "PCM_16"),
+    ("a.w64", "PCM_16"),
+    ("a.caf", "PCM_24"),
+    ("a.nist", "PCM_16"),
+    ("a.voc", "PCM_16"),
+]
+
+
+@pytest.mark.parametrize(("name", "subtype"), _WHOLE_OR_NOT)
+def test_file_cut_short(tmp_path, name, subtype):
+    path = _write(tmp_path / name, _noise(40000), subtype=subtype)
+    whole = path.read_bytes()
+    assert len(load_audio(path)) >= 40000
+    assert find_fault(path) is None
+    for length in (1200, 5000, len(whole) // 2, len(whole) - 3):
+        if length < len(whole):
+            path.write_bytes(whole[:length])
+            error = _error_of(load_audio, path)
+            assert "cut short" in error or "does not decode" in error
+            assert repr(str(path)) in error
+            assert find_fault(path) is not None
+    path.write_bytes(whole[: len(whole) // 2])
+    if path.suffix in (".wav", ".mp3"):
+        assert "cut short" in _transform_error(path)
+
+
+def test_cut_is_seen_behind_many_comments(tmp_path):
+    data = _write(tmp_path / "a.wav", _noise()).read_bytes()
+    comments = (b"ICMT" + (30).to_bytes(4, "little") + b"x" * 30) * 60
+    chunk = b"LIST" + (len(comments) + 4).to_bytes(4, "little") + b"INFO" + comments
+    (tmp_path / "a.wav").write_bytes(data[:36] + chunk + data[36:])
+    assert len(load_audio(tmp_path / "a.wav")) == len(_noise())
+    (tmp_path / "a.wav").write_bytes((data[:36] + chunk + data[36:])[:9000])
+    assert "cut short" in _error_of(load_audio, tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("claim", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_streamed_wav_of_unknown_length_is_read(tmp_path, claim):
+    path = _write(tmp_path / "a.wav", _noise(800))
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + claim.to_bytes(4, "little") + data[44:])
+    assert load_audio(path).shape == (800,)
+    assert find_fault(path) is None
+
+
+def test_mp3_whose_length_is_a_guess_is_read(tmp_path):
+    path = _write(
+        tmp_path / "a.mp3",
+        np.concatenate([np.zeros(30000), _noise(60000)]),
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE",
+    )
+    data = path.read_bytes()
+    mark = max(data.find(b"Xing"), data.find(b"Info"))
+    assert mark > 0
+    path.write_bytes(data[data.find(data[:2], mark) :])
+    assert len(load_audio(path)) > 60000
+    assert find_fault(path) is None
 
 
 # Batches

@@ -8,16 +8,13 @@ from numbers import Real
 import numpy as np
 from scipy.sparse import issparse
 
-MAX_DURATION = 3600.0
-"""Longest recording in seconds: a header that claims more is not decoded."""
+from ._audio_files import MAX_DURATION, MAX_SAMPLES, read_file, too_long
 
-MAX_SAMPLES = 2**29
-"""Most samples, over all channels, that one file may decode to."""
+__all__ = ["MAX_DURATION", "MAX_SAMPLES", "check_recordings", "load_audio"]
 
 # Far above any audio, far below what overflows a float32 power spectrum.
 _MAX_AMPLITUDE = 1e12
 _MAX_CHANNELS = 64
-_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's SF_COUNT_MAX
 _EXPECTED = "a path, a 1-D waveform or a mapping {'array': ..., 'sampling_rate': ...}"
 
 
@@ -126,8 +123,14 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     Raises
     ------
     TypeError, ValueError
-        If the recording is missing, does not decode, is empty, longer than
+        If the recording is missing, does not decode, is empty, cut short, longer than
         `MAX_DURATION` seconds, not finite, or not a recording at all.
+
+    Notes
+    -----
+    A file whose header claims more samples than follow it is an error, whatever is
+    left of it. A WAV or AU file that was streamed, and whose header claims the largest
+    length there is since its end was not known, is taken as it is.
 
     Examples
     --------
@@ -164,7 +167,7 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     if wave.shape[-1] == 0:
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
     if wave.shape[-1] > MAX_DURATION * rate:
-        raise ValueError(_too_long(name, wave.shape[-1], rate))
+        raise ValueError(too_long(name, wave.shape[-1], rate))
     wave = _to_mono(wave, channel, name)
     if not (wave.max() < _MAX_AMPLITUDE and wave.min() > -_MAX_AMPLITUDE):
         _raise_not_finite(wave, name)
@@ -175,40 +178,11 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
 
 def _read(path, name):
     """Decode a file to (n_times,) or (n_channels, n_times), and its rate."""
-    import soundfile
-
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
             f"{name} has a 'path' of type {type(path).__name__}, expected {_EXPECTED}."
         )
-    try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
-            n_times, rate = file.frames, file.samplerate
-            if n_times == _UNKNOWN_LENGTH:
-                raise ValueError(
-                    f"{name} tells no length, as streamed files do, expected a header "
-                    "that does. Encode it anew."
-                )
-            if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
-                raise ValueError(_too_long(name, n_times, rate, file.channels))
-            # libsndfile's own conversion of 16-bit samples is the slower one.
-            dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            return file.read(dtype=dtype).T, rate
-    except (OSError, RuntimeError, TypeError) as error:
-        if not os.path.exists(path):
-            raise ValueError(f"{name} is missing: found no such file.") from error
-        raise ValueError(
-            f"{name} does not decode: {error} Expected an audio file that "
-            "soundfile can read."
-        ) from error
-
-
-def _too_long(name, n_times, rate, n_channels=1):
-    return (
-        f"{name} is too long: found {n_times} samples at {rate:g} Hz "
-        f"({n_times / rate:.6g} s) in {n_channels} channel(s), expected at most "
-        f"{MAX_DURATION:g} s and {MAX_SAMPLES} samples in all."
-    )
+    return read_file(path, name)
 
 
 def _as_array(recording, name, ndims):
