@@ -12,6 +12,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
+from ._columns import as_column, is_missing
 from .exceptions import warn_caller
 
 _HINT = (
@@ -246,11 +247,7 @@ def check_labels(y, n_samples, *, estimator):
             f"This {type(estimator).__name__} estimator requires y to be passed, but "
             "the target y is None."
         )
-    y = column_or_1d(y, warn=True)
-    if y.dtype.kind == "O":
-        for i, label in enumerate(y):
-            if is_missing(label):
-                raise ValueError(f"y[{i}] is {label}, expected a label.")
+    y = column_or_1d(as_column(y, "y"), warn=True)
     if y.dtype.kind in "fc":
         assert_all_finite(y, input_name="y")
     check_classification_targets(y)
@@ -262,7 +259,7 @@ def check_speakers(speakers, n_samples):
     """Check one speaker per sample; return an array, or None for None."""
     if speakers is None:
         return None
-    speakers = np.asarray(speakers)
+    speakers = as_column(speakers, "speakers")
     if speakers.ndim != 1:
         raise ValueError(
             f"speakers has shape {speakers.shape}, expected (n_samples,) = "
@@ -285,11 +282,3 @@ def check_length(name, values, n_samples):
             "Found input variables with inconsistent numbers of samples: X has "
             f"{n_samples}, {name} has {len(values)}."
         )
-
-
-def is_missing(value):
-    """Tell whether a label is None, NaN or pandas.NA."""
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # pandas.NA has no truth value
-        return True
