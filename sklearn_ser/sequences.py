@@ -193,10 +193,15 @@ def _check_sequence(x, index):
             f"X[{index}] is empty (shape {x.shape}), expected at least one feature "
             "and one frame."
         )
-    x = x.astype(np.float32, copy=False)
+    source = x
+    with np.errstate(over="ignore"):  # becomes infinity, which is reported
+        x = x.astype(np.float32, copy=False)
     if not np.isfinite(x).all():
+        row, frame = np.argwhere(~np.isfinite(x))[0]
         raise ValueError(
-            f"X[{index}] contains NaN or infinity, expected finite values."
+            f"X[{index}] contains NaN, infinity or a value too large for float32: found"
+            f" {source[row, frame]} at feature {row} of frame {frame}, expected finite "
+            "values."
         )
     return cached if isinstance(cached, CachedSequence) else x
 

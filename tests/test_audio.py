@@ -1,5 +1,6 @@
 """Recordings: every form, every format, every refusal."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -242,6 +243,74 @@ def test_sampling_rate_of_a_wrong_type(rate):
     message = _transform_error(bad, TypeError)
     assert f"sampling_rate={rate!r}" in message
     assert "expected a number" in message
+
+
+@pytest.mark.parametrize("rate", [1e15, 1e9])
+def test_sampling_rate_that_would_take_for_ever(tmp_path, rate):
+    bad = {"array": _noise(), "sampling_rate": rate}
+    assert f"sampling_rate={rate!r}" in _transform_error(bad)
+    assert f"sampling_rate is {rate!r}" in (
+        _error_of(load_audio, _noise(), sampling_rate=rate)
+    )
+    path = _write(tmp_path / "a.wav", _noise())
+    data = path.read_bytes()
+    path.write_bytes(data[:24] + (2**31 - 1).to_bytes(4, "little") + data[28:])
+    assert "sampling_rate=2147483647" in _transform_error(path)
+    slow = {"array": _noise(), "sampling_rate": 3}
+    error = _error_of(load_audio, slow, sampling_rate=1e6)
+    assert "resampled, is too long" in error
+
+
+@pytest.mark.parametrize(
+    ("params", "kind"),
+    [
+        ({"channel": "left"}, TypeError),
+        ({"channel": 0.5}, TypeError),
+        ({"channel": True}, TypeError),
+        ({"channel": None}, TypeError),
+        ({"channel": -1}, ValueError),
+        ({"sampling_rate": 0}, ValueError),
+        ({"sampling_rate": np.nan}, ValueError),
+        ({"sampling_rate": "16000"}, TypeError),
+    ],
+)
+def test_arguments_of_load_audio(params, kind):
+    ((name, value),) = params.items()
+    with pytest.raises(kind, match=f"{name} is {value!r}.*expected"):
+        load_audio(_noise(), **params)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, np.inf])
+def test_value_too_large_is_told_as_it_is(value):
+    wave = _noise().astype(np.float64)
+    wave[17] = value
+    assert f"found {value} at sample 17" in _transform_error(wave)
+    stereo = {"array": np.stack([_noise(), wave]), "sampling_rate": RATE}
+    assert f"found {value} at sample 17" in _transform_error(stereo)
+
+
+def _within(seconds, code, *args):
+    """Run code in a process of its own, which must end in time; return its output."""
+    command = [sys.executable, "-c", code, *map(str, args)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    return run.stdout + run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
+def test_pipe_and_device_are_refused_at_once(tmp_path):
+    pipe = tmp_path / "a.wav"
+    os.mkfifo(pipe)
+    code = (
+        "import sys; from sklearn_ser.features import LogMelTransformer\n"
+        "for cache in (None, sys.argv[2]):\n"
+        "    try: LogMelTransformer(cache_dir=cache).transform([sys.argv[1]])\n"
+        "    except ValueError as error: print(error)"
+    )
+    for path in (pipe, "/dev/zero"):
+        told = _within(60, code, path, tmp_path / "cache").splitlines()
+        assert len(told) == 2
+        for line in told:
+            assert line.startswith(f"X[0] ('{path}') does not decode: it is a folder, ")
 
 
 def test_mapping_without_its_keys():

@@ -228,6 +228,16 @@ def test_refusals_name_the_sample_and_what_was_expected(X, error, parts):
             assert part in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [1e39, -np.inf, np.nan])
+def test_a_value_that_is_not_finite_is_told_as_it_is(value):
+    bad = np.zeros((3, 4))
+    bad[2, 1] = value
+    with pytest.raises(
+        ValueError, match=rf"X\[1\].*found {re.escape(str(value))} at feature 2 of fr"
+    ):
+        check([GOOD, bad])
+
+
 def test_waveforms_of_one_length_are_features():
     # They cannot be told from functionals: one frame each.
     assert [x.shape for x in check(np.zeros((2, 400)))] == [(400, 1)] * 2

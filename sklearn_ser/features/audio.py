@@ -2,15 +2,24 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite
-from numbers import Real
+from math import ceil
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import issparse
 
 from ._audio_files import MAX_DURATION, MAX_SAMPLES, read_file, too_long
 
-__all__ = ["MAX_DURATION", "MAX_SAMPLES", "check_recordings", "load_audio"]
+MAX_SAMPLING_RATE = 1e6
+"""Highest rate in Hz of a recording, and of what it is resampled to."""
+
+__all__ = [
+    "MAX_DURATION",
+    "MAX_SAMPLES",
+    "MAX_SAMPLING_RATE",
+    "check_recordings",
+    "load_audio",
+]
 
 # Far above any audio, far below what overflows a float32 power spectrum.
 _MAX_AMPLITUDE = 1e12
@@ -104,12 +113,12 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     recording : str, PathLike, ndarray of shape (n_times,) or mapping
         A file that soundfile can decode (WAV, FLAC, OGG, MP3, ...), a waveform
         at `sampling_rate`, or a mapping with ``"array"`` of shape (n_times,) or
-        (n_channels, n_times) and its ``"sampling_rate"`` in Hz; a mapping
-        without an array may hold a ``"path"`` instead. Integers of 8, 16 and 32
-        bits are scaled to [-1, 1]; int64, which has no full scale in audio, is
-        taken as it is.
+        (n_channels, n_times) and its ``"sampling_rate"`` in Hz, at most
+        `MAX_SAMPLING_RATE`; a mapping without an array may hold a ``"path"`` instead.
+        Integers of 8, 16 and 32 bits are scaled to [-1, 1]; int64, which has no full
+        scale in audio, is taken as it is.
     sampling_rate : float, default=16000
-        The rate in Hz of the waveform returned.
+        The rate in Hz of the waveform returned, from 1 to `MAX_SAMPLING_RATE`.
     channel : "mean" or int, default="mean"
         The channel taken from a recording with several, or their mean.
     name : str, default="recording"
@@ -140,7 +149,7 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     >>> load_audio(stereo).shape
     (16000,)
     """
-    rate = sampling_rate
+    rate = _check_output(sampling_rate, channel)
     if isinstance(recording, str | os.PathLike):
         name = f"{name} ({str(recording)!r})"
         wave, rate = _read(recording, name)
@@ -168,12 +177,39 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
     if wave.shape[-1] > MAX_DURATION * rate:
         raise ValueError(too_long(name, wave.shape[-1], rate))
-    wave = _to_mono(wave, channel, name)
+    _check_rate(rate, name)  # that of a file, too
+    source, wave = wave, _to_mono(wave, channel, name)
     if not (wave.max() < _MAX_AMPLITUDE and wave.min() > -_MAX_AMPLITUDE):
-        _raise_not_finite(wave, name)
+        _raise_not_finite(wave, source, name)
     if rate == sampling_rate:
         return wave
+    if len(wave) * sampling_rate > MAX_SAMPLES * rate:
+        n_times = round(len(wave) * sampling_rate / rate)
+        raise ValueError(too_long(f"{name}, resampled,", n_times, sampling_rate))
     return _resample(wave, rate, sampling_rate)
+
+
+def _check_output(sampling_rate, channel):
+    """Return the rate to resample to, and refuse one, or a channel, that is none."""
+    is_int = isinstance(channel, Integral) and not isinstance(channel, bool)
+    if not is_int and not (isinstance(channel, str) and channel == "mean"):
+        raise TypeError(
+            f"channel is {channel!r} of type {type(channel).__name__}, expected 'mean' "
+            "or an int."
+        )
+    if is_int and channel < 0:
+        raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0 on.")
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
+        raise TypeError(
+            f"sampling_rate is {sampling_rate!r} of type {type(sampling_rate).__name__}"
+            ", expected a number of Hz."
+        )
+    if not 1 <= sampling_rate <= MAX_SAMPLING_RATE:
+        raise ValueError(
+            f"sampling_rate is {sampling_rate!r}, expected a number of Hz from 1 to "
+            f"{MAX_SAMPLING_RATE:g}."
+        )
+    return sampling_rate
 
 
 def _read(path, name):
@@ -226,9 +262,10 @@ def _check_rate(rate, name):
             f"{name} has sampling_rate={rate!r} of type {type(rate).__name__}, "
             "expected a number of Hz."
         )
-    if not (isfinite(rate) and rate > 0):
+    if not 0 < rate <= MAX_SAMPLING_RATE:
         raise ValueError(
-            f"{name} has sampling_rate={rate!r}, expected a positive number of Hz."
+            f"{name} has sampling_rate={rate!r}, expected a positive number of Hz, at "
+            f"most {MAX_SAMPLING_RATE:g}."
         )
     return rate
 
@@ -257,11 +294,13 @@ def _to_float32(wave):
         return wave.astype(np.float32, copy=False)
 
 
-def _raise_not_finite(wave, name):
+def _raise_not_finite(wave, source, name):
     bad = np.flatnonzero(~(np.abs(wave) < _MAX_AMPLITUDE))
+    found = np.atleast_2d(source)[:, bad[0]]  # before float32 made infinity of it
+    found = found[np.argmax(~(np.abs(found) < _MAX_AMPLITUDE))]
     raise ValueError(
         f"{name} contains NaN, infinity or a value too large for audio: found "
-        f"{wave[bad[0]]} at sample {bad[0]} ({len(bad)} in all), expected finite "
+        f"{found} at sample {bad[0]} ({len(bad)} in all), expected finite "
         "samples, usually in [-1, 1]."
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._files import atomic_write
 from ..sequences import CachedSequence
+from ._audio_files import check_regular
 
 # Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
@@ -43,6 +44,7 @@ def content_key(recording, settings):
         recording = path if recording is None else recording
     if isinstance(recording, str | os.PathLike):
         try:
+            check_regular(recording)  # a device may never end
             with open(recording, "rb") as file:
                 hashlib.file_digest(file, lambda: digest)
         except (OSError, ValueError):
