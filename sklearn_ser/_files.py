@@ -1,4 +1,4 @@
-"""Write files wholly or not at all."""
+"""Write files wholly or not at all, and read no device or pipe, which may never end."""
 
 import contextlib
 import os
@@ -47,3 +47,19 @@ def atomic_write(path):
         with contextlib.suppress(OSError):
             os.remove(temporary)
         raise
+
+
+def check_regular(path):
+    """Refuse, with an OSError, what is no regular file, without opening it.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError as error:  # a NUL in the name
+        raise OSError(f"its name is no file name ({error}).") from error
+    if not stat.S_ISREG(mode):
+        raise OSError("it is a folder, a device or a pipe, no regular file.")

@@ -3,6 +3,7 @@
 import csv
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,31 @@ def test_what_is_written_is_what_is_read(rows, order):
     ]
     read = zip(corpus.speakers, corpus.target, corpus.frame["note"], strict=True)
     assert list(read) == [tuple(cell.strip() for cell in row) for row in rows]
-    for column in corpus.frame.values():
-        assert column.dtype.kind == "U"
+    for name, column in corpus.frame.items():
+        assert column.dtype.kind == ("U" if name in ("speaker", "emotion") else "O")
+        assert all(isinstance(cell, str) for cell in column)
+
+
+def test_one_long_cell_does_not_make_all_rows_as_long(write, tmp_path):
+    (tmp_path / "audio").mkdir()
+    rows = [
+        f"audio/{i}.wav,s{i % 7},joy,{'x' * 100_000 * (i == 3)}" for i in range(2000)
+    ]
+    for i in range(2000):
+        (tmp_path / "audio" / f"{i}.wav").touch()
+    path = write("\n".join(["file,speaker,emotion,note", *rows]))
+    tracemalloc.start()
+    corpus = load_manifest(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # 800 MB as fixed-width text
+    assert len(corpus.frame["note"][3]) == 100_000
+
+
+@pytest.mark.parametrize("column", ["03", "anger"])
+def test_a_name_without_end_is_refused(write, column):
+    with pytest.raises(ValueError, match=r"more than 200.*row 2 '\w+' has 1000"):
+        load_manifest(write(GOOD.replace(column, "x" * 100_000)))
 
 
 def test_as_frame_gives_text_columns(write):

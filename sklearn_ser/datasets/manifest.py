@@ -7,6 +7,8 @@ import numpy as np
 from sklearn.utils import Bunch
 
 _REQUIRED = ("file", "speaker", "emotion")
+_NAMES = ("speaker", "emotion")
+_LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
 
@@ -39,7 +41,9 @@ def load_manifest(csv, *, root=None, as_frame=False):
         speakers : ndarray of shape (n_samples,), dtype str
             The speakers as written: "03" stays "03".
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
-            All columns as text, under their names in lower case.
+            All columns as text, under their names in lower case: ``speaker`` and
+            ``emotion``, of at most 200 characters, as above, the others as objects,
+            since one long note would make every row of an array of text as long.
         DESCR : str
             Where the corpus comes from and how large it is.
 
@@ -84,7 +88,10 @@ def load_manifest(csv, *, root=None, as_frame=False):
         ],
     )
 
-    frame = {name: np.array(values) for name, values in columns.items()}
+    frame = {
+        name: np.array(values, dtype=None if name in _NAMES else object)
+        for name, values in columns.items()
+    }
     speakers, target = frame["speaker"], frame["emotion"]
     n_speakers = len(np.unique(speakers))
     return Bunch(
@@ -133,6 +140,13 @@ def _read(path):
         if not columns[name][i]
     ]
     _refuse(path, "has empty cells", empty)
+    long = [
+        f"row {number} '{name}' has {len(columns[name][i])}"
+        for i, number in enumerate(numbers)
+        for name in _NAMES
+        if len(columns[name][i]) > _LONGEST
+    ]
+    _refuse(path, f"has names of more than {_LONGEST} characters", long)
     return columns, numbers
 
 

@@ -7,7 +7,8 @@ libsndfile decodes what is left of it.
 import contextlib
 import os
 import re
-import stat
+
+from sklearn_ser._files import check_regular
 
 MAX_DURATION = 3600.0
 """Longest recording in seconds: a header that claims more is not decoded."""
@@ -128,22 +129,6 @@ def open_audio(path):
             return
     with soundfile.SoundFile(name) as file:
         yield file
-
-
-def check_regular(path):
-    """Refuse, with an OSError, what is no regular file, without opening it.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        The file.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except ValueError as error:  # a NUL in the name
-        raise OSError(f"its name is no file name ({error}).") from error
-    if not stat.S_ISREG(mode):
-        raise OSError("it is a folder, a device or a pipe, no regular file.")
 
 
 def is_estimate(file, path):

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .._files import atomic_write
+from .._files import atomic_write, check_regular
 from ..sequences import CachedSequence
-from ._audio_files import check_regular
 
 # Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
