@@ -6,6 +6,7 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 """
 
 import numbers
+from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -95,6 +96,8 @@ class StandardizedSequence(CachedSequence):
         return self.__array__()[key]
 
 
+_NO_BATCH = (str, bytes, Mapping, Set, Iterator)  # the last two have no rows
+
 # openSMILE's largest set, ComParE 2016, has 6373 functionals, while 7000 samples at
 # 16 kHz are less than half a second of speech.
 _MOST_FUNCTIONALS = 7000
@@ -131,7 +134,7 @@ def check_sequences(X, *, estimator, reset):
     UserWarning
         If a classifier is fitted on vectors as long as waveforms are.
     """
-    if X is None or type(X) in (str, bytes, dict) or hasattr(X, "__fspath__"):
+    if X is None or isinstance(X, _NO_BATCH) or hasattr(X, "__fspath__"):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
     if isinstance(X, (list, tuple)) and not X:
         raise ValueError("X is empty: found 0 samples, expected at least one.")

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from scipy.sparse import csr_array
 
+from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
@@ -311,6 +312,28 @@ def test_pipe_and_device_are_refused_at_once(tmp_path):
         assert len(told) == 2
         for line in told:
             assert line.startswith(f"X[0] ('{path}') does not decode: it is a folder, ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links and names of bytes")
+def test_names_of_files(tmp_path):
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    for path in (loop, "a\0b.wav", "n" * 5000):
+        message = _transform_error(str(path))
+        assert repr(str(path)) in message
+        assert "does not decode" in message
+        assert "does not decode" in _transform_error(path, cache_dir=tmp_path / "c")
+    deep = os.path.join(tmp_path, *["d" * 200] * 6)
+    os.makedirs(deep)
+    for path in (
+        os.path.join(deep, "a.wav"),
+        os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav"),
+    ):
+        with open(path, "wb") as file:
+            file.write(_write(tmp_path / "b.wav", _noise()).read_bytes())
+        np.testing.assert_array_equal(load_audio(path), load_audio(tmp_path / "b.wav"))
+        assert find_fault(path) is None
+        assert len(find_duplicates([path, tmp_path / "b.wav"])) == 1
 
 
 def test_mapping_without_its_keys():

@@ -224,3 +224,26 @@ def test_missing_files_and_folders_are_named(write, tmp_path):
         load_manifest(tmp_path)
     with pytest.raises(ValueError, match=r"root must be an existing folder.*nowhere"):
         load_manifest(write(GOOD), root=tmp_path / "nowhere")
+
+
+def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    rows = "loop.wav,1,joy\n", f"{'n' * 5000},1,joy\n", "a\0b,1,joy\n"
+    for row in rows[:2]:
+        with pytest.raises(ValueError, match="names files that do not exist: row 4"):
+            load_manifest(write(GOOD + row))
+    with pytest.raises(ValueError, match=r"do not exist: row 4|not a UTF-8 CSV"):
+        load_manifest(write(GOOD + rows[2]))
+    for bad in ("a\0b", "n" * 5000, tmp_path / "loop.wav"):
+        with pytest.raises(ValueError, match="csv must be an existing file"):
+            load_manifest(bad)
+        with pytest.raises(ValueError, match="root must be an existing folder"):
+            load_manifest(write(GOOD), root=bad)
+
+
+@pytest.mark.parametrize("bad", [3, b"corpus.csv", ["corpus.csv"]])
+def test_what_is_no_path(write, bad):
+    with pytest.raises(TypeError, match="csv must be a path, got"):
+        load_manifest(bad)
+    with pytest.raises(TypeError, match="root must be a path, got"):
+        load_manifest(write(GOOD), root=bad)

@@ -217,6 +217,9 @@ GOOD = np.zeros((3, 5))
         ([], ValueError, ["X"]),
         ("a.wav", (TypeError, ValueError), ["X", LOG_MEL]),
         (None, (TypeError, ValueError), ["X"]),
+        ({1, 2}, TypeError, ["X is a set, not a batch"]),
+        (iter([GOOD]), TypeError, ["X is a list_iterator, not a batch"]),
+        ((x for x in [GOOD]), TypeError, ["X is a generator, not a batch"]),
         (np.zeros(5), ValueError, ["1D array"]),
     ],
 )

@@ -1,6 +1,7 @@
 """Load a corpus that is listed in a CSV file."""
 
 import csv as csv_reader
+import os
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +69,14 @@ def load_manifest(csv, *, root=None, as_frame=False):
     >>> corpus.speakers.tolist(), corpus.target.tolist()
     (['03'], ['anger'])
     """
+    for name, value in {"csv": csv, "root": root}.items():
+        if not isinstance(value, str | os.PathLike) and (name == "csv" or value):
+            raise TypeError(f"{name} must be a path, got {value!r}.")
     path = Path(csv)
-    if not path.is_file():
+    if not os.path.isfile(path):  # where Path.is_file would raise, False will do
         raise ValueError(f"csv must be an existing file, found none at '{path}'.")
     root = path.parent if root is None else Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise ValueError(f"root must be an existing folder, found none at '{root}'.")
 
     columns, numbers = _read(path)
@@ -84,7 +88,7 @@ def load_manifest(csv, *, root=None, as_frame=False):
         [
             f"row {number} '{name}'"
             for number, name in zip(numbers, files, strict=True)
-            if not Path(name).is_file()
+            if not os.path.isfile(name)
         ],
     )
 
@@ -154,7 +158,7 @@ def _refuse_repeated(path, files, numbers):
     first, repeated = {}, []
     for number, name in zip(numbers, files, strict=True):
         # "a.wav" and "./a.wav" are the same file.
-        key = Path(name).resolve()
+        key = name if "\0" in name else os.path.realpath(name)
         if key in first:
             repeated.append(f"row {number} '{name}' (first in row {first[key]})")
         else:
