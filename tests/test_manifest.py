@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sklearn_ser.datasets import load_manifest
+from sklearn_ser.datasets._spelling import same_name
 
 GOOD = "file,speaker,emotion\na.wav,03,anger\nb.wav,11,neutral\n"
 
@@ -98,6 +99,8 @@ def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypat
     order=st.permutations(["file", "speaker", "emotion", "note"]),
 )
 def test_what_is_written_is_what_is_read(rows, order):
+    speakers = {speaker.strip() for speaker, _, _ in rows}
+    assume(len({*map(same_name, speakers)}) == len(speakers))
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(rows)):
             Path(folder, f"{i}.wav").touch()
@@ -247,3 +250,36 @@ def test_what_is_no_path(write, bad):
         load_manifest(bad)
     with pytest.raises(TypeError, match="root must be a path, got"):
         load_manifest(write(GOOD), root=bad)
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("S1", "s1"),
+        ("Zo\u00eb", "Zoe\u0308"),
+        ("ann", "a\u200bnn\ufeff"),
+        ("\u0130da", "I\u0307DA"),
+        ("Strasse", "STRA\u1e9eE"),
+    ],
+)
+def test_spellings_of_one_speaker_are_unified(write, spellings):
+    text = GOOD.replace("03", spellings[0]).replace("11", spellings[1])
+    with pytest.warns(UserWarning, match="taken for one, spelt as first") as caught:
+        corpus = load_manifest(write(text))
+    assert corpus.speakers.tolist() == [spellings[0]] * 2
+    assert corpus.frame["speaker"].tolist() == [spellings[0]] * 2
+    assert "by 1 speakers" in corpus.DESCR
+    (warning,) = caught
+    assert " and ".join(map(ascii, spellings)) in str(warning.message)
+    assert warning.filename == __file__
+
+
+def test_speakers_that_differ_stay_apart(write):
+    for one, other in (
+        ("1", "01"),
+        ("S1", "S 1"),
+        ("Zo\u00eb", "Zoe"),
+        ("1", "\u00b9"),
+    ):
+        text = GOOD.replace("03", one).replace("11", other)
+        assert load_manifest(write(text)).speakers.tolist() == [one, other]

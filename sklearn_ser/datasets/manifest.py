@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_ser.datasets._spelling import spell_alike
+from sklearn_ser.exceptions import warn_caller
+
 _REQUIRED = ("file", "speaker", "emotion")
 _NAMES = ("speaker", "emotion")
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
@@ -40,7 +43,9 @@ def load_manifest(csv, *, root=None, as_frame=False):
         target : ndarray of shape (n_samples,), dtype str
             The emotions.
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers as written: "03" stays "03".
+            The speakers as written, "03" stays "03", but for spellings that differ in
+            letter case, Unicode form (NFC, NFD) or characters without width: these are
+            one speaker, spelt as first.
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
             All columns as text, under their names in lower case: ``speaker`` and
             ``emotion``, of at most 200 characters, as above, the others as objects,
@@ -53,8 +58,15 @@ def load_manifest(csv, *, root=None, as_frame=False):
     ValueError
         If the CSV file is missing, is not a UTF-8 table or has no rows, lacks a
         required column or value, or lists a recording twice or one that does not exist.
+    TypeError
+        If ``csv`` or ``root`` is no path.
     ImportError
         If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If a speaker is spelt in several ways.
 
     Examples
     --------
@@ -92,6 +104,7 @@ def load_manifest(csv, *, root=None, as_frame=False):
         ],
     )
 
+    columns["speaker"] = _unify(path, columns["speaker"])
     frame = {
         name: np.array(values, dtype=None if name in _NAMES else object)
         for name, values in columns.items()
@@ -152,6 +165,21 @@ def _read(path):
     ]
     _refuse(path, f"has names of more than {_LONGEST} characters", long)
     return columns, numbers
+
+
+def _unify(path, speakers):
+    """Return the speakers in one spelling each, and warn if that changes any."""
+    spelling, unified = spell_alike(speakers)
+    if unified:
+        # Escapes show what looks alike, such as an accent or a space without width.
+        groups = [" and ".join(map(ascii, group)) for group in unified]
+        rest = len(groups) - _SHOWN
+        more = f"; and {rest} more" if rest > 0 else ""
+        warn_caller(
+            f"csv '{path}' spells {len(groups)} speaker(s) in several ways, which are "
+            f"taken for one, spelt as first: {'; '.join(groups[:_SHOWN])}{more}."
+        )
+    return [spelling[name] for name in speakers]
 
 
 def _refuse_repeated(path, files, numbers):
