@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
@@ -134,7 +135,8 @@ def check_sequences(X, *, estimator, reset):
     UserWarning
         If a classifier is fitted on vectors as long as waveforms are.
     """
-    if X is None or isinstance(X, _NO_BATCH) or hasattr(X, "__fspath__"):
+    no_batch = isinstance(X, _NO_BATCH) and not issparse(X)  # one kind is a mapping
+    if X is None or no_batch or hasattr(X, "__fspath__"):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
     if isinstance(X, (list, tuple)) and not X:
         raise ValueError("X is empty: found 0 samples, expected at least one.")
