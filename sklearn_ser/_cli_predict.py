@@ -1,5 +1,6 @@
 """The command ``predict``: emotions of recordings, window by window."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,8 +9,15 @@ _RATE = 16000  # of all speech models that are known
 
 def check_out(option, path):
     """Refuse what cannot be written before minutes of work."""
-    path = Path(path)
-    if path.is_dir() or not path.parent.is_dir():
+    bad = path.endswith(("/", os.sep)) or os.path.isdir(path)
+    folder = os.path.dirname(path) or os.curdir
+    try:
+        bad = bad or not os.access(folder, os.X_OK) or not os.stat(path)
+    except FileNotFoundError:
+        bad = not os.access(folder, os.W_OK)
+    except (OSError, ValueError):  # a name too long, with a NUL, or a loop of links
+        bad = True
+    if bad:
         raise ValueError(f"argument {option}: '{path}' cannot be written as a file")
 
 
@@ -24,7 +32,7 @@ def predict(args):
     _check_front(model, args)
     classes = [str(name) for name in model.classes_]
     table, failed = [["file", "start", "end", "emotion", *classes]], 0
-    widths = [max(4, *(len(str(file)) for file in files)), 7, 7]
+    widths = [max(4, *(len(_shown(file)) for file in files)), 7, 7]
     widths += [max(7, *map(len, classes)), *(max(6, len(name)) for name in classes)]
     print(_line(table[0], widths), flush=True)
     for file in files:
@@ -33,7 +41,11 @@ def predict(args):
         except (OSError, TypeError, ValueError) as error:
             failed += 1
             text = " ".join(str(error).split())
-            print(f"sklearn-ser: error: {file}: {text}", file=sys.stderr, flush=True)
+            print(
+                f"sklearn-ser: error: {_shown(file)}: {text}",
+                file=sys.stderr,
+                flush=True,
+            )
             continue
         for row in rows:
             print(_line(row, widths), flush=True)
@@ -90,7 +102,7 @@ def _predict_file(model, file, window):
     for (a, b), p in zip(spans, model.predict_proba(parts), strict=True):
         emotion = str(model.classes_[p.argmax()])
         times = f"{a / rate:.2f}", f"{b / rate:.2f}"
-        yield [str(file), *times, emotion, *(f"{value:.4f}" for value in p)]
+        yield [_shown(file), *times, emotion, *(f"{value:.4f}" for value in p)]
 
 
 def _write_csv(path, table):
@@ -100,9 +112,25 @@ def _write_csv(path, table):
     from sklearn_ser._files import atomic_write
 
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(table)
+    csv.writer(text).writerows([_neutral(cell) for cell in row] for row in table)
     with atomic_write(path) as out:
         out.write(text.getvalue().encode())
+
+
+def _neutral(cell):
+    """Return a cell that no spreadsheet takes for a formula: with a quote in front."""
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _shown(path):
+    """Return a path as text that can be printed, though its bytes may be no UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _audio_files(paths):
@@ -114,7 +142,7 @@ def _audio_files(paths):
     suffixes |= {".aif", ".aifc", ".oga", ".opus"}
     files = []
     for path in map(Path, paths):
-        if not path.is_dir():
+        if not os.path.isdir(path):
             files.append(path)
             continue
         below = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)

@@ -1,6 +1,7 @@
 """The command line: ``python -m sklearn_ser`` or ``sklearn-ser``."""
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -40,7 +41,8 @@ def main(argv=None):
     Returns
     -------
     status : int
-        0; 1 if a recording could not be predicted; 130 after an interrupt.
+        0; 1 if a recording could not be predicted; 130 after an interrupt; 141
+        if nobody reads the output any more.
 
     Raises
     ------
@@ -59,6 +61,10 @@ def main(argv=None):
     except KeyboardInterrupt:
         print("sklearn-ser: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read has enough, as head: what is still to be flushed goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of a program that SIGPIPE ends
     except (ImportError, OSError, TypeError, ValueError) as error:
         texts = [str(error), *getattr(error, "__notes__", [])]  # which fold it was
         return parser.error(". ".join(text.rstrip(".") for text in texts) + ".")

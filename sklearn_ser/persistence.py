@@ -5,18 +5,23 @@ from the file: types outside of scikit-learn and this library are refused unless
 caller trusts them by name.
 """
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from io import BytesIO
 from types import ModuleType
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from sklearn_ser._files import atomic_write
+from sklearn_ser._files import atomic_write, check_regular
 
 __all__ = ["load", "save"]
+
+MAX_INFLATION = 20
+"""Times its own size that a file may hold; `save` does not compress at all."""
 
 # Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
@@ -80,6 +85,7 @@ def save(estimator, path):
     True
     """
     io = import_skops()
+    _check_path(path)
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(
             f"estimator must be a scikit-learn estimator, got {estimator!r}."
@@ -129,9 +135,11 @@ def load(path, *, trusted=()):
     ImportError
         If skops is not installed.
     TypeError
-        If the file holds types that are not trusted; the message names them.
+        If the file holds types that are not trusted, which the message names; or if
+        `path` is no path.
     ValueError
-        If the file is missing or damaged, is no saved model, or has a later format.
+        If the file is missing or damaged, is no saved model, has a later format, or
+        would inflate to more than `MAX_INFLATION` times its size.
 
     See Also
     --------
@@ -146,37 +154,69 @@ def load(path, *, trusted=()):
     if isinstance(trusted, str):
         raise TypeError(f"trusted must be a sequence of names, got {trusted!r}.")
     trusted = list(trusted)
+    data = _read(path)
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        raise ValueError(f"path: there is no model file '{path}'.") from None
-    try:
+        _refuse_bomb(data)
         found = io.get_untrusted_types(data=data)
         foreign = [n for n in found if n not in trusted and not _is_known(n)]
-        if foreign:
-            raise TypeError(
-                f"'{path}' holds types that are not trusted: {foreign}. If you know "
-                f"them and where the file comes from, load(path, trusted={foreign})."
-            )
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if foreign:
+        raise TypeError(
+            f"'{path}' holds types that are not trusted: {foreign}. If you know "
+            f"them and where the file comes from, load(path, trusted={foreign})."
+        )
+    try:
         content = io.loads(data, trusted=found)
-        if not isinstance(content, dict):
-            raise KeyError("format")
-        written = content["format"]
-    except (BadZipFile, KeyError, AttributeError, ImportError, RuntimeError) as error:
-        raise ValueError(
-            f"'{path}' is no model saved by sklearn_ser, or it is damaged ({error})."
-        ) from error
+        written, writer = int(content["format"]), content["versions"]["sklearn-ser"]
+        estimator = content["estimator"]
+        if not isinstance(estimator, BaseEstimator):
+            raise TypeError(f"found a {type(estimator).__name__}, no estimator")
+        for part in _estimators_in(estimator) if written <= _FORMAT else ():
+            if "cache_dir" in part.get_params(deep=False):
+                part.set_params(cache_dir=None)
+    # A changed file may raise anything, from any line of what it is made of.
+    except Exception as error:
+        raise _damaged(path, error) from error
     if written > _FORMAT:
         raise ValueError(
-            f"'{path}' has the format {written}, written by sklearn_ser "
-            f"{content['versions']['sklearn-ser']}; this is "
-            f"{version('sklearn-ser')}, which reads up to {_FORMAT}."
+            f"'{path}' has the format {written}, written by sklearn_ser {writer}; this "
+            f"is {version('sklearn-ser')}, which reads up to {_FORMAT}."
         )
-    for estimator in _estimators_in(content["estimator"]):
-        if "cache_dir" in estimator.get_params(deep=False):
-            estimator.set_params(cache_dir=None)
-    return content["estimator"]
+    return estimator
+
+
+def _check_path(path):
+    if not isinstance(path, str | os.PathLike):  # a number would be a descriptor
+        raise TypeError(f"path must be a path, got {path!r}.")
+
+
+def _read(path):
+    _check_path(path)
+    try:
+        check_regular(path)
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise ValueError(f"path: there is no model file '{path}'.") from None
+    except OSError as error:
+        raise ValueError(f"path: '{path}' cannot be read: {error}") from error
+
+
+def _refuse_bomb(data):
+    """Refuse an archive that inflates to far more than its own size."""
+    with ZipFile(BytesIO(data)) as archive:
+        size = sum(part.file_size for part in archive.infolist())
+    if size > MAX_INFLATION * len(data) + 2**20:
+        raise ValueError(
+            f"it inflates from {len(data)} to {size} bytes, expected at most "
+            f"{MAX_INFLATION} times its size"
+        )
+
+
+def _damaged(path, error):
+    text = str(error) or type(error).__name__
+    return ValueError(f"'{path}' is no model saved by sklearn_ser, or damaged: {text}.")
 
 
 def import_skops():

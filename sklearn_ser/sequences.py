@@ -6,12 +6,15 @@ A sequence is a float32 array (n_features, n_frames). A batch of them is a list 
 """
 
 import numbers
+from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
+from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
+from ._columns import as_column, is_missing
 from .exceptions import warn_caller
 
 _HINT = (
@@ -94,6 +97,8 @@ class StandardizedSequence(CachedSequence):
         return self.__array__()[key]
 
 
+_NO_BATCH = (str, bytes, Mapping, Set, Iterator)  # the last two have no rows
+
 # openSMILE's largest set, ComParE 2016, has 6373 functionals, while 7000 samples at
 # 16 kHz are less than half a second of speech.
 _MOST_FUNCTIONALS = 7000
@@ -130,7 +135,8 @@ def check_sequences(X, *, estimator, reset):
     UserWarning
         If a classifier is fitted on vectors as long as waveforms are.
     """
-    if X is None or type(X) in (str, bytes, dict) or hasattr(X, "__fspath__"):
+    no_batch = isinstance(X, _NO_BATCH) and not issparse(X)  # one kind is a mapping
+    if X is None or no_batch or hasattr(X, "__fspath__"):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
     if isinstance(X, (list, tuple)) and not X:
         raise ValueError("X is empty: found 0 samples, expected at least one.")
@@ -192,10 +198,15 @@ def _check_sequence(x, index):
             f"X[{index}] is empty (shape {x.shape}), expected at least one feature "
             "and one frame."
         )
-    x = x.astype(np.float32, copy=False)
+    source = x
+    with np.errstate(over="ignore"):  # becomes infinity, which is reported
+        x = x.astype(np.float32, copy=False)
     if not np.isfinite(x).all():
+        row, frame = np.argwhere(~np.isfinite(x))[0]
         raise ValueError(
-            f"X[{index}] contains NaN or infinity, expected finite values."
+            f"X[{index}] contains NaN, infinity or a value too large for float32: found"
+            f" {source[row, frame]} at feature {row} of frame {frame}, expected finite "
+            "values."
         )
     return cached if isinstance(cached, CachedSequence) else x
 
@@ -246,11 +257,7 @@ def check_labels(y, n_samples, *, estimator):
             f"This {type(estimator).__name__} estimator requires y to be passed, but "
             "the target y is None."
         )
-    y = column_or_1d(y, warn=True)
-    if y.dtype.kind == "O":
-        for i, label in enumerate(y):
-            if is_missing(label):
-                raise ValueError(f"y[{i}] is {label}, expected a label.")
+    y = column_or_1d(as_column(y, "y"), warn=True)
     if y.dtype.kind in "fc":
         assert_all_finite(y, input_name="y")
     check_classification_targets(y)
@@ -262,7 +269,7 @@ def check_speakers(speakers, n_samples):
     """Check one speaker per sample; return an array, or None for None."""
     if speakers is None:
         return None
-    speakers = np.asarray(speakers)
+    speakers = as_column(speakers, "speakers")
     if speakers.ndim != 1:
         raise ValueError(
             f"speakers has shape {speakers.shape}, expected (n_samples,) = "
@@ -285,11 +292,3 @@ def check_length(name, values, n_samples):
             "Found input variables with inconsistent numbers of samples: X has "
             f"{n_samples}, {name} has {len(values)}."
         )
-
-
-def is_missing(value):
-    """Tell whether a label is None, NaN or pandas.NA."""
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # pandas.NA has no truth value
-        return True

@@ -1,5 +1,6 @@
 """Recordings: every form, every format, every refusal."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 import soundfile
 from scipy.sparse import csr_array
 
+from sklearn_ser.datasets import find_duplicates
+from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
 
@@ -243,6 +246,96 @@ def test_sampling_rate_of_a_wrong_type(rate):
     assert "expected a number" in message
 
 
+@pytest.mark.parametrize("rate", [1e15, 1e9])
+def test_sampling_rate_that_would_take_for_ever(tmp_path, rate):
+    bad = {"array": _noise(), "sampling_rate": rate}
+    assert f"sampling_rate={rate!r}" in _transform_error(bad)
+    assert f"sampling_rate is {rate!r}" in (
+        _error_of(load_audio, _noise(), sampling_rate=rate)
+    )
+    path = _write(tmp_path / "a.wav", _noise())
+    data = path.read_bytes()
+    path.write_bytes(data[:24] + (2**31 - 1).to_bytes(4, "little") + data[28:])
+    assert "sampling_rate=2147483647" in _transform_error(path)
+    slow = {"array": _noise(), "sampling_rate": 3}
+    error = _error_of(load_audio, slow, sampling_rate=1e6)
+    assert "resampled, is too long" in error
+
+
+@pytest.mark.parametrize(
+    ("params", "kind"),
+    [
+        ({"channel": "left"}, TypeError),
+        ({"channel": 0.5}, TypeError),
+        ({"channel": True}, TypeError),
+        ({"channel": None}, TypeError),
+        ({"channel": -1}, ValueError),
+        ({"sampling_rate": 0}, ValueError),
+        ({"sampling_rate": np.nan}, ValueError),
+        ({"sampling_rate": "16000"}, TypeError),
+    ],
+)
+def test_arguments_of_load_audio(params, kind):
+    ((name, value),) = params.items()
+    with pytest.raises(kind, match=f"{name} is {value!r}.*expected"):
+        load_audio(_noise(), **params)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, np.inf])
+def test_value_too_large_is_told_as_it_is(value):
+    wave = _noise().astype(np.float64)
+    wave[17] = value
+    assert f"found {value} at sample 17" in _transform_error(wave)
+    stereo = {"array": np.stack([_noise(), wave]), "sampling_rate": RATE}
+    assert f"found {value} at sample 17" in _transform_error(stereo)
+
+
+def _within(seconds, code, *args):
+    """Run code in a process of its own, which must end in time; return its output."""
+    command = [sys.executable, "-c", code, *map(str, args)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    return run.stdout + run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
+def test_pipe_and_device_are_refused_at_once(tmp_path):
+    pipe = tmp_path / "a.wav"
+    os.mkfifo(pipe)
+    code = (
+        "import sys; from sklearn_ser.features import LogMelTransformer\n"
+        "for cache in (None, sys.argv[2]):\n"
+        "    try: LogMelTransformer(cache_dir=cache).transform([sys.argv[1]])\n"
+        "    except ValueError as error: print(error)"
+    )
+    for path in (pipe, "/dev/zero"):
+        told = _within(60, code, path, tmp_path / "cache").splitlines()
+        assert len(told) == 2
+        for line in told:
+            assert line.startswith(f"X[0] ('{path}') does not decode: it is a folder, ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links and names of bytes")
+def test_names_of_files(tmp_path):
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to(loop)
+    for path in (loop, "a\0b.wav", "n" * 5000):
+        message = _transform_error(str(path))
+        assert repr(str(path)) in message
+        assert "does not decode" in message
+        assert "does not decode" in _transform_error(path, cache_dir=tmp_path / "c")
+    deep = os.path.join(tmp_path, *["d" * 200] * 6)
+    os.makedirs(deep)
+    for path in (
+        os.path.join(deep, "a.wav"),
+        os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav"),
+    ):
+        with open(path, "wb") as file:
+            file.write(_write(tmp_path / "b.wav", _noise()).read_bytes())
+        np.testing.assert_array_equal(load_audio(path), load_audio(tmp_path / "b.wav"))
+        assert find_fault(path) is None
+        assert len(find_duplicates([path, tmp_path / "b.wav"])) == 1
+
+
 def test_mapping_without_its_keys():
     message = _transform_error({"array": _noise(), "path": "b.wav"})
     assert "('b.wav')" in message
@@ -318,10 +411,80 @@ def test_streamed_file_without_a_length(tmp_path):
 
 
 def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):
-    monkeypatch.setattr("sklearn_ser.features.audio.MAX_SAMPLES", 15999)
+    monkeypatch.setattr("sklearn_ser.features._audio_files.MAX_SAMPLES", 15999)
     path = _write(tmp_path / "a.wav", _noise(8000, n_channels=2))
     assert "in 2 channel(s), expected at most" in _transform_error(path)
     assert load_audio(_write(path, _noise(7999, n_channels=2))).shape == (7999,)
+
+
+# Files that end before their header says so
+
+_WHOLE_OR_NOT = [
+    ("a.wav", "PCM_16"),
+    ("a.wav", "FLOAT"),
+    ("a.wav", "GSM610"),
+    ("a.flac", "PCM_16"),
+    ("a.ogg", "VORBIS"),
+    ("a.mp3", "MPEG_LAYER_III"),
+    ("a.aiff", "PCM_16"),
+    ("a.au", "PCM_16"),
+    ("a.w64", "PCM_16"),
+    ("a.caf", "PCM_24"),
+    ("a.nist", "PCM_16"),
+    ("a.voc", "PCM_16"),
+]
+
+
+@pytest.mark.parametrize(("name", "subtype"), _WHOLE_OR_NOT)
+def test_file_cut_short(tmp_path, name, subtype):
+    path = _write(tmp_path / name, _noise(40000), subtype=subtype)
+    whole = path.read_bytes()
+    assert len(load_audio(path)) >= 40000
+    assert find_fault(path) is None
+    for length in (1200, 5000, len(whole) // 2, len(whole) - 3):
+        if length < len(whole):
+            path.write_bytes(whole[:length])
+            error = _error_of(load_audio, path)
+            assert "cut short" in error or "does not decode" in error
+            assert repr(str(path)) in error
+            assert find_fault(path) is not None
+    path.write_bytes(whole[: len(whole) // 2])
+    if path.suffix in (".wav", ".mp3"):
+        assert "cut short" in _transform_error(path)
+
+
+def test_cut_is_seen_behind_many_comments(tmp_path):
+    data = _write(tmp_path / "a.wav", _noise()).read_bytes()
+    comments = (b"ICMT" + (30).to_bytes(4, "little") + b"x" * 30) * 60
+    chunk = b"LIST" + (len(comments) + 4).to_bytes(4, "little") + b"INFO" + comments
+    (tmp_path / "a.wav").write_bytes(data[:36] + chunk + data[36:])
+    assert len(load_audio(tmp_path / "a.wav")) == len(_noise())
+    (tmp_path / "a.wav").write_bytes((data[:36] + chunk + data[36:])[:9000])
+    assert "cut short" in _error_of(load_audio, tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("claim", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_streamed_wav_of_unknown_length_is_read(tmp_path, claim):
+    path = _write(tmp_path / "a.wav", _noise(800))
+    data = path.read_bytes()
+    path.write_bytes(data[:40] + claim.to_bytes(4, "little") + data[44:])
+    assert load_audio(path).shape == (800,)
+    assert find_fault(path) is None
+
+
+def test_mp3_whose_length_is_a_guess_is_read(tmp_path):
+    path = _write(
+        tmp_path / "a.mp3",
+        np.concatenate([np.zeros(30000), _noise(60000)]),
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="VARIABLE",
+    )
+    data = path.read_bytes()
+    mark = max(data.find(b"Xing"), data.find(b"Info"))
+    assert mark > 0
+    path.write_bytes(data[data.find(data[:2], mark) :])
+    assert len(load_audio(path)) > 60000
+    assert find_fault(path) is None
 
 
 # Batches

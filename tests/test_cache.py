@@ -17,7 +17,9 @@ from sklearn_ser.features import LogMelTransformer
 from sklearn_ser.features.cache import (
     CachedSequence,
     content_key,
+    read,
     read_or_compute,
+    write,
 )
 
 
@@ -55,7 +57,8 @@ def test_second_run_reads(tmp_path, waves):
     est = LogMelTransformer(cache_dir=str(tmp_path))
     est.transform(waves)
     (entry,) = (p for p in _entries(tmp_path) if np.load(p).shape[1] == 26)
-    np.save(entry, np.full((80, 26), 7.0, np.float32))  # a mark that only reads show
+    # A mark that only reads show.
+    write(tmp_path, entry.stem, np.full((80, 26), 7.0, np.float32))
     before = _state(tmp_path)
     features = est.transform(waves)
     assert _state(tmp_path) == before
@@ -136,7 +139,10 @@ def test_keys_of_waveforms():
     assert content_key(wave, "others") != keys[0]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "pickle", "1-D"])
+DAMAGES = ["truncated", "empty", "garbage", "pickle", "1-D", "NaN", "header", "longer"]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "another's"])
 def test_broken_entry_is_computed_anew(tmp_path, waves, damage):
     est = LogMelTransformer(cache_dir=tmp_path)
     expected = LogMelTransformer().transform(waves)
@@ -151,10 +157,41 @@ def test_broken_entry_is_computed_anew(tmp_path, waves, damage):
         entry.write_bytes(b"\x93NUMPY garbage" * 20)
     elif damage == "pickle":
         np.save(entry, np.array([[print]], dtype=object))
+    elif damage == "NaN":
+        np.save(entry, np.full_like(expected[2], np.nan))
+    elif damage == "header":
+        entry.write_bytes(whole.replace(b"'shape': (80", b"'shape': ((0", 1))
+    elif damage == "longer":
+        entry.write_bytes(whole + b"0")
+    elif damage == "another's":
+        entry.write_bytes(_entries(tmp_path)[0].read_bytes())
     else:
         np.save(entry, np.zeros(5, np.float32))
     _assert_equal(est.transform(waves), expected)
     assert entry.read_bytes() == whole
+
+
+def test_any_flipped_bit_is_found(tmp_path):
+    key, array = "ab" * 32, np.arange(12, dtype=np.float32).reshape(3, 4)
+    write(tmp_path, key, array)
+    (entry,) = _entries(tmp_path)
+    whole = entry.read_bytes()
+    for i in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[i // 8] ^= 1 << i % 8
+        entry.write_bytes(flipped)
+        assert read(tmp_path, key) is None, i
+    entry.write_bytes(whole)
+    np.testing.assert_array_equal(read(tmp_path, key), array)
+
+
+def test_entry_of_a_release_without_checksums_is_read(tmp_path):
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    write(tmp_path, "ab" * 32, array)
+    (entry,) = _entries(tmp_path)
+    np.save(entry, array + 1)
+    np.testing.assert_array_equal(read(tmp_path, "ab" * 32), array + 1)
+    np.testing.assert_array_equal(np.load(entry), array + 1)
 
 
 def test_error_keeps_what_was_finished(tmp_path, waves):
@@ -166,16 +203,14 @@ def test_error_keeps_what_was_finished(tmp_path, waves):
 
 
 def test_interrupted_write_leaves_nothing(tmp_path):
-    class Interrupting(np.ndarray):
-        def tofile(self, *args, **kwargs):
+    class Interrupting:
+        def __array__(self, dtype=None, copy=None):
+            (temporary,) = tmp_path.rglob("*.tmp")
+            assert temporary.exists()
             raise KeyboardInterrupt
 
-        def tobytes(self, *args, **kwargs):
-            raise KeyboardInterrupt
-
-    array = np.ones((2, 3), np.float32).view(Interrupting)
     with pytest.raises(KeyboardInterrupt):
-        read_or_compute(tmp_path, "ab" * 32, lambda: array)
+        read_or_compute(tmp_path, "ab" * 32, Interrupting)
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 

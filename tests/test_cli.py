@@ -72,6 +72,11 @@ def fails(capsys, *argv):
         (["train", "--manifest", "m.csv", "--out", "."], "'.' cannot be"),
         (["predict", "no-such.skops", "a.wav"], "no model file 'no-such.skops'"),
         (["predict", "m.skops", "a.wav", "--csv", "no/such/o"], "'no/such/o' cannot"),
+        (["predict", "m.skops", "a.wav", "--csv", "x/"], "'x/' cannot be"),
+        (["predict", "m.skops", "a.wav", "--csv", "a" * 5000], "a' cannot be"),
+        (["predict", "m.skops", "a.wav", "--csv", "a\0b"], "cannot be written"),
+        (["predict", "m\0.skops", "a.wav"], "cannot be read"),
+        (["evaluate", "--manifest", "a" * 5000], "csv must be an existing file"),
         (["predict", "no-such.skops"], "required: FILE-OR-FOLDER"),
         (["predict", "m", "a.wav", "--window", "0"], "--window: must be at least 0.1"),
     ],
@@ -287,6 +292,50 @@ def test_what_does_not_decode_is_reported_and_the_others_go_on(
         assert name in line
     assert errors[-1] == "sklearn-ser: 3 of 8 recordings were not predicted"
     assert len(rows(tmp_path / "out.csv")[1]) == 5
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(model, formats):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "sklearn_ser", "predict", model, formats]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": env}
+    with subprocess.Popen(command, **pipes) as run:
+        assert run.stdout.readline().startswith(b"file ")
+        run.stdout.close()  # as head -1 does
+        assert run.stderr.read() == b""
+    assert run.returncode == 141
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of bytes, pipes and links")
+def test_strange_files_in_a_folder_are_told_and_the_others_go_on(
+    capsys, model, formats, tmp_path
+):
+    os.mkfifo(formats / "pipe.wav")
+    (formats / "loop.wav").symlink_to(formats / "loop.wav")
+    (formats / "loop").symlink_to(formats)
+    shutil.copy(formats / "web.ogg", os.fsencode(formats) + b"/\xff\xfe.ogg")
+    deep = os.path.join(formats, *["d" * 200] * 6)
+    os.makedirs(deep)
+    shutil.copy(formats / "web.ogg", os.path.join(deep, "deep.ogg"))
+    out = tmp_path / "out.csv"
+    argv = ["predict", str(model), str(formats), "a\0b.wav", "n" * 5000]
+    assert main([*argv, "--csv", str(out)]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 5
+    assert all(e.startswith("sklearn-ser: error: ") for e in errors[:-1])
+    names = [line[0] for line in rows(out)[1]]
+    assert len(names) == 7
+    assert any(name.endswith("deep.ogg") for name in names)
+    assert any(name.endswith(r"/\xff\xfe.ogg") for name in names)
+
+
+def test_no_cell_of_a_table_is_a_formula(capsys, model, formats, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+2.ogg", "+a.ogg", "-b.ogg", "@c.ogg", "d.ogg", "-1"]
+    for name in names:
+        shutil.copy(formats / "web.ogg", name)
+    assert main(["predict", str(model), "--csv", "out.csv", "--", *names]) == 0
+    expected = [f"'{name}" for name in names[:4]] + names[4:]
+    assert [line[0] for line in rows("out.csv")[1]] == expected
 
 
 def test_a_model_without_features_is_an_error(capsys, tmp_path, formats):

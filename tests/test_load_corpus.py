@@ -461,9 +461,6 @@ def test_a_file_cut_short_is_found(tmp_path, suffix):
     soundfile.write(path, noise, 16000)
     _audio(tmp_path / "08a01Na.wav")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    if suffix == ".ogg":  # pages follow each other: what is left is a shorter file
-        assert len(load_corpus("emodb", tmp_path).data) == 2
-        return
     with pytest.raises(ValueError, match=r"03a01Wa\S+' (is cut short|does not decode)"):
         load_corpus("emodb", tmp_path)
 

@@ -3,14 +3,16 @@
 import csv
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sklearn_ser.datasets import load_manifest
+from sklearn_ser.datasets._spelling import same_name
 
 GOOD = "file,speaker,emotion\na.wav,03,anger\nb.wav,11,neutral\n"
 
@@ -97,6 +99,8 @@ def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypat
     order=st.permutations(["file", "speaker", "emotion", "note"]),
 )
 def test_what_is_written_is_what_is_read(rows, order):
+    speakers = {speaker.strip() for speaker, _, _ in rows}
+    assume(len({*map(same_name, speakers)}) == len(speakers))
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(rows)):
             Path(folder, f"{i}.wav").touch()
@@ -113,8 +117,31 @@ def test_what_is_written_is_what_is_read(rows, order):
     ]
     read = zip(corpus.speakers, corpus.target, corpus.frame["note"], strict=True)
     assert list(read) == [tuple(cell.strip() for cell in row) for row in rows]
-    for column in corpus.frame.values():
-        assert column.dtype.kind == "U"
+    for name, column in corpus.frame.items():
+        assert column.dtype.kind == ("U" if name in ("speaker", "emotion") else "O")
+        assert all(isinstance(cell, str) for cell in column)
+
+
+def test_one_long_cell_does_not_make_all_rows_as_long(write, tmp_path):
+    (tmp_path / "audio").mkdir()
+    rows = [
+        f"audio/{i}.wav,s{i % 7},joy,{'x' * 100_000 * (i == 3)}" for i in range(2000)
+    ]
+    for i in range(2000):
+        (tmp_path / "audio" / f"{i}.wav").touch()
+    path = write("\n".join(["file,speaker,emotion,note", *rows]))
+    tracemalloc.start()
+    corpus = load_manifest(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # 800 MB as fixed-width text
+    assert len(corpus.frame["note"][3]) == 100_000
+
+
+@pytest.mark.parametrize("column", ["03", "anger"])
+def test_a_name_without_end_is_refused(write, column):
+    with pytest.raises(ValueError, match=r"more than 200.*row 2 '\w+' has 1000"):
+        load_manifest(write(GOOD.replace(column, "x" * 100_000)))
 
 
 def test_as_frame_gives_text_columns(write):
@@ -200,3 +227,59 @@ def test_missing_files_and_folders_are_named(write, tmp_path):
         load_manifest(tmp_path)
     with pytest.raises(ValueError, match=r"root must be an existing folder.*nowhere"):
         load_manifest(write(GOOD), root=tmp_path / "nowhere")
+
+
+def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):
+    (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+    rows = "loop.wav,1,joy\n", f"{'n' * 5000},1,joy\n", "a\0b,1,joy\n"
+    for row in rows[:2]:
+        with pytest.raises(ValueError, match="names files that do not exist: row 4"):
+            load_manifest(write(GOOD + row))
+    with pytest.raises(ValueError, match=r"do not exist: row 4|not a UTF-8 CSV"):
+        load_manifest(write(GOOD + rows[2]))
+    for bad in ("a\0b", "n" * 5000, tmp_path / "loop.wav"):
+        with pytest.raises(ValueError, match="csv must be an existing file"):
+            load_manifest(bad)
+        with pytest.raises(ValueError, match="root must be an existing folder"):
+            load_manifest(write(GOOD), root=bad)
+
+
+@pytest.mark.parametrize("bad", [3, b"corpus.csv", ["corpus.csv"]])
+def test_what_is_no_path(write, bad):
+    with pytest.raises(TypeError, match="csv must be a path, got"):
+        load_manifest(bad)
+    with pytest.raises(TypeError, match="root must be a path, got"):
+        load_manifest(write(GOOD), root=bad)
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("S1", "s1"),
+        ("Zo\u00eb", "Zoe\u0308"),
+        ("ann", "a\u200bnn\ufeff"),
+        ("\u0130da", "I\u0307DA"),
+        ("Strasse", "STRA\u1e9eE"),
+    ],
+)
+def test_spellings_of_one_speaker_are_unified(write, spellings):
+    text = GOOD.replace("03", spellings[0]).replace("11", spellings[1])
+    with pytest.warns(UserWarning, match="taken for one, spelt as first") as caught:
+        corpus = load_manifest(write(text))
+    assert corpus.speakers.tolist() == [spellings[0]] * 2
+    assert corpus.frame["speaker"].tolist() == [spellings[0]] * 2
+    assert "by 1 speakers" in corpus.DESCR
+    (warning,) = caught
+    assert " and ".join(map(ascii, spellings)) in str(warning.message)
+    assert warning.filename == __file__
+
+
+def test_speakers_that_differ_stay_apart(write):
+    for one, other in (
+        ("1", "01"),
+        ("S1", "S 1"),
+        ("Zo\u00eb", "Zoe"),
+        ("1", "\u00b9"),
+    ):
+        text = GOOD.replace("03", one).replace("11", other)
+        assert load_manifest(write(text)).speakers.tolist() == [one, other]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sklearn_ser import LogMelTransformer, SpeakerNormalizer
+from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, SpeakerNormalizer
 from sklearn_ser.model_selection import speaker_cross_validate
-from sklearn_ser.sequences import check_sequences
+from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]
 
@@ -217,6 +217,9 @@ GOOD = np.zeros((3, 5))
         ([], ValueError, ["X"]),
         ("a.wav", (TypeError, ValueError), ["X", LOG_MEL]),
         (None, (TypeError, ValueError), ["X"]),
+        ({1, 2}, TypeError, ["X is a set, not a batch"]),
+        (iter([GOOD]), TypeError, ["X is a list_iterator, not a batch"]),
+        ((x for x in [GOOD]), TypeError, ["X is a generator, not a batch"]),
         (np.zeros(5), ValueError, ["1D array"]),
     ],
 )
@@ -226,6 +229,16 @@ def test_refusals_name_the_sample_and_what_was_expected(X, error, parts):
             check(X, n_features)
         for part in parts:
             assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1e39, -np.inf, np.nan])
+def test_a_value_that_is_not_finite_is_told_as_it_is(value):
+    bad = np.zeros((3, 4))
+    bad[2, 1] = value
+    with pytest.raises(
+        ValueError, match=rf"X\[1\].*found {re.escape(str(value))} at feature 2 of fr"
+    ):
+        check([GOOD, bad])
 
 
 def test_waveforms_of_one_length_are_features():
@@ -314,6 +327,52 @@ def test_missing_speakers_of_pandas(method, data, missing):
         method, data, ValueError, ["speakers[7]", "expected a speaker"],
         speakers=speakers,
     )  # fmt: skip
+
+
+MIXED = [
+    ([*"aabbccd", np.nan], "[7] is nan, expected a"),
+    ([*"aabbccd", None], "[7] is None, expected a"),
+    (["1", 1] * 4, "[1] is 1 of type int, expected a string as"),
+    ([1, "1"] * 4, "[1] is '1' of type str, expected a number as"),
+    ([b"a", "a"] * 4, "[1] is 'a' of type str, expected bytes as"),
+    (np.array(["1", 1] * 4, object), "[1] is 1 of type int, expected a string as"),
+    ([["a"], ["a", "b"]] * 4, " has rows of unequal length"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), MIXED)
+def test_a_column_of_several_kinds(values, message):
+    """In a list with one string, NumPy would make text of NaN and of numbers."""
+    for name, check_column in (
+        ("y", lambda v: check_labels(v, 8, estimator=None)),
+        ("speakers", lambda v: check_speakers(v, 8)),
+    ):
+        with pytest.raises(ValueError, match=re.escape(name + message)):
+            check_column(values)
+
+
+@pytest.mark.parametrize("values", [set("ab"), iter("ab"), dict.fromkeys("ab")])
+def test_a_column_without_rows(values):
+    kind = type(values).__name__
+    with pytest.raises(TypeError, match=f"y is a {kind}, expected a list"):
+        check_labels(values, 2, estimator=None)
+    with pytest.raises(TypeError, match=f"speakers is a {kind}, expected a list"):
+        check_speakers(values, 2)
+
+
+def test_a_column_of_one_kind():
+    for values in (["a", np.str_("b"), "a"], [b"a", b"b", b"a"], [1, np.int8(2), True]):
+        assert check_speakers(values, 3).tolist() == [0, 1, 0]
+        if values[0] != b"a":
+            assert len(check_labels(values, 3, estimator=None)) == 3
+
+
+@pytest.mark.parametrize("name", ["y", "speakers"])
+def test_a_fit_refuses_a_column_of_several_kinds(method, data, name):
+    if name == "y" and method.cls is DIDANDomainAdapter:
+        pytest.skip("anything may stand at the rows of the target")
+    values = [*data[name][:7], np.nan]
+    refused(method, data, ValueError, [f"{name}[7] is nan"], **{name: values})
 
 
 def test_a_classifier_refuses_recordings(method, data, corpus, paths):

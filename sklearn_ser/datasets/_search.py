@@ -6,6 +6,7 @@ import re
 from pathlib import Path, PurePath
 
 from sklearn_ser.datasets._spec import LabelLines
+from sklearn_ser.features._audio_files import claims_more, is_estimate, open_audio
 
 # Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
 # recording, the one whose suffix stands first is used.
@@ -15,9 +16,6 @@ _SUFFIXES = (
 )
 _VIDEO = (".avi", ".mp4", ".mov", ".flv", ".mkv", ".m4a", ".mpg", ".wmv")
 _TAIL = 1024  # frames at the end that are read to see whether a file is whole
-# libsndfile's remark on a WAV file whose header claims more samples than it has.
-_CLAIM = re.compile(r"^data\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
 
 
 def plain_name(name):
@@ -163,25 +161,22 @@ def find_fault(path):
 
     Damage in its middle shows only when it is decoded.
     """
-    import soundfile
-
     try:
         if os.path.getsize(path) == 0:
             return "is empty"
-        with soundfile.SoundFile(path) as file:
+        with open_audio(path) as file:
             if file.frames == 0:
                 return "holds no samples"
-            claim = _CLAIM.search(file.extra_info)
-            if claim and int(claim[2]) + 1 < int(claim[1]) < _STREAMED:
+            if claims_more(file, path):
                 return "is cut short"
-            if file.seekable():
+            if file.seekable() and not is_estimate(file, path):
                 wanted = min(file.frames, _TAIL)
                 file.seek(file.frames - wanted)
                 if len(file.read(wanted)) < wanted:
                     return "is cut short"
     except FileNotFoundError:  # a link to nowhere
         return "is missing"
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, TypeError) as error:
         return f"does not decode ({error})"
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import issparse
 
+from sklearn_ser.features._audio_files import open_audio
 from sklearn_ser.features.audio import load_audio
 
 # Shorter or constant arrays may be equal by chance: silence, counts, toy data.
@@ -132,15 +133,15 @@ def _length(recording, row):
     path = _path(recording)
     if path is None:
         return np.shape(_array(recording, row))[-1:]
-    return (_info(path, row).frames,)
+    return (_info(path, row)[0],)
 
 
 def _info(path, row):
-    import soundfile
-
+    """Return the number of samples of a file, and its rate."""
     try:
-        return soundfile.info(os.fspath(path))
-    except (OSError, RuntimeError):
+        with open_audio(path) as file:
+            return file.frames, file.samplerate
+    except (OSError, RuntimeError, TypeError):
         load_audio(path, name=f"recordings[{row}]")  # raises, and says why
         raise
 
@@ -150,7 +151,7 @@ def _content(recording, row):
     path, rate = _path(recording), None
     array = None if path is not None else np.asarray(_array(recording, row))
     if path is not None:
-        rate = _info(path, row).samplerate
+        _, rate = _info(path, row)
     elif isinstance(recording, Mapping):
         rate = recording.get("sampling_rate")
     if rate or (array.ndim == 1 and array.dtype.kind in "fiu"):

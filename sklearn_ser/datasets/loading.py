@@ -8,6 +8,7 @@ from sklearn.utils import Bunch
 
 from sklearn_ser.datasets._search import CorpusFiles, find_fault, plain_name
 from sklearn_ser.datasets._spec import CorpusSpec
+from sklearn_ser.datasets._spelling import spell_alike
 from sklearn_ser.datasets.corpora import CORPORA
 from sklearn_ser.datasets.fetching import fetch
 from sklearn_ser.datasets.protocols import apply_protocol, check_protocol
@@ -207,20 +208,13 @@ def _load_one(spec, home, keep, download, errors):
             f"{spec.name} in '{home}' has no recording{wanted} that can be used: "
             f"{len(faults)} are faulty, {unlabelled} have no agreed emotion."
         )
-    _spell_alike(rows, ("speaker", "text"))
-    rows.sort(key=lambda row: (row["speaker"], row["utterance"]))
-    return _bunch(spec, rows, faults, unlabelled)
-
-
-def _spell_alike(rows, columns):
-    """Give one spelling to names that differ in letter case only."""
-    for column in columns:
-        spelling = {}
-        for name in sorted({row.get(column, "") for row in rows}):
-            spelling.setdefault(name.lower(), name)
+    for column in "speaker", "text":
+        spelling, _ = spell_alike(sorted({row.get(column, "") for row in rows}))
         for row in rows:
             if column in row:
-                row[column] = spelling[row[column].lower()]
+                row[column] = spelling[row[column]]
+    rows.sort(key=lambda row: (row["speaker"], row["utterance"]))
+    return _bunch(spec, rows, faults, unlabelled)
 
 
 def _bunch(spec, rows, faults, unlabelled):

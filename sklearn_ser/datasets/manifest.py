@@ -1,12 +1,18 @@
 """Load a corpus that is listed in a CSV file."""
 
 import csv as csv_reader
+import os
 from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_ser.datasets._spelling import spell_alike
+from sklearn_ser.exceptions import warn_caller
+
 _REQUIRED = ("file", "speaker", "emotion")
+_NAMES = ("speaker", "emotion")
+_LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
 
@@ -37,9 +43,13 @@ def load_manifest(csv, *, root=None, as_frame=False):
         target : ndarray of shape (n_samples,), dtype str
             The emotions.
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers as written: "03" stays "03".
+            The speakers as written, "03" stays "03", but for spellings that differ in
+            letter case, Unicode form (NFC, NFD) or characters without width: these are
+            one speaker, spelt as first.
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
-            All columns as text, under their names in lower case.
+            All columns as text, under their names in lower case: ``speaker`` and
+            ``emotion``, of at most 200 characters, as above, the others as objects,
+            since one long note would make every row of an array of text as long.
         DESCR : str
             Where the corpus comes from and how large it is.
 
@@ -48,8 +58,15 @@ def load_manifest(csv, *, root=None, as_frame=False):
     ValueError
         If the CSV file is missing, is not a UTF-8 table or has no rows, lacks a
         required column or value, or lists a recording twice or one that does not exist.
+    TypeError
+        If ``csv`` or ``root`` is no path.
     ImportError
         If ``as_frame=True`` and pandas is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If a speaker is spelt in several ways.
 
     Examples
     --------
@@ -64,11 +81,14 @@ def load_manifest(csv, *, root=None, as_frame=False):
     >>> corpus.speakers.tolist(), corpus.target.tolist()
     (['03'], ['anger'])
     """
+    for name, value in {"csv": csv, "root": root}.items():
+        if not isinstance(value, str | os.PathLike) and (name == "csv" or value):
+            raise TypeError(f"{name} must be a path, got {value!r}.")
     path = Path(csv)
-    if not path.is_file():
+    if not os.path.isfile(path):  # where Path.is_file would raise, False will do
         raise ValueError(f"csv must be an existing file, found none at '{path}'.")
     root = path.parent if root is None else Path(root)
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise ValueError(f"root must be an existing folder, found none at '{root}'.")
 
     columns, numbers = _read(path)
@@ -80,11 +100,15 @@ def load_manifest(csv, *, root=None, as_frame=False):
         [
             f"row {number} '{name}'"
             for number, name in zip(numbers, files, strict=True)
-            if not Path(name).is_file()
+            if not os.path.isfile(name)
         ],
     )
 
-    frame = {name: np.array(values) for name, values in columns.items()}
+    columns["speaker"] = _unify(path, columns["speaker"])
+    frame = {
+        name: np.array(values, dtype=None if name in _NAMES else object)
+        for name, values in columns.items()
+    }
     speakers, target = frame["speaker"], frame["emotion"]
     n_speakers = len(np.unique(speakers))
     return Bunch(
@@ -133,14 +157,36 @@ def _read(path):
         if not columns[name][i]
     ]
     _refuse(path, "has empty cells", empty)
+    long = [
+        f"row {number} '{name}' has {len(columns[name][i])}"
+        for i, number in enumerate(numbers)
+        for name in _NAMES
+        if len(columns[name][i]) > _LONGEST
+    ]
+    _refuse(path, f"has names of more than {_LONGEST} characters", long)
     return columns, numbers
+
+
+def _unify(path, speakers):
+    """Return the speakers in one spelling each, and warn if that changes any."""
+    spelling, unified = spell_alike(speakers)
+    if unified:
+        # Escapes show what looks alike, such as an accent or a space without width.
+        groups = [" and ".join(map(ascii, group)) for group in unified]
+        rest = len(groups) - _SHOWN
+        more = f"; and {rest} more" if rest > 0 else ""
+        warn_caller(
+            f"csv '{path}' spells {len(groups)} speaker(s) in several ways, which are "
+            f"taken for one, spelt as first: {'; '.join(groups[:_SHOWN])}{more}."
+        )
+    return [spelling[name] for name in speakers]
 
 
 def _refuse_repeated(path, files, numbers):
     first, repeated = {}, []
     for number, name in zip(numbers, files, strict=True):
         # "a.wav" and "./a.wav" are the same file.
-        key = Path(name).resolve()
+        key = name if "\0" in name else os.path.realpath(name)
         if key in first:
             repeated.append(f"row {number} '{name}' (first in row {first[key]})")
         else:

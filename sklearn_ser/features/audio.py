@@ -2,22 +2,28 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite
-from numbers import Real
+from math import ceil
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.sparse import issparse
 
-MAX_DURATION = 3600.0
-"""Longest recording in seconds: a header that claims more is not decoded."""
+from ._audio_files import MAX_DURATION, MAX_SAMPLES, read_file, too_long
 
-MAX_SAMPLES = 2**29
-"""Most samples, over all channels, that one file may decode to."""
+MAX_SAMPLING_RATE = 1e6
+"""Highest rate in Hz of a recording, and of what it is resampled to."""
+
+__all__ = [
+    "MAX_DURATION",
+    "MAX_SAMPLES",
+    "MAX_SAMPLING_RATE",
+    "check_recordings",
+    "load_audio",
+]
 
 # Far above any audio, far below what overflows a float32 power spectrum.
 _MAX_AMPLITUDE = 1e12
 _MAX_CHANNELS = 64
-_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's SF_COUNT_MAX
 _EXPECTED = "a path, a 1-D waveform or a mapping {'array': ..., 'sampling_rate': ...}"
 
 
@@ -107,12 +113,12 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     recording : str, PathLike, ndarray of shape (n_times,) or mapping
         A file that soundfile can decode (WAV, FLAC, OGG, MP3, ...), a waveform
         at `sampling_rate`, or a mapping with ``"array"`` of shape (n_times,) or
-        (n_channels, n_times) and its ``"sampling_rate"`` in Hz; a mapping
-        without an array may hold a ``"path"`` instead. Integers of 8, 16 and 32
-        bits are scaled to [-1, 1]; int64, which has no full scale in audio, is
-        taken as it is.
+        (n_channels, n_times) and its ``"sampling_rate"`` in Hz, at most
+        `MAX_SAMPLING_RATE`; a mapping without an array may hold a ``"path"`` instead.
+        Integers of 8, 16 and 32 bits are scaled to [-1, 1]; int64, which has no full
+        scale in audio, is taken as it is.
     sampling_rate : float, default=16000
-        The rate in Hz of the waveform returned.
+        The rate in Hz of the waveform returned, from 1 to `MAX_SAMPLING_RATE`.
     channel : "mean" or int, default="mean"
         The channel taken from a recording with several, or their mean.
     name : str, default="recording"
@@ -126,8 +132,14 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     Raises
     ------
     TypeError, ValueError
-        If the recording is missing, does not decode, is empty, longer than
+        If the recording is missing, does not decode, is empty, cut short, longer than
         `MAX_DURATION` seconds, not finite, or not a recording at all.
+
+    Notes
+    -----
+    A file whose header claims more samples than follow it is an error, whatever is
+    left of it. A WAV or AU file that was streamed, and whose header claims the largest
+    length there is since its end was not known, is taken as it is.
 
     Examples
     --------
@@ -137,7 +149,7 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     >>> load_audio(stereo).shape
     (16000,)
     """
-    rate = sampling_rate
+    rate = _check_output(sampling_rate, channel)
     if isinstance(recording, str | os.PathLike):
         name = f"{name} ({str(recording)!r})"
         wave, rate = _read(recording, name)
@@ -164,51 +176,49 @@ def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recordin
     if wave.shape[-1] == 0:
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
     if wave.shape[-1] > MAX_DURATION * rate:
-        raise ValueError(_too_long(name, wave.shape[-1], rate))
-    wave = _to_mono(wave, channel, name)
+        raise ValueError(too_long(name, wave.shape[-1], rate))
+    _check_rate(rate, name)  # that of a file, too
+    source, wave = wave, _to_mono(wave, channel, name)
     if not (wave.max() < _MAX_AMPLITUDE and wave.min() > -_MAX_AMPLITUDE):
-        _raise_not_finite(wave, name)
+        _raise_not_finite(wave, source, name)
     if rate == sampling_rate:
         return wave
+    if len(wave) * sampling_rate > MAX_SAMPLES * rate:
+        n_times = round(len(wave) * sampling_rate / rate)
+        raise ValueError(too_long(f"{name}, resampled,", n_times, sampling_rate))
     return _resample(wave, rate, sampling_rate)
+
+
+def _check_output(sampling_rate, channel):
+    """Return the rate to resample to, and refuse one, or a channel, that is none."""
+    is_int = isinstance(channel, Integral) and not isinstance(channel, bool)
+    if not is_int and not (isinstance(channel, str) and channel == "mean"):
+        raise TypeError(
+            f"channel is {channel!r} of type {type(channel).__name__}, expected 'mean' "
+            "or an int."
+        )
+    if is_int and channel < 0:
+        raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0 on.")
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
+        raise TypeError(
+            f"sampling_rate is {sampling_rate!r} of type {type(sampling_rate).__name__}"
+            ", expected a number of Hz."
+        )
+    if not 1 <= sampling_rate <= MAX_SAMPLING_RATE:
+        raise ValueError(
+            f"sampling_rate is {sampling_rate!r}, expected a number of Hz from 1 to "
+            f"{MAX_SAMPLING_RATE:g}."
+        )
+    return sampling_rate
 
 
 def _read(path, name):
     """Decode a file to (n_times,) or (n_channels, n_times), and its rate."""
-    import soundfile
-
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
             f"{name} has a 'path' of type {type(path).__name__}, expected {_EXPECTED}."
         )
-    try:
-        with soundfile.SoundFile(os.fspath(path)) as file:
-            n_times, rate = file.frames, file.samplerate
-            if n_times == _UNKNOWN_LENGTH:
-                raise ValueError(
-                    f"{name} tells no length, as streamed files do, expected a header "
-                    "that does. Encode it anew."
-                )
-            if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
-                raise ValueError(_too_long(name, n_times, rate, file.channels))
-            # libsndfile's own conversion of 16-bit samples is the slower one.
-            dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            return file.read(dtype=dtype).T, rate
-    except (OSError, RuntimeError, TypeError) as error:
-        if not os.path.exists(path):
-            raise ValueError(f"{name} is missing: found no such file.") from error
-        raise ValueError(
-            f"{name} does not decode: {error} Expected an audio file that "
-            "soundfile can read."
-        ) from error
-
-
-def _too_long(name, n_times, rate, n_channels=1):
-    return (
-        f"{name} is too long: found {n_times} samples at {rate:g} Hz "
-        f"({n_times / rate:.6g} s) in {n_channels} channel(s), expected at most "
-        f"{MAX_DURATION:g} s and {MAX_SAMPLES} samples in all."
-    )
+    return read_file(path, name)
 
 
 def _as_array(recording, name, ndims):
@@ -252,9 +262,10 @@ def _check_rate(rate, name):
             f"{name} has sampling_rate={rate!r} of type {type(rate).__name__}, "
             "expected a number of Hz."
         )
-    if not (isfinite(rate) and rate > 0):
+    if not 0 < rate <= MAX_SAMPLING_RATE:
         raise ValueError(
-            f"{name} has sampling_rate={rate!r}, expected a positive number of Hz."
+            f"{name} has sampling_rate={rate!r}, expected a positive number of Hz, at "
+            f"most {MAX_SAMPLING_RATE:g}."
         )
     return rate
 
@@ -283,11 +294,13 @@ def _to_float32(wave):
         return wave.astype(np.float32, copy=False)
 
 
-def _raise_not_finite(wave, name):
+def _raise_not_finite(wave, source, name):
     bad = np.flatnonzero(~(np.abs(wave) < _MAX_AMPLITUDE))
+    found = np.atleast_2d(source)[:, bad[0]]  # before float32 made infinity of it
+    found = found[np.argmax(~(np.abs(found) < _MAX_AMPLITUDE))]
     raise ValueError(
         f"{name} contains NaN, infinity or a value too large for audio: found "
-        f"{wave[bad[0]]} at sample {bad[0]} ({len(bad)} in all), expected finite "
+        f"{found} at sample {bad[0]} ({len(bad)} in all), expected finite "
         "samples, usually in [-1, 1]."
     )
 

@@ -4,20 +4,26 @@ An entry is found by the SHA-256 of the recording (the bytes of the file, or of 
 waveform and its rate) and of the settings that shape the features, so that neither a
 renamed file nor a changed parameter can lead to a stale entry. It is written to a
 temporary name and then renamed: another process sees all of it or nothing.
+
+An entry is a ``.npy`` file with a checksum behind it, of its key and of all its bytes,
+so that one that was damaged, or that belongs to another recording, is computed anew.
+Entries of releases without checksums are read if they are whole and finite.
 """
 
-import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Mapping
 
 import numpy as np
 
-from .._files import atomic_write
+from .._files import atomic_write, check_regular
 from ..sequences import CachedSequence
 
 # Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
+_MARK = b"sklearn-ser entry"
+_CHECKSUM = 16  # bytes
 
 
 def content_key(recording, settings):
@@ -43,6 +49,7 @@ def content_key(recording, settings):
         recording = path if recording is None else recording
     if isinstance(recording, str | os.PathLike):
         try:
+            check_regular(recording)  # a device may never end
             with open(recording, "rb") as file:
                 hashlib.file_digest(file, lambda: digest)
         except (OSError, ValueError):
@@ -95,10 +102,30 @@ def read(cache_dir, key):
     sequence : CachedSequence or None
         The entry.
     """
-    # A missing or broken entry is written again, whatever it raises.
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        return CachedSequence(_path(cache_dir, key))
-    return None
+    path = _path(cache_dir, key)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        content = memoryview(data)[: -len(_MARK) - _CHECKSUM]
+        if not data.endswith(_trailer(key, content)):
+            _check_without_checksum(data)
+        return CachedSequence(path)
+    except Exception:  # a damaged header may raise anything; it is written again
+        return None
+
+
+def _trailer(key, content):
+    digest = hashlib.blake2b(key.encode(), digest_size=_CHECKSUM)
+    digest.update(content)
+    return _MARK + digest.digest()
+
+
+def _check_without_checksum(data):
+    """Refuse what is not wholly and only an array of finite numbers."""
+    stream = io.BytesIO(data)
+    array = np.lib.format.read_array(stream, allow_pickle=False)
+    if stream.read(1) or not np.isfinite(array).all():
+        raise ValueError("the entry is damaged")
 
 
 def write(cache_dir, key, array):
@@ -121,7 +148,11 @@ def write(cache_dir, key, array):
     path = _path(cache_dir, key)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with atomic_write(path) as file:
-        np.save(file, array, allow_pickle=False)
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        content = content.getbuffer()
+        file.write(content)
+        file.write(_trailer(key, content))
     return CachedSequence(path)
 
 

@@ -7,9 +7,9 @@ from sklearn.utils import check_scalar
 from sklearn.utils.parallel import Parallel
 from tqdm.auto import tqdm
 
+from sklearn_ser._columns import check_one_kind, is_missing
 from sklearn_ser._sklearn import num_samples
 from sklearn_ser.model_selection._result import shorten
-from sklearn_ser.sequences import is_missing
 
 
 def run_jobs(jobs, total, unit, n_jobs, verbose):
@@ -67,9 +67,7 @@ def check_column(values, name):
         raise ValueError(
             f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
         )
-    text = [isinstance(value, str) for value in values]
-    if any(text) and not all(text):
-        raise ValueError(f"{name} mixes strings and other values: {shorten(values)}.")
+    check_one_kind(values, name)
     return np.array(values.tolist())
 
 

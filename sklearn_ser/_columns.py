@@ -1,0 +1,91 @@
+"""Columns of labels and of speakers: one value for each row, all of one kind."""
+
+from collections.abc import Iterator, Mapping, Set
+from numbers import Number
+
+import numpy as np
+
+
+def as_column(values, name):
+    """Return values as an array in which none has become another.
+
+    NumPy makes text of everything in a list that holds one string: NaN becomes "nan",
+    and 1 becomes "1".
+
+    Parameters
+    ----------
+    values : array-like
+        One value for each row. Its shape is not checked.
+    name : str
+        What error messages call it.
+
+    Returns
+    -------
+    values : ndarray
+        Of objects where the values are no numbers or strings.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rows have no order, or a value is missing or of another kind than the
+        first.
+    """
+    if isinstance(values, Set | Mapping | Iterator):
+        raise TypeError(
+            f"{name} is a {type(values).__name__}, expected a list or an array, whose "
+            "rows have an order and can be counted."
+        )
+    raw = values
+    try:
+        values = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has rows of unequal length ({error}), expected one value for each."
+        ) from error
+    if values.dtype.kind in "biufc" or values.ndim != 1:
+        return values
+    if values.dtype.kind == "O" or isinstance(raw, list | tuple):
+        check_one_kind(raw if isinstance(raw, list | tuple) else values, name)
+    return values
+
+
+def check_one_kind(values, name):
+    """Refuse a missing value, and strings, bytes, numbers and others in one column.
+
+    Parameters
+    ----------
+    values : sequence
+        One value for each row.
+    name : str
+        What error messages call it.
+
+    Raises
+    ------
+    ValueError
+        The message names the row, what was found and what was expected.
+    """
+    noun = {"y": "label", "speakers": "speaker"}.get(name, "value")
+    for i, value in enumerate(values):
+        if is_missing(value):
+            raise ValueError(f"{name}[{i}] is {value}, expected a {noun}.")
+        if _kind(value) != _kind(values[0]):
+            raise ValueError(
+                f"{name} mixes kinds of values: {name}[{i}] is {value!r} of "
+                f"type {type(value).__name__}, expected {_kind(values[0])} as "
+                f"{name}[0], which is {values[0]!r}."
+            )
+
+
+def is_missing(value):
+    """Tell whether a label is None, NaN or pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas.NA has no truth value
+        return True
+
+
+def _kind(value):
+    for kind, name in ((str, "a string"), (bytes, "bytes"), (Number, "a number")):
+        if isinstance(value, kind) or (kind is Number and isinstance(value, np.bool_)):
+            return name
+    return type(value).__name__
