@@ -134,8 +134,8 @@ class DomainAdapterMixin:
         if not len(target) and self._aligns:
             warn_caller(
                 f"{type(self).__name__} aligns with a target and got none: pass "
-                "sample_domain, negative at the rows of the target, or set "
-                "alignment=None. The fit is on the source alone.",
+                "sample_domain, negative at the rows of the target, or switch the "
+                "alignment off. The fit is on the source alone.",
                 TargetMissingWarning,
             )
         learnt = {}
