@@ -80,7 +80,7 @@ class ImplicitAlignment(LossTerm):
     layer: str = "FC3"
     sparsity: float = 0.1
     groups: tuple | None = None
-    name: str = "alignment"
+    name: str = "alignment"  # type: ignore[misc]
     diagnostics: ClassVar[tuple] = ("nonzeros", "residual")
 
     def __call__(self, outputs, batch):

@@ -6,9 +6,12 @@ caller trusts them by name.
 """
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from os import PathLike
 from types import ModuleType
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -35,7 +38,7 @@ _TRUSTED = {
 _TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
 
 
-def save(estimator, path):
+def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     """Save an estimator, fitted or not, as arrays and JSON.
 
     Parameters
@@ -106,7 +109,7 @@ def save(estimator, path):
         file.write(data)
 
 
-def load(path, *, trusted=()):
+def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     """Load an estimator that :func:`save` wrote.
 
     Parameters

@@ -1,6 +1,7 @@
 """Load a corpus that is listed in a CSV file."""
 
 import csv as csv_reader
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ _REQUIRED = ("file", "speaker", "emotion")
 _SHOWN = 5  # faults that one message names; it counts the others
 
 
-def load_manifest(csv, *, root=None, as_frame=False):
+def load_manifest(
+    csv: str | PathLike, *, root: str | PathLike | None = None, as_frame: bool = False
+) -> Bunch:
     """Load a corpus listed in a CSV file, one recording a row.
 
     Parameters
