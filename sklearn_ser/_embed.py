@@ -1,12 +1,18 @@
 """Embeddings of a fitted classifier, wherever it stands in a pipeline."""
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.pipeline import Pipeline
 
 from sklearn_ser.model_selection._routing import requested
 
 
-def embed(estimator, X, *, speakers=None, **params):
+def embed(
+    estimator: Any, X: Any, *, speakers: ArrayLike | None = None, **params: Any
+) -> np.ndarray:
     """Return the embeddings of a fitted classifier, or of a pipeline that ends in one.
 
     Parameters

@@ -1,8 +1,6 @@
 """The fit/predict/predict_proba/embed template that the methods share."""
 
-import copy
 import inspect
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -10,20 +8,16 @@ import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
-from skorch.helper import predefined_split
 
 from ._docstrings import shared_paragraphs
 from ._sklearn import Interval, StrOptions
 from .exceptions import SpeakersMissingWarning, warn_caller
-from .nn.batching import SequenceDataset
-from .nn.callbacks import default_callbacks
-from .nn.devices import training_device
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
-from .sequences import check_labels, check_sequences, frame_statistics
-from .training_data import check_training_data, split_validation
+from .sequences import check_labels, check_sequences
+from .training import train_net
+from .training_data import check_training_data
 
 
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
@@ -60,7 +54,6 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions({"one_cycle"}), None],
         "gradient_clip_value": [Interval(Real, 0, None, closed="neither"), None],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "speed_perturbation": [Interval(Real, 0, 1, closed="left")],
         "vocal_tract_perturbation": [Interval(Real, 0, 1, closed="left")],
@@ -220,38 +213,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     def _train(self, data):
         """Train a new net on checked data."""
-        rng, device = _generator(self.random_state), training_device(self.device)
-        train, valid = split_validation(data, self.validation_fraction, rng)
-        seed = int(rng.integers(2**32))
-        if self._continues:  # other batches, masks and dropout than the fit before
-            state = np.random.SeedSequence([seed, self.net_.seed]).generate_state(1)
-            seed = int(state[0])
-        data = replace(data, encoder=self._choose_encoder(data))
-        make = ENCODERS[data.encoder] if isinstance(data.encoder, str) else data.encoder
-        summarize = getattr(make, "summarizes", False)
-        data = data.summarized() if summarize else data
-        data = data.with_mean_weight_one(train)
-        part = data.rows(train)
-        dataset = _dataset(
-            part,
-            device,
-            self._columns(part),
-            draw_companions=self._companions(part, device),
-        )
-        held = None if valid is None else _dataset(data.rows(valid), device)
-        net = self._make_net(part, seed, held, device, summarize)
-        net.initialize()
-        statistics = frame_statistics(part.sequences)
-        if self._continues:
-            net.continue_from(self.net_)
-        else:
-            prior = np.bincount(part.codes, part.weight) / len(train)
-            net.start_from(statistics, prior)
-        if self.feature_noise and part.kind == "vector":
-            net.set_residuals(part.residuals(statistics[1], rng))
-        net.partial_fit(dataset)
-        net.train_split = None  # it holds the validation part
-        return net
+        return train_net(self, data)
 
     def _adopt(self, net, data, seen, **learnt):
         """Take over what a fit has learnt, in the place of all that was fitted."""
@@ -260,48 +222,6 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         learnt |= {"classes_": data.classes, "net_": net, "n_iter_": len(net.history)}
         vars(self).update(seen | learnt)
         return self
-
-    def _make_net(self, data, seed, valid, device, summarize):
-        module, arguments = self._module(data)
-        callbacks = default_callbacks(
-            max_epochs=self.max_epochs,
-            peak_lr=self.lr if self.schedule == "one_cycle" else None,
-            clip=self.gradient_clip_value,
-            keep_best=valid is not None,
-            verbose=self.verbose,
-        )
-        # Deep copies: a callback's state must not leak into the hyper-parameter.
-        callbacks += copy.deepcopy(list(self.callbacks or []))
-        return self._net_class(data)(
-            module,
-            terms=self._terms(data),
-            seed=seed,
-            keep_optimizer=self.warm_start,
-            summarize=summarize,
-            max_epochs=self.max_epochs,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            optimizer=torch.optim.AdamW,
-            optimizer__weight_decay=self.weight_decay,
-            optimizer__fused=device.type in ("cpu", "cuda"),
-            train_split=None if valid is None else predefined_split(valid),
-            callbacks=callbacks,
-            device=device,
-            verbose=0,
-            **{f"module__{name}": value for name, value in arguments.items()},
-        )
-
-    def _choose_encoder(self, data):
-        """Return the encoder asked for, or what "auto" takes for the sequences."""
-        encoder = self.encoder
-        if isinstance(encoder, torch.nn.Module):
-            raise TypeError(
-                f"encoder is an instance of {type(encoder).__name__}, expected the "
-                "class: an instance would be trained in place, fit after fit."
-            )
-        if isinstance(encoder, str) and encoder == "auto":
-            return self._auto_encoders[data.kind]
-        return encoder
 
     def _encoder_arguments(self, data):
         """Return what every network passes on to its UtteranceEncoder."""
@@ -376,18 +296,14 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _dataset(data, device, columns=None, **options):
-    """Return a dataset of the sequences, with the columns that every batch has."""
-    shared = {"y": data.codes, "weight": data.weight.astype(np.float32)}
-    columns = shared | (columns or {})
-    return SequenceDataset(data.sequences, columns, device=device, **options)
+def shared_parameters(values):
+    """Pick the parameters of every method out of the local names of an ``__init__``.
 
-
-def _generator(random_state):
-    """Return a NumPy generator that leaves the global one alone."""
-    if random_state is None:
-        return np.random.default_rng()
-    return np.random.default_rng(check_random_state(random_state).randint(2**31))
+    A method's constructor lists all its parameters, as scikit-learn demands, and
+    passes these on by ``super().__init__(**shared_parameters(locals()))``.
+    """
+    shared = inspect.signature(BaseSpeechClassifier).parameters
+    return {name: values[name] for name in shared}
 
 
 def _speakers_missing(estimator):

@@ -11,37 +11,41 @@ and D_s, D_t features at a fully connected layer, one column of norm one a sampl
     IDA  = min_Z (||D_t - D_s Z||_F^2 + tau ||Z||_1) / n_t
 
 Each target sample is reconstructed from few source samples; no form of distribution is
-assumed. LIDAN has three such terms on three successive layers: of all samples, of those
-of one degree of arousal, and of those of one emotion. Of the target's emotions it takes
-the network's own guesses.
+assumed. LIDAN has three such terms, on three successive layers: a target sample is made
+of any source samples, of those of its degree of arousal, and of those of its emotion.
+The network's own guess stands for the emotion of a target sample.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 import torch
-from skorch.callbacks import PassthroughScoring
 from torch import nn
 from torch.nn import functional as F
 
 from ._sklearn import Interval, StrOptions
-from .base import BaseSpeechClassifier
+from .base import BaseSpeechClassifier, shared_parameters
 from .domains import DomainAdapterMixin
 from .exceptions import warn_caller
 from .nn.adaptation import DomainNet, source_and_target
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import Dropout, LogitLayer
+from .nn.layers import Dropout
 from .nn.losses import LossTerm, linear_ramp
+from .nn.regression import RegressionLayer, nearest_distribution
 from .nn.sparse_coding import reconstruction_error, sparse_codes
 
-# LIDAN's coarse labels, by the field's words.
+# Emotions by arousal, in the field's words: the coarse labels of LIDAN.
 _HIGH_AROUSAL = {"anger", "happiness", "excited", "fear", "surprise"}
 _LOW_AROUSAL = {"neutral", "sadness", "boredom", "calm", "disgust"}
-# A term does nothing where a target recording is made of fewer source recordings than
-# the first figure, or where less than the second is left of it.
-_LEAST_NONZEROS, _LEAST_RESIDUAL = 0.01, 0.001
+# An alignment does nothing where a target recording is made of fewer source recordings
+# than the first figure, on average, or where less than the second is left of it.
+_IDLE_BELOW = {
+    "nonzeros": (0.01, "no source recording is used; lower sparsity"),
+    "residual": (0.001, "anything can be rebuilt; raise sparsity"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Regression(LossTerm):
 class ImplicitAlignment(LossTerm):
     """IDA at one layer.
 
-    At its minimum Z has no gradient: it is held fixed, and D_s and D_t follow from it.
+    Z is held fixed at its minimum, and the gradient reaches D_s and D_t alone.
 
     Parameters
     ----------
@@ -69,14 +73,15 @@ class ImplicitAlignment(LossTerm):
     sparsity : float
         tau, as a share of max 2 |D_s^T D_t|, beyond which Z is zero.
     groups : tuple of int or None
-        The group of each class; a target sample is made of source samples of the group
-        that it is guessed to belong to. None makes it of any.
+        The group of each class. A target sample is made of source samples of the group
+        of its guessed class; None allows all source samples.
     """
 
     layer: str = "FC3"
     sparsity: float = 0.1
     groups: tuple | None = None
-    name: str = "alignment"
+    name: str = "alignment"  # type: ignore[misc]
+    diagnostics: ClassVar[tuple] = ("nonzeros", "residual")
 
     def __call__(self, outputs, batch):
         if "guess" not in outputs:  # a validation batch has no target
@@ -91,7 +96,7 @@ class ImplicitAlignment(LossTerm):
         return reconstruction_error(D_s, D_t, Z, tau)
 
     def codes(self, D_s, D_t, y, guess):
-        """Return Z and tau."""
+        """Return Z, computed in double precision where the device has it, and tau."""
         exact = torch.float32 if D_s.device.type == "mps" else torch.float64
         a, b, allowed = D_s.to(exact), D_t.to(exact), None
         overlap = 2 * (a.T @ b).abs()
@@ -103,19 +108,11 @@ class ImplicitAlignment(LossTerm):
         return sparse_codes(a, b, tau, allowed).to(D_s), tau.to(D_s)
 
 
-class _Regressor(LogitLayer):
-    """A linear layer that starts at the frequencies of the classes."""
-
-    def set_prior(self, prior):
-        """Set the bias to the (weighted) class frequencies."""
-        self.bias.data.copy_(torch.from_numpy(prior.astype(np.float32)))
-
-
 class DIDAN(nn.Module):
     """A convolutional network, three fully connected layers and the regression.
 
-    The layers are normalised by the batch: features that share a large mean are all
-    alike to the alignment, which then has nothing to do.
+    The layers are normalised by the batch. Without that all features share a large
+    mean, and then any sample is close to any other and there is nothing to align.
 
     Parameters
     ----------
@@ -123,7 +120,7 @@ class DIDAN(nn.Module):
     d : int, default=256
         Size of the encoder's embedding.
     own_statistics : bool, default=True
-        Whether source and target of a batch are normalised each by itself, or together.
+        Whether source and target of a batch are normalised apart, or together.
     **encoder
         As for :class:`UtteranceEncoder`.
     """
@@ -137,10 +134,10 @@ class DIDAN(nn.Module):
             for n, m in ((d, d // 2), (d // 2, d // 4), (d // 4, d // 4))
         )
         self.dropout = Dropout(0.5)
-        self.f = _Regressor(d // 4, n_classes)
+        self.f = RegressionLayer(d // 4, n_classes)
 
     def layers(self, x, lengths):
-        """Return what the fully connected layers say."""
+        """Return the outputs of the fully connected layers."""
         FC1 = self.FC1(self.encoder(x, lengths))
         FC2 = self.FC2(self.dropout(FC1))
         return {"FC1": FC1, "FC2": FC2, "FC3": self.FC3(self.dropout(FC2))}
@@ -149,12 +146,9 @@ class DIDAN(nn.Module):
         if target is None:
             source = self.layers(x, lengths)
             return {"logits": self.f(source["FC3"]), "embedding": source["FC3"]}
+        own = self.own_statistics
         source, target = source_and_target(
-            self,
-            self.layers,
-            (x, lengths),
-            target,
-            own_statistics=self.own_statistics,
+            self, self.layers, (x, lengths), target, own_statistics=own
         )
         return {
             "logits": self.f(source["FC3"]),
@@ -166,57 +160,51 @@ class DIDAN(nn.Module):
 
 
 class DIDANNet(DomainNet):
-    """A net that says how its alignments do."""
+    """A net that warns of alignments that did nothing."""
 
-    @property
-    def _default_callbacks(self):
-        names = [
-            f"train_{term.name}_{what}"
-            for term in self.terms
-            if isinstance(term, ImplicitAlignment)
-            for what in ("nonzeros", "residual")
-        ]
-        own = [(name, PassthroughScoring(name, on_train=True)) for name in names]
-        return [*super()._default_callbacks, *own]
-
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Record what the alignments found beside their values."""
-        loss = super().get_loss(y_pred, y_true, X, training=training)
-        for name, value in y_pred.get("diagnostics", {}).items():
-            self.history.record_batch(f"train_{name}", value)
-        return loss
+    def warn_of_idle_terms(self):
+        """Warn of each term that had nothing to do in the last epoch."""
+        for name, what in (
+            (t.name, what) for t in self.terms for what in t.diagnostics
+        ):
+            value = self.history[-1][f"train_{name}_{what}"]
+            least, why = _IDLE_BELOW[what]
+            if value < least:
+                warn_caller(
+                    f"The term {name} did nothing: its {what} in the last epoch is "
+                    f"{value:.2g}, so {why}."
+                )
 
 
 class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     """Cross-corpus emotion classifier by implicit distribution alignment.
 
-    Trained on a labelled source corpus and an unlabelled target corpus, for use on the
-    target [1]_, [2]_: the network regresses the source's emotions while each target
-    utterance is to be a sparse combination of source utterances at a fully connected
-    layer.
+    It learns from a labelled source corpus and an unlabelled target corpus, and is
+    meant for the target [1]_, [2]_. The network regresses the source's emotions, while
+    each target utterance is drawn to a sparse combination of source utterances at a
+    fully connected layer.
 
     Parameters
     ----------
     alignment : {"didan", "lidan"} or None, default="didan"
-        One term on the last hidden layer; three, on three layers and of three
-        granularities: all utterances, those of a degree of arousal, those of an
-        emotion; or none, the network without the target.
+        "didan" has one term, on the last hidden layer. "lidan" has three, on three
+        layers: for all utterances, for those of a degree of arousal, and for those of
+        an emotion. None trains the network without the target.
     alignment_weight : float, default=1.0
         The paper's lambda, of each term. It rises linearly over the training.
     sparsity : float, default=0.1
-        The paper's tau, as a share of that above which all codes are zero.
+        The paper's tau, as a share of the value above which all codes are zero.
     normalize_domains : bool, default=True
         Whether each domain's features get mean zero and variance one by statistics of
         its own, which need no label, and batch normalisation has running statistics of
-        the source and of the target. Prediction assumes the target, unless
-        `sample_domain` says otherwise.
+        both sides. Prediction assumes the target, unless `sample_domain` differs.
     {shared parameters}
 
     Attributes
     ----------
     domain_statistics_ : dict
-        From a domain of the fit to mean and scale of its features; to None with
-        ``normalize_domains=False``.
+        Mean and scale of the features of each domain of the fit. It is there only with
+        ``normalize_domains=True``.
     {shared attributes}
 
     See Also
@@ -225,12 +213,12 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
 
     Notes
     -----
-    The network approximates the expectation of the one-hot label;
-    ``predict_proba`` is its Euclidean projection onto the distributions, moved by 1e-6
-    towards the uniform one, and ranks the classes as the network does.
+    The network approximates the expectation of the one-hot label. ``predict_proba``
+    projects its outputs onto the distributions, moves them by 1e-6 towards the uniform
+    one, and ranks the classes as the network does.
 
-    The abstracts are what is known of the papers: the sizes, the batch normalisation
-    and dropout of the layers, the dictionary (the source utterances of the batch), the
+    Only the abstracts of the papers are known here. The sizes, batch normalisation and
+    dropout of the layers, the dictionary (the source utterances of the batch), the
     place of the terms and the groups by arousal are a reconstruction. An emotion that
     is not among the field's words belongs to a third degree of arousal.
 
@@ -243,7 +231,6 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from sklearn_ser import DIDANDomainAdapter, LogMelTransformer
     >>> from sklearn_ser.datasets import make_emotional_speech
     >>> source = make_emotional_speech(n_speakers=3, n_utterances=2, random_state=0)
@@ -251,10 +238,9 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     ...     n_speakers=2, n_utterances=2, channel=1, random_state=1
     ... )
     >>> X = LogMelTransformer().transform(source.data + target.data)
-    >>> domain = np.repeat([1, -1], [len(source.data), len(target.data)])
-    >>> y = np.concatenate([source.target, np.full(len(target.data), "unknown")])
-    >>> model = DIDANDomainAdapter(max_epochs=2, random_state=0)
-    >>> model = model.fit(X, y, sample_domain=domain)
+    >>> domain = [1] * len(source.data) + [-1] * len(target.data)
+    >>> y = [*source.target, *["unknown"] * len(target.data)]
+    >>> model = DIDANDomainAdapter(max_epochs=2).fit(X, y, sample_domain=domain)
     >>> model.predict_proba(X[-5:]).shape
     (5, 4)
     """
@@ -265,11 +251,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     }
 
     _parameter_constraints: ClassVar = {
-        **{
-            name: allowed
-            for name, allowed in BaseSpeechClassifier._parameter_constraints.items()
-            if name != "label_smoothing"
-        },
+        **BaseSpeechClassifier._parameter_constraints,
         "alignment": [StrOptions({"didan", "lidan"}), None],
         "alignment_weight": [Interval(Real, 0, None, closed="left")],
         "sparsity": [Interval(Real, 0, None, closed="left")],
@@ -302,26 +284,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         warm_start=False,
         verbose=0,
     ):
-        super().__init__(
-            encoder=encoder,
-            max_epochs=max_epochs,
-            lr=lr,
-            batch_size=batch_size,
-            weight_decay=weight_decay,
-            schedule=schedule,
-            gradient_clip_value=gradient_clip_value,
-            class_weight=class_weight,
-            speed_perturbation=speed_perturbation,
-            vocal_tract_perturbation=vocal_tract_perturbation,
-            masking=masking,
-            feature_noise=feature_noise,
-            validation_fraction=validation_fraction,
-            callbacks=callbacks,
-            device=device,
-            random_state=random_state,
-            warm_start=warm_start,
-            verbose=verbose,
-        )
+        super().__init__(**shared_parameters(locals()))
         self.alignment = alignment
         self.alignment_weight = alignment_weight
         self.sparsity = sparsity
@@ -344,63 +307,24 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     def _terms(self, data):
         if not (self._aligns and data.target):
             return [Regression()]
+        weight = self.alignment_weight, linear_ramp
+        align = partial(ImplicitAlignment, *weight, sparsity=self.sparsity)
         if self.alignment == "didan":
-            terms = [("alignment", "FC3", None)]
-        else:
-            words = [str(c).strip().lower() for c in data.classes]
-            arousal = [(w in _HIGH_AROUSAL) + 2 * (w in _LOW_AROUSAL) for w in words]
-            terms = [
-                ("alignment_all", "FC1", None),
-                ("alignment_arousal", "FC2", tuple(arousal)),
-                ("alignment_emotion", "FC3", tuple(range(len(words)))),
-            ]
-        return [Regression()] + [
-            ImplicitAlignment(
-                self.alignment_weight,
-                linear_ramp,
-                name=name,
-                layer=layer,
-                sparsity=self.sparsity,
-                groups=groups,
-            )
-            for name, layer, groups in terms
+            return [Regression(), align(layer="FC3")]
+        words = [str(c).strip().lower() for c in data.classes]
+        arousal = tuple((w in _HIGH_AROUSAL) + 2 * (w in _LOW_AROUSAL) for w in words)
+        emotion = tuple(range(len(words)))
+        return [
+            Regression(),
+            align(name="alignment_all", layer="FC1"),
+            align(name="alignment_arousal", layer="FC2", groups=arousal),
+            align(name="alignment_emotion", layer="FC3", groups=emotion),
         ]
 
     def _train(self, data):
         net = super()._train(data)
-        _warn_of_idle_terms(net)
+        net.warn_of_idle_terms()
         return net
 
     def _decide(self, logits):
-        return _nearest_distribution(logits.astype(np.float64))
-
-
-def _warn_of_idle_terms(net):
-    for term in net.terms:
-        if not isinstance(term, ImplicitAlignment):
-            continue
-        for what, least, why in (
-            (
-                "nonzeros",
-                _LEAST_NONZEROS,
-                "no source recording is used: lower sparsity",
-            ),
-            ("residual", _LEAST_RESIDUAL, "anything can be rebuilt: raise sparsity"),
-        ):
-            value = net.history[-1][f"train_{term.name}_{what}"]
-            if value < least:
-                warn_caller(
-                    f"The term {term.name} did nothing, its {what} in the last "
-                    f"epoch being {value:.2g}: {why}."
-                )
-
-
-def _nearest_distribution(f, floor=1e-6):
-    """Project each row onto the distributions, and a little towards the uniform one."""
-    k = f.shape[1]
-    ranked = -np.sort(-f, axis=1)
-    shift = (np.cumsum(ranked, axis=1) - 1) / np.arange(1, k + 1)
-    last = (ranked > shift).sum(axis=1) - 1
-    p = np.clip(f - np.take_along_axis(shift, last[:, None], axis=1), 0, None)
-    p = p / p.sum(axis=1, keepdims=True)
-    return (1 - floor) * p + floor / k
+        return nearest_distribution(logits.astype(np.float64))

@@ -8,24 +8,28 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import check_sample_weight
+from .domain_data import (
+    check_domain_numbers,
+    check_mixed_labels,
+    check_sample_domain,
+    known_domains,
+    normalized_by_domain,
+    statistics_by_domain,
+)
 from .exceptions import TargetMissingWarning, warn_caller
 from .nn.adaptation import DomainNet
 from .nn.batching import SequenceDataset
+from .nn.companions import TargetBatches
 from .sequences import (
     check_labels,
     check_length,
     check_sequences,
     check_speakers,
-    frame_statistics,
     is_missing,
-    standardized,
 )
-
-# Of target recordings, so many batches wait for a source batch of about their length.
-WAITING_BATCHES = 4
 
 
 class DomainAdapterMixin:
@@ -130,14 +134,14 @@ class DomainAdapterMixin:
         if not len(target) and self._aligns:
             warn_caller(
                 f"{type(self).__name__} aligns with a target and got none: pass "
-                "sample_domain, negative at the rows of the target, or set "
-                "alignment=None. The fit is on the source alone.",
+                "sample_domain, negative at the rows of the target, or switch the "
+                "alignment off. The fit is on the source alone.",
                 TargetMissingWarning,
             )
         learnt = {}
         if self.normalize_domains:
-            statistics = _statistics_by_domain(sequences, domain)
-            sequences = _normalized(sequences, domain, statistics)
+            statistics = statistics_by_domain(sequences, domain)
+            sequences = normalized_by_domain(sequences, domain, statistics)
             learnt = {"domain_statistics_": statistics}
         y = np.array(y[source].tolist())
         data = self._check_data(
@@ -167,8 +171,8 @@ class DomainAdapterMixin:
             domain = check_domain_numbers(sample_domain, len(sequences))
         if not hasattr(self, "domain_statistics_"):
             return self.net_.outputs(sequences, key)
-        domain = _known_domains(domain, np.array(list(self.domain_statistics_)))
-        sequences = _normalized(sequences, domain, self.domain_statistics_)
+        domain = known_domains(domain, np.array(list(self.domain_statistics_)))
+        sequences = normalized_by_domain(sequences, domain, self.domain_statistics_)
         found = {}
         for rows, of_target in (
             (np.flatnonzero(domain >= 0), False),
@@ -266,135 +270,3 @@ class DomainAdapterMixin:
         array of shape (n_samples, n_embedding), float32
         """
         return self._outputs(X, "embedding", sample_domain)
-
-
-class TargetBatches:
-    """Draws as many target recordings as a batch has source recordings.
-
-    Of those that wait, a random few batches, it takes the ones about as long as the
-    source's: what is padded to a common length costs time and teaches nothing.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-        The target's, each drawn once before any is drawn again.
-    """
-
-    def __init__(self, dataset):
-        self.dataset = dataset
-        self.waiting = []
-
-    def __call__(self, source, rows, rng, frame_budget):
-        n_frames = self.dataset.n_frames
-        length, drawn = np.median(source.n_frames[rows]), []
-        while len(drawn) < len(rows):
-            if not self.waiting:
-                self.waiting = rng.permutation(len(n_frames)).tolist()
-            pool = self.waiting[: WAITING_BATCHES * len(rows)]
-            pool.sort(key=lambda row: n_frames[row])
-            n = min(len(rows) - len(drawn), len(pool))
-            nearest = int(np.searchsorted(n_frames[pool], length)) - n // 2
-            start = min(max(nearest, 0), len(pool) - n)
-            drawn += pool[start : start + n]
-            self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
-        return {"target": self.dataset.batch(drawn, frame_budget // len(drawn), rng)}
-
-
-def _statistics_by_domain(sequences, domain):
-    """Return the mean and scale of the features of each domain."""
-    rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
-    return {
-        name: frame_statistics([sequences[i] for i in own])
-        for name, own in rows.items()
-    }
-
-
-def _normalized(sequences, domain, statistics):
-    """Standardise each sequence by the statistics of its domain."""
-    return [
-        standardized(x, *statistics[name])
-        for x, name in zip(sequences, domain.tolist(), strict=True)
-    ]
-
-
-def _known_domains(domain, known):
-    """Take a domain that the fit did not have for the only one on its side."""
-    domain = domain.copy()
-    for side, rows, fitted in (
-        ("target", domain < 0, known[known < 0]),
-        ("source", domain >= 0, known[known >= 0]),
-    ):
-        fitted = fitted if len(fitted) else known  # a fit without a target
-        unknown = rows & ~np.isin(domain, known)
-        if unknown.any() and len(fitted) > 1:
-            raise ValueError(
-                f"The fit had several {side} domains, {fitted.tolist()}, each with "
-                "statistics of its own: sample_domain must say to which of them each "
-                "row belongs."
-            )
-        domain[unknown] = fitted[0]
-    return domain
-
-
-def check_mixed_labels(y, n_samples, *, estimator):
-    """Return y as an array in which anything may stand at the target's rows."""
-    if y is None:
-        return check_labels(y, n_samples, estimator=estimator)
-    if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:
-        y = np.array(y, dtype=object)  # NumPy would make a string of -1
-    y = column_or_1d(y, warn=True)
-    check_length("y", y, n_samples)
-    return y
-
-
-def check_sample_domain(sample_domain, y):
-    """Return the domain of each sample: 0 or positive is source, negative target.
-
-    Parameters
-    ----------
-    sample_domain : array-like of shape (n_samples,) or None
-        None makes the rows of a y of -1 the target.
-    y : array of shape (n_samples,)
-
-    Returns
-    -------
-    int array of shape (n_samples,)
-
-    Raises
-    ------
-    ValueError
-        If it holds no integers, or a given one lacks source or target.
-    """
-    if sample_domain is None:
-        unlabelled = [not is_missing(label) and label == -1 for label in y.tolist()]
-        domain = np.where(unlabelled, -1, 1)
-        if np.all(unlabelled):
-            raise ValueError("y is -1 in every row: there is no source to learn from.")
-        return domain
-    domain = check_domain_numbers(sample_domain, len(y))
-    for side, found in ("source", domain >= 0), ("target", domain < 0):
-        if not found.any():
-            sign = "0 or positive" if side == "source" else "negative"
-            raise ValueError(
-                f"sample_domain has no {side}: found {np.unique(domain).tolist()}, "
-                f"expected at least one that is {sign}."
-            )
-    return domain
-
-
-def check_domain_numbers(sample_domain, n):
-    """Check one integer per sample."""
-    domain = np.asarray(sample_domain)
-    if domain.ndim != 1:
-        raise ValueError(
-            f"sample_domain has shape {domain.shape}, expected (n_samples,) = ({n},)."
-        )
-    check_length("sample_domain", domain, n)
-    if domain.dtype.kind not in "iu" and not (
-        domain.dtype.kind == "f" and (domain == np.round(domain)).all()
-    ):
-        raise ValueError(
-            "sample_domain must hold integers, 0 or positive for the source and "
-            f"negative for the target, got {domain[:3].tolist()}..."
-        )
-    return domain.astype(np.int64)

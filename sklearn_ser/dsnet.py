@@ -3,14 +3,14 @@
 Chen and Zhang, "DSNet: Disentangled Siamese Network with Neutral Calibration for
 Speech Emotion Recognition", 2023, arXiv:2312.15593.
 
-With x an utterance, x_n a neutral one of the same speaker, and E, T, T2, D, C the
+Let x be an utterance, x_n a neutral one of the same speaker, and E, T, T2, D, C the
 encoder, the two projectors, the decoder and the classifier::
 
     e = E(x)    n = E(x_n)    u = T(e)    r = T2(e)
     loss = CE(C(r), y) + JS(softmax(u), softmax(n))
          + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
 
-r is the emotion-relevant, u the emotion-irrelevant subspace; only r is rectified.
+r is the emotion-relevant and u the emotion-irrelevant subspace. Only r is rectified.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._sklearn import Interval
-from .base import BaseSpeechClassifier
+from .base import BaseSpeechClassifier, shared_parameters
 from .exceptions import warn_caller
+from .nn.companions import NeutralPartners
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
 from .nn.losses import CrossEntropy, LossTerm
@@ -112,7 +113,7 @@ class NeutralCalibration(LossTerm):
 
 @dataclass(frozen=True)
 class Orthogonality(LossTerm):
-    """||U^T R||_F^2 / d^2 of the centred rows, each divided by its own norm."""
+    """||U^T R||_F^2 / d^2, where rows are centred and divided by their own norms."""
 
     name: ClassVar[str] = "orthogonality"
 
@@ -136,71 +137,29 @@ class Reconstruction(LossTerm):
         return F.mse_loss(outputs["decoded"], outputs["encoded"])
 
 
-class NeutralPartners:
-    """Draws neutral utterances for the speakers of a batch, afresh each time.
-
-    Parameters
-    ----------
-    is_neutral : bool array of shape (n_samples,)
-    speakers : array of shape (n_samples,)
-    n_neutral : int or None
-        Draw among the first so many neutral utterances of a speaker, or all.
-    shared : bool
-        Whether the rows of one speaker share a partner, which is then encoded once.
-    """
-
-    def __init__(self, is_neutral, speakers, n_neutral, shared=True):
-        names, self.speaker = np.unique(speakers, return_inverse=True)
-        self.shared = shared
-        self.pools = [
-            np.flatnonzero(is_neutral & (self.speaker == i))[:n_neutral]
-            for i in range(len(names))
-        ]
-
-    def __call__(self, dataset, rows, rng, frame_budget):
-        speaker = self.speaker[rows]
-        present = [i for i in np.unique(speaker) if len(self.pools[i])]
-        if not present:
-            return {}
-        calibrated = np.flatnonzero(np.isin(speaker, present))
-        if self.shared:
-            drawn_for = present
-            partner = np.searchsorted(present, speaker[calibrated])
-        else:
-            drawn_for = speaker[calibrated]
-            partner = np.arange(len(calibrated))
-        drawn = [rng.choice(self.pools[i]) for i in drawn_for]
-        # Partners are padded to the length of the batch, and it to theirs.
-        width = min(dataset.n_frames[rows].max(), frame_budget // len(rows))
-        share = frame_budget // (len(rows) + len(drawn))
-        neutral = dataset.batch(drawn, max(width, share), rng)
-        for name, values in ("calibrated", calibrated), ("partner", partner):
-            neutral.columns[name] = torch.as_tensor(values, device=neutral.x.device)
-        return {"neutral": neutral}
-
-
 class DSNetClassifier(BaseSpeechClassifier):
     """Disentangled siamese network with neutral calibration (DSNet).
 
-    An utterance's embedding e is split into an emotion-relevant part r, from which
-    the emotion is classified, and an emotion-irrelevant part u, which is drawn to
-    the embedding of a neutral utterance of the same speaker [1]_. Prediction
-    needs neither speaker nor neutral utterance.
+    An utterance's embedding e is split into an emotion-relevant part r, which the
+    classifier reads, and an emotion-irrelevant part u, which is drawn to the embedding
+    of a neutral utterance of the same speaker [1]_. Prediction needs neither the
+    speaker nor a neutral utterance.
 
     Parameters
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
-        Weights of the three terms beside the cross-entropy; zero leaves one out. At
-        10 they part speaker and emotion further, but on RAVDESS r shrank to nothing.
+        Weights of the three terms beside the cross-entropy; zero leaves one out. With
+        10 speaker and emotion part further, but on RAVDESS r shrank to nothing.
     neutral_label : label or "auto", default="auto"
-        The neutral class. "auto" recognises neutral, neu and n in any case. Behind
-        a meta-estimator that encodes y, such as VotingClassifier, the class's number.
+        The neutral class. "auto" recognises neutral, neu and n in any case. A
+        meta-estimator that encodes y, such as VotingClassifier, needs the class's
+        number here.
     n_neutral : int or None, default=3
-        Neutral partners are drawn afresh among the first so many neutral
-        utterances of the speaker, as published; None for all of them.
+        Neutral partners are drawn afresh among this many neutral utterances of a
+        speaker, the first ones, as published. None draws among all.
     share_neutral : bool, default=True
         Whether the utterances of a speaker in a batch share one neutral partner, which
-        is then encoded once; False draws one for each utterance, as published.
+        is then encoded once. False draws one for each utterance, as published.
     {shared parameters}
 
     Attributes
@@ -223,19 +182,19 @@ class DSNetClassifier(BaseSpeechClassifier):
             ],
         )
 
-    with the callbacks of skorch. It deviates from their code in this:
+    with the callbacks of skorch. It deviates from their code in six ways:
 
     - The validation speaker is drawn; theirs is the other one of the test speaker's
-      session. A protocol that names it does so through ``speaker_cross_validate``, or
-      by the `validation` of ``fit``.
+      session. ``speaker_cross_validate`` with a protocol, or the `validation` of
+      ``fit``, can name it.
     - Log-mels are standardised by the training data before the network's own batch
       normalisation, and their window is Hann's instead of Hamming's.
-    - The gate of the projectors works, as the paper describes it; in the code it is
-      computed and not used.
-    - u is not rectified. With that code's ReLU, every unit of u was zero at the end of
-      training on three corpora, and the terms acted on nothing.
+    - The gate of the projectors works as the paper describes it. The code computes the
+      gate and does not use it.
+    - u is not rectified. With the code's ReLU, every unit of u was zero at the end of
+      training on three corpora, and the terms had nothing to act on.
     - The output bias starts at the frequencies of the classes instead of zero.
-    - Batches hold recordings of similar length. With ``duration=6`` all have one.
+    - Batches hold recordings of similar length; ``duration=6`` makes all lengths equal.
 
     References
     ----------
@@ -244,22 +203,19 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     Examples
     --------
-    >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn_ser import DSNetClassifier, LogMelTransformer
     >>> from sklearn_ser.datasets import make_emotional_speech
     >>> corpus = make_emotional_speech(n_speakers=3, n_utterances=2, random_state=0)
-    >>> model = make_pipeline(
-    ...     LogMelTransformer(), DSNetClassifier(max_epochs=2, random_state=0)
-    ... )
-    >>> model = model.fit(
-    ...     corpus.data, corpus.target, dsnetclassifier__speakers=corpus.speakers
-    ... )
-    >>> model.predict_proba(corpus.data[:5]).shape
+    >>> X = LogMelTransformer().transform(corpus.data)
+    >>> model = DSNetClassifier(max_epochs=2, random_state=0)
+    >>> model = model.fit(X, corpus.target, speakers=corpus.speakers)
+    >>> model.predict_proba(X[:5]).shape
     (5, 4)
     """
 
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "calibration_weight": [Interval(Real, 0, None, closed="left")],
         "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
@@ -296,26 +252,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         warm_start=False,
         verbose=0,
     ):
-        super().__init__(
-            encoder=encoder,
-            max_epochs=max_epochs,
-            lr=lr,
-            batch_size=batch_size,
-            weight_decay=weight_decay,
-            schedule=schedule,
-            gradient_clip_value=gradient_clip_value,
-            class_weight=class_weight,
-            speed_perturbation=speed_perturbation,
-            vocal_tract_perturbation=vocal_tract_perturbation,
-            masking=masking,
-            feature_noise=feature_noise,
-            validation_fraction=validation_fraction,
-            callbacks=callbacks,
-            device=device,
-            random_state=random_state,
-            warm_start=warm_start,
-            verbose=verbose,
-        )
+        super().__init__(**shared_parameters(locals()))
         self.calibration_weight = calibration_weight
         self.orthogonality_weight = orthogonality_weight
         self.reconstruction_weight = reconstruction_weight
@@ -332,7 +269,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         X : sequences
             As in ``fit``.
         subspace : {"relevant", "irrelevant"}, default="relevant"
-            Which of the two.
+            Which of the two to return.
 
         Returns
         -------
@@ -384,7 +321,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         if self.neutral_label not in classes:
             raise ValueError(
                 f"neutral_label={self.neutral_label!r} does not occur in y, whose "
-                f"classes are {classes}. (A meta-estimator that encodes y passes on "
-                "numbers.)"
+                f"classes are {classes}. (A meta-estimator that encodes y passes "
+                "numbers on.)"
             )
         return [self.neutral_label]

@@ -1,6 +1,7 @@
 """The scores of the field, UAR and WA, and probes of an embedding."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
@@ -18,7 +19,13 @@ __all__ = [
 ]
 
 
-def uar_score(y_true, y_pred, *, labels=None, sample_weight=None):
+def uar_score(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Unweighted average recall (UAR): the mean of the per-class recalls.
 
     Only classes that occur in `y_true` have a recall and take part in the mean, so
@@ -84,13 +91,15 @@ def uar_score(y_true, y_pred, *, labels=None, sample_weight=None):
         counted &= np.isin(classes, labels)
     if not counted.any():
         raise ValueError(
-            f"No class of the task occurs in y_true: labels={labels}, classes in "
+            f"No class of the task occurs in y_true: labels={labels!r}, classes in "
             f"y_true={classes.tolist()}."
         )
     return float(np.mean(hits[counted] / support[counted]))
 
 
-def wa_score(y_true, y_pred, *, sample_weight=None):
+def wa_score(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Weighted accuracy (WA): the share of correct predictions.
 
     The field calls plain accuracy "weighted", as it is the mean of the per-class

@@ -1,8 +1,13 @@
 """A model card says what a model is for, how it was tested, and on whom."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sklearn_ser._confusions import confusion_uar, speaker_confusions
+from sklearn_ser.model_selection import SpeakerCVResult
 
 __all__ = ["make_model_card"]
 
@@ -20,7 +25,12 @@ _LIMITS = (
 )
 
 
-def make_model_card(estimator, result=None, *, by=None):
+def make_model_card(
+    estimator: Any,
+    result: SpeakerCVResult | None = None,
+    *,
+    by: Mapping[str, ArrayLike] | None = None,
+) -> Any:
     """Describe a fitted model and its evaluation by speaker, as a skops model card.
 
     Parameters

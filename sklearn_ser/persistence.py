@@ -7,10 +7,13 @@ caller trusts them by name.
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
+from os import PathLike
 from types import ModuleType
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -40,7 +43,7 @@ _TRUSTED = {
 _TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
 
 
-def save(estimator, path):
+def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     """Save an estimator, fitted or not, as arrays and JSON.
 
     Parameters
@@ -112,7 +115,7 @@ def save(estimator, path):
         file.write(data)
 
 
-def load(path, *, trusted=()):
+def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     """Load an estimator that :func:`save` wrote.
 
     Parameters

@@ -1,8 +1,10 @@
 """Probes measure what an embedding still knows of the speaker and the emotion."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
@@ -45,17 +47,17 @@ class ProbeScore:
 
 
 def speaker_probe_score(
-    embeddings,
-    speakers,
+    embeddings: Any,
+    speakers: ArrayLike,
     *,
-    X=None,
-    groups=None,
-    probe="linear",
-    cv=5,
-    n_bootstrap=1000,
-    confidence_level=0.95,
-    random_state=0,
-):
+    X: Any = None,
+    groups: ArrayLike | None = None,
+    probe: Any = "linear",
+    cv: int = 5,
+    n_bootstrap: int = 1000,
+    confidence_level: float = 0.95,
+    random_state: Any = 0,
+) -> ProbeScore:
     """Measure how well a new probe recognises the speaker from an embedding.
 
     The probe, which had no part in the training of the embedding, is trained on some
@@ -127,7 +129,14 @@ def speaker_probe_score(
     )
 
 
-def emotion_probe_score(embeddings, y, *, X=None, groups=None, **options):
+def emotion_probe_score(
+    embeddings: Any,
+    y: ArrayLike,
+    *,
+    X: Any = None,
+    groups: ArrayLike | None = None,
+    **options: Any,
+) -> ProbeScore:
     """Measure how well a new probe recognises the emotion from an embedding.
 
     Parameters

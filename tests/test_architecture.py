@@ -14,6 +14,8 @@ import sklearn_ser
 ROOT = Path(sklearn_ser.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 PAPERS = {"dsnet", "speaker_adversarial", "didan"}
+LONGEST_FILE = 330
+TABLES = {"datasets.corpora"}  # what is declared there is as long as it is
 
 
 def name_of(path):
@@ -71,6 +73,33 @@ def test_private_names_of_scikit_learn_are_imported_in_one_file():
             and (private.search(module) or private.match(imported or ""))
         ]
         assert not found or name == "_sklearn", (name, found)
+
+
+def test_papers_stand_on_the_template_and_it_on_networks_and_sequences():
+    template = {"base", "domains", "training", "training_data", "domain_data"}
+    below = {"sequences", "exceptions", "_sklearn", "_docstrings"}
+    for name in PAPERS | template:
+        found = inside(MODULES[name], lazy=True)
+        others = {n for n in found - below if n.split(".")[0] != "nn"}
+        allowed = template if name not in template else template - {"domains", name}
+        assert others <= allowed, (name, others)
+    for name in MODULES:
+        if name.split(".")[0] == "nn" or name in below:
+            assert not inside(MODULES[name], lazy=True) & (template | PAPERS), name
+
+
+@pytest.mark.parametrize("package", ["features", "datasets", "metrics"])
+def test_what_makes_and_judges_sequences_knows_no_method(package):
+    for name, path in MODULES.items():
+        if name.split(".")[0] == package:
+            found = {n.split(".")[0] for n in inside(path, lazy=True)}
+            assert not found & {"base", "domains", "model_selection"}, name
+
+
+def test_files_are_short():
+    lengths = {name: len(p.read_text().splitlines()) for name, p in MODULES.items()}
+    long = {name: n for name, n in lengths.items() if n > LONGEST_FILE}
+    assert long.keys() <= TABLES, long
 
 
 def test_nothing_imports_a_paper_but_the_front_doors():

@@ -18,7 +18,6 @@ from sklearn_ser.didan import (
     DIDAN,
     ImplicitAlignment,
     Regression,
-    _nearest_distribution,
 )
 from sklearn_ser.domains import TargetBatches
 from sklearn_ser.features.cache import CachedSequence
@@ -26,6 +25,7 @@ from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.losses import TermSum, linear_ramp
+from sklearn_ser.nn.regression import nearest_distribution
 from sklearn_ser.nn.sparse_coding import reconstruction_error, sparse_codes
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import standardized
@@ -487,18 +487,18 @@ def test_validation_needs_no_target(data, corpus):
 
 
 @given(arrays(np.float64, (4, 5), elements=st.floats(-1e3, 1e3)))
-def test_probabilities_are_the_nearest_distribution(f):
-    p = _nearest_distribution(f, floor=0.0)
+def test_probabilities_are_thenearest_distribution(f):
+    p = nearest_distribution(f, floor=0.0)
     np.testing.assert_allclose(p.sum(1), 1)
     assert (p >= 0).all()
     # The projection of a point: no distribution lies at an acute angle beyond it.
     for corner in np.eye(5):
         assert (((f - p) * (corner - p)).sum(1) <= 1e-6 * (1 + np.abs(f).max())).all()
-    again = _nearest_distribution(p, floor=0.0)
+    again = nearest_distribution(p, floor=0.0)
     np.testing.assert_allclose(again, p, atol=1e-9)
     best = f.max(1) - np.sort(f)[:, -2] > 1e-6
     assert (p.argmax(1) == f.argmax(1))[best].all()
-    assert (_nearest_distribution(f) > 0).all()
+    assert (nearest_distribution(f) > 0).all()
 
 
 @pytest.mark.parametrize(

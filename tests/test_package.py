@@ -5,6 +5,8 @@ import inspect
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from numpydoc.docscrape import ClassDoc
@@ -52,6 +54,7 @@ def own_methods(name):
     ]
 
 
+CITATION = Path(__file__).parents[1] / "docs" / "CITATION.cff"
 METHODS = [method for name in PUBLIC for method in own_methods(name)]
 # What numpydoc asks beyond scikit-learn's own habits.
 IGNORED = {"ES01", "EX01", "GL08", "RT02", "SA01", "SA04", "YD01"}
@@ -73,6 +76,15 @@ def test_import_is_light():
 
 def test_version_is_the_distributions():
     assert sklearn_ser.__version__ == version("sklearn-ser")
+
+
+@pytest.mark.skipif(not CITATION.exists(), reason="the documentation is not there")
+def test_version_is_that_of_the_citation():
+    assert f"\nversion: {sklearn_ser.__version__}\n" in CITATION.read_text()
+
+
+def test_annotations_are_for_type_checkers_of_users():
+    assert (files("sklearn_ser") / "py.typed").is_file()
 
 
 def test_public_names_are_there():

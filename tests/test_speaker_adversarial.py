@@ -148,7 +148,7 @@ def test_step_1_trains_the_speaker_classifier_alone():
         parts.net.step_1()
     assert moved(before, parts.module) == {"SC"}  # batch statistics included
     assert parts.speaker_loss() < loss
-    losses = parts.net.speaker_losses_
+    losses = parts.net.adversary_losses_
     assert losses[-1] < losses[0]
 
 

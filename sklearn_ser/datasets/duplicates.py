@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -15,7 +16,7 @@ from sklearn_ser.features.audio import load_audio
 _MIN_VALUES = 64
 
 
-def find_duplicates(recordings):
+def find_duplicates(recordings: Any) -> list[list[int]]:
     """Find recordings that decode to the same audio.
 
     Copies under other names, in other folders or in other lossless containers are

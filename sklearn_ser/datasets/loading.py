@@ -1,7 +1,10 @@
 """Corpora as downloaded, loaded from their declarations."""
 
 import os
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -17,7 +20,7 @@ _SHOWN = 20  # faults that one message names; it counts the others
 _COLUMNS = ("gender", "text", "session", "intensity", "raters")
 
 
-def list_corpora():
+def list_corpora() -> list[str]:
     """List the corpora that :func:`load_corpus` knows.
 
     Returns
@@ -34,7 +37,14 @@ def list_corpora():
     return sorted(CORPORA)
 
 
-def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="raise"):
+def load_corpus(
+    name: str | CorpusSpec | Sequence[str | CorpusSpec],
+    data_home: str | PathLike | None = None,
+    *,
+    protocol: str | None = None,
+    download: bool = False,
+    errors: str = "raise",
+) -> Bunch:
     """Load a corpus as its authors distribute it.
 
     The recordings may lie anywhere below `data_home`, in any container that soundfile
@@ -116,7 +126,8 @@ def load_corpus(name, data_home=None, *, protocol=None, download=False, errors="
     if errors not in ("raise", "drop"):
         raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
     several = isinstance(name, list | tuple)
-    specs = [_find_spec(one) for one in (name if several else [name])]
+    wanted: Any = name if several else [name]
+    specs = [_find_spec(one) for one in wanted]
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must hold corpora, none twice; got {name!r}.")

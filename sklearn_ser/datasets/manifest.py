@@ -2,6 +2,7 @@
 
 import csv as csv_reader
 import os
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
 
-def load_manifest(csv, *, root=None, as_frame=False):
+def load_manifest(
+    csv: str | PathLike, *, root: str | PathLike | None = None, as_frame: bool = False
+) -> Bunch:
     """Load a corpus listed in a CSV file, one recording a row.
 
     Parameters

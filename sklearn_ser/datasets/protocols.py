@@ -148,7 +148,7 @@ _SPECS += [
 PROTOCOLS = {spec.name: spec for spec in _SPECS}
 
 
-def list_protocols(corpus=None):
+def list_protocols(corpus: str | None = None) -> list[str]:
     """List the frozen protocols.
 
     Parameters
@@ -179,7 +179,7 @@ def list_protocols(corpus=None):
     )
 
 
-def apply_protocol(protocol, corpus):
+def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     """Keep what a protocol uses of a corpus, under its labels, and bind its folds.
 
     Parameters
@@ -241,7 +241,7 @@ def apply_protocol(protocol, corpus):
             f"{np.unique(corpora).tolist()}."
         )
     utterances = frame.get("utterance", [_utterance(spec, path) for path in data])
-    if is_transfer:
+    if corpora is not None and is_transfer:
         named = zip(corpora, utterances, strict=True)
         utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]
     folds = _number_folds(spec, speakers, corpora)

@@ -5,9 +5,10 @@ emotion act on the same quantities (pitch, tempo, level, voice quality), so that
 voice hides the emotion, by an amount that ``speaker_effect`` sets.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.signal import firwin2, lfilter, oaconvolve, sosfilt
@@ -51,16 +52,16 @@ _FRICATIVES = {"s": 1.0, "f": 0.6, "t": 0.5, "k": 0.4}  # noise before the vowel
 
 
 def make_emotional_speech(
-    n_speakers=8,
-    n_utterances=10,
-    emotions=("neutral", "happiness", "anger", "sadness"),
+    n_speakers: int = 8,
+    n_utterances: int = 10,
+    emotions: Sequence[str] = ("neutral", "happiness", "anger", "sadness"),
     *,
-    speaker_effect=1.0,
-    channel=0,
-    duration=(1.0, 2.0),
-    sampling_rate=16000,
-    random_state=None,
-):
+    speaker_effect: float = 1.0,
+    channel: int = 0,
+    duration: tuple[float, float] = (1.0, 2.0),
+    sampling_rate: int = 16000,
+    random_state: Any = None,
+) -> Bunch:
     """Synthesise a corpus of emotional speech by several speakers.
 
     A pulse train and breath noise are shaped by the formants of a sequence of vowels.

@@ -23,7 +23,7 @@ _FRAME_RATE = 50
 _SAMPLING_RATE = 16000
 
 _LOADING = threading.Lock()
-_LOADED = {}
+_LOADED: dict = {}
 
 
 @dataclass(frozen=True)

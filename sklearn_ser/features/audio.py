@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from math import ceil
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -105,7 +106,13 @@ def _check_array(X):
     return X
 
 
-def load_audio(recording, *, sampling_rate=16000, channel="mean", name="recording"):
+def load_audio(
+    recording: Any,
+    *,
+    sampling_rate: float = 16000,
+    channel: str | int = "mean",
+    name: str = "recording",
+) -> np.ndarray:
     """Read one recording as a mono waveform.
 
     Parameters

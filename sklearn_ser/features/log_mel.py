@@ -16,7 +16,9 @@ from .spectrogram import check_settings, fix_length, log_mel, trim_silence
 _CHUNK = 32  # recordings a worker takes at once
 
 
-class LogMelTransformer(TransformerMixin, BaseEstimator, auto_wrap_output_keys=None):
+class LogMelTransformer(  # type: ignore[call-arg]
+    TransformerMixin, BaseEstimator, auto_wrap_output_keys=None
+):
     """Turn recordings into log-mel spectrograms.
 
     The result equals ``librosa.feature.melspectrogram(center=True,

@@ -300,7 +300,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         return source
 
 
-def release_speech_models():
+def release_speech_models() -> None:
     """Free the memory of all speech models that this process has loaded.
 
     They are loaded again when they are next needed. A transform that is under way

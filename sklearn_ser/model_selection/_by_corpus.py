@@ -3,8 +3,11 @@
 import functools
 import numbers
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
@@ -36,21 +39,21 @@ from sklearn_ser.model_selection._routing import consumes, predict_once, request
 
 
 def cross_corpus_validate(
-    estimator,
-    X,
-    y,
-    corpora,
-    speakers,
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    corpora: ArrayLike,
+    speakers: ArrayLike,
     *,
-    transfers="pairs",
-    mode="transductive",
-    n_jobs=None,
-    verbose=0,
-    n_bootstrap=2000,
-    confidence_level=0.95,
-    random_state=0,
-    return_estimator=False,
-):
+    transfers: str | Sequence = "pairs",
+    mode: str = "transductive",
+    n_jobs: int | None = None,
+    verbose: int = 0,
+    n_bootstrap: int = 2000,
+    confidence_level: float = 0.95,
+    random_state: Any = 0,
+    return_estimator: bool = False,
+) -> CrossCorpusResult:
     """Train on one corpus, or several, and score on another.
 
     An estimator whose `fit` requests `sample_domain` adapts: it is fitted on the

@@ -3,8 +3,10 @@
 import numbers
 import time
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
@@ -37,21 +39,21 @@ from sklearn_ser.model_selection._routing import predict_once, requested
 
 
 def speaker_cross_validate(
-    estimator,
-    X,
-    y,
-    speakers,
+    estimator: Any,
+    X: Any,
+    y: ArrayLike,
+    speakers: ArrayLike,
     *,
-    groups=None,
-    cv=None,
-    fit_params=None,
-    n_jobs=None,
-    verbose=0,
-    n_bootstrap=2000,
-    confidence_level=0.95,
-    random_state=0,
-    return_estimator=False,
-):
+    groups: ArrayLike | None = None,
+    cv: Any = None,
+    fit_params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+    n_bootstrap: int = 2000,
+    confidence_level: float = 0.95,
+    random_state: Any = 0,
+    return_estimator: bool = False,
+) -> SpeakerCVResult:
     """Evaluate an estimator on speakers that it was not trained on.
 
     The rows are split first, splits that share a speaker or a recording are refused,

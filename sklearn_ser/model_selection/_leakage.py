@@ -1,8 +1,11 @@
 """Splits that leak: the same speaker, or the same recording, trains and tests."""
 
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
 from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
@@ -22,7 +25,9 @@ class CheckedSplits(list):
         self.transductive = transductive
 
 
-def check_speaker_leakage(splits, speakers, *, unlabelled=None):
+def check_speaker_leakage(
+    splits: Iterable, speakers: ArrayLike, *, unlabelled: ArrayLike | None = None
+) -> CheckedSplits:
     """Refuse splits in which a speaker both trains and tests.
 
     Parameters
@@ -100,7 +105,9 @@ for example with GroupKFold and groups=speakers.
     return CheckedSplits(checked, transductive)
 
 
-def check_duplicate_leakage(splits, recordings, *, unlabelled=None):
+def check_duplicate_leakage(
+    splits: Iterable, recordings: Any, *, unlabelled: ArrayLike | None = None
+) -> None:
     """Refuse splits in which the same recording both trains and tests.
 
     Recordings are compared by their audio, whatever their names and speakers: a corpus

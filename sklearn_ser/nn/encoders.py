@@ -71,7 +71,7 @@ class ConvGRUEncoder(nn.Module):
     speakers they carry over to new ones better than filters over all bands at once.
     """
 
-    recurrent = nn.GRU
+    recurrent: type[nn.GRU | nn.LSTM] = nn.GRU
 
     def __init__(self, n_features, n_channels=96, n_hidden=64):
         super().__init__()

@@ -25,7 +25,9 @@ class LossTerm:
 
     A subclass sets ``name`` and defines ``__call__(outputs, batch)``, which takes
     the module's outputs (a dict) and the :class:`Batch`, and returns a scalar.
-    A term of weight zero is neither computed nor recorded.
+    A term of weight zero is neither computed nor recorded. A term whose value does not
+    say all lists the names of further figures in ``diagnostics``, and puts each of them
+    into ``outputs["diagnostics"]`` as ``"<name of the term>_<name of the figure>"``.
 
     Parameters
     ----------
@@ -39,6 +41,7 @@ class LossTerm:
     weight: float = 1.0
     ramp: Callable | None = None
     name: ClassVar[str]
+    diagnostics: ClassVar[tuple] = ()
 
     def weight_at(self, progress):
         """Return the weight after a part of the training, in [0, 1]."""

@@ -66,7 +66,9 @@ class SpeechNet(skorch.NeuralNet):
 
     @property
     def _default_callbacks(self):
-        names = ["train_loss"] + [f"train_{t.name}" for t in self.terms if t.weight]
+        terms = [term for term in self.terms if term.weight]
+        names = ["train_loss"] + [f"train_{term.name}" for term in terms]
+        names += [f"train_{t.name}_{what}" for t in terms for what in t.diagnostics]
         return [(name, PassthroughScoring(name, on_train=True)) for name in names]
 
     def initialize_criterion(self):
@@ -235,11 +237,13 @@ class SpeechNet(skorch.NeuralNet):
         return self.module_(x.x, x.lengths, **x.companions)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Sum the terms and record each one of a training batch."""
+        """Sum the terms; record each one of a training batch, and its diagnostics."""
         total, values = self.criterion_(y_pred, X, self.progress())
         if training:
             for name, value in values.items():
                 self._record(name, value.item())
+            for name, value in y_pred.get("diagnostics", {}).items():
+                self.history.record_batch(f"train_{name}", value)
         return total
 
     def _record(self, name, value):

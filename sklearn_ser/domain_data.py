@@ -1,0 +1,116 @@
+"""The domain of each sample: what it may be, and the statistics that go with it.
+
+``sample_domain`` is that of skada: 0 or positive is the labelled source, negative the
+unlabelled target.
+"""
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+from .sequences import (
+    check_labels,
+    check_length,
+    frame_statistics,
+    is_missing,
+    standardized,
+)
+
+
+def statistics_by_domain(sequences, domain):
+    """Return the mean and scale of the features of each domain."""
+    rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
+    return {
+        name: frame_statistics([sequences[i] for i in own])
+        for name, own in rows.items()
+    }
+
+
+def normalized_by_domain(sequences, domain, statistics):
+    """Standardise each sequence by the statistics of its domain."""
+    return [
+        standardized(x, *statistics[name])
+        for x, name in zip(sequences, domain.tolist(), strict=True)
+    ]
+
+
+def known_domains(domain, known):
+    """Take a domain that the fit did not have for the only one on its side."""
+    domain = domain.copy()
+    for side, rows, fitted in (
+        ("target", domain < 0, known[known < 0]),
+        ("source", domain >= 0, known[known >= 0]),
+    ):
+        fitted = fitted if len(fitted) else known  # a fit without a target
+        unknown = rows & ~np.isin(domain, known)
+        if unknown.any() and len(fitted) > 1:
+            raise ValueError(
+                f"The fit had several {side} domains, {fitted.tolist()}, each with "
+                "statistics of its own: sample_domain must say to which of them each "
+                "row belongs."
+            )
+        domain[unknown] = fitted[0]
+    return domain
+
+
+def check_mixed_labels(y, n_samples, *, estimator):
+    """Return y as an array in which anything may stand at the target's rows."""
+    if y is None:
+        return check_labels(y, n_samples, estimator=estimator)
+    if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:
+        y = np.array(y, dtype=object)  # NumPy would make a string of -1
+    y = column_or_1d(y, warn=True)
+    check_length("y", y, n_samples)
+    return y
+
+
+def check_sample_domain(sample_domain, y):
+    """Return the domain of each sample: 0 or positive is source, negative target.
+
+    Parameters
+    ----------
+    sample_domain : array-like of shape (n_samples,) or None
+        None makes the rows of a y of -1 the target.
+    y : array of shape (n_samples,)
+
+    Returns
+    -------
+    int array of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If it holds no integers, or a given one lacks source or target.
+    """
+    if sample_domain is None:
+        unlabelled = [not is_missing(label) and label == -1 for label in y.tolist()]
+        domain = np.where(unlabelled, -1, 1)
+        if np.all(unlabelled):
+            raise ValueError("y is -1 in every row: there is no source to learn from.")
+        return domain
+    domain = check_domain_numbers(sample_domain, len(y))
+    for side, found in ("source", domain >= 0), ("target", domain < 0):
+        if not found.any():
+            sign = "0 or positive" if side == "source" else "negative"
+            raise ValueError(
+                f"sample_domain has no {side}: found {np.unique(domain).tolist()}, "
+                f"expected at least one that is {sign}."
+            )
+    return domain
+
+
+def check_domain_numbers(sample_domain, n):
+    """Check one integer per sample."""
+    domain = np.asarray(sample_domain)
+    if domain.ndim != 1:
+        raise ValueError(
+            f"sample_domain has shape {domain.shape}, expected (n_samples,) = ({n},)."
+        )
+    check_length("sample_domain", domain, n)
+    if domain.dtype.kind not in "iu" and not (
+        domain.dtype.kind == "f" and (domain == np.round(domain)).all()
+    ):
+        raise ValueError(
+            "sample_domain must hold integers, 0 or positive for the source and "
+            f"negative for the target, got {domain[:3].tolist()}..."
+        )
+    return domain.astype(np.int64)

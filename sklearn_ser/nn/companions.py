@@ -1,0 +1,86 @@
+"""What stands beside a training batch: recordings that a method draws for it.
+
+A sampler is called as ``sampler(dataset, rows, rng, frame_budget)`` for each training
+batch. It returns a dict of batches, which the network's ``forward`` takes by name.
+"""
+
+import numpy as np
+import torch
+
+# A source batch chooses among this many batches' worth of target recordings.
+WAITING_BATCHES = 4
+
+
+class NeutralPartners:
+    """Draws neutral utterances for the speakers of a batch, afresh each time.
+
+    Parameters
+    ----------
+    is_neutral : bool array of shape (n_samples,)
+    speakers : array of shape (n_samples,)
+    n_neutral : int or None
+        Draw among the first so many neutral utterances of a speaker, or all.
+    shared : bool
+        Whether the rows of one speaker share a partner, which is then encoded once.
+    """
+
+    def __init__(self, is_neutral, speakers, n_neutral, shared=True):
+        names, self.speaker = np.unique(speakers, return_inverse=True)
+        self.shared = shared
+        self.pools = [
+            np.flatnonzero(is_neutral & (self.speaker == i))[:n_neutral]
+            for i in range(len(names))
+        ]
+
+    def __call__(self, dataset, rows, rng, frame_budget):
+        speaker = self.speaker[rows]
+        present = [i for i in np.unique(speaker) if len(self.pools[i])]
+        if not present:
+            return {}
+        calibrated = np.flatnonzero(np.isin(speaker, present))
+        if self.shared:
+            drawn_for = present
+            partner = np.searchsorted(present, speaker[calibrated])
+        else:
+            drawn_for = speaker[calibrated]
+            partner = np.arange(len(calibrated))
+        drawn = [rng.choice(self.pools[i]) for i in drawn_for]
+        # Partners are padded to the length of the batch, and it to theirs.
+        width = min(dataset.n_frames[rows].max(), frame_budget // len(rows))
+        share = frame_budget // (len(rows) + len(drawn))
+        neutral = dataset.batch(drawn, max(width, share), rng)
+        for name, values in ("calibrated", calibrated), ("partner", partner):
+            neutral.columns[name] = torch.as_tensor(values, device=neutral.x.device)
+        return {"neutral": neutral}
+
+
+class TargetBatches:
+    """Draws as many target recordings as a batch has source recordings.
+
+    Of those that wait, a random few batches, it takes the ones about as long as the
+    source's: what is padded to a common length costs time and teaches nothing.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+        The target's, each drawn once before any is drawn again.
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+        self.waiting = []
+
+    def __call__(self, source, rows, rng, frame_budget):
+        n_frames = self.dataset.n_frames
+        length, drawn = np.median(source.n_frames[rows]), []
+        while len(drawn) < len(rows):
+            if not self.waiting:
+                self.waiting = rng.permutation(len(n_frames)).tolist()
+            pool = self.waiting[: WAITING_BATCHES * len(rows)]
+            pool.sort(key=lambda row: n_frames[row])
+            n = min(len(rows) - len(drawn), len(pool))
+            nearest = int(np.searchsorted(n_frames[pool], length)) - n // 2
+            start = min(max(nearest, 0), len(pool) - n)
+            drawn += pool[start : start + n]
+            self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
+        return {"target": self.dataset.batch(drawn, frame_budget // len(drawn), rng)}

@@ -1,0 +1,125 @@
+"""From the data of a fit to a trained net."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from skorch.helper import predefined_split
+
+from .nn.batching import SequenceDataset
+from .nn.callbacks import default_callbacks
+from .nn.devices import training_device
+from .nn.encoders import ENCODERS
+from .sequences import frame_statistics
+from .training_data import split_validation
+
+
+def train_net(estimator, data):
+    """Build the net that an estimator's hooks describe, and train it.
+
+    The estimator is asked, and not changed.
+
+    Parameters
+    ----------
+    estimator : BaseSpeechClassifier
+    data : TrainingData
+
+    Returns
+    -------
+    SpeechNet
+        With ``warm_start=True`` it goes on where the estimator's net stands.
+    """
+    rng = _generator(estimator.random_state)
+    device = training_device(estimator.device)
+    train, valid = split_validation(data, estimator.validation_fraction, rng)
+    seed = int(rng.integers(2**32))
+    before = estimator.net_ if estimator._continues else None
+    if before is not None:  # draw other batches, masks and dropout than before
+        state = np.random.SeedSequence([seed, before.seed]).generate_state(1)
+        seed = int(state[0])
+    data = replace(data, encoder=_choose_encoder(estimator, data))
+    make = ENCODERS[data.encoder] if isinstance(data.encoder, str) else data.encoder
+    summarize = getattr(make, "summarizes", False)
+    data = data.summarized() if summarize else data
+    data = data.with_mean_weight_one(train)
+    part = data.rows(train)
+    dataset = _dataset(
+        part,
+        device,
+        estimator._columns(part),
+        draw_companions=estimator._companions(part, device),
+    )
+    held = None if valid is None else _dataset(data.rows(valid), device)
+    net = _make_net(estimator, part, seed, held, device, summarize)
+    net.initialize()
+    statistics = frame_statistics(part.sequences)
+    if before is not None:
+        net.continue_from(before)
+    else:
+        prior = np.bincount(part.codes, part.weight) / len(train)
+        net.start_from(statistics, prior)
+    if estimator.feature_noise and part.kind == "vector":
+        net.set_residuals(part.residuals(statistics[1], rng))
+    net.partial_fit(dataset)
+    net.train_split = None  # it holds the validation part
+    return net
+
+
+def _make_net(estimator, data, seed, valid, device, summarize):
+    module, arguments = estimator._module(data)
+    callbacks = default_callbacks(
+        max_epochs=estimator.max_epochs,
+        peak_lr=estimator.lr if estimator.schedule == "one_cycle" else None,
+        clip=estimator.gradient_clip_value,
+        keep_best=valid is not None,
+        verbose=estimator.verbose,
+    )
+    # Deep copies: a callback's state must not leak into the hyper-parameter.
+    callbacks += copy.deepcopy(list(estimator.callbacks or []))
+    return estimator._net_class(data)(
+        module,
+        terms=estimator._terms(data),
+        seed=seed,
+        keep_optimizer=estimator.warm_start,
+        summarize=summarize,
+        max_epochs=estimator.max_epochs,
+        lr=estimator.lr,
+        batch_size=estimator.batch_size,
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=estimator.weight_decay,
+        optimizer__fused=device.type in ("cpu", "cuda"),
+        train_split=None if valid is None else predefined_split(valid),
+        callbacks=callbacks,
+        device=device,
+        verbose=0,
+        **{f"module__{name}": value for name, value in arguments.items()},
+    )
+
+
+def _choose_encoder(estimator, data):
+    """Return the encoder asked for, or what "auto" takes for the sequences."""
+    encoder = estimator.encoder
+    if isinstance(encoder, torch.nn.Module):
+        raise TypeError(
+            f"encoder is an instance of {type(encoder).__name__}, expected the class: "
+            "an instance would be trained in place, fit after fit."
+        )
+    if isinstance(encoder, str) and encoder == "auto":
+        return estimator._auto_encoders[data.kind]
+    return encoder
+
+
+def _dataset(data, device, columns=None, **options):
+    """Return a dataset of the sequences, with the columns that every batch has."""
+    shared = {"y": data.codes, "weight": data.weight.astype(np.float32)}
+    columns = shared | (columns or {})
+    return SequenceDataset(data.sequences, columns, device=device, **options)
+
+
+def _generator(random_state):
+    """Return a NumPy generator that leaves the global one alone."""
+    if random_state is None:
+        return np.random.default_rng()
+    return np.random.default_rng(check_random_state(random_state).randint(2**31))
