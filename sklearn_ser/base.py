@@ -23,23 +23,24 @@ from .training_data import check_training_data
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     """Template of the speech emotion classifiers.
 
-    A method is one file: its network (an ``nn.Module`` that returns a dict with
-    ``"logits"`` and ``"embedding"``), its loss terms, and a subclass that passes
-    the shared parameters on and says in hooks what is its own. The hooks take the
-    :class:`TrainingData` of a fit, can be called in any order, and set nothing:
+    A method is one file. It holds a network (an ``nn.Module`` that returns a dict with
+    ``"logits"`` and ``"embedding"``), its loss terms, and a subclass, which passes the
+    shared parameters on and defines hooks. The hooks take the :class:`TrainingData` of
+    a fit. They can be called in any order, and they set nothing:
 
     - ``_module(data)``: the network's class and the arguments of its constructor;
     - ``_terms(data)``: the loss terms, weights included;
-    - ``_speaker_use()``: what it needs speakers for, or None;
-    - ``_columns(data)``: further per-sample columns of a batch;
-    - ``_companions(data, device)``: what draws a batch's companions, or None;
+    - ``_speaker_use()``: what the method needs speakers for, in words, or None;
+    - ``_columns(data)``: further columns of a batch, with one value per sample;
+    - ``_companions(data, device)``: a callable that draws the recordings which stand
+      beside a batch (see ``nn.companions``), or None;
     - ``_net_class(data)``: a :class:`SpeechNet` with another training step;
-    - ``_decide(logits)``: from the network's logits to probabilities.
+    - ``_decide(logits)``: the probabilities that follow from the network's logits.
     """
 
     __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
 
-    # What encoder="auto" takes, by the kind of the sequences.
+    # The encoder that "auto" stands for, by the kind of the sequences.
     _auto_encoders: ClassVar = {
         "spectrogram": "conv_lstm",
         "vector": "pointwise",
@@ -113,24 +114,24 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         shared_paragraphs(cls)
 
     def __setstate__(self, state):
-        """Give a model of an earlier release the parameters that are new since."""
+        """Restore a model; one of an earlier release gets the newer parameters."""
         parameters = inspect.signature(type(self)).parameters.values()
         super().__setstate__({p.name: p.default for p in parameters} | state)
 
     # ------------------------------------------------------------------------- hooks
 
     def _speaker_use(self):
-        """Say what the fit needs speakers for, in words, or None."""
+        """Return what the fit needs speakers for, in words, or None."""
 
     def _columns(self, data):
         """Return further columns of the training batches, as a dict of arrays."""
         return {}
 
     def _companions(self, data, device):
-        """Return what draws a training batch's companions, or None."""
+        """Return the callable that draws the companions of a batch, or None."""
 
     def _net_class(self, data):
-        """Return the class of the net, or what makes one likewise."""
+        """Return the class of the net, or a callable with the same arguments."""
         return SpeechNet
 
     def _decide(self, logits):
@@ -148,7 +149,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         ----------
         X : list or object array of (n_features, n_frames) arrays, or array of \
                 shape (n_samples, n_features, n_frames) or (n_samples, n_features)
-            Sequences, such as log-mel spectrograms; a 2-D array holds one frame each.
+            Sequences, such as log-mel spectrograms. A row of a 2-D array is a sequence
+            of one frame.
         y : array-like of shape (n_samples,)
             Emotions.
         speakers : array-like of shape (n_samples,), default=None
@@ -156,9 +158,9 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples in the task's loss.
         validation : array-like of bool of shape (n_samples,), default=None
-            The rows that are set aside, such as those of a paper's validation speaker;
-            the epoch with the best UAR on them is kept. None leaves the choice to
-            `validation_fraction`.
+            The rows that are set aside, such as those of a paper's validation speaker.
+            The epoch with the best UAR on them is kept. With None,
+            `validation_fraction` decides.
 
         Returns
         -------
@@ -189,7 +191,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return self.warm_start and hasattr(self, "net_")
 
     def _check_X(self, X):
-        """Return the sequences, and what is seen of X before anything is learnt."""
+        """Return the sequences, and the attributes that follow from X alone."""
         checked = self
         if not self._continues:
             checked = type(self)(**self.get_params(deep=False))
@@ -216,7 +218,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return train_net(self, data)
 
     def _adopt(self, net, data, seen, **learnt):
-        """Take over what a fit has learnt, in the place of all that was fitted."""
+        """Replace all fitted attributes by those of a new fit."""
         for name in [n for n in vars(self) if n.endswith("_")]:
             delattr(self, name)
         learnt |= {"classes_": data.classes, "net_": net, "n_iter_": len(net.history)}
@@ -224,7 +226,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _encoder_arguments(self, data):
-        """Return what every network passes on to its UtteranceEncoder."""
+        """Return the arguments that every network passes to its UtteranceEncoder."""
         return {
             "encoder": data.encoder,
             "n_features": data.n_features,
@@ -286,7 +288,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def history_(self):
-        """The skorch history: one record per epoch, every loss term in it."""
+        """The skorch history: one record per epoch, with every loss term."""
         check_is_fitted(self, "net_")
         return self.net_.history
 

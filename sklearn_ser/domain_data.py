@@ -1,7 +1,7 @@
-"""The domain of each sample: what it may be, and the statistics that go with it.
+"""The domain of each sample: how it is checked, and the statistics of each domain.
 
-``sample_domain`` is that of skada: 0 or positive is the labelled source, negative the
-unlabelled target.
+``sample_domain`` means what it means in skada: the labelled source has numbers from 0
+upwards, the unlabelled target has negative ones.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def normalized_by_domain(sequences, domain, statistics):
 
 
 def known_domains(domain, known):
-    """Take a domain that the fit did not have for the only one on its side."""
+    """Replace a domain that the fit did not have by the only one on its side."""
     domain = domain.copy()
     for side, rows, fitted in (
         ("target", domain < 0, known[known < 0]),
@@ -53,7 +53,7 @@ def known_domains(domain, known):
 
 
 def check_mixed_labels(y, n_samples, *, estimator):
-    """Return y as an array in which anything may stand at the target's rows."""
+    """Return y as an array; the target's rows may hold values of any type."""
     if y is None:
         return check_labels(y, n_samples, estimator=estimator)
     if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:

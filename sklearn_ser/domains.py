@@ -1,7 +1,7 @@
 """Source and target: what every domain adaptation method shares.
 
-``sample_domain`` is that of skada: 0 or positive is the labelled source, negative the
-unlabelled target.
+``sample_domain`` means what it means in skada: the labelled source has numbers from 0
+upwards, the unlabelled target has negative ones.
 """
 
 from typing import ClassVar
@@ -35,14 +35,15 @@ from .sequences import (
 class DomainAdapterMixin:
     """What an adaptation method needs beside :class:`BaseSpeechClassifier`.
 
-    It stands left of it. The method has a parameter ``normalize_domains`` and says by
-    ``_aligns`` whether it uses a target. Its network's ``forward`` takes a Batch
-    ``target`` beside each training batch, in which as many target recordings are as
-    source recordings; the labels of the target are never read.
+    A method inherits from this class first and from the other second. It has a
+    parameter ``normalize_domains``, and its property ``_aligns`` tells whether it uses
+    a target. In training, the ``forward`` of its network takes a Batch ``target`` with
+    as many recordings as the batch of the source. The target's labels are never read.
 
-    Each domain's features get mean zero and variance one by statistics of its own, and
-    batch normalisation has running statistics of the source and of the target.
-    Prediction goes by those of the sample's domain.
+    With ``normalize_domains=True`` the features of each domain get mean zero and
+    variance one by statistics of the domain, and batch normalisation has running
+    statistics of the source and others of the target. A prediction uses those of the
+    sample's domain.
     """
 
     __metadata_request__fit: ClassVar = {
@@ -86,16 +87,17 @@ class DomainAdapterMixin:
                 shape (n_samples, n_features, n_frames) or (n_samples, n_features)
             Sequences of source and target, such as log-mel spectrograms.
         y : array-like of shape (n_samples,)
-            Emotions of the source; what stands at the target's rows is not read.
+            Emotions of the source. The values at the target's rows are not read.
         sample_domain : array-like of shape (n_samples,), default=None
-            The domain of each sample, an integer: the source's are 0 or positive, the
-            target's negative. By default those with a y of -1 are the target.
+            The domain of each sample, an integer. Numbers of the source are 0 or
+            positive, those of the target negative. By default, samples with a y of -1
+            are the target.
         speakers : array-like of shape (n_samples,), default=None
             Who speaks, for ``validation_fraction``.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the source's samples in the task's loss.
         validation : array-like of bool of shape (n_samples,), default=None
-            The rows of the source that are set aside; the epoch with the best UAR on
+            The rows of the source that are set aside. The epoch with the best UAR on
             them is kept.
 
         Returns
@@ -119,7 +121,7 @@ class DomainAdapterMixin:
         for i in source if y.dtype.kind == "O" else ():
             if is_missing(y[i]):
                 raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
-        check_speakers(speakers, n)  # also where nothing will be read
+        check_speakers(speakers, n)  # the target's too, though they are not used
         columns = {
             "speakers": speakers,
             "sample_weight": check_sample_weight(
@@ -166,7 +168,7 @@ class DomainAdapterMixin:
     def _outputs(self, X, key, sample_domain=None):
         check_is_fitted(self, "net_")
         sequences = check_sequences(X, estimator=self, reset=False)
-        domain = np.full(len(sequences), np.iinfo(np.int64).min)  # a target, not told
+        domain = np.full(len(sequences), np.iinfo(np.int64).min)  # some target
         if sample_domain is not None:
             domain = check_domain_numbers(sample_domain, len(sequences))
         if not hasattr(self, "domain_statistics_"):
@@ -192,11 +194,11 @@ class DomainAdapterMixin:
         X : sequences
             As in ``fit``.
         sample_domain : array-like of shape (n_samples,), default=None
-            By whose statistics a sample is normalised. A domain that the fit did not
-            have is taken for the only one on its side. By default all samples belong
-            to the target.
+            The domain whose statistics normalise a sample. A domain that the fit did
+            not have is taken for the only one on its side. By default all samples
+            belong to the target.
         allow_source : bool, default=False
-            Accepted for skada; source samples are always welcome.
+            Accepted because skada passes it. Source samples are always allowed.
 
         Returns
         -------
@@ -221,7 +223,7 @@ class DomainAdapterMixin:
         sample_domain : array-like of shape (n_samples,), default=None
             As in ``predict_proba``.
         allow_source : bool, default=False
-            Accepted for skada; source samples are always welcome.
+            Accepted because skada passes it. Source samples are always allowed.
 
         Returns
         -------
@@ -246,7 +248,7 @@ class DomainAdapterMixin:
         sample_domain : array-like of shape (n_samples,), default=None
             As in ``predict_proba``.
         allow_source : bool, default=False
-            Accepted for skada; source samples are always welcome.
+            Accepted because skada passes it. Source samples are always allowed.
 
         Returns
         -------

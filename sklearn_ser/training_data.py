@@ -14,7 +14,7 @@ from .sequences import check_length, check_speakers
 # No spectrogram of the field has more bands than this; the smallest speech models have
 # 384 features.
 MOST_BANDS = 256
-# So many directions describe how vectors vary within their classes.
+# This many directions, at most, describe how vectors vary within their classes.
 MOST_RESIDUALS = 512
 
 
@@ -28,9 +28,9 @@ class TrainingData:
     y : array of shape (n_samples,)
         Emotions.
     classes : array of shape (n_classes,)
-        Those that occur in y, sorted.
+        The emotions that occur in y, sorted.
     weight : float array of shape (n_samples,)
-        Of a sample times that of its class, above zero.
+        The weight of a sample times that of its class, above zero.
     speakers : int array of shape (n_samples,) or None
     validation : bool array of shape (n_samples,) or None
         The rows that the caller sets aside.
@@ -75,14 +75,14 @@ class TrainingData:
         )
 
     def residuals(self, scale, rng):
-        """Return what some vectors differ by from the mean of their class.
+        """Return the differences of some vectors from the means of their classes.
 
         Parameters
         ----------
         scale : array of shape (n_features,)
-            What a unit of each feature is.
+            The unit of each feature.
         rng : numpy.random.Generator
-            Draws the samples, where there are many.
+            It draws the samples, where there are many.
 
         Returns
         -------

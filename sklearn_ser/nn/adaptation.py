@@ -1,4 +1,4 @@
-"""What a network that sees a source and a target needs: pairs, statistics of each."""
+"""Networks that see a source and a target: pairs of batches, statistics of each."""
 
 import torch
 from torch.nn import functional as F
@@ -14,15 +14,15 @@ def source_and_target(module, layers, batch, target, *, own_statistics):
     Parameters
     ----------
     module : nn.Module
-        The network, whose batch normalisation is concerned.
+        The network, whose layers of batch normalisation are concerned.
     layers : callable
-        Called as ``layers(x, lengths)``; returns a dict of tensors with one row a
+        Called as ``layers(x, lengths)``. It returns a dict of tensors with one row per
         sample.
     batch : (tensor, tensor)
         ``x`` and ``lengths`` of the source.
     target : Batch
     own_statistics : bool
-        Whether each of the two is normalised by its own statistics, or both together.
+        Whether each batch is normalised by its own statistics, or both by common ones.
 
     Returns
     -------
@@ -31,7 +31,7 @@ def source_and_target(module, layers, batch, target, *, own_statistics):
     x, lengths = batch
     if own_statistics:
         source = layers(x, lengths)
-        with kept_statistics(module):  # the target's are estimated after the training
+        with kept_statistics(module):  # those of the target are estimated afterwards
             return source, layers(target.x, target.lengths)
     width = max(x.shape[-1], target.x.shape[-1])
     both = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
@@ -46,9 +46,10 @@ class DomainNet(SpeechNet):
     Attributes
     ----------
     target_modules_ : list of nn.Module
-        The module with the statistics of the target, whose parameters are shared; none
-        where source and target have the same. (skorch wants no module as an attribute
-        that it did not initialise.)
+        It holds the module with the statistics of the target, which shares its
+        parameters with the net's module. It is empty where source and target have the
+        same statistics. (It is a list because skorch takes a module in an attribute for
+        one that it has to initialise.)
     """
 
     def initialize(self):
@@ -59,7 +60,7 @@ class DomainNet(SpeechNet):
     def estimate_target_statistics(self, sequences):
         """Estimate the statistics of the target from its sequences.
 
-        One sequence has none; the source's serve.
+        A single sequence has no variance. The source's statistics are used then.
         """
         if len(sequences) < 2:
             return
@@ -72,7 +73,7 @@ class DomainNet(SpeechNet):
         self.target_modules_ = [module]
 
     def outputs(self, sequences, key, *, of_target=False):
-        """Return one output for each sequence, by the statistics of its domain.
+        """Return one output for each sequence, under the statistics of its side.
 
         Parameters
         ----------

@@ -24,7 +24,7 @@ class Augment(nn.Module):
 
     Notes
     -----
-    A batch of one frame each, such as functionals, passes unchanged.
+    Sequences of one frame, such as functionals, pass unchanged.
     """
 
     def __init__(self, speed=0.0, vocal_tract=0.0, masking=0.0, spectral=True):
@@ -59,7 +59,7 @@ class Augment(nn.Module):
         t = torch.arange(round_up(int(new.max())), device=x.device) * rate
         t = torch.minimum(t, (lengths - 1)[:, None])
         f = (torch.arange(n_bands, device=x.device) * stretch).clamp(max=n_bands - 1)
-        # grid_sample wants both axes in [-1, 1].
+        # grid_sample takes coordinates in [-1, 1] on both axes.
         t = 2 * t / (n_frames - 1) - 1
         f = 2 * f / max(n_bands - 1, 1) - 1
         shape = len(x), n_bands, t.shape[1]
@@ -76,11 +76,11 @@ class Augment(nn.Module):
 
 
 class ClassNoise(nn.Module):
-    """Gaussian noise on vectors, in training only, as large as they vary in a class.
+    """Gaussian noise on vectors, in training only, shaped as the variation in a class.
 
-    A linear classifier trained under much of it is linear discriminant analysis: where
-    features outnumber recordings, that generalises better than what fits the
-    recordings alone.
+    Under much of this noise a linear classifier becomes linear discriminant analysis.
+    Where features outnumber recordings, that generalises better than a classifier that
+    only fits the recordings.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class ClassNoise(nn.Module):
 
     Notes
     -----
-    A batch of n vectors draws n residuals, and each vector gets a random combination of
-    them. Sequences of more than one frame pass unchanged.
+    For a batch of n vectors, n residuals are drawn, and each vector gets a random
+    combination of them. Sequences of more than one frame pass unchanged.
     """
 
     def __init__(self, scale=0.0):
@@ -100,7 +100,7 @@ class ClassNoise(nn.Module):
         self.residuals = None
 
     def set_residuals(self, residuals):
-        """Set what training vectors differ by from the mean of their class.
+        """Set the differences between training vectors and the means of their classes.
 
         Parameters
         ----------

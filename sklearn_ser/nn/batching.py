@@ -8,13 +8,13 @@ from torch.utils.data import Dataset
 
 from .layers import round_up
 
-# A batch is cut from this many batches' worth of shuffled sequences, sorted by
-# length: short padding without batches of one length (and one emotion) only.
+# Batches are cut from this many batches' worth of shuffled sequences, sorted by length.
+# So there is little padding, and yet a batch holds more than one length (and emotion).
 _POOL = 16
-# The frames that a batch holds at most, padding included, for each recording of its
-# size: ten seconds of log-mels. Longer recordings make batches of fewer.
+# A batch holds at most ``batch_size`` times this many frames, padding included. These
+# are ten seconds of log-mels; of longer recordings a batch holds fewer.
 FRAMES_PER_RECORDING = 1000
-# Data above this share of a GPU's free memory stays on the host.
+# Data that would take more than this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
 
 
@@ -30,7 +30,7 @@ class Batch:
     columns : dict of tensors, each with one row per sample
         Target, weight, speaker and the like, by name.
     companions : dict
-        Passed to the module's ``forward``: what a method draws beside the batch.
+        What a method draws beside the batch. The module's ``forward`` gets it by name.
     """
 
     x: torch.Tensor
@@ -56,8 +56,8 @@ class SequenceDataset(Dataset):
         Where batches are wanted. On the CPU sequences are never copied, so that
         memory-mapped ones stay on disk.
     draw_companions : callable, default=None
-        Called as ``draw_companions(dataset, rows, rng)`` for each training batch;
-        returns the batch's ``companions``.
+        Called as ``draw_companions(dataset, rows, rng, frame_budget)`` for each
+        training batch. It returns the batch's ``companions``.
     """
 
     def __init__(self, sequences, columns=None, *, device="cpu", draw_companions=None):
@@ -92,7 +92,8 @@ class SequenceDataset(Dataset):
         ----------
         rows : sequence of int
         max_frames : int, default=None
-            A longer sequence is cut to so many frames, at a place that ``rng`` draws.
+            A longer sequence is cropped to this many frames, at a place that ``rng``
+            draws.
         rng : numpy.random.Generator, default=None
 
         Returns
@@ -108,7 +109,7 @@ class SequenceDataset(Dataset):
 
 
 def _crop(sequence, max_frames, rng):
-    """Cut a sequence that is too long at random."""
+    """Crop a sequence that is too long, at a random place."""
     spare = sequence.shape[1] - max_frames
     if spare <= 0:
         return sequence
@@ -147,20 +148,19 @@ def pad(sequences, device="cpu"):
 
 
 class BatchIterator:
-    """Length-bucketed batches under a frame budget, in an order that ``rng`` decides.
+    """Batches of sequences of similar length, each under a frame budget.
 
     A batch holds at most ``batch_size`` sequences and ``frame_budget`` frames, padding
-    included. In prediction a sequence above the budget is a batch of its own. In
-    training no batch has one row, and each sequence is cropped at random to its share
-    of the budget, which a batch of two or more can exceed only by sequences of more
-    than half the budget.
+    included. In prediction, a sequence above the budget is a batch by itself. In
+    training no batch has one row, since batch normalisation cannot train on it, and a
+    sequence that is longer than its share of the budget is cropped at random.
 
     Parameters
     ----------
     dataset : SequenceDataset
     batch_size : int
     rng : numpy.random.Generator, default=None
-        Shuffles and draws companions, as in training. Without it batches hold
+        It shuffles and draws companions, as training needs it. Without it, batches hold
         sequences of rising length.
 
     Attributes
@@ -221,10 +221,7 @@ class BatchIterator:
         return np.split(rows, starts[1:])
 
     def _spare_a_batch_of_one(self, batches):
-        """Join the last batch to the one before, or take a row from that one.
-
-        Batch normalisation cannot train on one row.
-        """
+        """Join the last batch to the one before, or move a row from that one to it."""
         before, last = batches[-2:]
         width = self.dataset.n_frames[last[0]]
         if len(before) > 2 and (len(before) + 1) * width > self.frame_budget:

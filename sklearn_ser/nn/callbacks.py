@@ -1,4 +1,4 @@
-"""Callbacks of the net: the recipe of a training, a validation score, a bar."""
+"""Callbacks of the net: learning rate, clipping, validation score, progress bar."""
 
 from math import cos, pi
 
@@ -46,15 +46,15 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
 
 
 def _silent(*args):
-    """Swallow what a callback prints."""
+    """Ignore the text that a callback would print."""
 
 
 class OneCycle(Callback):
     """The one-cycle course of learning rate and first momentum over a training.
 
-    It is that of ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults, but goes
-    by the part of the training that is done: a frame budget makes epochs of different
-    numbers of batches.
+    The course is that of ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults.
+    That class counts batches, this one goes by the part of the training that is done:
+    under a frame budget, epochs differ in their number of batches.
 
     Parameters
     ----------
@@ -94,11 +94,11 @@ class ValidUAR(Callback):
     """Records the unweighted average recall of the validation part."""
 
     def on_epoch_begin(self, net, **kwargs):
-        """Forget the epoch before."""
+        """Forget the samples of the epoch before."""
         self.hits_ = []
 
     def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
-        """Keep what was right."""
+        """Note which samples of a validation batch were classified rightly."""
         if not training:
             y = batch[0]["y"]
             hit = y_pred["logits"].argmax(1) == y
@@ -129,6 +129,6 @@ class EpochBar(Callback):
         self.bar_.close()
 
     def on_train_interrupted(self):
-        """Close the bar after an error, too."""
+        """Close the bar after an error."""
         if hasattr(self, "bar_"):
             self.bar_.close()

@@ -12,16 +12,18 @@ WAITING_BATCHES = 4
 
 
 class NeutralPartners:
-    """Draws neutral utterances for the speakers of a batch, afresh each time.
+    """Draws neutral utterances of the speakers of a batch, new ones for each batch.
 
     Parameters
     ----------
     is_neutral : bool array of shape (n_samples,)
     speakers : array of shape (n_samples,)
     n_neutral : int or None
-        Draw among the first so many neutral utterances of a speaker, or all.
+        Only this many neutral utterances of a speaker, the first ones, are drawn from.
+        None draws from all.
     shared : bool
         Whether the rows of one speaker share a partner, which is then encoded once.
+        If not, each row has its own.
     """
 
     def __init__(self, is_neutral, speakers, n_neutral, shared=True):
@@ -45,7 +47,8 @@ class NeutralPartners:
             drawn_for = speaker[calibrated]
             partner = np.arange(len(calibrated))
         drawn = [rng.choice(self.pools[i]) for i in drawn_for]
-        # Partners are padded to the length of the batch, and it to theirs.
+        # The network joins batch and partners, padded to one length. A partner that is
+        # longer than both the batch and its share of the budget is cropped.
         width = min(dataset.n_frames[rows].max(), frame_budget // len(rows))
         share = frame_budget // (len(rows) + len(drawn))
         neutral = dataset.batch(drawn, max(width, share), rng)
@@ -57,13 +60,14 @@ class NeutralPartners:
 class TargetBatches:
     """Draws as many target recordings as a batch has source recordings.
 
-    Of those that wait, a random few batches, it takes the ones about as long as the
-    source's: what is padded to a common length costs time and teaches nothing.
+    A few batches' worth of target recordings, in random order, wait. Those of them that
+    are about as long as the source's are taken, since padding costs time and teaches
+    nothing.
 
     Parameters
     ----------
     dataset : SequenceDataset
-        The target's, each drawn once before any is drawn again.
+        The target's recordings. Each is drawn once before any is drawn again.
     """
 
     def __init__(self, dataset):

@@ -1,4 +1,4 @@
-"""Which device a training, or a fitted model, runs on."""
+"""The device on which a training, or a fitted model, runs."""
 
 import torch
 
@@ -29,7 +29,7 @@ def training_device(device):
     if existing_device(found) != found:
         raise ValueError(
             f"device is {str(device)!r}, but this machine has no such device. Expected "
-            '"auto", which takes the best one at hand, or "cpu".'
+            '"auto", which takes the best device that is there, or "cpu".'
         )
     return found
 
@@ -40,7 +40,7 @@ def existing_device(device):
     Parameters
     ----------
     device : str or torch.device
-        Where a model was fitted, on this machine or another.
+        The device on which a model was fitted, on this machine or another.
 
     Returns
     -------

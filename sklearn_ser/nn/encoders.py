@@ -1,10 +1,10 @@
-"""Encoders: (n_samples, n_features, n_frames) and lengths to frame embeddings.
+"""Encoders turn (n_samples, n_features, n_frames) and lengths into frame embeddings.
 
 An encoder is built with ``(n_features)``; ``forward(x, lengths)`` returns ``z`` of
 shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames of
 ``x`` beyond a length are zero, and so must be those of ``z``. Its attribute
 ``spectral``, True by default, tells whether neighbouring features are neighbouring
-frequencies, which training then stretches and masks.
+frequencies. Only then does training stretch and mask the frequency axis.
 """
 
 import torch
@@ -19,8 +19,8 @@ from .normalization import MaskedBatchNorm, Standardize
 class StridedBlock(nn.Module):
     """A strided convolution, batch normalisation and ReLU, masked.
 
-    No dropout: in front of the next batch normalisation it would change the variance
-    in training only.
+    There is no dropout. In front of the next batch normalisation it would change the
+    variance in training only.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class StridedBlock(nn.Module):
         ``nn.Conv1d`` over time, or ``nn.Conv2d`` over bands and time.
     n_in, n_out : int
     kernel_size, stride : int or tuple of int
-        Of an odd size; time is the last axis.
+        Kernel sizes are odd; time is the last axis.
     """
 
     def __init__(self, conv, n_in, n_out, kernel_size, stride):
@@ -67,8 +67,8 @@ class ConvEncoder(nn.Module):
 class ConvGRUEncoder(nn.Module):
     """Strided convolutions over bands and time, then a bidirectional GRU.
 
-    Filters that are local in frequency serve voices of any pitch: with few training
-    speakers they carry over to new ones better than filters over all bands at once.
+    Filters that are local in frequency serve voices of any pitch. With few training
+    speakers they suit new speakers better than filters over all bands do.
     """
 
     recurrent: type[nn.GRU | nn.LSTM] = nn.GRU
@@ -92,8 +92,8 @@ class ConvGRUEncoder(nn.Module):
             x, lengths = block(x, lengths)
         x, lengths = self.merge(x.flatten(1, 2), lengths)
         x = x.transpose(1, 2)
-        # Each row is reversed within its length, so that the padding comes last in
-        # both directions: the same as packing, at twice the speed.
+        # Each row is reversed within its length, so that the padding comes last in both
+        # directions. This equals packed sequences, at twice the speed.
         frames = torch.arange(x.shape[1], device=x.device)
         turn = (lengths[:, None] - 1 - frames).clamp(min=0)[..., None]
         z = self.ahead(x)[0]
@@ -116,7 +116,7 @@ class PointwiseEncoder(nn.Module):
     n_features : int
     n_channels : int, default=128
     dropout : float, default=0.5
-        Of the input, which often has more features than there are recordings.
+        Dropout of the input, which often has more features than there are recordings.
     """
 
     spectral = False
@@ -133,10 +133,10 @@ class PointwiseEncoder(nn.Module):
 
 
 class StatisticsEncoder(PointwiseEncoder):
-    """The same on mean and deviation of each feature over the frames of a recording.
+    """The pointwise encoder on mean and deviation of each feature over the frames.
 
-    These statistics are the input of the whole network: each recording is one vector,
-    in training and in prediction.
+    These statistics are the input of the whole network: in training and in prediction
+    each recording is one vector.
     """
 
     summarizes = True
@@ -146,8 +146,8 @@ class CNN6Encoder(nn.Module):
     """The DSNet authors' network: four 5x5 convolutions with 2x2 max-pooling.
 
     Deltas and delta-deltas are stacked as channels inside the network; clips
-    shorter than the reach of 16 frames are padded to it. About 4.6 M parameters:
-    a GPU's work.
+    shorter than the reach of 16 frames are padded to it. The network has about 4.6
+    million parameters and needs a GPU.
     """
 
     reach = 16
@@ -173,7 +173,7 @@ class CNN6Encoder(nn.Module):
         x = self.input_norm(x.transpose(1, 2), mask).transpose(1, 2)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = norm(conv(x), frame_mask(lengths, x.shape[-1])[:, None, None]).relu()
-            # Fewer than two bands (functionals, tiny inputs) are not pooled away.
+            # A single band (functionals, tiny inputs) is not pooled away.
             x = F.max_pool2d(x, (2 if x.shape[2] > 1 else 1, 2))
             lengths = lengths // 2
             x = self.dropout(x * frame_mask(lengths, x.shape[-1])[:, None, None])
@@ -191,10 +191,10 @@ ENCODERS = {
 
 
 class UtteranceEncoder(nn.Module):
-    """From padded sequences to one embedding in (0, 1)^n_embedding each.
+    """Turns each padded sequence into one embedding in (0, 1)^n_embedding.
 
-    Standardises the features, augments in training, applies the encoder and ends
-    in DSNet's attention pooling.
+    It standardises the features, augments them in training, applies the encoder and
+    ends in DSNet's attention pooling.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ class UtteranceEncoder(nn.Module):
         self.pool = AttentionPooling(n_channels, n_embedding)
 
     def library_layers(self):
-        """Yield the layers that this library defines: all but a user's encoder."""
+        """Yield the layers of this library; those of a user's encoder are left out."""
         for name, part in self.named_children():
             if name != "encoder" or type(part) in ENCODERS.values():
                 yield from part.modules()

@@ -26,8 +26,8 @@ def frame_mask(lengths, n_frames):
 def round_up(width):
     """Round a number of frames up to one of eight widths an octave.
 
-    oneDNN compiles and keeps code for each shape: a shape of its own for each batch
-    costs time, and memory that is never given back.
+    oneDNN compiles code for each shape and keeps it. If each batch had another shape,
+    that would cost time, and memory that is never given back.
     """
     step = 1 << max(0, width.bit_length() - 4)
     return -(-width // step) * step
@@ -36,8 +36,8 @@ def round_up(width):
 class Dropout(nn.Module):
     """Dropout that can draw from a generator of its own.
 
-    PyTorch's dropout knows the global generator only, so that two fits in two
-    threads disturb each other. Without a generator it behaves like ``nn.Dropout``.
+    PyTorch's dropout draws from the global generator, so that two fits in two threads
+    disturb each other. Without a generator, this layer behaves like ``nn.Dropout``.
     """
 
     def __init__(self, p=0.5):

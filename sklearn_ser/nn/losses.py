@@ -34,8 +34,8 @@ class LossTerm:
     weight : float, default=1
         Weight at the end of the training.
     ramp : callable, default=None
-        Takes the part of the training that is done, in [0, 1), and returns the part
-        of the weight that counts then. None means all of it.
+        It takes the part of the training that is done, in [0, 1), and returns the share
+        of the weight that applies then. None applies the whole weight throughout.
     """
 
     weight: float = 1.0
@@ -52,8 +52,8 @@ class LossTerm:
 class CrossEntropy(LossTerm):
     """Cross-entropy of the logits, weighted per sample.
 
-    Sample weights have mean one over the training set and batches are divided by
-    their size, so a batch without heavy samples makes a small step.
+    The weights have mean one over the training set, and the sum over a batch is divided
+    by the batch's size. So a batch of samples of small weight makes a small step.
     """
 
     label_smoothing: float = 0.0

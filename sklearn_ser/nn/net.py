@@ -22,11 +22,11 @@ _SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer", "summar
 
 
 class _StopTraining(Exception):
-    """A callback wants no further epoch."""
+    """A callback asked for the training to end."""
 
 
 class SpeechNet(skorch.NeuralNet):
-    """A skorch net on dictionaries of outputs, sums of terms and padded batches.
+    """A skorch net whose outputs are dicts, whose loss is a sum of terms.
 
     The module's ``forward(x, lengths, **companions)`` returns a dict with at least
     ``"logits"``; the criterion is a :class:`TermSum`.
@@ -40,8 +40,8 @@ class SpeechNet(skorch.NeuralNet):
     keep_optimizer : bool, default=False
         Whether copies and pickles carry the optimiser's state.
     summarize : bool, default=False
-        Whether the module takes mean and deviation over the frames of a sequence, as
-        one frame of twice the features.
+        Whether the module gets, for each sequence, one frame with the mean and the
+        deviation of each feature over the frames.
     **kwargs
         As for :class:`skorch.net.NeuralNet`.
     """
@@ -77,7 +77,7 @@ class SpeechNet(skorch.NeuralNet):
         return self
 
     def initialize(self):
-        """Initialise from the seed alone, wherever the global generator stands."""
+        """Initialise from the seed, whatever the state of the global generators is."""
         seeds = np.random.SeedSequence(self.seed).spawn(2)
         with seeded(int(seeds[0].generate_state(1)[0])):
             super().initialize()
@@ -93,7 +93,7 @@ class SpeechNet(skorch.NeuralNet):
                 layer.set_prior(prior)
 
     def set_residuals(self, residuals):
-        """Set what vectors differ by within classes, an array, for their noise."""
+        """Set the differences of vectors within classes, from which noise is made."""
         for layer in self.module_.modules():
             if isinstance(layer, ClassNoise):
                 layer.set_residuals(torch.as_tensor(residuals).to(self.device))
@@ -112,7 +112,7 @@ class SpeechNet(skorch.NeuralNet):
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def __getstate__(self):
-        """Return arrays and plain values only, beside the module's class."""
+        """Return the module's class, arrays and plain values, and nothing else."""
         state = {
             "module": self.module,
             "arguments": self.get_params_for("module"),
@@ -164,7 +164,7 @@ class SpeechNet(skorch.NeuralNet):
                 yield layer, self.rng_
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train with the module's random layers on generators of their own."""
+        """Train while the module's random layers draw from generators of their own."""
         layers = []
         for layer, rng in self.random_layers():
             layer.generator = torch.Generator(self.device)
@@ -181,7 +181,7 @@ class SpeechNet(skorch.NeuralNet):
                 layer.generator = None
 
     def run_single_epoch(self, iterator, training, **kwargs):
-        """Know which batches make the epoch."""
+        """Keep the iterator, whose number of batches ``progress`` needs."""
         if training:
             self.iterator_ = iterator
         super().run_single_epoch(iterator, training, **kwargs)
@@ -190,11 +190,11 @@ class SpeechNet(skorch.NeuralNet):
         """Return the part of the training that is done, in [0, 1)."""
         epoch = self.history[-1]
         done = (len(epoch["batches"]) - 1) / self.iterator_.n_batches
-        # Batches of the validation part come after those of the training.
+        # Batches of the validation part follow those of the training; they add nothing.
         return (epoch["epoch"] - 1 + min(done, 1)) / self.max_epochs
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
-        """Train on; an interruption by the user is not taken for the end."""
+        """Train on. An interruption by the user is an error, not the end."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
@@ -212,7 +212,7 @@ class SpeechNet(skorch.NeuralNet):
         return self
 
     def notify(self, method_name, **cb_kwargs):
-        """Tell the callbacks; skorch's ask for a stop by KeyboardInterrupt."""
+        """Call the callbacks. Those of skorch raise KeyboardInterrupt to stop."""
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt:
@@ -221,7 +221,7 @@ class SpeechNet(skorch.NeuralNet):
             raise
 
     def check_data(self, X, y=None):
-        """Leave checking to the estimator."""
+        """Check nothing: the estimator has done so."""
 
     def get_dataset(self, X, y=None):
         """Take a SequenceDataset as it is."""
@@ -278,7 +278,8 @@ class SpeechNet(skorch.NeuralNet):
             sequences = [summary(x) for x in sequences]
         dataset = SequenceDataset(sequences, device=self.device)
         out = None
-        # Sequences of one frame make batches of one size: BLAS rounds those alike.
+        # BLAS may round a row differently in a batch of another size. For sequences of
+        # one frame, all batches are filled up to one size, so that outputs never vary.
         full = self.batch_size if dataset.n_frames.max() == 1 else 0
         for rows in self.get_iterator(dataset).rows():
             batch = dataset.batch(np.resize(rows, max(len(rows), full)))

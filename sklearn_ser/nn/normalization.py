@@ -1,4 +1,4 @@
-"""Normalisation: by statistics set before training, and by those of a batch."""
+"""Normalisation by statistics that are set before training, and by those of a batch."""
 
 import copy
 from contextlib import contextmanager
@@ -67,7 +67,7 @@ def batch_norms(module):
 
 @contextmanager
 def kept_statistics(module):
-    """Train inside without a trace in the running statistics of batch normalisation."""
+    """Leave the running statistics of batch normalisation as they are, in training."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
     momenta = [m.momentum for m in norms]
     try:
@@ -80,18 +80,18 @@ def kept_statistics(module):
 
 
 def twin(module):
-    """Copy a module: the parameters are shared, the running statistics are its own."""
+    """Return a copy that shares the parameters and has its own running statistics."""
     return copy.deepcopy(module, {id(p): p for p in module.parameters()})
 
 
 @torch.no_grad()
 def estimate_statistics(module, batches):
-    """Set running statistics to the means over batches; nothing else is trained.
+    """Set running statistics to their means over batches, and change nothing else.
 
     Parameters
     ----------
     module : nn.Module
-        Called as ``module(x, lengths)``; dropout and augmentation rest.
+        Called as ``module(x, lengths)``, without dropout or augmentation.
     batches : iterable of (x, lengths)
     """
     norms = batch_norms(module)

@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-# Modules initialise themselves from the global generator: one at a time.
+# Modules initialise themselves from the global generator, so only one may at a time.
 _LOCK = threading.RLock()
 _KNOWN_PACKAGES = ("torch", "sklearn_ser")
 
 
 @contextmanager
 def seeded(seed, device="cpu"):
-    """Seed the global generators of the CPU and of one device; restore them after.
+    """Seed the global generators of the CPU and of one device, and restore them.
 
     ``torch.manual_seed`` is not used: it seeds every accelerator of the machine.
 
@@ -45,8 +45,8 @@ def _global_generators(device):
 def draws_globally(module):
     """Tell whether a layer may draw from PyTorch's global generators.
 
-    PyTorch's own random layers do. Of a user's layer nobody knows: its ``forward``
-    may call ``F.dropout``.
+    PyTorch's own random layers do. A user's layer may, since its ``forward`` can call
+    ``F.dropout``.
     """
     if type(module).__module__.partition(".")[0] not in _KNOWN_PACKAGES:
         return True

@@ -1,4 +1,4 @@
-"""Classes by regression: outputs that approximate the one-hot label."""
+"""Classification by regression: outputs approximate the one-hot label."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ class RegressionLayer(LogitLayer):
 
 
 def nearest_distribution(f, floor=1e-6):
-    """Project each row onto the distributions, and a little towards the uniform one.
+    """Project each row onto the distributions, then mix in a little of the uniform one.
 
     Parameters
     ----------

@@ -12,25 +12,26 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
     D_s : tensor of shape (..., d, n_s)
         The dictionary, one atom a column.
     D_t : tensor of shape (..., d, n_t)
-        What is to be reconstructed, one sample a column.
+        The samples to reconstruct, one a column.
     tau : float, or tensor of shape (..., 1, 1)
         Weight of the absolute values.
     allowed : bool tensor of shape (..., n_s, n_t), default=None
-        Which atoms a sample may use.
+        Tells which atoms each sample may use.
     tol : float, default=1e-6
         Stop when Z changes by less, relative to its norm.
     max_iter : int, default=500
-        Steps at most.
+        The largest number of steps.
 
     Returns
     -------
     tensor of shape (..., n_s, n_t)
-        Z. Column by column what scikit-learn's ``Lasso(alpha=tau / (2 * d),
-        fit_intercept=False)`` finds.
+        Z. Each column equals the coefficients that scikit-learn's
+        ``Lasso(alpha=tau / (2 * d), fit_intercept=False)`` finds.
     """
     gram, goal = D_s.mT @ D_s, D_s.mT @ D_t
     step = 1 / torch.linalg.eigvalsh(gram)[..., -1:, None].clamp(min=1e-12)
-    # A gradient step is y -> ahead @ y + shift, and what is not allowed is all shrunk.
+    # A gradient step is y -> ahead @ y + shift. Codes that are not allowed are shrunk
+    # to zero.
     ahead = torch.eye(goal.shape[-2]).to(gram) - step * gram
     shift = step * goal
     most = torch.zeros_like(goal) + step * tau / 2
@@ -43,7 +44,7 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
         new = ahead @ y + shift
         new = new - new.clamp(least, most)
         change = new - z
-        if ((y - new) * change).sum() > 0:  # momentum that points uphill is dropped
+        if ((y - new) * change).sum() > 0:  # momentum points uphill: start it anew
             t = 1.0
         t, before = (1 + (1 + 4 * t**2) ** 0.5) / 2, t
         y = torch.add(new, change, alpha=(before - 1) / t)
