@@ -82,7 +82,8 @@ def uar_of_noise(method, seed, effect=0.0):
     X, what = rng.normal(size=(180, 128)), np.tile(np.arange(3), 60)
     X[np.arange(180), what] += effect
     y, speakers = np.array(["neutral", "anger", "sadness"])[what], np.arange(180) // 30
-    model = method(max_epochs=6, batch_size=32, lr=1e-2, random_state=seed)
+    params = {"max_epochs": 6, "batch_size": 32, "lr": 1e-2, "feature_noise": 0}
+    model = method(**params, random_state=seed)
     cv = GroupKFold(3)
     return speaker_cross_validate(model, X, y, speakers, cv=cv, n_bootstrap=0).uar
 
