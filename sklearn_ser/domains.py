@@ -145,7 +145,7 @@ class DomainAdapterMixin:
             statistics = statistics_by_domain(sequences, domain)
             sequences = normalized_by_domain(sequences, domain, statistics)
             learnt = {"domain_statistics_": statistics}
-        y = np.array(y[source].tolist())
+        y = y[source].tolist()  # a list, so that labels of several kinds are seen
         data = self._check_data(
             [sequences[i] for i in source],
             check_labels(y, len(y), estimator=self),

@@ -314,6 +314,10 @@ def test_wrong_labels_and_weights(data):
         quick().fit(X, data["y"], sample_domain=domain, sample_weight=[1.0])
     with pytest.raises(ValueError, match="requires y to be passed"):
         quick().fit(X, None, sample_domain=domain)
+    mixed = list(data["y"])
+    mixed[row] = 1
+    with pytest.raises((ValueError, TypeError), match=r"y\[\d+\]"):
+        quick().fit(X, mixed, sample_domain=domain)
 
 
 def test_one_row_for_each_row(data):
