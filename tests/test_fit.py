@@ -418,6 +418,15 @@ class Interrupt(Callback):
                 pass
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own handler: a process that runs in the background may have none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interruption_at_the_end_of_an_epoch_is_no_normal_stop(method, data):
     model = method(max_epochs=4, callbacks=[Interrupt()])
     before = signal.getsignal(signal.SIGINT)
