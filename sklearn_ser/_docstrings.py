@@ -79,7 +79,7 @@ _ATTRIBUTES = """    classes_ : array of shape (n_classes,)
         The emotions that were learnt.
     n_features_in_ : int
         Number of features of a sequence.
-    feature_names_in_ : array of shape (n_features_in_,)
+    feature_names_in_ : array of shape (n_features,)
         Names of the columns, where ``fit`` got a data frame.
     n_iter_ : int
         Number of epochs.
