@@ -446,6 +446,7 @@ def confounded(speaker_effect, seed, method):
     test = np.flatnonzero(~seen & ~usual)
     model = SpeakerAdversarialClassifier(
         method=method,
+        adversary_weight=0.5,
         encoder="conv",
         max_epochs=100,
         speed_perturbation=0,
