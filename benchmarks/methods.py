@@ -25,7 +25,7 @@ from sklearn_ser.baseline import make_baseline
 from sklearn_ser.metrics import uar_scorer
 
 from .features import SETS
-from .rivals import SkadaAdapter
+from .rivals import SelfTrainingSVC, SkadaAdapter
 from .rows import deciding
 
 WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
@@ -203,6 +203,13 @@ _VECTOR_TRANSFERS = {
     f"{name}-transfer": replace(METHODS[name], options={"by_domain": True})
     for name in (*_LINEAR, "egemaps")
 }
+_VECTOR_TRANSFERS["self-training"] = Method(
+    "LinearSVC, self-training",
+    SelfTrainingSVC,
+    **_VECTORS,
+    seeded=False,
+    options={"by_domain": True},
+)
 # As they are, without normalisation by domain, and normalised by speaker.
 TRANSFER_METHODS = {
     **_ADAPTERS,

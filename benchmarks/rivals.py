@@ -1,10 +1,13 @@
-"""What skada aligns corpora by, on DIDAN's network, batches and training."""
+"""The rivals of DIDAN: what skada aligns corpora by, on its network; self-training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.svm import LinearSVC
 from torch import nn
 
 from sklearn_ser import DIDANDomainAdapter
@@ -71,3 +74,51 @@ class SkadaAdapter(DIDANDomainAdapter):
         }[self.alignment]
         term = SkadaTerm(self.alignment_weight, linear_ramp, loss, layer)
         return [Regression(), term]
+
+
+class SelfTrainingSVC(ClassifierMixin, BaseEstimator):
+    """A linear SVM that learns from its own guesses on the target.
+
+    In each round, the half of each guessed class with the largest margins joins the
+    labelled rows. Its features are vectors, normalised by corpus or by speaker.
+    """
+
+    __metadata_request__fit: ClassVar = {"sample_domain": True}
+
+    def __init__(self, C=1e-3, n_rounds=3, random_state=0):
+        self.C = C
+        self.n_rounds = n_rounds
+        self.random_state = random_state
+
+    def fit(self, X, y, *, sample_domain):
+        """Fit to the source, then `n_rounds` times to it and a half of the target."""
+        source = np.asarray(sample_domain) >= 0
+        rows, labels, target = X[source], np.asarray(y)[source], X[~source]
+        self._fit(rows, labels)
+        for _ in range(self.n_rounds if len(target) else 0):
+            sure, guessed = self._sure_half(target)
+            self._fit(np.r_[rows, target[sure]], np.r_[labels, guessed[sure]])
+        return self
+
+    def _fit(self, X, y):
+        self.svm_ = LinearSVC(
+            C=self.C, class_weight="balanced", random_state=self.random_state
+        ).fit(X, y)
+        self.classes_ = self.svm_.classes_
+
+    def _sure_half(self, X):
+        scores = self.svm_.decision_function(X)
+        if scores.ndim == 1:  # of two classes
+            scores = np.c_[-scores, scores]
+        ranked = np.sort(scores, axis=1)
+        margin, guess = ranked[:, -1] - ranked[:, -2], scores.argmax(axis=1)
+        sure = []
+        for c in np.unique(guess):
+            own = np.flatnonzero(guess == c)
+            order = own[np.argsort(-margin[own], kind="stable")]
+            sure += order[: -(-len(own) // 2)].tolist()
+        return np.array(sure), self.classes_[guess]
+
+    def predict(self, X):
+        """Return the class with the largest margin."""
+        return self.svm_.predict(X)

@@ -74,17 +74,19 @@ class DSNet(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, x, lengths, neutral=None):
-        if neutral is None:
-            e = self.E(x, lengths)
-            n = e[:0]
-        else:  # one pass, so that both sides share their batch statistics
+        both = x, lengths
+        if neutral is not None:  # one pass, so that both sides share batch statistics
             width = max(x.shape[-1], neutral.x.shape[-1])
             both = [F.pad(s, (0, width - s.shape[-1])) for s in (x, neutral.x)]
-            both = self.E(torch.cat(both), torch.cat([lengths, neutral.lengths]))
-            e, n = both[: len(x)], both[len(x) :]
+            both = torch.cat(both), torch.cat([lengths, neutral.lengths])
+        if self.E.adds_noise(x):  # for C alone; the terms are of what is heard later
+            noisy, heard = self.E(x, lengths), self.E.without_noise(*both)
+        else:
+            noisy = heard = self.E(*both)
+        e, n = heard[: len(x)], heard[len(x) :]
         u, r = self.T(e), self.T2(e).relu()
         return {
-            "logits": self.C(r),
+            "logits": self.C(r if noisy is heard else self.T2(noisy).relu()),
             "embedding": r,
             "irrelevant": u,
             "encoded": e,

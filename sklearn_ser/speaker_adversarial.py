@@ -62,7 +62,10 @@ class SpeakerAdversarial(nn.Module):
         v = self.ENC(x, lengths)
         outputs = {"logits": self.EC(v), "embedding": v}
         if with_speakers:
-            outputs["speaker_logits"] = self.SC(v)
+            # SC hears what a listener hears in prediction, without noise.
+            noisy = self.ENC.adds_noise(x)
+            heard = self.ENC.without_noise(x, lengths) if noisy else v
+            outputs |= {"heard": heard, "speaker_logits": self.SC(heard)}
         return outputs
 
 
@@ -130,7 +133,7 @@ class MEnANNet(AdversarialNet):
         batch[0].companions["with_speakers"] = True
         with frozen(self.module_.SC):
             step = super().train_step(batch, **fit_params)
-        v = step["y_pred"]["embedding"].detach()
+        v = step["y_pred"]["heard"].detach()
         self.latest_.append({"v": v, **batch[0].columns})
         return step
 
@@ -184,10 +187,11 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     ----------
     method : {"menan", "dat"} or None, default="menan"
         Maximum entropy adversarial network, domain adversarial training, or neither.
-    adversary_weight : float, default=0.2
-        The paper's lambda, of the entropy or of the reversed loss; its own figure is
-        0.5. Over the part p of the training done it rises as p for MEnAN, as
-        2 / (1 + exp(-10 p)) - 1 for DAT, which wants a tenth of it.
+    adversary_weight : float, default=0.5
+        The paper's lambda, of the entropy or of the reversed loss, at its own figure.
+        Over the part p of the training done it rises as p for MEnAN, as
+        2 / (1 + exp(-10 p)) - 1 for DAT, which wants a tenth of it. Log-mels of a few
+        speakers want less, too: 0.2 for MEnAN.
     alternate : {"batch", "epoch"}, default="batch"
         Whether the steps of MEnAN alternate with each batch or with each epoch.
     adversary_lr : float, default=3e-3
@@ -244,7 +248,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         self,
         *,
         method="menan",
-        adversary_weight=0.2,
+        adversary_weight=0.5,
         alternate="batch",
         adversary_lr=3e-3,
         encoder="auto",

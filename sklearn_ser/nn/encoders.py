@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, deltas, frame_mask
-from .normalization import MaskedBatchNorm, Standardize
+from .normalization import MaskedBatchNorm, Standardize, kept_statistics
 
 
 class StridedBlock(nn.Module):
@@ -238,6 +238,26 @@ class UtteranceEncoder(nn.Module):
         x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]
         x = self.noise(x)
         return self.pool(*self.encoder(*self.augment(x, lengths)))
+
+    def adds_noise(self, x):
+        """Tell whether ``forward`` adds noise to this batch."""
+        return self.training and self.noise.acts_on(x)
+
+    def without_noise(self, x, lengths):
+        """Embed a training batch without noise and dropout, as prediction does.
+
+        Noise hides the speaker in training, but not later. A term that is to hide the
+        speaker, or to part it from the emotion, must not rely on the noise.
+        """
+        random = [m for m in self.modules() if isinstance(m, ClassNoise | Dropout)]
+        try:
+            for layer in random:
+                layer.eval()
+            with kept_statistics(self):
+                return self(x, lengths)
+        finally:
+            for layer in random:
+                layer.train()
 
 
 def check_encoder(encoder, n_features, n_frames=16):
