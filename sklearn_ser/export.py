@@ -298,7 +298,11 @@ def _difference(data, graph, kind, front, classifier):
         for n in lengths.get(kind, (1, 1, 1, 1))
     ]
     X = [x.astype(np.float32) for x in X]
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # an error is raised, too
+    session = onnxruntime.InferenceSession(
+        data, options, providers=["CPUExecutionProvider"]
+    )
     # All together, where three rows are padded, and each one alone.
     together, *alone = (_run(session, kind, rows) for rows in (X, *([x] for x in X)))
     for step in front:
