@@ -14,6 +14,7 @@ _HOMES = {
     "SpeechModelTransformer": "features",
     "TargetMissingWarning": "exceptions",
     "TrainingDivergedError": "exceptions",
+    "VersionsDifferWarning": "exceptions",
     "embed": "_embed",
 }
 
@@ -27,6 +28,7 @@ __all__ = [
     "SpeechModelTransformer",
     "TargetMissingWarning",
     "TrainingDivergedError",
+    "VersionsDifferWarning",
     "embed",
 ]
 

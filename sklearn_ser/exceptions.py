@@ -12,6 +12,10 @@ class TargetMissingWarning(UserWarning):
     """A fit that aligns corpora was given no target."""
 
 
+class VersionsDifferWarning(UserWarning):
+    """A model was saved with other versions of the packages that it depends on."""
+
+
 class TrainingDivergedError(ArithmeticError):
     """A loss became infinite or NaN, and the training stopped."""
 

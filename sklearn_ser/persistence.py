@@ -5,8 +5,10 @@ from the file: types outside of scikit-learn and this library are refused unless
 caller trusts them by name.
 """
 
+import json
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -18,8 +20,10 @@ from zipfile import ZipFile
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_ser._files import atomic_write, check_regular
+from sklearn_ser.exceptions import VersionsDifferWarning, warn_caller
 
 __all__ = ["load", "save"]
 
@@ -28,7 +32,9 @@ MAX_INFLATION = 20
 
 # Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
-_PACKAGES = ("sklearn-ser", "scikit-learn", "torch", "skorch", "skops")
+# What predictions depend on. Of a version, the first two numbers are compared.
+_COMPARED = ("scikit-learn", "torch", "numpy")
+_PACKAGES = (*_COMPARED, "sklearn-ser", "skorch", "skops")
 # Types that skops does not trust by itself: parts of a fitted search, and paths, since
 # the directory of a speech model may be one.
 _TRUSTED = {
@@ -144,6 +150,12 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
         If the file is missing or damaged, is no saved model, has a later format, or
         would inflate to more than `MAX_INFLATION` times its size.
 
+    Warns
+    -----
+    VersionsDifferWarning
+        If the file was saved with another minor version of scikit-learn, torch or
+        NumPy. One warning names them all.
+
     See Also
     --------
     save : Save an estimator.
@@ -158,8 +170,8 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
         raise TypeError(f"trusted must be a sequence of names, got {trusted!r}.")
     trusted = list(trusted)
     data = _read(path)
+    versions = _check_header(path, data)
     try:
-        _refuse_bomb(data)
         found = io.get_untrusted_types(data=data)
         foreign = [n for n in found if n not in trusted and not _is_known(n)]
     except Exception as error:
@@ -169,23 +181,19 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
             f"'{path}' holds types that are not trusted: {foreign}. If you know "
             f"them and where the file comes from, load(path, trusted={foreign})."
         )
+    _warn_of_versions(path, versions)
     try:
-        content = io.loads(data, trusted=found)
-        written, writer = int(content["format"]), content["versions"]["sklearn-ser"]
-        estimator = content["estimator"]
+        with warnings.catch_warnings():  # scikit-learn's, one for each estimator
+            warnings.simplefilter("ignore", InconsistentVersionWarning)
+            estimator = io.loads(data, trusted=found)["estimator"]
         if not isinstance(estimator, BaseEstimator):
             raise TypeError(f"found a {type(estimator).__name__}, no estimator")
-        for part in _estimators_in(estimator) if written <= _FORMAT else ():
+        for part in _estimators_in(estimator):
             if "cache_dir" in part.get_params(deep=False):
                 part.set_params(cache_dir=None)
     # A changed file may raise anything, from any line of what it is made of.
     except Exception as error:
         raise _damaged(path, error) from error
-    if written > _FORMAT:
-        raise ValueError(
-            f"'{path}' has the format {written}, written by sklearn_ser {writer}; this "
-            f"is {version('sklearn-ser')}, which reads up to {_FORMAT}."
-        )
     return estimator
 
 
@@ -206,14 +214,47 @@ def _read(path):
         raise ValueError(f"path: '{path}' cannot be read: {error}") from error
 
 
-def _refuse_bomb(data):
-    """Refuse an archive that inflates to far more than its own size."""
-    with ZipFile(BytesIO(data)) as archive:
-        size = sum(part.file_size for part in archive.infolist())
-    if size > MAX_INFLATION * len(data) + 2**20:
+def _check_header(path, data):
+    """Refuse what inflates to far more than its size, and a later format.
+
+    Return the versions that the file names. All is read as JSON, since this release
+    may not know the types of a later format.
+    """
+    try:
+        with ZipFile(BytesIO(data)) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+            if size > MAX_INFLATION * len(data) + 2**20:
+                raise ValueError(
+                    f"it inflates from {len(data)} to {size} bytes, expected at most "
+                    f"{MAX_INFLATION} times its size"
+                )
+            content = json.loads(archive.read("schema.json"))["content"]
+        written = int(content["format"]["content"])
+        named = content["versions"]["content"].items()
+        versions = {name: str(json.loads(v["content"])) for name, v in named}
+        writer = versions["sklearn-ser"]
+    except Exception as error:
+        raise _damaged(path, error) from error
+    if written > _FORMAT:
         raise ValueError(
-            f"it inflates from {len(data)} to {size} bytes, expected at most "
-            f"{MAX_INFLATION} times its size"
+            f"'{path}' has the format {written}, written by sklearn_ser {writer}; this "
+            f"is {version('sklearn-ser')}, which reads up to {_FORMAT}."
+        )
+    return versions
+
+
+def _warn_of_versions(path, saved):
+    here = {name: version(name) for name in _COMPARED if name in saved}
+    other = [n for n in here if saved[n].split(".")[:2] != here[n].split(".")[:2]]
+    if other:
+        then, now = (
+            ", ".join(f"{name} {versions[name]}" for name in other)
+            for versions in (saved, here)
+        )
+        warn_caller(
+            f"'{path}' was saved with {then}; this is {now}. Compare some predictions "
+            "with those of then before you rely on it.",
+            VersionsDifferWarning,
         )
 
 

@@ -36,6 +36,7 @@ OPTIONAL = (
     "matplotlib",
     "pandas",
     "transformers",
+    "onnxruntime",
 )
 
 if not PAGES:

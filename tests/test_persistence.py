@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+import warnings
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from skorch.callbacks import EpochTimer
 
-from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser import DSNetClassifier, LogMelTransformer, VersionsDifferWarning
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.nn.encoders import ConvEncoder
@@ -399,6 +401,87 @@ def test_a_later_format_is_refused(method, tmp_path, monkeypatch):
         load(tmp_path / "model.skops")
 
 
+def test_a_later_format_is_refused_though_its_types_are_unknown(tmp_path):
+    path = tmp_path / "model.skops"
+    save(DSNetClassifier(), path)
+
+    def change(schema):
+        schema["content"]["format"]["content"] = "7"
+        schema["content"]["versions"]["content"]["sklearn-ser"]["content"] = '"9.1"'
+        later = json.dumps(schema["content"]["estimator"])
+        later = later.replace("DSNetClassifier", "LaterClassifier")
+        schema["content"]["estimator"] = json.loads(later)
+
+    rewrite(path, change)
+    with pytest.raises(
+        ValueError, match=r"the format 7, written by sklearn_ser 9\.1; .* up to 1\."
+    ):
+        load(path)
+
+
+# --------------------------------------------------------------- versions of packages
+
+
+def saved_with(path, estimator, **others):
+    """Save an estimator as if other versions of some packages were installed."""
+    save(estimator, path)
+
+    def change(schema):
+        versions = schema["content"]["versions"]["content"]
+        for name, other in others.items():
+            versions[name.replace("_", "-")]["content"] = json.dumps(other)
+        text = json.dumps(schema)
+        if "scikit_learn" in others:  # each part carries scikit-learn's
+            other = json.dumps(json.dumps(others["scikit_learn"]))
+            text, n = re.subn(
+                r'("_sklearn_version": {[^}]*"content": )"[^,]*"', rf"\1{other}", text
+            )
+            assert n > 0
+        return json.loads(text)
+
+    rewrite(path, change)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    return make_pipeline(StandardScaler(), LinearSVC()).fit(X, np.arange(20) % 2)
+
+
+def test_other_versions_warn_once_for_all_packages(plain, tmp_path):
+    path = tmp_path / "model.skops"
+    saved_with(path, plain, scikit_learn="1.6.2", torch="1.13.1+cu117", numpy="1.26.4")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded = load(path)
+    [warning] = caught
+    assert warning.category is VersionsDifferWarning
+    assert warning.filename == __file__
+    text = str(warning.message)
+    assert f"'{path}' was saved with scikit-learn 1.6.2, torch 1.13.1+cu117" in text
+    assert f"numpy 1.26.4; this is scikit-learn {version('scikit-learn')}, " in text
+    X = np.random.default_rng(1).normal(size=(5, 3))
+    np.testing.assert_array_equal(loaded.predict(X), plain.predict(X))
+
+
+@pytest.mark.parametrize("name", ["scikit-learn", "torch", "numpy"])
+def test_each_package_is_compared(name, plain, tmp_path):
+    major, minor, *_ = version(name).split(".")
+    other, key = f"{major}.{int(minor) + 1}.0", name.replace("-", "_")
+    saved_with(tmp_path / "model.skops", plain, **{key: other})
+    found = re.escape(f"with {name} {other}; this is {name} {version(name)}.")
+    with pytest.warns(VersionsDifferWarning, match=found):
+        load(tmp_path / "model.skops")
+
+
+def test_releases_that_mend_faults_do_not_warn(plain, tmp_path):
+    names = "scikit_learn", "torch", "numpy"
+    parts = [version(name.replace("_", "-")).split(".")[:2] for name in names]
+    others = {n: f"{a}.{b}.99+cu130" for n, (a, b) in zip(names, parts, strict=True)}
+    saved_with(tmp_path / "model.skops", plain, skorch="0.1", skops="0.1", **others)
+    load(tmp_path / "model.skops")  # a warning would be an error
+
+
 # ------------------------------------------------------------ machines and accidents
 
 
@@ -507,6 +590,7 @@ def recordings_of_the_saved_models():
     ).data
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_ser.VersionsDifferWarning")
 @pytest.mark.parametrize("name", ["dsnet", "speaker_adversarial", "didan"])
 def test_a_model_of_an_earlier_release_loads(name):
     """Saved by the first release candidate, 0.1.0.dev0 of November 2026."""

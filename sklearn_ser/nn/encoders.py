@@ -41,7 +41,7 @@ class StridedBlock(nn.Module):
         lengths = (lengths - 1) // self.conv.stride[-1] + 1
         x = self.conv(x)
         mask = frame_mask(lengths, x.shape[-1])
-        mask = mask.view(len(x), *[1] * (x.ndim - 2), -1)
+        mask = mask.view(x.shape[0], *[1] * (x.ndim - 2), -1)
         return self.norm(x, mask).relu(), lengths
 
 

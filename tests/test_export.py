@@ -1,0 +1,471 @@
+"""Models as ONNX graphs: the same probabilities, and what is refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+import sklearn_ser
+from sklearn_ser import (
+    DIDANDomainAdapter,
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerNormalizer,
+    SpeechModelTransformer,
+)
+from sklearn_ser.datasets import load_manifest
+from sklearn_ser.export import to_onnx
+from sklearn_ser.features import load_audio
+from sklearn_ser.nn.encoders import ENCODERS, ConvEncoder
+from sklearn_ser.nn.layers import frame_mask
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+CLOSE = {"rtol": 0, "atol": 1e-4}
+
+
+class Quick(DSNetClassifier):
+    """One epoch without speakers."""
+
+    def __init__(self, *, encoder="conv"):
+        super().__init__(
+            encoder=encoder,
+            calibration_weight=0,
+            max_epochs=1,
+            batch_size=8,
+            random_state=0,
+        )
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """Return a function that exports a model and opens the graph."""
+
+    def export(model):
+        to_onnx(model, tmp_path / "model.onnx")
+        return onnxruntime.InferenceSession(tmp_path / "model.onnx")
+
+    return export
+
+
+def padded(X, extra=0, fill=0.0):
+    """Return a batch of recordings or sequences, and their lengths."""
+    lengths = np.array([x.shape[-1] for x in X])
+    shape = len(X), *X[0].shape[:-1], lengths.max() + extra
+    batch = np.full(shape, fill, np.float32)
+    for row, x in zip(batch, X, strict=True):
+        row[..., : x.shape[-1]] = x
+    return batch, lengths
+
+
+def run(session, batch, lengths=None):
+    names = [given.name for given in session.get_inputs()]
+    given = [batch] if lengths is None else [batch, lengths]
+    (found,) = session.run(None, dict(zip(names, given, strict=True)))
+    return found
+
+
+# ----------------------------------------------------------------- the same figures
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_encoder_on_padded_sequences(encoder, corpus, log_mels, exported):
+    model = Quick(encoder=encoder).fit(log_mels, corpus.y)
+    session = exported(model)
+    assert [x.name for x in session.get_inputs()] == ["sequences", "lengths"]
+    expected = model.predict_proba(log_mels)
+    found = run(session, *padded(log_mels))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    # What lies beyond a length does not count, nor does the company of a recording.
+    again = run(session, *padded(log_mels, extra=50, fill=7.0))
+    np.testing.assert_allclose(again, found, rtol=0, atol=1e-5)
+    alone = [run(session, *padded([x]))[0] for x in log_mels[:3]]
+    np.testing.assert_allclose(alone, found[:3], rtol=0, atol=1e-5)
+    rng = np.random.default_rng(0)
+    for lengths in ([1], [2, 1], [15, 17, 4], [900]):
+        X = [rng.normal(-40, 15, size=(16, n)).astype(np.float32) for n in lengths]
+        expected = model.predict_proba(X)
+        np.testing.assert_allclose(run(session, *padded(X)), expected, **CLOSE)
+
+
+def test_every_method_from_the_waveform(method, corpus, exported):
+    model = make_pipeline(LogMelTransformer(n_mels=16, normalize="level"), method())
+    speakers = {f"{method.step}__speakers": corpus.speakers}
+    session = exported(model.fit(corpus.waveforms, corpus.y, **speakers))
+    assert [x.name for x in session.get_inputs()] == ["waveform", "lengths"]
+    expected = model.predict_proba(corpus.waveforms)
+    for extra in (0, 3333):
+        found = run(session, *padded(corpus.waveforms, extra, fill=0.5))
+        np.testing.assert_allclose(found, expected, **CLOSE)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"normalize": "utterance"},
+        {"normalize": "level", "top_db": 50},
+        {"top_db": None, "hop_length": 80},
+        {"n_fft": 401, "win_length": 399, "fmin": 100, "fmax": 4000},
+        {"duration": 0.4},
+        {"duration": 0.4, "length_mode": "constant", "normalize": "utterance"},
+        {"dtype": "float16"},
+        {"dtype": "float64", "sampling_rate": 11025, "n_fft": 256, "win_length": 256},
+    ],
+    ids=str,
+)
+def test_the_settings_of_the_log_mel(settings, corpus, exported):
+    model = make_pipeline(LogMelTransformer(n_mels=16, **settings), Quick())
+    session = exported(model.fit(corpus.waveforms, corpus.y))
+    silence = np.zeros(3000, np.float32)
+    X = [*corpus.waveforms, corpus.waveforms[0][:1], corpus.waveforms[1][:77], silence]
+    found = run(session, *padded(X, extra=99, fill=0.1))
+    np.testing.assert_allclose(found, model.predict_proba(X), **CLOSE)
+
+
+def test_the_spectrogram_of_the_graph_is_that_of_the_transformer(corpus):
+    """Closer than the probabilities can tell."""
+    from sklearn_ser._graph import LogMel
+    from sklearn_ser.features.spectrogram import check_settings
+
+    front = LogMelTransformer()
+    batch, lengths = padded(corpus.waveforms, extra=999, fill=0.3)
+    with torch.no_grad():
+        x, n_frames = LogMel(check_settings(front))(
+            torch.from_numpy(batch), torch.from_numpy(lengths)
+        )
+    for found, n, expected in zip(
+        x.numpy(), n_frames, front.transform(corpus.waveforms), strict=True
+    ):
+        assert n == expected.shape[1]
+        near = expected > expected.max() - 60
+        np.testing.assert_allclose(found[:, :n], expected, rtol=0, atol=1e-2)
+        np.testing.assert_allclose(found[:, :n][near], expected[near], atol=1e-3)
+        assert not found[:, n:].any()
+
+
+def test_real_recordings(exported):
+    home = os.environ.get("SKLEARN_SER_DATA")
+    manifest = Path(home or "") / "emodb4" / "metadata.csv"
+    if home is None or not manifest.exists():
+        pytest.skip("SKLEARN_SER_DATA names no directory with the corpus emodb4")
+    corpus = load_manifest(manifest)
+    files, y = corpus.data[::20], corpus.target[::20]
+    waves = [load_audio(file, sampling_rate=16000) for file in files]
+    for front in (
+        LogMelTransformer(),
+        LogMelTransformer(top_db=50, normalize="level"),
+    ):
+        model = make_pipeline(front, Quick(encoder="conv_lstm")).fit(files, y)
+        found = run(exported(model), *padded(waves, extra=5000))
+        np.testing.assert_allclose(found, model.predict_proba(files), **CLOSE)
+
+
+@pytest.mark.parametrize("table", ["array", "frame"])
+def test_vectors(table, corpus, exported):
+    X = np.random.default_rng(0).normal(30, 5, size=(24, 6)).astype(np.float32)
+    if table == "frame":
+        pd = pytest.importorskip("pandas")
+        given = pd.DataFrame(X, columns=list("abcdef"))
+    else:
+        given = X
+    model = Quick(encoder="auto").fit(given, corpus.y)
+    session = exported(model)
+    assert [x.name for x in session.get_inputs()] == ["vectors"]
+    expected = model.predict_proba(given)
+    np.testing.assert_allclose(run(session, X), expected, **CLOSE)
+    np.testing.assert_allclose(run(session, X[:1]), expected[:1], **CLOSE)
+    named = exported(Quick(encoder="pointwise").fit(given, corpus.y))
+    found = run(named, X[:, :, None], np.ones(24, int))
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("alignment", ["didan", "lidan"])
+@pytest.mark.parametrize("domains", ["both", "source", "not normalised"])
+def test_an_adapter_takes_recordings_for_the_target(
+    alignment, domains, corpus, log_mels, exported
+):
+    X = [x + 30 * (s >= "s02") for x, s in zip(log_mels, corpus.speakers, strict=True)]
+    model = DIDANDomainAdapter(
+        alignment=alignment if domains != "source" else None,
+        encoder="conv",
+        max_epochs=1,
+        batch_size=8,
+        normalize_domains=domains != "not normalised",
+        random_state=0,
+    )
+    domain = np.where(corpus.speakers < "s02", 1, -1)
+    if domains == "source":
+        domain = None
+    session = exported(model.fit(X, corpus.y, sample_domain=domain))
+    expected = model.predict_proba(X)
+    np.testing.assert_allclose(run(session, *padded(X)), expected, **CLOSE)
+    if domains == "both":
+        of_source = model.predict_proba(X, sample_domain=np.ones(24, int))
+        assert np.abs(of_source - expected).max() > 1e-2
+
+
+def test_a_normalizer_with_the_statistics_of_all(corpus, exported):
+    model = make_pipeline(
+        LogMelTransformer(n_mels=16), SpeakerNormalizer(), "passthrough", Quick()
+    )
+    speakers = {"speakernormalizer__speakers": corpus.speakers}
+    session = exported(model.fit(corpus.waveforms, corpus.y, **speakers))
+    expected = model.predict_proba(corpus.waveforms)
+    found = run(session, *padded(corpus.waveforms, extra=500))
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def test_the_projection_equals_that_of_the_estimator():
+    from sklearn_ser._graph import nearest_distribution as in_torch
+    from sklearn_ser.nn.regression import nearest_distribution
+
+    for scale in (1e-3, 0.3, 1, 100):
+        f = np.random.default_rng(0).normal(0.3, scale, size=(500, 5))
+        f[::7] = f[::7].round()  # ties
+        found = in_torch(torch.from_numpy(f)).numpy()
+        np.testing.assert_allclose(found, nearest_distribution(f), rtol=0, atol=1e-12)
+
+
+# ------------------------------------------------------------------------- the file
+
+
+def test_metadata_say_what_the_graph_is(corpus, log_mels, exported, tmp_path):
+    model = make_pipeline(LogMelTransformer(n_mels=16, sampling_rate=8000), Quick())
+    session = exported(model.fit(corpus.waveforms, corpus.y))
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["classes"]) == ["anger", "neutral", "sadness"]
+    assert json.loads(found["sampling_rate"]) == 8000
+    assert found["input"].startswith("waveform, float32 (batch, samples), mono at 8000")
+    assert found["estimator"] == "Quick"
+    assert found["sklearn_ser_version"] == sklearn_ser.__version__
+    [opset] = onnx.load(tmp_path / "model.onnx").opset_import
+    assert opset.version == 17
+    assert "opset 17" in to_onnx.__doc__
+
+    numbers = np.unique(corpus.y, return_inverse=True)[1]
+    found = exported(Quick().fit(log_mels, numbers)).get_modelmeta()
+    found = found.custom_metadata_map
+    assert json.loads(found["classes"]) == [0, 1, 2]
+    assert "sampling_rate" not in found
+    assert found["input"].startswith("sequences, float32 (batch, 16, frames)")
+
+
+def test_the_guide_serves_without_torch_and_scikit_learn(
+    corpus, paths, exported, tmp_path
+):
+    page = Path(__file__).parents[1] / "docs" / "guide" / "deploy.md"
+    if not page.exists():
+        pytest.skip("the documentation is not part of the package")
+    model = make_pipeline(LogMelTransformer(n_mels=16), Quick(encoder="conv_lstm"))
+    exported(model.fit(corpus.waveforms, corpus.y))
+    [block] = re.findall(
+        r"^```python\n(import json\n.*?)^print", page.read_text(), re.M | re.S
+    )
+    assert len([line for line in block.splitlines() if line]) < 24
+    code = """
+json.dump(emotions(sys.argv[1:]), sys.stdout)
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"torch", "sklearn", "sklearn_ser", "skorch", "scipy", "librosa"}
+"""
+    command = [sys.executable, "-W", "error", "-c", f"import sys\n{block}{code}"]
+    done = subprocess.run(
+        [*command, *paths], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    rows = json.loads(done.stdout)
+    assert list(rows[0]) == model.classes_.tolist()
+    found = [list(row.values()) for row in rows]
+    np.testing.assert_allclose(found, model.predict_proba(paths), **CLOSE)
+
+
+def test_exporting_changes_neither_model_nor_cache(corpus, exported, tmp_path, weights):
+    front = LogMelTransformer(n_mels=16, cache_dir=tmp_path / "cache")
+    model = make_pipeline(front, Quick()).fit(corpus.waveforms, corpus.y)
+    before, files = weights(model[-1]), sorted(front.cache_dir.rglob("*"))
+    exported(model)
+    assert weights(model[-1]) == before
+    assert sorted(front.cache_dir.rglob("*")) == files
+
+
+def test_an_export_that_fails_keeps_the_old_file(
+    corpus, log_mels, tmp_path, monkeypatch
+):
+    path, model = tmp_path / "model.onnx", Quick().fit(log_mels, corpus.y)
+    to_onnx(model, path)
+    before = path.read_bytes()
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn_ser._files.os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        to_onnx(model, path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
+
+
+# --------------------------------------------------------------- encoders of one's own
+
+
+class Plain(ConvEncoder):
+    """An encoder that can be exported."""
+
+
+class Fixed(torch.nn.Module):
+    """An encoder whose mask has the size of the batch that it was traced with."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv = torch.nn.Conv1d(n_features, 8, 1)
+
+    def forward(self, x, lengths):
+        frames = torch.arange(int(x.shape[-1]))
+        return self.conv(x) * (frames < lengths[:, None])[:, None], lengths
+
+
+class Reaching(Fixed):
+    """An encoder that pads short recordings, which no graph can decide."""
+
+    n_least = 16
+
+    def forward(self, x, lengths):
+        if x.shape[-1] < self.n_least:
+            x = torch.nn.functional.pad(x, (0, self.n_least - x.shape[-1]))
+        x = x[..., self.n_least // 2 :]
+        mask = frame_mask((lengths - self.n_least // 2).clamp(min=1), x.shape[-1])
+        return self.conv(x) * mask[:, None], mask.sum(1).long()
+
+
+class Declared(Reaching):
+    """The same, and says what it needs."""
+
+    reach = 16
+
+
+@pytest.mark.parametrize("encoder", [Plain, Declared])
+def test_an_encoder_of_ones_own(encoder, corpus, log_mels, exported):
+    model = Quick(encoder=encoder).fit(log_mels, corpus.y)
+    found = run(exported(model), *padded(log_mels, extra=9))
+    np.testing.assert_allclose(found, model.predict_proba(log_mels), **CLOSE)
+
+
+@pytest.mark.parametrize("encoder", [Fixed, Reaching])
+def test_an_encoder_whose_graph_is_another_is_refused(
+    encoder, corpus, log_mels, tmp_path
+):
+    model = Quick(encoder=encoder).fit(log_mels, corpus.y)
+    with pytest.raises(ValueError, match=rf"{encoder.__name__}.*cannot be exported"):
+        to_onnx(model, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ----------------------------------------------------------------- what is refused
+
+
+class Sharp(Quick):
+    def _decide(self, logits):
+        return softmax(2 * logits.astype(np.float64), axis=1)
+
+
+def test_probabilities_of_ones_own_are_refused(corpus, log_mels, tmp_path):
+    model = Sharp().fit(log_mels, corpus.y)
+    with pytest.raises(ValueError, match=r"Sharp cannot be exported: its _decide"):
+        to_onnx(model, tmp_path / "model.onnx")
+
+
+@pytest.fixture(scope="module")
+def classifier(corpus, log_mels):
+    return Quick().fit(log_mels, corpus.y)
+
+
+REFUSED = [
+    (
+        [LogMelTransformer(trim=30)],
+        ValueError,
+        r"'logmeltransformer' \(LogMelTransformer\).*trim=30: expected trim=None",
+    ),
+    (
+        [LogMelTransformer(), LogMelTransformer()],
+        TypeError,
+        r"'logmeltransformer-2'.*expected LogMelTransformer, as the first step",
+    ),
+    ([StandardScaler()], TypeError, r"'standardscaler' \(StandardScaler\) cannot be"),
+    (
+        [SpeechModelTransformer()],
+        TypeError,
+        r"'speechmodeltransformer'.*Export the classifier behind it, "
+        r"to_onnx\(pipeline\[-1\], path\)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("front", "error", "message"), REFUSED)
+def test_steps_that_cannot_be_exported(front, error, message, classifier, tmp_path):
+    with pytest.raises(error, match=message):
+        to_onnx(make_pipeline(*front, classifier), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unseen", ["utterance", None])
+def test_a_normalizer_of_another_kind(unseen, corpus, log_mels, classifier, tmp_path):
+    front = SpeakerNormalizer(unseen=unseen).fit(log_mels, speakers=corpus.speakers)
+    message = rf"unseen={re.escape(repr(unseen))}: expected unseen='global'"
+    with pytest.raises(ValueError, match=message):
+        to_onnx(make_pipeline(front, classifier), tmp_path / "model.onnx")
+
+
+def test_an_adapter_of_several_targets(corpus, log_mels, tmp_path):
+    model = DIDANDomainAdapter(
+        encoder="conv", max_epochs=1, batch_size=8, random_state=0
+    )
+    domain = [1, 1, -1, -2] * 6
+    model.fit(log_mels, corpus.y, sample_domain=domain)
+    with pytest.raises(
+        ValueError,
+        match=r"DIDANDomainAdapter cannot be exported: The fit had several target",
+    ):
+        to_onnx(model, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [LinearSVC(), make_pipeline(LogMelTransformer(), LinearSVC()), None, "dsnet"],
+)
+def test_what_is_no_classifier_of_ours(model, tmp_path):
+    with pytest.raises(
+        TypeError, match="pipeline must be a classifier of this library"
+    ):
+        to_onnx(model, tmp_path / "model.onnx")
+
+
+def test_a_model_that_is_not_fitted(tmp_path):
+    with pytest.raises(NotFittedError):
+        to_onnx(Quick(), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("path", [3, None, b"model.onnx"])
+def test_what_is_no_path(path, classifier):
+    with pytest.raises(TypeError, match="path must be a path, got"):
+        to_onnx(classifier, path)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_without_the_packages_the_error_names_the_extra(
+    package, classifier, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=r"sklearn_ser\[onnx\]"):
+        to_onnx(classifier, tmp_path / "model.onnx")
