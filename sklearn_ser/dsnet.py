@@ -11,6 +11,7 @@ encoder, the two projectors, the decoder and the classifier::
          + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
 
 r is the emotion-relevant and u the emotion-irrelevant subspace. Only r is rectified.
+By default ``Decorrelation`` stands for the third term, which hardly acts.
 """
 
 from dataclasses import dataclass
@@ -23,15 +24,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._sklearn import Interval
+from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier, shared_parameters
 from .exceptions import warn_caller
-from .nn.companions import NeutralPartners
+from .nn.batching import side_by_side
+from .nn.companions import NeutralPartners, neutral_classes
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
-from .nn.losses import CrossEntropy, LossTerm
+from .nn.losses import CrossEntropy, LossTerm, linear_ramp
 
-_NEUTRAL = {"neutral", "neu", "n"}
+# With all of it, what two units share by chance in a batch costs r the emotion.
+CORRELATION_SHARE = 0.1
 
 
 class Projector(nn.Module):
@@ -64,10 +67,8 @@ class DSNet(nn.Module):
             nn.BatchNorm1d(d),
             LogitLayer(d, n_classes),
         )
-        own = chain.from_iterable(
-            m.modules() for m in (self.T, self.T2, self.D, self.C)
-        )
-        for layer in chain(self.E.library_layers(), own):
+        parts = (part.modules() for part in (self.T, self.T2, self.D, self.C))
+        for layer in chain(self.E.library_layers(), *parts):
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)
                 if layer.bias is not None:
@@ -76,9 +77,7 @@ class DSNet(nn.Module):
     def forward(self, x, lengths, neutral=None):
         both = x, lengths
         if neutral is not None:  # one pass, so that both sides share batch statistics
-            width = max(x.shape[-1], neutral.x.shape[-1])
-            both = [F.pad(s, (0, width - s.shape[-1])) for s in (x, neutral.x)]
-            both = torch.cat(both), torch.cat([lengths, neutral.lengths])
+            both = side_by_side(both, (neutral.x, neutral.lengths))
         if self.E.adds_noise(x):  # for C alone; the terms are of what is heard later
             noisy, heard = self.E(x, lengths), self.E.without_noise(*both)
         else:
@@ -121,12 +120,25 @@ class Orthogonality(LossTerm):
 
     def __call__(self, outputs, batch):
         u, r = (
-            a / (a.norm(dim=1, keepdim=True).detach() + 1e-6)
-            for a in (
-                outputs[k] - outputs[k].mean(0) for k in ("irrelevant", "embedding")
-            )
+            a / (a.norm(dim=1, keepdim=True).detach() + 1e-6) for a in _u_r(outputs)
         )
         return (u.T @ r).square().mean()
+
+
+@dataclass(frozen=True)
+class Decorrelation(LossTerm):
+    """A share of ||C||_F^2 / d, C the correlations of u's units with those of r."""
+
+    name: ClassVar[str] = "orthogonality"
+
+    def __call__(self, outputs, batch):
+        u, r = (a * (a.square().mean(0) + 1e-6).rsqrt() for a in _u_r(outputs))
+        return CORRELATION_SHARE * (u.T @ r / len(u)).square().sum() / u.shape[1]
+
+
+def _u_r(outputs):
+    """Return u and r, centred over the batch."""
+    return [outputs[k] - outputs[k].mean(0) for k in ("irrelevant", "embedding")]
 
 
 @dataclass(frozen=True)
@@ -142,16 +154,16 @@ class Reconstruction(LossTerm):
 class DSNetClassifier(BaseSpeechClassifier):
     """Disentangled siamese network with neutral calibration (DSNet).
 
-    An utterance's embedding e is split into an emotion-relevant part r, which the
-    classifier reads, and an emotion-irrelevant part u, which is drawn to the embedding
-    of a neutral utterance of the same speaker [1]_. Prediction needs neither the
-    speaker nor a neutral utterance.
+    An utterance's embedding e is split into an emotion-relevant part r, which is
+    classified, and an irrelevant part u, which is drawn to the embedding of a neutral
+    utterance of the speaker [1]_. Prediction needs neither speaker nor neutral speech.
 
     Parameters
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
-        Weights of the three terms beside the cross-entropy; zero leaves one out. With
-        10 speaker and emotion part further, but on RAVDESS r shrank to nothing.
+        Weights of the three terms beside the cross-entropy; zero leaves one out.
+    orthogonality : {"correlation", "published"}, default="correlation"
+        What keeps u and r apart: the correlations of their units, or the paper's term.
     neutral_label : label or "auto", default="auto"
         The neutral class. "auto" recognises neutral, neu and n in any case. A
         meta-estimator that encodes y, such as VotingClassifier, needs the class's
@@ -173,28 +185,22 @@ class DSNetClassifier(BaseSpeechClassifier):
     The authors' own setting, on ``LogMelTransformer(duration=6)``, is::
 
         DSNetClassifier(
-            share_neutral=False, encoder="cnn6", max_epochs=80, lr=1e-3,
-            weight_decay=0, schedule=None, gradient_clip_value=None,
-            label_smoothing=0, class_weight=None, speed_perturbation=0,
+            orthogonality="published", share_neutral=False, encoder="cnn6",
+            max_epochs=80, lr=1e-3, weight_decay=0, schedule=None, label_smoothing=0,
+            gradient_clip_value=None, class_weight=None, speed_perturbation=0,
             vocal_tract_perturbation=0, masking=0, validation_fraction=0.1,
-            callbacks=[
-                LRScheduler("ReduceLROnPlateau", monitor="valid_uar", mode="max",
-                            patience=15, factor=0.1),
-                EarlyStopping(monitor="valid_uar", lower_is_better=False, patience=20),
-            ],
-        )
+            callbacks=[LRScheduler("ReduceLROnPlateau", monitor="valid_uar",
+                                   mode="max", patience=15, factor=0.1),
+                       EarlyStopping("valid_uar", lower_is_better=False, patience=20)])
 
     with the callbacks of skorch. It deviates from their code in six ways:
 
-    - The validation speaker is drawn; theirs is the other one of the test speaker's
-      session. ``speaker_cross_validate`` with a protocol, or the `validation` of
-      ``fit``, can name it.
-    - Log-mels are standardised by the training data before the network's own batch
-      normalisation, and their window is Hann's instead of Hamming's.
-    - The gate of the projectors works as the paper describes it. The code computes the
-      gate and does not use it.
-    - u is not rectified. With the code's ReLU, every unit of u was zero at the end of
-      training on three corpora, and the terms had nothing to act on.
+    - The validation speaker is drawn, if neither a protocol nor the `validation` of
+      ``fit`` names it; theirs is the other one of the test speaker's session.
+    - Log-mels are standardised before the batch normalisation; their window is Hann's.
+    - The projectors use their gate, as the paper says; the code does not.
+    - u is not rectified. With the code's ReLU, all of u was zero after training on
+      three corpora, and the terms had nothing to act on.
     - The output bias starts at the frequencies of the classes instead of zero.
     - Batches hold recordings of similar length; ``duration=6`` makes all lengths equal.
 
@@ -217,10 +223,11 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "calibration_weight": [Interval(Real, 0, None, closed="left")],
         "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "orthogonality": [StrOptions({"correlation", "published"})],
         "n_neutral": [Interval(Integral, 1, None, closed="left"), None],
         "share_neutral": ["boolean"],
     }
@@ -231,6 +238,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         calibration_weight=1.0,
         orthogonality_weight=1.0,
         reconstruction_weight=1.0,
+        orthogonality="correlation",
         neutral_label="auto",
         n_neutral=3,
         share_neutral=True,
@@ -258,6 +266,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         self.calibration_weight = calibration_weight
         self.orthogonality_weight = orthogonality_weight
         self.reconstruction_weight = reconstruction_weight
+        self.orthogonality = orthogonality
         self.neutral_label = neutral_label
         self.n_neutral = n_neutral
         self.share_neutral = share_neutral
@@ -289,10 +298,13 @@ class DSNetClassifier(BaseSpeechClassifier):
         return DSNet, sizes | self._encoder_arguments(data)
 
     def _terms(self, data):
+        orthogonality = Orthogonality(self.orthogonality_weight)
+        if self.orthogonality == "correlation":  # all at once would stop the learning
+            orthogonality = Decorrelation(self.orthogonality_weight, linear_ramp)
         return [
             CrossEntropy(label_smoothing=self.label_smoothing),
             NeutralCalibration(self.calibration_weight),
-            Orthogonality(self.orthogonality_weight),
+            orthogonality,
             Reconstruction(self.reconstruction_weight),
         ]
 
@@ -302,7 +314,7 @@ class DSNetClassifier(BaseSpeechClassifier):
     def _companions(self, data, device):
         if not self.calibration_weight:
             return None
-        neutral = self._neutral_classes(data.classes.tolist())
+        neutral = neutral_classes(data.classes.tolist(), self.neutral_label)
         if data.speakers is None:
             return None
         if not neutral:
@@ -316,14 +328,3 @@ class DSNetClassifier(BaseSpeechClassifier):
         return NeutralPartners(
             is_neutral, data.speakers, self.n_neutral, self.share_neutral
         )
-
-    def _neutral_classes(self, classes):
-        if isinstance(self.neutral_label, str) and self.neutral_label == "auto":
-            return [c for c in classes if str(c).strip().lower() in _NEUTRAL]
-        if self.neutral_label not in classes:
-            raise ValueError(
-                f"neutral_label={self.neutral_label!r} does not occur in y, whose "
-                f"classes are {classes}. (A meta-estimator that encodes y passes "
-                "numbers on.)"
-            )
-        return [self.neutral_label]

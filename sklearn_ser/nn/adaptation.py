@@ -1,9 +1,8 @@
 """Networks that see a source and a target: pairs of batches, statistics of each."""
 
 import torch
-from torch.nn import functional as F
 
-from .batching import BatchIterator, SequenceDataset, summary
+from .batching import BatchIterator, SequenceDataset, side_by_side, summary
 from .net import SpeechNet, to_numpy
 from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
 
@@ -28,15 +27,12 @@ def source_and_target(module, layers, batch, target, *, own_statistics):
     -------
     source, target : dict of tensors
     """
-    x, lengths = batch
     if own_statistics:
-        source = layers(x, lengths)
+        source = layers(*batch)
         with kept_statistics(module):  # those of the target are estimated afterwards
             return source, layers(target.x, target.lengths)
-    width = max(x.shape[-1], target.x.shape[-1])
-    both = torch.cat([F.pad(s, (0, width - s.shape[-1])) for s in (x, target.x)])
-    both = layers(both, torch.cat([lengths, target.lengths]))
-    n = len(x)
+    both = layers(*side_by_side(batch, (target.x, target.lengths)))
+    n = len(batch[0])
     return {k: h[:n] for k, h in both.items()}, {k: h[n:] for k, h in both.items()}
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from .layers import round_up
@@ -145,6 +146,13 @@ def pad(sequences, device="cpu"):
     for row, s in zip(rows, sequences, strict=True):
         row[:, : s.shape[1]] = s
     return x.to(device, non_blocking=True), lengths.to(device)
+
+
+def side_by_side(first, second):
+    """Join two batches, each padded ``x`` and its lengths, to one."""
+    width = max(x.shape[-1] for x, _ in (first, second))
+    x = [F.pad(x, (0, width - x.shape[-1])) for x, _ in (first, second)]
+    return torch.cat(x), torch.cat([first[1], second[1]])
 
 
 class BatchIterator:

@@ -10,6 +10,8 @@ import torch
 # A source batch chooses among this many batches' worth of target recordings.
 WAITING_BATCHES = 4
 
+NEUTRAL = {"neutral", "neu", "n"}
+
 
 class NeutralPartners:
     """Draws neutral utterances of the speakers of a batch, new ones for each batch.
@@ -88,3 +90,22 @@ class TargetBatches:
             drawn += pool[start : start + n]
             self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
         return {"target": self.dataset.batch(drawn, frame_budget // len(drawn), rng)}
+
+
+def neutral_classes(classes, neutral_label):
+    """Return the classes that are neutral, in a list.
+
+    Parameters
+    ----------
+    classes : list
+    neutral_label : label or "auto"
+        "auto" recognises neutral, neu and n in any case.
+    """
+    if isinstance(neutral_label, str) and neutral_label == "auto":
+        return [c for c in classes if str(c).strip().lower() in NEUTRAL]
+    if neutral_label not in classes:
+        raise ValueError(
+            f"neutral_label={neutral_label!r} does not occur in y, whose classes are "
+            f"{classes}. (A meta-estimator that encodes y passes numbers on.)"
+        )
+    return [neutral_label]
