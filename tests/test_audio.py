@@ -407,7 +407,7 @@ def test_tiny_rate_is_no_resampling_bomb():
 
 def test_streamed_file_without_a_length(tmp_path):
     message = _transform_error(_flac_with_length(tmp_path, 0))
-    assert "tells no length" in message
+    assert "no length in its header" in message
 
 
 def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):

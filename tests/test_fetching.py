@@ -175,7 +175,7 @@ def test_a_folder_in_the_way_is_kept(tmp_path, serve):
     ("name", "message"),
     [
         ("iemocap", "iemocap cannot be downloaded without a form.*sail.usc.edu"),
-        ("emodb", "no checksum of its archive is known.*emodb.bilderbar.info"),
+        ("emodb", "the checksum of its archive is not known.*emodb.bilderbar.info"),
     ],
 )
 def test_what_cannot_be_fetched_says_how_to_get_it(tmp_path, name, message):
