@@ -60,8 +60,8 @@ def read_file(path, name):
             n_times, rate = file.frames, file.samplerate
             if n_times == _UNKNOWN_LENGTH:
                 raise ValueError(
-                    f"{name} was streamed: found no length in its header, expected one. "
-                    "Encode it again."
+                    f"{name} was streamed: found no length in its header, expected "
+                    "one. Encode it again."
                 )
             if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
                 raise ValueError(too_long(name, n_times, rate, file.channels))
