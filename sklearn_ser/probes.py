@@ -223,6 +223,7 @@ def _probe_score(
         embeddings,
         codes,
         cv=list(folds.split(embeddings, codes, units)),
+        params={},  # None fails in scikit-learn 1.6 with metadata routing on
     )
     hits, support, n_alike = _units(codes, predicted == codes, units, len(classes))
     uars, _ = bootstrap_scores(
