@@ -1,4 +1,4 @@
-"""The baseline of the command line: shrinkage LDA on one vector a recording."""
+"""The baseline of the command line: shrinkage LDA on one vector per recording."""
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
@@ -13,7 +13,7 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
     """Mean and standard deviation over the frames of each sequence."""
 
     def fit(self, X, y=None):
-        """Check the sequences; nothing is learnt but how many features they have.
+        """Check the sequences; only the number of features is learnt.
 
         Parameters
         ----------
@@ -54,8 +54,8 @@ def _statistics(x):
 class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
     """Linear discriminant analysis with shrinkage, all classes equally probable.
 
-    scikit-learn's own takes priors as numbers: it would have to be told how many
-    classes a training fold has.
+    scikit-learn's class takes the priors as numbers, so its caller would have to know
+    how many classes each training fold has.
 
     Attributes
     ----------
@@ -144,12 +144,12 @@ def make_baseline(of_frames):
     Parameters
     ----------
     of_frames : bool
-        Whether its input is sequences, which their statistics stand for.
+        Whether the input is sequences. Their statistics are then the vectors.
 
     Returns
     -------
     pipeline : Pipeline
-        The scaled vectors' shrinkage LDA.
+        Shrinkage LDA on scaled vectors.
     """
     steps = [StandardScaler(), EqualPriorsLDA()]
     return make_pipeline(*([FrameStatistics()] if of_frames else []), *steps)

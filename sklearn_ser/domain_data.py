@@ -45,7 +45,7 @@ def known_domains(domain, known):
         if unknown.any() and len(fitted) > 1:
             raise ValueError(
                 f"The fit had several {side} domains, {fitted.tolist()}, each with "
-                "statistics of its own: sample_domain must say to which of them each "
+                "its own statistics: sample_domain must say to which of them each "
                 "row belongs."
             )
         domain[unknown] = fitted[0]

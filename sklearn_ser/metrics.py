@@ -30,9 +30,8 @@ def uar_score(
 
     Only classes that occur in `y_true` have a recall and take part in the mean, so
     a fold without a class, or a prediction of a class that the fold lacks, neither
-    warns nor divides by zero. It differs from
-    :func:`sklearn.metrics.balanced_accuracy_score` in that silence, and from
-    ``recall_score(average="macro")``, which counts a class that is only predicted.
+    warns nor divides by zero. :func:`sklearn.metrics.balanced_accuracy_score` warns
+    then, and ``recall_score(average="macro")`` counts a class that is only predicted.
 
     Parameters
     ----------

@@ -45,6 +45,9 @@ _TRUSTED = {
     "torch.device",
     "sklearn.metrics._scorer._Scorer",
     "sklearn.metrics._scorer._PassthroughScorer",
+    # Of a scorer, in scikit-learn 1.6.
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
 _TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
 

@@ -66,8 +66,8 @@ def speaker_probe_score(
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
-        steps that request the speakers get them.
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Steps
+        that request the speakers get them.
     speakers : array-like of shape (n_samples,)
         Who speaks.
     X : recordings or sequences, default=None
@@ -79,7 +79,7 @@ def speaker_probe_score(
         Logistic regression, a network of 64 hidden units, or any other classifier, on
         standardised embeddings.
     cv : int, default=5
-        Number of folds; less if there are fewer groups, or utterances of a speaker.
+        Number of folds; fewer if there are fewer groups, or utterances of a speaker.
     n_bootstrap : int, default=1000
         Number of bootstrap samples; 0 computes no interval.
     confidence_level : float, default=0.95
@@ -142,8 +142,8 @@ def emotion_probe_score(
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Its
-        steps that request the speakers get `groups`.
+        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Steps
+        that request the speakers get `groups`.
     y : array-like of shape (n_samples,)
         Emotions.
     X : recordings or sequences, default=None
@@ -223,6 +223,7 @@ def _probe_score(
         embeddings,
         codes,
         cv=list(folds.split(embeddings, codes, units)),
+        params={},  # None fails in scikit-learn 1.6 with metadata routing on
     )
     hits, support, n_alike = _units(codes, predicted == codes, units, len(classes))
     uars, _ = bootstrap_scores(
@@ -238,7 +239,7 @@ def _probe_score(
 
 
 def _units(codes, is_hit, groups, n_classes):
-    """Return hits and support of the units to draw, and how many units a row means."""
+    """Return hits and support of the units to draw, and how many units each row is."""
     if groups is None:
         # There are two kinds of utterances in each class: hits and misses.
         kind = 2 * codes + is_hit

@@ -135,7 +135,7 @@ def check_sequences(X, *, estimator, reset):
     UserWarning
         If a classifier is fitted on vectors as long as waveforms are.
     """
-    no_batch = isinstance(X, _NO_BATCH) and not issparse(X)  # one kind is a mapping
+    no_batch = isinstance(X, _NO_BATCH) and not issparse(X)  # some are mappings
     if X is None or no_batch or hasattr(X, "__fspath__"):
         raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
     if isinstance(X, (list, tuple)) and not X:
@@ -221,7 +221,7 @@ def _check_n_features(sequences, estimator, reset):
             )
     if reset:
         estimator.n_features_in_ = n_features
-        vars(estimator).pop("feature_names_in_", None)  # of a fit on a data frame
+        vars(estimator).pop("feature_names_in_", None)  # left by a fit on a data frame
     elif n_features != estimator.n_features_in_:
         raise ValueError(
             f"X has {n_features} features, but {type(estimator).__name__} is "
@@ -238,7 +238,7 @@ def frame_statistics(sequences):
     mean = sum(np.asarray(x).sum(axis=1, dtype=np.float64) for x in sequences) / n
     squares = (np.square(np.asarray(x) - mean[:, None]) for x in sequences)
     scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
-    # The deviation of a constant feature is rounding only.
+    # The deviation of a constant feature is only a rounding error.
     scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
     return mean, scale
 
@@ -286,7 +286,7 @@ def check_speakers(speakers, n_samples):
 
 
 def check_length(name, values, n_samples):
-    """Refuse a column that has not one value for each sample."""
+    """Refuse a column whose length is not the number of samples."""
     if len(values) != n_samples:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: X has "

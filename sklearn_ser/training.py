@@ -29,7 +29,7 @@ def train_net(estimator, data):
     Returns
     -------
     SpeechNet
-        With ``warm_start=True`` it goes on where the estimator's net stands.
+        With ``warm_start=True`` it continues from the estimator's net.
     """
     rng = _generator(estimator.random_state)
     device = training_device(estimator.device)

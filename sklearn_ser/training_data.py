@@ -11,8 +11,8 @@ from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import summary
 from .sequences import check_length, check_speakers
 
-# No spectrogram of the field has more bands than this; the smallest speech models have
-# 384 features.
+# Spectrograms have no more bands than this, while the smallest speech models have 384
+# features.
 MOST_BANDS = 256
 # This many directions, at most, describe how vectors vary within their classes.
 MOST_RESIDUALS = 512
@@ -82,7 +82,7 @@ class TrainingData:
         scale : array of shape (n_features,)
             The unit of each feature.
         rng : numpy.random.Generator
-            It draws the samples, where there are many.
+            It draws samples if there are too many.
 
         Returns
         -------
@@ -138,7 +138,7 @@ def check_training_data(
     Returns
     -------
     TrainingData
-        Without the samples of weight zero, which are as good as absent.
+        Without the samples of weight zero.
 
     Raises
     ------

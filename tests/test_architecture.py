@@ -14,6 +14,7 @@ import sklearn_ser
 ROOT = Path(sklearn_ser.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 PAPERS = {"dsnet", "speaker_adversarial", "didan"}
+PAGE = Path(__file__).parents[1] / "docs" / "developer" / "architecture.md"
 LONGEST_FILE = 330
 TABLES = {"datasets.corpora"}  # what is declared there is as long as it is
 
@@ -94,6 +95,23 @@ def test_what_makes_and_judges_sequences_knows_no_method(package):
         if name.split(".")[0] == package:
             found = {n.split(".")[0] for n in inside(path, lazy=True)}
             assert not found & {"base", "domains", "model_selection"}, name
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="the documentation is not there")
+def test_the_page_on_architecture_names_the_files_that_there_are():
+    drawing = PAGE.read_text().split("```")[1]
+    named = set(re.findall(r"\w+\.py", drawing))
+    there = {path.name for path in FILES}
+    assert named <= there, named - there
+    # Those of displays, and of speech models, are named by their folder or beginning.
+    left = {
+        name
+        for name, path in MODULES.items()
+        if path.name not in named
+        and not name.startswith(("inspection.", "features._speech"))
+        and path.name != "__init__.py"
+    }
+    assert not left, left
 
 
 def test_files_are_short():

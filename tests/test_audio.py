@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
+from sklearn_ser.features._audio_files import is_estimate, open_audio
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
 
 RATE = 16000
@@ -407,7 +408,7 @@ def test_tiny_rate_is_no_resampling_bomb():
 
 def test_streamed_file_without_a_length(tmp_path):
     message = _transform_error(_flac_with_length(tmp_path, 0))
-    assert "tells no length" in message
+    assert "no length in its header" in message
 
 
 def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):
@@ -484,6 +485,17 @@ def test_mp3_whose_length_is_a_guess_is_read(tmp_path):
     assert mark > 0
     path.write_bytes(data[data.find(data[:2], mark) :])
     assert len(load_audio(path)) > 60000
+    assert find_fault(path) is None
+
+
+def test_tags_before_an_mp3_hide_no_header(tmp_path):
+    """A long ID3 tag, such as one with a picture, comes before the first frame."""
+    path = _write(tmp_path / "a.mp3", _noise(60000), subtype="MPEG_LAYER_III")
+    size = 9000
+    length = bytes((size >> 7 * i) & 127 for i in (3, 2, 1, 0))
+    path.write_bytes(b"ID3\x03\x00\x00" + length + bytes(size) + path.read_bytes())
+    with open_audio(path) as file:
+        assert not is_estimate(file, path)
     assert find_fault(path) is None
 
 

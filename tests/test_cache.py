@@ -121,6 +121,13 @@ def test_content_decides_not_the_name(tmp_path):
     np.testing.assert_array_equal(changed, LogMelTransformer().transform([a])[0])
 
 
+@pytest.mark.parametrize("bad", [[[1.0], [2.0, 3.0]], np.array([None, 1.0])])
+def test_what_has_no_content_has_no_key_and_is_reported(tmp_path, bad):
+    assert content_key(bad, "settings") is None
+    with pytest.raises(TypeError, match=r"X\[1\] is"):
+        LogMelTransformer(cache_dir=tmp_path).transform([_noise(), bad])
+
+
 def test_keys_of_waveforms():
     wave = np.arange(6, dtype=np.float32)
     recordings = [

@@ -6,6 +6,7 @@ import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.model_selection import GridSearchCV
@@ -13,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import LogMelTransformer
 from sklearn_ser.datasets import find_duplicates
+from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.model_selection import (
     check_duplicate_leakage,
     cross_corpus_validate,
@@ -195,3 +197,19 @@ def test_recordings_that_cannot_be_read_are_left_to_the_estimator():
         speaker_cross_validate(
             Reads(), ["/no/a.wav", "/no/b.wav"], ["x", "y"], ["ann", "bob"]
         )
+
+
+def test_a_recording_that_does_not_decode_hides_no_copies():
+    one, two, three = (wave / 2**15 for wave in _waves(3))
+    two[5] = np.nan
+    X = [one, two, three, one.copy()]  # of one length, so that all are decoded
+    assert duplicates_if_audio(X, vectors_are_waveforms=True) == [[0, 3]]
+    with pytest.raises(ValueError, match=r"recordings\[1\] contains NaN"):
+        find_duplicates(X)
+
+
+def test_what_is_no_audio_has_no_duplicates():
+    table = csr_array(np.ones((3, 99)))
+    assert duplicates_if_audio(table, vectors_are_waveforms=True) == []
+    uneven = [[[1.0], [2.0, 3.0]], [[1.0], [2.0, 3.0]]]
+    assert duplicates_if_audio(uneven, vectors_are_waveforms=False) == []

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -175,10 +176,19 @@ def test_a_folder_in_the_way_is_kept(tmp_path, serve):
     ("name", "message"),
     [
         ("iemocap", "iemocap cannot be downloaded without a form.*sail.usc.edu"),
-        ("emodb", "no checksum of its archive is known.*emodb.bilderbar.info"),
+        ("emodb", "the checksum of its archive is not known.*emodb.bilderbar.info"),
     ],
 )
 def test_what_cannot_be_fetched_says_how_to_get_it(tmp_path, name, message):
     with pytest.raises(ValueError, match=message):
         load_corpus(name, tmp_path, download=True)
+    assert _left(tmp_path) == []
+
+
+def test_without_pooch_the_error_says_what_to_install(serve, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    content = _zip(GOOD)
+    url, _ = serve(content)
+    with pytest.raises(ImportError, match=r"pip install sklearn_ser\[datasets\]"):
+        load_corpus(_spec(url, content), tmp_path, download=True)
     assert _left(tmp_path) == []

@@ -225,6 +225,13 @@ def test_duration_pads_with_zeros():
     )
 
 
+def test_without_top_db_nothing_is_raised():
+    wave = np.r_[_speech(0.5), np.zeros(8000)]
+    (features,) = LogMelTransformer(top_db=None).transform([wave])
+    assert features.max() - features.min() > 100
+    np.testing.assert_allclose(features, _librosa(wave, top_db=None), rtol=0, atol=1e-2)
+
+
 @pytest.mark.parametrize("trim", [20, 40, 60])
 @pytest.mark.parametrize("sides", [(0, 0), (4000, 0), (0, 7001), (5555, 3210)])
 def test_trim_equals_librosa(trim, sides):

@@ -724,7 +724,7 @@ def test_labels_that_y_lacks_are_refused(corpus):
         ({"n_bootstrap": -1}, "n_bootstrap"),
         ({"confidence_level": 95}, "confidence_level must lie between 0 and 1, got 95"),
         ({"cv": 7}, "n_splits=7"),
-        ({"cv": "loso"}, "Expected `cv`"),
+        ({"cv": "loso"}, "Expected `?cv`? as an integer"),
         ({"cv": []}, "no fold"),
     ],
 )

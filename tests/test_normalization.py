@@ -100,6 +100,13 @@ def test_forms_in_are_forms_out():
     assert flat.shape == (8, 4)
 
 
+def test_a_data_frame_that_is_asked_for_is_not_made(log_mels, corpus):
+    normalizer = SpeakerNormalizer().set_output(transform="pandas")
+    Z = normalizer.fit_transform(log_mels, speakers=corpus.speakers)
+    assert isinstance(Z, list)
+    assert Z[0].shape == log_mels[0].shape
+
+
 def test_pickle_and_clone():
     X = sequences()
     normalizer = SpeakerNormalizer(unseen=None).fit(X, speakers=SPEAKERS)

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import sklearn_ser
 from sklearn_ser import (
@@ -54,7 +57,9 @@ def own_methods(name):
     ]
 
 
-CITATION = Path(__file__).parents[1] / "docs" / "CITATION.cff"
+ROOT = Path(__file__).parents[1]
+CITATION = ROOT / "docs" / "CITATION.cff"
+OLDEST = ROOT / ".ci" / "oldest.txt"
 METHODS = [method for name in PUBLIC for method in own_methods(name)]
 # What numpydoc asks beyond scikit-learn's own habits.
 IGNORED = {"ES01", "EX01", "GL08", "RT02", "SA01", "SA04", "YD01"}
@@ -81,6 +86,21 @@ def test_version_is_the_distributions():
 @pytest.mark.skipif(not CITATION.exists(), reason="the documentation is not there")
 def test_version_is_that_of_the_citation():
     assert f"\nversion: {sklearn_ser.__version__}\n" in CITATION.read_text()
+
+
+@pytest.mark.skipif(not OLDEST.exists(), reason="the constraints are not there")
+def test_the_lowest_versions_allowed_are_those_that_are_tested():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"]]
+    for name in ("datasets", "plot", "skops", "speech-model"):
+        wanted += extras[name]
+    wanted = map(Requirement, wanted)
+    allowed = {r.name: Version(str(r.specifier).removeprefix(">=")) for r in wanted}
+    lines = OLDEST.read_text().splitlines()
+    tested = dict(line.split("==") for line in lines if not line.startswith("#"))
+    del allowed["torch"]  # the file says why
+    assert {name: Version(tested[name]) for name in allowed} == allowed
 
 
 def test_annotations_are_for_type_checkers_of_users():

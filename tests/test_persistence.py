@@ -31,7 +31,7 @@ from sklearn_ser import DSNetClassifier, LogMelTransformer, VersionsDifferWarnin
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.nn.encoders import ConvEncoder
-from sklearn_ser.persistence import load, save
+from sklearn_ser.persistence import import_skops, load, save
 
 
 class Encoder(ConvEncoder):
@@ -604,3 +604,10 @@ def test_a_model_of_an_earlier_release_loads(name):
     assert len(classifier.history_) == classifier.n_iter_ == 1
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_allclose(copy.predict_proba(X), expected, atol=1e-6)
+
+
+def test_a_file_of_skops_that_holds_no_estimator_is_refused(tmp_path):
+    content = {"format": 1, "versions": {"sklearn-ser": "0.1"}, "estimator": [1, 2]}
+    import_skops().dump(content, tmp_path / "model.skops")
+    with pytest.raises(ValueError, match="found a list, no estimator"):
+        load(tmp_path / "model.skops")

@@ -309,6 +309,14 @@ def test_other_rows_are_refused():
     assert len(list(protocol.split(corpus.data, numbers))) == 3
 
 
+def test_a_name_with_an_unknown_code_is_an_utterance_as_it_stands():
+    """RAVDESS has no emotion 99, but the caller's labels decide."""
+    names = [f"03-01-{emotion}-01-01-01-01.wav" for emotion in ("03", "99")]
+    corpus = Bunch(data=names, target=["happiness", "calm"], speakers=["01", "01"])
+    protocol = apply_protocol("ravdess-emobox-6fold", corpus).protocol
+    assert protocol.get_n_splits() == 1
+
+
 def test_what_a_protocol_cannot_be_applied_to():
     with pytest.raises(ValueError, match="protocol must be one of"):
         apply_protocol("emodb", _emodb())

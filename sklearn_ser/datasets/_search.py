@@ -40,7 +40,7 @@ class CorpusFiles:
     labels, tables : list of str
         Paths of the label files, and of the tables of speakers.
     faults : list of str
-        One text for each utterance or file with which something is wrong.
+        A message for each utterance or file that has a fault.
     """
 
     def __init__(self, spec, home):
@@ -157,7 +157,7 @@ class CorpusFiles:
 
 
 def find_fault(path):
-    """Return what is wrong with a file, or None, by a look at its header and its end.
+    """Return what is wrong with a file, or None; only its header and end are read.
 
     Damage in its middle shows only when it is decoded.
     """

@@ -13,14 +13,14 @@ NO_AGREEMENT = None
 
 @dataclass(frozen=True, kw_only=True)
 class Archive:
-    """A file that a licence lets anyone fetch without a form.
+    """A file that anyone may download without filling in a form.
 
     Attributes
     ----------
     url : str
         Where a zip archive lies.
     known_hash : str or None
-        Its checksum, ``"md5:..."`` or ``"sha256:..."``. Without one nothing is fetched.
+        Its checksum, ``"md5:..."`` or ``"sha256:..."``. With None it is not fetched.
     """
 
     url: str
@@ -29,7 +29,7 @@ class Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLines:
-    """Labels in text files, one utterance a line, its raters in the lines below.
+    """Labels in text files: one utterance per line, its raters in the lines below.
 
     Attributes
     ----------
@@ -83,10 +83,10 @@ class LabelLines:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelVotes:
-    """Labels in CSV files, one rater's intensities of several emotions a row.
+    """Labels in CSV files: each row has one rater's intensities of several emotions.
 
-    The emotion with the largest mean is the utterance's; no emotion at all is neutral,
-    and a tie is no agreement.
+    The utterance gets the emotion with the largest mean. It is neutral if all are zero,
+    and left out if there is a tie.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class CorpusSpec:
     Attributes
     ----------
     name, title, language : str
-        A short name in lower case, the full one, and what is spoken.
+        A short name in lower case, the full name, and the language spoken.
     aliases : tuple of str
         Other names that it goes by.
     pattern : str or tuple of str
@@ -206,7 +206,7 @@ class CorpusSpec:
     license, citation, access : str
         The terms, what to cite, and how to get the corpus.
     traps : tuple of str
-        Mistakes that are easily made with this corpus.
+        Mistakes that are easy to make with this corpus.
     archive : Archive or None
         What ``download=True`` fetches.
 
@@ -246,7 +246,7 @@ class CorpusSpec:
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
     def parse(self, path):
-        """Return the columns that a path holds, or None if it is of no recording.
+        """Return the columns that a path holds, or None if it is not a recording's.
 
         Parameters
         ----------

@@ -11,9 +11,9 @@ import numpy as np
 class Protocol:
     """The folds of a protocol over the rows of a corpus: a scikit-learn splitter.
 
-    Two with the same `hash` hold the same utterances, under the same labels, in the
-    same folds, in whatever order their rows and files are. :func:`load_corpus` and
-    :func:`apply_protocol` make those of the literature.
+    Two protocols with the same `hash` have the same utterances, labels and folds; the
+    order of rows and files has no influence. :func:`load_corpus` and
+    :func:`apply_protocol` make the protocols of the literature.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ class Protocol:
     folds : array-like of int of shape (n_samples,)
         The number of the fold that tests a row, from 0 on; -1 if none does.
     validation : list of array-like of int, default=None
-        Of each fold, the rows of the speaker that its paper validates on. They are
-        among the training rows; ``speaker_cross_validate`` passes the mask of them to
-        a `fit` that requests `validation`.
+        For each fold, the rows of the speaker on which the paper validates. They are
+        training rows; ``speaker_cross_validate`` passes their mask to a `fit` that
+        requests `validation`.
     version : int, default=1
         Version of the protocol.
     data : list of str, default=None
-        The recordings, so that `split` refuses them in another order.
+        The recordings. `split` then refuses them in another order.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ def _savee_text(code):
 
 
 def _esd_text(number):
-    # 350 sentences, each in five emotions.
+    # There are 350 sentences, each in five emotions.
     return str((int(number) - 1) % 350 + 1)
 
 
@@ -36,7 +36,7 @@ IEMOCAP = CorpusSpec(
     name="iemocap",
     title="IEMOCAP: interactive emotional dyadic motion capture database",
     language="English",
-    # Ses01F_impro01_M003 is spoken by M: the F says who wears the markers.
+    # The M speaks in Ses01F_impro01_M003; the F is the person who wears the markers.
     pattern=r"Ses(?P<session>\d\d)[FM]_(?P<text>\w+)_(?P<gender>[FM])\w{3}",
     formats={"speaker": "Ses{session}{gender}"},
     labels=LabelLines(

@@ -1,4 +1,4 @@
-"""Recordings of which a corpus holds copies, whatever their names."""
+"""Recordings that occur more than once in a corpus, under any name."""
 
 import hashlib
 import os
@@ -60,9 +60,8 @@ def find_duplicates(recordings: Any) -> list[list[int]]:
 def duplicates_if_audio(X, *, vectors_are_waveforms):
     """Return the duplicates in recordings or sequences; other input has none.
 
-    Two rows of a table of features may be equal though the recordings differ, so
-    that no table has duplicates. A recording that cannot be read is left to the
-    estimator.
+    A table of features has no duplicates, since two recordings may have equal features.
+    A recording that cannot be read is skipped here: the estimator reports it.
 
     Parameters
     ----------
@@ -75,7 +74,7 @@ def duplicates_if_audio(X, *, vectors_are_waveforms):
     Returns
     -------
     duplicates : list of list of int
-        As of :func:`find_duplicates`.
+        As :func:`find_duplicates` returns them.
     """
     if issparse(X):
         return []

@@ -26,8 +26,8 @@ def fetch(spec, home):
     Raises
     ------
     ValueError
-        If its licence asks for a form, if no checksum of its archive is known or the
-        archive has another one, or if it is no zip archive of ordinary files.
+        If its licence asks for a form, if the checksum of its archive is not known or
+        differs, or if the archive is not a zip archive of ordinary files.
     ConnectionError
         If the download broke off.
     ImportError
@@ -39,12 +39,12 @@ def fetch(spec, home):
         raise ValueError(f"{spec.name} cannot be downloaded without a form. {by_hand}")
     if archive.known_hash is None:
         raise ValueError(
-            f"{spec.name} is not downloaded, for no checksum of its archive is known "
-            f"that would tell it from another file. {by_hand}"
+            f"{spec.name} is not downloaded, because the checksum of its archive is "
+            f"not known. {by_hand}"
         )
     if folder.exists():
         raise ValueError(
-            f"'{folder}' is there, without recordings of {spec.name}: remove it first."
+            f"'{folder}' exists without recordings of {spec.name}: remove it first."
         )
     try:
         import pooch
@@ -55,8 +55,7 @@ def fetch(spec, home):
         ) from error
 
     home.mkdir(parents=True, exist_ok=True)
-    # The folder is hidden, so that load_corpus does not search it, and it is deleted
-    # whatever happens.
+    # A hidden folder, which load_corpus does not search. It is always deleted.
     with tempfile.TemporaryDirectory(dir=home, prefix=f".{spec.name}-") as work:
         try:
             path = pooch.retrieve(
@@ -94,8 +93,8 @@ def unpack(path, folder):
     Raises
     ------
     ValueError
-        If it is no zip archive, holds a link or a name that leads out of the folder, is
-        damaged, or unpacks to more than `MAX_UNPACKED` bytes.
+        If it is not a zip archive, holds a link or a name that leads out of the folder,
+        is damaged, or unpacks to more than `MAX_UNPACKED` bytes.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -55,7 +55,7 @@ def load_corpus(
     ----------
     name : str, CorpusSpec, or list of these
         A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or a
-        declaration of another one. Several corpora are joined, as a transfer needs it.
+        declaration of another one. Several corpora are joined, as for a transfer.
     data_home : str or path-like, default=None
         The folder of the corpus, or one above it. None reads the environment variable
         ``SKLEARN_SER_DATA``.
@@ -66,8 +66,8 @@ def load_corpus(
         Whether to fetch the corpus into `data_home` if no recording of it lies there
         and its licence allows it.
     errors : {"raise", "drop"}, default="raise"
-        Whether recordings that are missing, empty or cut short, or that have two labels
-        or none, raise an error that names them all, or are left out.
+        What to do with recordings that are missing, empty or cut short, or have two
+        labels or none: raise an error that names them, or leave them out.
 
     Returns
     -------
@@ -95,9 +95,9 @@ def load_corpus(
     Raises
     ------
     ValueError
-        If the corpus or the protocol is not known, nothing of it lies below
-        `data_home`, recordings cannot be used, labels are contradictory, or it cannot
-        be fetched.
+        If the corpus or the protocol is not known, `data_home` has no recording of it,
+        recordings cannot be used, labels contradict each other, or the corpus cannot be
+        fetched.
     ConnectionError
         If a download broke off. It leaves no file behind.
     ImportError
@@ -164,7 +164,7 @@ def _find_home(data_home):
         raise TypeError(f"data_home must be a path, got {type(home).__name__}.")
     home = Path(home).expanduser().absolute()
     if home.exists() and not home.is_dir():
-        raise ValueError(f"data_home must be a folder, '{home}' is none.")
+        raise ValueError(f"data_home must be a folder, '{home}' is a file.")
     return home
 
 
@@ -256,7 +256,7 @@ def _bunch(spec, rows, faults, unlabelled):
 
 
 def _join(parts):
-    """Join corpora; the names of their speakers get the corpus in front."""
+    """Join corpora, and put the name of the corpus in front of each speaker's name."""
     names = dict.fromkeys(name for part in parts for name in part.frame)
     blanks = [np.repeat("", len(part.data)) for part in parts]
     pairs = list(zip(parts, blanks, strict=True))

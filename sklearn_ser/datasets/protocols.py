@@ -26,7 +26,7 @@ def _words(text):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec:
-    """A protocol, before it meets a corpus.
+    """A protocol that is not yet bound to a corpus.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ def list_protocols(corpus: str | None = None) -> list[str]:
 
 
 def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
-    """Keep what a protocol uses of a corpus, under its labels, and bind its folds.
+    """Keep the rows of a corpus that a protocol uses, with its labels and its folds.
 
     Parameters
     ----------
@@ -193,8 +193,8 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     Returns
     -------
     corpus : Bunch
-        Like `corpus`, with ``protocol``. Its ``frame`` keeps the emotions that were
-        merged.
+        Like `corpus`, with ``protocol``. Its ``frame`` keeps the emotions before the
+        merge.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def _utterance(spec, path):
 
 
 def check_protocol(name, corpora=None):
-    """Return the protocol of a name, and refuse one of other corpora."""
+    """Return the protocol of this name, which must belong to these corpora."""
     if not isinstance(name, str) or name not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {list_protocols()}, got {name!r}.")
     spec = PROTOCOLS[name]
@@ -297,7 +297,7 @@ def _number_folds(spec, speakers, corpora):
     unknown = sorted(set(speakers.tolist()) - set(numbers))
     if unknown:
         raise ValueError(f"Speakers {unknown} are in no fold of '{spec.name}'.")
-    # Where some speakers are missing, there are fewer folds, in the same order.
+    # If speakers are missing, there may be fewer folds, in the same order.
     folds = [numbers[speaker] for speaker in speakers]
     return np.unique(folds, return_inverse=True)[1]
 

@@ -1,8 +1,8 @@
 """A small emotional corpus from a source-filter synthesiser.
 
-It is no substitute for speech, but data of known difficulty. The speaker and the
-emotion act on the same quantities (pitch, tempo, level, voice quality), so that the
-voice hides the emotion, by an amount that ``speaker_effect`` sets.
+It does not replace speech: it is data of known difficulty. The speaker and the emotion
+act on the same quantities (pitch, tempo, level, voice quality), so that the voice hides
+the emotion. ``speaker_effect`` sets how much.
 """
 
 from collections.abc import Iterable, Sequence
@@ -71,7 +71,7 @@ def make_emotional_speech(
     of their recordings.
 
     An utterance depends only on ``random_state``, the index of its speaker, its emotion
-    and its own index: more speakers, emotions or utterances leave it as it was.
+    and its own index: it stays the same if there are more of any of these.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def make_emotional_speech(
 
 
 class _Speaker:
-    """A voice, with the room and the channel that it is recorded by."""
+    """A voice, with the room and the channel of its recordings."""
 
     def __init__(self, entropy, index, effect, channel, sampling_rate):
         rng = _generator(entropy, (0, index))
@@ -195,7 +195,7 @@ class _Speaker:
     def say(self, text, emotion, duration, rng):
         """Return the waveform of one utterance, float32 within [-1, 1]."""
         rate = self.sampling_rate
-        # All speakers share the distribution: 0.25 is barely heard, 1.75 theatrical.
+        # The same for all speakers: 0.25 can hardly be heard, 1.75 is theatrical.
         intensity = np.clip(1 + 0.35 * rng.standard_normal(), 0.25, 1.75)
         style = intensity * np.array(_EMOTIONS[emotion])
         style += self.habits + _SPREAD * rng.standard_normal(8)
@@ -260,7 +260,7 @@ def _pulses(f0, rate, jitter, rng):
 
 
 def _resonances(formants, rate):
-    """Return five two-pole resonators in series; one above the band passes all."""
+    """Return five two-pole resonators in series; one above the band changes nothing."""
     frequencies = np.append(formants, formants[-1] + np.array([900.0, 1900.0]))
     radius = np.exp(-np.pi * _BANDWIDTHS / rate)
     sos = np.tile([1.0, 0, 0, 1, 0, 0], (5, 1))

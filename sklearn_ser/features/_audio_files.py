@@ -1,7 +1,7 @@
-"""Files of audio: opened without waiting, measured before they are decoded, and whole.
+"""Audio files: how they are opened and decoded, and whether they are whole.
 
-A file that ends before its header says so is cut short. Nothing else tells, since
-libsndfile decodes what is left of it.
+A file is cut short if it ends before its header says so. Its header has to be read to
+notice that, since libsndfile decodes what is left of the file without an error.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _CLAIM = re.compile(
 _CAF_DATA = re.compile(r"^data : (\d+)$", re.MULTILINE)
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
-_TRUNCATED = "Seems to be a truncated file"  # libsndfile of VOC
+_TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
 _LONGEST_PAGE = 27 + 255 + 255 * 255  # of Ogg, in bytes
 _BYTES = {"PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
@@ -52,22 +52,22 @@ def read_file(path, name):
     Raises
     ------
     ValueError
-        If the file is missing, no file, does not decode, tells no length, is too long
-        or cut short.
+        If the file is missing, not a regular file, does not decode, has no length in
+        its header, is too long or cut short.
     """
     try:
         with open_audio(path) as file:
             n_times, rate = file.frames, file.samplerate
             if n_times == _UNKNOWN_LENGTH:
                 raise ValueError(
-                    f"{name} tells no length, as streamed files do, expected a header "
-                    "that does. Encode it anew."
+                    f"{name} was streamed: found no length in its header, expected "
+                    "one. Encode it again."
                 )
             if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
                 raise ValueError(too_long(name, n_times, rate, file.channels))
             # libsndfile's own conversion of 16-bit samples is the slower one.
             dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            # A file that cannot be sought in, as GSM 6.10, must be told how much.
+            # Formats without seeking, such as GSM 6.10, need the number of samples.
             wave = file.read(n_times, dtype=dtype)
             cut = len(wave) < n_times and not is_estimate(file, path)
             if cut or claims_more(file, path):
@@ -97,7 +97,7 @@ def too_long(name, n_times, rate, n_channels=1):
 
 @contextlib.contextmanager
 def open_audio(path):
-    """Open a regular file with soundfile, whatever its name is.
+    """Open a regular file with soundfile, even if its name is long or not UTF-8.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def open_audio(path):
     Raises
     ------
     OSError, RuntimeError, TypeError
-        If the file is missing, no regular file (which may never end) or no audio.
+        If the file is missing, is not regular (such a file may never end) or not audio.
     """
     import soundfile
 
@@ -139,7 +139,7 @@ def is_estimate(file, path):
     file : soundfile.SoundFile
         The open file.
     path : str or PathLike
-        Where it lies.
+        Its path.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def claims_more(file, path):
     file : soundfile.SoundFile
         The open file.
     path : str or PathLike
-        Where it lies.
+        Its path.
 
     Returns
     -------

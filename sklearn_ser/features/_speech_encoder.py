@@ -1,4 +1,4 @@
-"""What frozen speech encoders share: windows, batches, how they are joined again."""
+"""What frozen speech encoders share: windows, batches, and how windows are joined."""
 
 from math import ceil
 
@@ -10,7 +10,7 @@ _REACH = 1500  # frames at once, 30 s, where the model sets no limit itself
 
 
 class SpeechEncoder:
-    """What the encoders share: windows, batches and how they are joined again.
+    """What the encoders share: windows, batches, and how windows are joined.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class SpeechEncoder:
     Attributes
     ----------
     sampling_rate : float
-        Hz, of the waveforms it wants.
+        Of the waveforms that it takes, in Hz.
     reach : int
         The most frames it sees at once.
     """
@@ -40,7 +40,7 @@ class SpeechEncoder:
             self.sampling_rate = float(self._extractor.sampling_rate)
         except (OSError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"model {source.name!r} does not tell how it wants its input: "
+                f"model {source.name!r} does not say what input it needs: "
                 f"{source.directory!r} holds no preprocessor_config.json of a speech "
                 "model. Copy the one of the model it was made from."
             ) from error
@@ -55,19 +55,19 @@ class SpeechEncoder:
         raise NotImplementedError
 
     def n_frames(self, x):
-        """Return the number of frames that come of an input."""
+        """Return the number of frames that an input gives."""
         raise NotImplementedError
 
     def _cut(self, x, start, stop):
-        """The part of an input that gives the frames from start to stop."""
+        """Return the part of an input that gives the frames from start to stop."""
         raise NotImplementedError
 
     def _forward(self, inputs):
-        """Hidden states (n_frames, n_features) of each of some inputs, in one pass."""
+        """Return the states (n_frames, n_features) of each input, in one pass."""
         raise NotImplementedError
 
     def _fits(self, n_frames, batch, frames_per_batch):
-        """Tell whether an input, no shorter than these, may join their batch."""
+        """Tell whether an input, no shorter than those of a batch, may join it."""
         raise NotImplementedError
 
     @torch.inference_mode()
@@ -77,7 +77,7 @@ class SpeechEncoder:
         Parameters
         ----------
         inputs : list of arrays
-            As of `inputs`.
+            What `inputs` returns.
         frames_per_batch : int
             The most frames in one pass, unless one window alone has more.
 
@@ -104,7 +104,7 @@ class SpeechEncoder:
 
     def _run(self, batch, inputs, parts):
         cuts = [
-            # A recording that is seen whole keeps what follows its last frame.
+            # A recording in one window keeps the samples after its last frame.
             inputs[i]
             if n == self.n_frames(inputs[i])
             else self._cut(inputs[i], start, start + n)
@@ -116,7 +116,7 @@ class SpeechEncoder:
 
 
 def _windows(n_frames, reach):
-    """Bounds of windows, evenly spread, that overlap by a tenth or more."""
+    """Return the bounds of evenly spread windows that overlap by a tenth or more."""
     if n_frames <= reach:
         return [(0, n_frames)]
     overlap = ceil(reach / 10)
@@ -148,6 +148,6 @@ def _joined(parts, n_frames):
 
 
 def _ramp(fade, overlap):
-    """From 0 to 1 over an overlap: a frame at an edge has seen one side only."""
+    """Rise from 0 to 1 over an overlap: a frame at an edge has seen one side only."""
     steps = torch.arange(len(fade), device=fade.device)
     return ((steps + 0.5) / overlap).clamp(max=1.0)

@@ -18,7 +18,7 @@ from .spectrogram import _dtype, _integer, _number, _option
 POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std")}
 """The statistics over frames of each pooling."""
 
-# Of all known models, in Hz: batches are planned by it, nothing else is.
+# Of all known models, in Hz. They serve to plan batches, and nothing else.
 _FRAME_RATE = 50
 _SAMPLING_RATE = 16000
 
@@ -111,14 +111,14 @@ def plan(batch, rows, duration, frames_per_batch):
     rows : list of int
         Those that are to be divided.
     duration : float or None
-        Seconds, where all have them in common.
+        Length in seconds, if all have the same.
     frames_per_batch : int
         The most frames in a batch, unless one recording alone has more.
 
     Returns
     -------
     batches : list of lists of int
-        The longest first: what fails for want of memory fails at once.
+        The longest first: if memory is too small, the first batch fails.
     """
     frames = {i: _FRAME_RATE * (duration or _seconds(batch[i])) for i in rows}
     batches, longest = [], 0.0
@@ -131,7 +131,7 @@ def plan(batch, rows, duration, frames_per_batch):
 
 
 def _seconds(recording):
-    """Length by the header, or 0 where there is none: for planning only."""
+    """Return the length in seconds by the header, or 0 without one, for planning."""
     import soundfile
 
     rate = _SAMPLING_RATE
@@ -148,7 +148,7 @@ def _seconds(recording):
 
 
 def run(job, batches, n_jobs, verbose):
-    """Run a job on each batch, and yield what it returns as it is done.
+    """Run a job on each batch, and yield each result as soon as it is there.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def run(job, batches, n_jobs, verbose):
     Yields
     ------
     result : tuple
-        Of a job, whose first member are the rows.
+        What a job returns; its first member is the rows.
     """
     from tqdm.auto import tqdm
 
@@ -183,7 +183,7 @@ def run(job, batches, n_jobs, verbose):
 def _run_in_parallel(job, batches, n_jobs, n_workers):
     torch, _ = _import_torch()
     before = torch.get_num_threads()
-    # The workers' threads, made from here on, take this number over.
+    # Threads that are started from here on use this number.
     torch.set_num_threads(min(before, max(1, cpu_count() // n_workers)))
     try:
         parallel = Parallel(
@@ -202,7 +202,7 @@ def extract(
     Parameters
     ----------
     rows : list of int
-        What the recordings are numbered in X.
+        Positions of the recordings in X.
     recordings : list
         The recordings.
     keys : list of str or None
@@ -252,7 +252,7 @@ def _waveform(recording, i, sampling_rate, settings):
 
 
 def _pooled(states, pooling):
-    """Statistics (1, n_features) over the frames, or the frames themselves."""
+    """Return statistics (1, n_features) over the frames, or the frames themselves."""
     if pooling is None:
         return states
     statistics = {
@@ -264,7 +264,7 @@ def _pooled(states, pooling):
 
 
 def _import_torch():
-    """Torch, and what loads a model: heavy, and the latter an extra."""
+    """Return torch and the module that loads models; both are slow to import."""
     try:
         import safetensors  # noqa: F401
         import torch

@@ -1,10 +1,10 @@
 """The frozen speech encoders, family by family: from waveforms to hidden states.
 
-Frames that lie beyond the end of a recording never reach those inside it. Whisper
-runs on the frames of a batch end to end, each recording attending to itself alone,
-so nothing is padded at all. The others turn waveforms into frames one by one, for
-some normalise over time, and then run on batches of equal length; on a GPU, where
-batches pay, on padded ones under a mask, if every layer heeds it.
+Frames beyond the end of a recording never have an influence on those inside it.
+Whisper runs on the frames of a batch one recording after the other, and each attends
+to itself alone, so nothing is padded. The others turn waveforms into frames one by
+one, because some normalise over time. They then run on batches of equal length. On a
+GPU, where batches are faster, they run on padded batches if all layers use the mask.
 """
 
 from math import prod
@@ -22,8 +22,8 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from ._speech_encoder import SpeechEncoder
 
 _BLOCK = 2048  # frames of a spectrogram transformed at once
-# Families with a layer that lets padded frames into true ones, mask or no mask; and
-# WavLM, whose way of masking PyTorch is about to withdraw.
+# Two families have a layer that mixes padded frames into true ones in spite of a mask.
+# WavLM masks in a way that PyTorch is about to remove.
 _UNMASKED = ("data2vec-audio", "wav2vec2-conformer", "wavlm")
 
 
@@ -35,7 +35,7 @@ class _Whisper(SpeechEncoder):
         self._layers = layer
         self._is_last = layer == source.n_layers
         self._config.encoder_layers = layer
-        # Without the decoder, and without drawing weights that are then replaced.
+        # No decoder, and no random weights that are replaced afterwards.
         with torch.device("meta"):
             self._module = WhisperEncoder(self._config)
         wanted = self._module.state_dict()
@@ -85,8 +85,8 @@ class _Whisper(SpeechEncoder):
         return sum(n for n, _, _ in batch) + n_frames <= frames_per_batch
 
     def _forward(self, inputs):
-        # This is WhisperEncoder.forward, without its demand for 30 s: every operation
-        # on single frames runs on those of all recordings, one after the other.
+        # This is WhisperEncoder.forward without the padding to 30 s. Operations on
+        # single frames run on the joined frames of all recordings.
         module = self._module
         frames = []
         for x in inputs:
@@ -158,7 +158,7 @@ class _Masked(SpeechEncoder):
         return small and (same or self._can_mask)
 
     def _frames(self, x):
-        """The frames (n_frames, n_channels) of one input."""
+        """Return the frames (n_frames, n_channels) of one input."""
         raise NotImplementedError
 
     def _forward(self, inputs):
@@ -178,7 +178,7 @@ class _Masked(SpeechEncoder):
 
 
 class _Waveform(_Masked):
-    """wav2vec 2.0 and its kin: convolutions over the waveform."""
+    """wav2vec 2.0 and similar models: convolutions over the waveform."""
 
     def __init__(self, source, layer, device):
         super().__init__(source, layer, device)
@@ -204,10 +204,10 @@ class _Waveform(_Masked):
 
 
 class _FilterBank(_Masked):
-    """w2v-BERT: a spectrogram normalised by band, two frames at a time."""
+    """w2v-BERT: a spectrogram, normalised by band, whose frames are joined in pairs."""
 
     def inputs(self, wave):
-        # Deviations need two frames of 400 samples, 160 apart.
+        # A standard deviation needs two frames of 400 samples, 160 apart.
         wave = np.pad(wave, (0, max(0, 560 - len(wave))))
         return self._extractor(
             wave,
@@ -246,25 +246,25 @@ def load_encoder(source, layer, device):
     Raises
     ------
     ValueError
-        If the files are no such model, or hold no weights for a part of it.
+        If the files are not such a model, or lack weights of a part of it.
     """
     kinds = {"whisper": _Whisper, "wav2vec2-bert": _FilterBank}
     return kinds.get(source.family, _Waveform)(source, layer, device)
 
 
 class _Stopped(Exception):
-    """The state that the first layer not wanted would have got."""
+    """It carries the input of the first layer that is not needed."""
 
 
 class _Stop(torch.nn.Module):
-    """Stands where the first layer not wanted stood, and ends the pass there."""
+    """Takes the place of the first layer that is not needed, and ends the pass."""
 
     def forward(self, hidden_states, *args, **kwargs):
         raise _Stopped(hidden_states)
 
 
 class _Quiet:
-    """No bar and no remark on weights that are left out on purpose."""
+    """Silence the progress bar and the remark on weights that are left out."""
 
     def __enter__(self):
         log = transformers.utils.logging

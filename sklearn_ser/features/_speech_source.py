@@ -1,4 +1,4 @@
-"""Where a speech model lies, and which weights those are; none is loaded here."""
+"""Where a speech model is on disk, and the hash of its weights; nothing is loaded."""
 
 import hashlib
 import json
@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Of each family of encoders that is known: what its config.json calls the number of
-# its layers and their width.
+# The known families of encoders, and the names that config.json has for the number of
+# layers and for their width.
 FAMILIES = {
     "whisper": ("encoder_layers", "d_model"),
     **dict.fromkeys(
@@ -119,11 +119,11 @@ def locate(model, revision=None, local_files_only=False, seen=None):
         variable ``SKLEARN_SER_MODELS``, then in the user's cache of the Hub, then on
         the Hub.
     revision : str, default=None
-        A branch, tag or commit of the Hub; then no directory is meant.
+        A branch, tag or commit of the Hub. `model` is then no directory.
     local_files_only : bool, default=False
-        Whether the Hub is left alone.
+        Whether to search on this machine only.
     seen : str, default=None
-        The commit that an earlier call found, taken where `revision` is None.
+        The commit that an earlier call found. It is used if `revision` is None.
 
     Returns
     -------
@@ -133,8 +133,8 @@ def locate(model, revision=None, local_files_only=False, seen=None):
     Raises
     ------
     ValueError
-        If there is no such model, it is of no known family, or its weights are in
-        another format than safetensors. The message says what to do.
+        If there is no such model, its family is not known, or its weights are not in
+        the format safetensors. The message says what to do.
     """
     name = os.fspath(model)
     home = os.environ.get("SKLEARN_SER_MODELS")
@@ -160,7 +160,7 @@ def locate(model, revision=None, local_files_only=False, seen=None):
 
 
 def _snapshot(name, revision, local_files_only):
-    """The directory of a model in the Hub's cache, fetched if it is allowed."""
+    """Return the directory of a model in the Hub's cache, fetched first if allowed."""
     try:
         import huggingface_hub
     except ImportError as error:
@@ -181,7 +181,7 @@ def _snapshot(name, revision, local_files_only):
     if local_files_only:
         raise ValueError(
             f"model {name!r} is not on this machine, and local_files_only=True forbids "
-            f"to fetch it. {remedy}"
+            f"a download. {remedy}"
         )
     try:
         files = [
@@ -198,8 +198,8 @@ def _snapshot(name, revision, local_files_only):
         return huggingface_hub.snapshot_download(**where, allow_patterns=wanted)
     except _NoSafetensorsError:
         raise
-    # What the Hub's client raises differs between its versions, down to the network
-    # library: none of it is more than a reason to tell.
+    # The errors of the Hub's client, and of the network library below it, differ
+    # between versions. They are only quoted.
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
@@ -246,7 +246,7 @@ def _source(name, directory, revision):
 
 
 def _weights(name, directory):
-    """The safetensors files of a directory, as transformers chooses them."""
+    """Return the safetensors files of a directory that transformers would load."""
     if os.path.isfile(path := os.path.join(directory, _WEIGHTS)):
         return (path,)
     index = os.path.join(directory, _INDEX)
@@ -277,7 +277,7 @@ def _no_safetensors(name, files):
 
 
 def _digest(path):
-    # A path may come to name another file, so its size and time are told apart.
+    # The same path may later name another file, which has another size or time.
     found = os.stat(path)
     return _digest_of(os.path.realpath(path), found.st_size, found.st_mtime_ns)
 

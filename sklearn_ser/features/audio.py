@@ -144,9 +144,9 @@ def load_audio(
 
     Notes
     -----
-    A file whose header claims more samples than follow it is an error, whatever is
-    left of it. A WAV or AU file that was streamed, and whose header claims the largest
-    length there is since its end was not known, is taken as it is.
+    A file that holds fewer samples than its header claims is an error. An exception is
+    a WAV or AU file that was streamed: its header claims the largest possible length,
+    because its end was not known yet. Such a file is read as it is.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def load_audio(
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
     if wave.shape[-1] > MAX_DURATION * rate:
         raise ValueError(too_long(name, wave.shape[-1], rate))
-    _check_rate(rate, name)  # that of a file, too
+    _check_rate(rate, name)  # a file's rate is unchecked so far
     source, wave = wave, _to_mono(wave, channel, name)
     if not (wave.max() < _MAX_AMPLITUDE and wave.min() > -_MAX_AMPLITUDE):
         _raise_not_finite(wave, source, name)
@@ -197,7 +197,7 @@ def load_audio(
 
 
 def _check_output(sampling_rate, channel):
-    """Return the rate to resample to, and refuse one, or a channel, that is none."""
+    """Check the rate to resample to and the channel; return the rate."""
     is_int = isinstance(channel, Integral) and not isinstance(channel, bool)
     if not is_int and not (isinstance(channel, str) and channel == "mean"):
         raise TypeError(
@@ -303,7 +303,7 @@ def _to_float32(wave):
 
 def _raise_not_finite(wave, source, name):
     bad = np.flatnonzero(~(np.abs(wave) < _MAX_AMPLITUDE))
-    found = np.atleast_2d(source)[:, bad[0]]  # before float32 made infinity of it
+    found = np.atleast_2d(source)[:, bad[0]]  # before float32
     found = found[np.argmax(~(np.abs(found) < _MAX_AMPLITUDE))]
     raise ValueError(
         f"{name} contains NaN, infinity or a value too large for audio: found "

@@ -1,13 +1,13 @@
 """A resumable cache of features, one file for each recording.
 
 An entry is found by the SHA-256 of the recording (the bytes of the file, or of the
-waveform and its rate) and of the settings that shape the features, so that neither a
-renamed file nor a changed parameter can lead to a stale entry. It is written to a
+waveform and its rate) and of the settings that shape the features. So a renamed file
+keeps its entry, and a changed parameter gets a new one. An entry is written to a
 temporary name and then renamed: another process sees all of it or nothing.
 
-An entry is a ``.npy`` file with a checksum behind it, of its key and of all its bytes,
-so that one that was damaged, or that belongs to another recording, is computed anew.
-Entries of releases without checksums are read if they are whole and finite.
+An entry is a ``.npy`` file, followed by a checksum of its key and its bytes. An entry
+that is damaged, or belongs to another recording, is computed again. Earlier releases
+wrote no checksums. Their entries are read if they are whole and finite.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ def content_key(recording, settings):
     Returns
     -------
     key : str or None
-        None if the content cannot be read; loading the recording will say why.
+        None if the content cannot be read. Loading the recording then says why.
     """
     digest = hashlib.sha256(f"{_FORMAT}:{settings!r}:".encode())
     rate, path = None, recording
@@ -67,7 +67,7 @@ def content_key(recording, settings):
 
 
 def read_or_compute(cache_dir, key, compute):
-    """Return the entry of this key, computed and stored first if need be.
+    """Return the entry of this key; compute and store it first if there is none.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def read(cache_dir, key):
         if not data.endswith(_trailer(key, content)):
             _check_without_checksum(data)
         return CachedSequence(path)
-    except Exception:  # a damaged header may raise anything; it is written again
+    except Exception:  # a damaged header may raise anything
         return None
 
 
@@ -121,7 +121,7 @@ def _trailer(key, content):
 
 
 def _check_without_checksum(data):
-    """Refuse what is not wholly and only an array of finite numbers."""
+    """Refuse anything but one whole array of finite numbers."""
     stream = io.BytesIO(data)
     array = np.lib.format.read_array(stream, allow_pickle=False)
     if stream.read(1) or not np.isfinite(array).all():

@@ -13,7 +13,7 @@ from .cache import content_key, read_or_compute
 from .normalization import normalize_sequence
 from .spectrogram import check_settings, fix_length, log_mel, trim_silence
 
-_CHUNK = 32  # recordings a worker takes at once
+_CHUNK = 32  # recordings that a worker takes at once
 
 
 class LogMelTransformer(  # type: ignore[call-arg]
@@ -28,8 +28,8 @@ class LogMelTransformer(  # type: ignore[call-arg]
     Parameters
     ----------
     sampling_rate : float, default=16000
-        Hz. Bare waveforms are taken to be at this rate; files and mappings, which
-        tell their own, are resampled to it.
+        Hz. Bare waveforms are assumed to have this rate; files and mappings, which
+        name their own, are resampled to it.
     n_fft : int, default=512
         Samples in a Fourier transform.
     win_length : int, default=400
@@ -46,8 +46,8 @@ class LogMelTransformer(  # type: ignore[call-arg]
         Cells more than this below the recording's peak are raised to that level;
         None raises none.
     duration : float, default=None
-        Seconds that each recording is brought to: a longer one is cut at its end,
-        a shorter one extended as `length_mode` says.
+        Length of all recordings in seconds: a longer one is cut at its end, a shorter
+        one is extended as `length_mode` says.
     length_mode : {"wrap", "constant"}, default="wrap"
         Extend a short recording by repeating it, or by zeros.
     normalize : {"level", "utterance"}, default=None
@@ -67,10 +67,10 @@ class LogMelTransformer(  # type: ignore[call-arg]
         ``joblib.parallel_config`` says otherwise). None means 1 and -1 all
         processors.
     cache_dir : str or PathLike, default=None
-        Folder that keeps the features of each recording, found again by the
-        recording's content and the parameters above, whatever run wrote them. The
-        result is then a list of read-only array-likes that ``np.asarray`` reads
-        from disk, so that features larger than memory can be passed on.
+        Folder that keeps the features of each recording. A later run finds them by the
+        recording's content and the parameters above. The result is then a list of
+        read-only array-likes that ``np.asarray`` reads from disk, so that features
+        may be larger than memory.
 
     See Also
     --------
@@ -80,9 +80,9 @@ class LogMelTransformer(  # type: ignore[call-arg]
     -----
     A recording shorter than a window is padded. Transforms run in single
     precision, which keeps cells within 60 dB of the peak closer than 1e-3 dB to
-    librosa and others closer than 1e-2 dB. Where that would not do, they run in
-    double precision: with ``dtype="float64"``, with a `top_db` above 80 or of None,
-    and where a sound outside the bands drowns what is in them.
+    librosa and others closer than 1e-2 dB. They run in double precision where single
+    precision is not enough: with ``dtype="float64"``, with a `top_db` above 80 or of
+    None, and if a sound outside the bands is much louder than those within.
 
     Examples
     --------
@@ -151,7 +151,7 @@ class LogMelTransformer(  # type: ignore[call-arg]
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of its range, or `X` is no batch of recordings.
+            If a parameter is out of its range, or `X` is not a batch of recordings.
         """
         self._check()
         check_recordings(X)
@@ -170,9 +170,9 @@ class LogMelTransformer(  # type: ignore[call-arg]
         -------
         features : list of arrays of shape (n_mels, n_frames), or array of shape \
                 (n_samples, n_mels, n_frames)
-            Levels in dB, unless normalised. One array where all have a common
-            length by contract: `duration` is set, or `X` is a 2-D array and `trim`
-            is None.
+            Levels in dB, unless normalised. One array where all are sure to
+            have one length: `duration` is set, or `X` is a 2-D array and `trim` is
+            None.
 
         Raises
         ------
@@ -197,7 +197,7 @@ class LogMelTransformer(  # type: ignore[call-arg]
         return features
 
     def set_output(self, *, transform=None):
-        """Do nothing: sequences fit no data frame, whatever a pipeline asks for.
+        """Do nothing, since sequences do not fit into a data frame.
 
         Parameters
         ----------
@@ -229,7 +229,7 @@ class LogMelTransformer(  # type: ignore[call-arg]
 
 
 def _extract(recordings, start, settings, cache_dir):
-    """Sequences of consecutive recordings, the first of which is X[start]."""
+    """Return the sequences of consecutive recordings, which start at X[start]."""
     sequences = []
     for i, recording in enumerate(recordings, start):
         compute = partial(_sequence, recording, f"X[{i}]", settings)

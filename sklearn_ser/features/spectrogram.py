@@ -12,10 +12,12 @@ from scipy.sparse import csr_array
 from .audio import MAX_DURATION
 from .normalization import NORMALIZATIONS
 
-_AMIN = 1e-10  # the power below which librosa takes no logarithm
-_SINGLE_DB = 80  # the depth that single precision resolves,
-_SINGLE_RATIO = 10  # from a peak at most so much stronger than the bands'
-_BLOCK = 2048  # frames transformed at once: an hour must not fill the memory
+_AMIN = 1e-10  # librosa raises smaller powers to this one
+# Single precision resolves this range below the peak, if the peak of all frequencies is
+# at most so many times stronger than that of the bands.
+_SINGLE_DB = 80
+_SINGLE_RATIO = 10
+_BLOCK = 2048  # frames transformed at once, since an hour would fill the memory
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def check_settings(estimator):
 
 
 def trim_silence(wave, settings):
-    """Cut both ends as librosa.effects.trim does, to one frame at the least."""
+    """Cut both ends as librosa.effects.trim does, but keep at least one frame."""
     width, hop = settings.win_length, settings.hop_length
     # Running sums give the energy of every frame without making any.
     total = np.zeros(len(wave) + 1)
@@ -145,8 +147,8 @@ def _mel_power(wave, settings, precision):
         power += np.square(spectrum.imag)
         loudest = max(loudest, power.max())
         mel[:, block] = filterbank @ power.T
-    # A sound between or outside the bands, far above what is in them, would drown
-    # it in rounding errors.
+    # If a sound between or outside the bands is much louder, its rounding errors hide
+    # what is in the bands.
     drowned = loudest * heaviest > _SINGLE_RATIO * mel.max()
     return None if precision == "float32" and drowned else mel
 

@@ -27,9 +27,8 @@ def _is_pooled(estimator):
 class SpeechModelTransformer(TransformerMixin, BaseEstimator):
     """Turn recordings into the hidden states of a pre-trained speech model.
 
-    The model is frozen: its weights are read, never trained, and nothing but their
-    name and hash is kept with the estimator. Needs the packages of
-    ``pip install sklearn_ser[speech-model]``.
+    The model is frozen: its weights are read and never trained. The estimator keeps
+    only their name and hash. It needs ``pip install sklearn_ser[speech-model]``.
 
     Parameters
     ----------
@@ -53,26 +52,26 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
     channel : "mean" or int, default="mean"
         The channel used of a recording with several, or their mean.
     duration : float, default=None
-        Seconds that each recording is brought to: a longer one is cut at its end, a
-        shorter one repeated.
+        Length of all recordings in seconds: a longer one is cut at its end, a shorter
+        one is repeated.
     frames_per_batch : int, default=1500
         The most frames, 50 a second, that the model computes at once. More of them
         help a GPU; they change results by rounding errors only.
     device : str or torch.device, default="auto"
         Where the model runs; ``"auto"`` is CUDA, else MPS, else the CPU.
     dtype : {"float16", "float32", "float64"}, default="float32"
-        Type of the features. The model runs in single precision whatever it is.
+        Type of the features. The model itself always runs in single precision.
     n_jobs : int, default=None
         Batches computed in parallel, by joblib (threads that share the model, unless
         ``joblib.parallel_config`` says otherwise). The threads of torch are divided
         among them. None means 1 and -1 all processors.
     cache_dir : str or PathLike, default=None
-        Folder that keeps the features of each recording, found again by the
-        recording's content, the hash of the weights and the parameters above, and
-        written batch by batch: an extraction that was stopped goes on where it was,
-        and the model is not even loaded where all is known. Without `pooling` the
-        result is then a list of read-only array-likes that ``np.asarray`` reads from
-        disk.
+        Folder that keeps the features of each recording. A later run finds them by the
+        recording's content, the hash of the weights and the parameters above. They
+        are written batch by batch, so that an extraction that was stopped goes on
+        where it was. The model is not loaded if all features are there. Without
+        `pooling` the result is a list of read-only array-likes that ``np.asarray``
+        reads from disk.
     local_files_only : bool, default=False
         Never ask the Hub.
     verbose : int, default=0
@@ -81,8 +80,8 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     weights_hash_ : str
-        SHA-256 of the weights that the fit saw: of ``model.safetensors``, or of the
-        digests of its parts. `transform` refuses others.
+        SHA-256 of the weights of the fit: of ``model.safetensors``, or of the digests
+        of its parts. `transform` refuses other weights.
     revision_ : str or None
         The commit of a model from the Hub.
 
@@ -93,13 +92,13 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    The model is loaded once in a process, at the first recording that is not cached,
-    whichever estimators share it. Safetensors files are the only ones read, and code
-    that comes with a model is never run.
+    All estimators of a process share one loaded model. It is loaded at the first
+    recording that is not cached. Only safetensors files are read, and code that comes
+    with a model is never run.
 
-    Whisper sees a recording at its own length, not padded to 30 s. What is longer
-    than 30 s is seen in windows that overlap by 3 s or more, where their states are
-    cross-faded.
+    Whisper sees a recording at its own length, not padded to 30 s. A recording longer
+    than 30 s is cut into windows that overlap by 3 s or more. Their states are
+    cross-faded where they overlap.
 
     Examples
     --------
@@ -164,8 +163,8 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         ImportError
             If transformers or safetensors is not installed.
         TypeError, ValueError
-            If a parameter is out of its range, the model is not found or not one that
-            is known, or `X` is no batch of recordings.
+            If a parameter is out of its range, the model is not found or not of a known
+            family, or `X` is not a batch of recordings.
         """
         check_parameters(self)
         check_recordings(X)
@@ -190,8 +189,8 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         features : array of shape (n_samples, n_features_out), list of arrays of \
                 shape (n_features, n_frames), or array of shape (n_samples, \
                 n_features, n_frames)
-            With `pooling` the first. Without, the second; one array where all have a
-            common length by contract: `duration` is set, or `X` is a 2-D array.
+            The first with `pooling`, else the second. The third where all are sure to
+            have one length: `duration` is set, or `X` is a 2-D array.
 
         Raises
         ------
@@ -263,8 +262,8 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, default=None
-            The container; None leaves it as it is. Without `pooling` it is ignored:
-            sequences fit no data frame.
+            The container; None leaves it as it is. Without `pooling` it is ignored,
+            since sequences do not fit into a data frame.
 
         Returns
         -------
@@ -303,8 +302,8 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
 def release_speech_models() -> None:
     """Free the memory of all speech models that this process has loaded.
 
-    They are loaded again when they are next needed. A transform that is under way
-    keeps its own until it ends.
+    They are loaded again when they are needed. A transform that is running keeps its
+    model until it ends.
 
     See Also
     --------

@@ -7,7 +7,7 @@ from sklearn_ser._sklearn import check_matplotlib_support
 
 
 def flat_steps(estimator):
-    """Return the steps of a pipeline, those of pipelines in it and of searches too."""
+    """Return the steps of a pipeline, also of searches and of pipelines within it."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):
         return [] if estimator in (None, "passthrough") else [estimator]

@@ -13,7 +13,7 @@ def source_and_target(module, layers, batch, target, *, own_statistics):
     Parameters
     ----------
     module : nn.Module
-        The network, whose layers of batch normalisation are concerned.
+        The network to which the layers belong.
     layers : callable
         Called as ``layers(x, lengths)``. It returns a dict of tensors with one row per
         sample.
@@ -44,8 +44,8 @@ class DomainNet(SpeechNet):
     target_modules_ : list of nn.Module
         It holds the module with the statistics of the target, which shares its
         parameters with the net's module. It is empty where source and target have the
-        same statistics. (It is a list because skorch takes a module in an attribute for
-        one that it has to initialise.)
+        same statistics. (A list, because skorch would initialise a module that stands
+        in an attribute.)
     """
 
     def initialize(self):

@@ -1,4 +1,4 @@
-"""A net whose module has an adversary: a part that is trained by itself."""
+"""A net with an adversary: a part of the module that has an optimiser of its own."""
 
 from contextlib import contextmanager
 from typing import ClassVar
@@ -53,7 +53,7 @@ class AdversarialNet(SpeechNet):
             yield layer, self.adversary_rng_ if layer in own else rng
 
     def get_all_learnable_params(self):
-        """Yield what the first optimiser trains and its callbacks clip: the rest."""
+        """Yield the parameters of the other parts, which the first optimiser trains."""
         for name, parameter in super().get_all_learnable_params():
             if not name.startswith(f"{self.adversary_name}."):
                 yield name, parameter
@@ -70,7 +70,7 @@ class AdversarialNet(SpeechNet):
         self.optimizer_.step(step_fn)
 
     def backward_apart(self, loss, adversary_loss):
-        """Compute gradients: the adversary's of its own loss, the others' of the net's.
+        """Compute the adversary's gradients from its loss, the others from the net's.
 
         Parameters
         ----------
@@ -84,7 +84,7 @@ class AdversarialNet(SpeechNet):
             parameter.grad = gradient
 
     def step_adversary(self, loss):
-        """Step the adversary by its gradients, and keep its loss for the history."""
+        """Take a step of the adversary's optimiser, and keep its loss."""
         if self.adversary_clip is not None:
             nn.utils.clip_grad_norm_(self.adversary.parameters(), self.adversary_clip)
         self.adversary_optimizer_.step()
@@ -110,5 +110,5 @@ def frozen(module):
 
 
 def joined(batches):
-    """Join the tensors of each name, which stand in one dict a batch."""
+    """Join the dicts of several batches into one dict of longer tensors."""
     return {name: torch.cat([b[name] for b in batches]) for name in batches[0]}

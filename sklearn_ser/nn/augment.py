@@ -15,7 +15,7 @@ class Augment(nn.Module):
     speed : float
         The tempo changes by a factor drawn from [1 - speed, 1 + speed].
     vocal_tract : float
-        The frequency axis stretches by a factor drawn likewise.
+        The same for the length of the frequency axis.
     masking : float
         Up to this share of the frames, and of the bands, becomes zero.
     spectral : bool

@@ -9,11 +9,11 @@ from torch.utils.data import Dataset
 
 from .layers import round_up
 
-# Batches are cut from this many batches' worth of shuffled sequences, sorted by length.
-# So there is little padding, and yet a batch holds more than one length (and emotion).
+# Sequences are shuffled, sorted by length within pools of this many batches, and cut.
+# A batch then has little padding, but still several lengths and emotions.
 _POOL = 16
-# A batch holds at most ``batch_size`` times this many frames, padding included. These
-# are ten seconds of log-mels; of longer recordings a batch holds fewer.
+# A batch holds at most ``batch_size`` times this many frames, padding included. That is
+# ten seconds of log-mels for each recording. If they are longer, a batch holds fewer.
 FRAMES_PER_RECORDING = 1000
 # Data that would take more than this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
@@ -31,7 +31,7 @@ class Batch:
     columns : dict of tensors, each with one row per sample
         Target, weight, speaker and the like, by name.
     companions : dict
-        What a method draws beside the batch. The module's ``forward`` gets it by name.
+        What a method draws for the batch. The module's ``forward`` gets it by name.
     """
 
     x: torch.Tensor
@@ -168,8 +168,8 @@ class BatchIterator:
     dataset : SequenceDataset
     batch_size : int
     rng : numpy.random.Generator, default=None
-        It shuffles and draws companions, as training needs it. Without it, batches hold
-        sequences of rising length.
+        It shuffles and draws companions, for training. Without it, the batches are in
+        the order of their lengths.
 
     Attributes
     ----------

@@ -16,7 +16,7 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
     peak_lr : float or None
         Peak of a one-cycle learning rate; None keeps the rate constant.
     clip : float or None
-        Largest norm of a gradient; None clips none.
+        Largest norm of a gradient; None does not clip.
     keep_best : bool
         Whether to record the validation UAR and return to its best epoch.
     verbose : int
@@ -98,7 +98,7 @@ class ValidUAR(Callback):
         self.hits_ = []
 
     def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
-        """Note which samples of a validation batch were classified rightly."""
+        """Note which samples of a validation batch were classified correctly."""
         if not training:
             y = batch[0]["y"]
             hit = y_pred["logits"].argmax(1) == y

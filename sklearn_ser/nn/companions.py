@@ -1,4 +1,4 @@
-"""What stands beside a training batch: recordings that a method draws for it.
+"""Recordings that a method draws for each training batch.
 
 A sampler is called as ``sampler(dataset, rows, rng, frame_budget)`` for each training
 batch. It returns a dict of batches, which the network's ``forward`` takes by name.
@@ -7,7 +7,7 @@ batch. It returns a dict of batches, which the network's ``forward`` takes by na
 import numpy as np
 import torch
 
-# A source batch chooses among this many batches' worth of target recordings.
+# A source batch chooses from this many times as many target recordings as it needs.
 WAITING_BATCHES = 4
 
 NEUTRAL = {"neutral", "neu", "n"}
@@ -21,7 +21,7 @@ class NeutralPartners:
     is_neutral : bool array of shape (n_samples,)
     speakers : array of shape (n_samples,)
     n_neutral : int or None
-        Only this many neutral utterances of a speaker, the first ones, are drawn from.
+        Partners are drawn from the first ``n_neutral`` neutral utterances of a speaker.
         None draws from all.
     shared : bool
         Whether the rows of one speaker share a partner, which is then encoded once.
@@ -62,9 +62,8 @@ class NeutralPartners:
 class TargetBatches:
     """Draws as many target recordings as a batch has source recordings.
 
-    A few batches' worth of target recordings, in random order, wait. Those of them that
-    are about as long as the source's are taken, since padding costs time and teaches
-    nothing.
+    The target is shuffled, and recordings from the front of it are candidates. Those
+    that are about as long as the source's are taken, since padding only costs time.
 
     Parameters
     ----------

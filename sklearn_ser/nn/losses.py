@@ -25,9 +25,9 @@ class LossTerm:
 
     A subclass sets ``name`` and defines ``__call__(outputs, batch)``, which takes
     the module's outputs (a dict) and the :class:`Batch`, and returns a scalar.
-    A term of weight zero is neither computed nor recorded. A term whose value does not
-    say all lists the names of further figures in ``diagnostics``, and puts each of them
-    into ``outputs["diagnostics"]`` as ``"<name of the term>_<name of the figure>"``.
+    A term of weight zero is neither computed nor recorded. If a term has more figures
+    to record, it lists their names in ``diagnostics``, and puts each of them into
+    ``outputs["diagnostics"]`` as ``"<name of the term>_<name of the figure>"``.
 
     Parameters
     ----------

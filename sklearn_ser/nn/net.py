@@ -77,7 +77,7 @@ class SpeechNet(skorch.NeuralNet):
         return self
 
     def initialize(self):
-        """Initialise from the seed, whatever the state of the global generators is."""
+        """Initialise from the seed alone; the global generators have no influence."""
         seeds = np.random.SeedSequence(self.seed).spawn(2)
         with seeded(int(seeds[0].generate_state(1)[0])):
             super().initialize()
@@ -187,14 +187,14 @@ class SpeechNet(skorch.NeuralNet):
         super().run_single_epoch(iterator, training, **kwargs)
 
     def progress(self):
-        """Return the part of the training that is done, in [0, 1)."""
+        """Return the share of the training that is done, in [0, 1)."""
         epoch = self.history[-1]
         done = (len(epoch["batches"]) - 1) / self.iterator_.n_batches
         # Batches of the validation part follow those of the training; they add nothing.
         return (epoch["epoch"] - 1 + min(done, 1)) / self.max_epochs
 
     def partial_fit(self, X, y=None, classes=None, **fit_params):
-        """Train on. An interruption by the user is an error, not the end."""
+        """Train on. If the user interrupts, raise an error and do not end quietly."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)

@@ -30,7 +30,7 @@ def seeded(seed, device="cpu"):
 
 
 def _global_generators(device):
-    """Yield the functions that read, write and seed each generator concerned."""
+    """Yield the functions that read, write and seed each generator."""
     generators = [torch.default_generator]
     if device.type == "cuda":
         torch.cuda.init()
