@@ -135,10 +135,9 @@ def _shown(path):
 
 def _audio_files(paths):
     """Return the files, with those of audio below each folder in order."""
-    import soundfile
+    from sklearn_ser.features._audio_files import FORMATS
 
-    formats = set(soundfile.available_formats()) - {"RAW"}  # it has no header
-    suffixes = {f".{name.lower()}" for name in formats}
+    suffixes = {f".{name.lower()}" for name in FORMATS}
     suffixes |= {".aif", ".aifc", ".oga", ".opus"}
     files = []
     for path in map(Path, paths):
