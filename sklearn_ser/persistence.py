@@ -5,6 +5,7 @@ from the file: types outside of scikit-learn and this library are refused unless
 caller trusts them by name.
 """
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -209,7 +210,21 @@ def _read(path):
 def _refuse_bomb(data):
     """Refuse an archive that inflates to far more than its own size."""
     with ZipFile(BytesIO(data)) as archive:
-        size = sum(part.file_size for part in archive.infolist())
+        sizes = {part.filename: part.file_size for part in archive.infolist()}
+        _refuse_size(sum(part.file_size for part in archive.infolist()), data)
+        named = set()
+
+        def note(state):
+            if isinstance(name := state.get("file"), str):
+                named.add((state.get("__id__") or f"{len(named)}", name))
+            return state
+
+        json.loads(archive.read("schema.json"), object_hook=note)
+    # skops reads a part anew for each object whose state names it.
+    _refuse_size(sum(sizes.get(name, 0) for _, name in named), data)
+
+
+def _refuse_size(size, data):
     if size > MAX_INFLATION * len(data) + 2**20:
         raise ValueError(
             f"it inflates from {len(data)} to {size} bytes, expected at most "
