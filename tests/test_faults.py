@@ -47,7 +47,7 @@ def is_running(pid):
         return False
 
 
-# ----------------------------------------------------------------------- worker processes
+# ---------------------------------------------------------------- worker processes
 
 SLEEPERS = """
 import os, sys, time
