@@ -34,7 +34,8 @@ def predict(args):
     table, failed = [["file", "start", "end", "emotion", *classes]], 0
     widths = [max(4, *(len(_shown(file)) for file in files)), 7, 7]
     widths += [max(7, *map(len, classes)), *(max(6, len(name)) for name in classes)]
-    print(_line(table[0], widths), flush=True)
+    wanted = args.csv is not None
+    _say(_line(table[0], widths), wanted)
     for file in files:
         try:
             rows = list(_predict_file(model, file, args.window))
@@ -48,7 +49,7 @@ def predict(args):
             )
             continue
         for row in rows:
-            print(_line(row, widths), flush=True)
+            _say(_line(row, widths), wanted)
         table += rows
     if args.csv is not None:
         _write_csv(args.csv, table)
@@ -58,6 +59,21 @@ def predict(args):
             file=sys.stderr,
         )
     return int(failed > 0)
+
+
+def _say(line, table_is_wanted):
+    """Print a line. Whoever reads may have enough while the table is still wanted."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        if not table_is_wanted:
+            raise
+        discard_output()
+
+
+def discard_output():
+    """Let whatever is printed from here on go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_front(model, args):
@@ -135,10 +151,9 @@ def _shown(path):
 
 def _audio_files(paths):
     """Return the files, with those of audio below each folder in order."""
-    import soundfile
+    from sklearn_ser.features._audio_files import FORMATS
 
-    formats = set(soundfile.available_formats()) - {"RAW"}  # it has no header
-    suffixes = {f".{name.lower()}" for name in formats}
+    suffixes = {f".{name.lower()}" for name in FORMATS}
     suffixes |= {".aif", ".aifc", ".oga", ".opus"}
     files = []
     for path in map(Path, paths):

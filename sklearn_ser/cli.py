@@ -1,11 +1,10 @@
 """The command line: ``python -m sklearn_ser`` or ``sklearn-ser``."""
 
 import argparse
-import os
 import sys
 from importlib import import_module
 
-from sklearn_ser._cli_predict import check_out, predict
+from sklearn_ser._cli_predict import check_out, discard_output, predict
 
 LOG_MEL = "log-mel"
 _BASELINE = "baseline"
@@ -62,8 +61,7 @@ def main(argv=None):
         print("sklearn-ser: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read has enough, as head: what is still to be flushed goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # whoever read has enough, as head
         return 141  # as of a program that SIGPIPE ends
     except (ImportError, OSError, TypeError, ValueError) as error:
         texts = [str(error), *getattr(error, "__notes__", [])]  # which fold it was

@@ -151,6 +151,7 @@ class DomainAdapterMixin:
             check_labels(y, len(y), estimator=self),
             **columns,
             target=tuple(sequences[i] for i in target),
+            row=source,
         )
         net = self._train(data)
         if data.target and self.normalize_domains:

@@ -5,30 +5,25 @@ from the file: types outside of scikit-learn and this library are refused unless
 caller trusts them by name.
 """
 
-import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from io import BytesIO
 from os import PathLike
 from types import ModuleType
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
 from sklearn_ser._files import atomic_write, check_regular
+from sklearn_ser._saved_file import read_header
 from sklearn_ser.exceptions import VersionsDifferWarning, warn_caller
 
 __all__ = ["load", "save"]
-
-MAX_INFLATION = 20
-"""Times its own size that a file may hold; `save` does not compress at all."""
 
 # Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
@@ -151,7 +146,7 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
         `path` is no path.
     ValueError
         If the file is missing or damaged, is no saved model, has a later format, or
-        would inflate to more than `MAX_INFLATION` times its size.
+        would inflate to more than 20 times its size.
 
     Warns
     -----
@@ -218,23 +213,9 @@ def _read(path):
 
 
 def _check_header(path, data):
-    """Refuse what inflates to far more than its size, and a later format.
-
-    Return the versions that the file names. All is read as JSON, since this release
-    may not know the types of a later format.
-    """
+    """Refuse a file that is damaged, or of a later format; return its versions."""
     try:
-        with ZipFile(BytesIO(data)) as archive:
-            size = sum(part.file_size for part in archive.infolist())
-            if size > MAX_INFLATION * len(data) + 2**20:
-                raise ValueError(
-                    f"it inflates from {len(data)} to {size} bytes, expected at most "
-                    f"{MAX_INFLATION} times its size"
-                )
-            content = json.loads(archive.read("schema.json"))["content"]
-        written = int(content["format"]["content"])
-        named = content["versions"]["content"].items()
-        versions = {name: str(json.loads(v["content"])) for name, v in named}
+        written, versions = read_header(data)
         writer = versions["sklearn-ser"]
     except Exception as error:
         raise _damaged(path, error) from error

@@ -113,7 +113,8 @@ def _choose_encoder(estimator, data):
 
 def _dataset(data, device, columns=None, **options):
     """Return a dataset of the sequences, with the columns that every batch has."""
-    shared = {"y": data.codes, "weight": data.weight.astype(np.float32)}
+    weight = data.weight.astype(np.float32)
+    shared = {"y": data.codes, "weight": weight, "row": data.row}
     columns = shared | (columns or {})
     return SequenceDataset(data.sequences, columns, device=device, **options)
 

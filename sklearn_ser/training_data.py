@@ -38,6 +38,8 @@ class TrainingData:
         Unlabelled sequences to adapt to; most methods have none.
     encoder : str or nn.Module class
         The one asked for, or what "auto" takes for these sequences.
+    row : int array of shape (n_samples,)
+        What each sample is numbered in the X of the caller.
     """
 
     sequences: list
@@ -48,6 +50,7 @@ class TrainingData:
     validation: np.ndarray | None = None
     target: tuple = ()
     encoder: object = None
+    row: np.ndarray | None = None
 
     @property
     def n_features(self):
@@ -104,7 +107,7 @@ class TrainingData:
         """Return a part of the data, which knows all its classes."""
         columns = {
             name: values[rows]
-            for name in ("y", "weight", "speakers", "validation")
+            for name in ("y", "weight", "speakers", "validation", "row")
             if (values := getattr(self, name)) is not None
         }
         return replace(self, sequences=[self.sequences[i] for i in rows], **columns)
@@ -123,6 +126,7 @@ def check_training_data(
     validation=None,
     class_weight=None,
     target=(),
+    row=None,
 ):
     """Check what comes with checked sequences and labels.
 
@@ -134,6 +138,8 @@ def check_training_data(
         As in ``fit``.
     class_weight : dict, "balanced" or None
     target : tuple of arrays of shape (n_features, n_frames)
+    row : int array of shape (n_samples,) or None
+        What each sample is numbered in X, where that has others, too.
 
     Returns
     -------
@@ -169,6 +175,7 @@ def check_training_data(
         speakers=speakers,
         validation=_check_validation(validation, n),
         target=target,
+        row=np.arange(n) if row is None else row,
     ).rows(rows)
     per_class = _weights_of_classes(class_weight, data)
     return replace(data, weight=data.weight * per_class[data.codes])

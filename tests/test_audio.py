@@ -1,5 +1,6 @@
 """Recordings: every form, every format, every refusal."""
 
+import io
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from scipy.sparse import csr_array
 from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
-from sklearn_ser.features._audio_files import is_estimate, open_audio
+from sklearn_ser.features._audio_files import is_estimate, mp3_is_cut, open_audio
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
 
 RATE = 16000
@@ -431,6 +432,8 @@ _WHOLE_OR_NOT = [
     ("a.au", "PCM_16"),
     ("a.w64", "PCM_16"),
     ("a.caf", "PCM_24"),
+    ("a.caf", "ULAW"),
+    ("a.htk", "PCM_16"),
     ("a.nist", "PCM_16"),
     ("a.voc", "PCM_16"),
 ]
@@ -483,9 +486,38 @@ def test_mp3_whose_length_is_a_guess_is_read(tmp_path):
     data = path.read_bytes()
     mark = max(data.find(b"Xing"), data.find(b"Info"))
     assert mark > 0
-    path.write_bytes(data[data.find(data[:2], mark) :])
-    assert len(load_audio(path)) > 60000
-    assert find_fault(path) is None
+    frames = data[data.find(data[:2], mark) :]
+    for tag in (b"", b"TAG" + bytes(125)):
+        path.write_bytes(frames + tag)
+        assert len(load_audio(path)) > 60000
+        assert find_fault(path) is None
+    for length in (2000, 5000, len(frames) // 2, len(frames) - 3):
+        path.write_bytes(frames[:length])
+        assert "cut short" in _error_of(load_audio, path)
+        assert find_fault(path) == "is cut short"
+
+
+@pytest.mark.parametrize("rate", [11025, 16000, 24000, 32000, 44100])
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+def test_every_frame_of_an_mp3_is_found(tmp_path, rate, mode):
+    path = tmp_path / "a.mp3"
+    _write(path, _noise(9 * rate), rate, bitrate_mode=mode, subtype="MPEG_LAYER_III")
+    data = path.read_bytes()
+    ends = [i for i in range(1, 4000) if not mp3_is_cut(io.BytesIO(data[:i]))]
+    assert len(ends) > 5
+    assert (np.diff(ends) > 20).all()  # no two ends within one frame
+    assert not mp3_is_cut(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("a.mat", "MAT5"), ("a.pvf", "PVF"), ("a.avr", "AVR")]
+)
+def test_formats_whose_files_tell_no_length_are_refused(tmp_path, name, format):
+    path = _write(tmp_path / name, _noise(), format=format, subtype="PCM_16")
+    message = _transform_error(path)
+    assert f"it has the format {format}, whose files do not tell" in message
+    assert "Convert it to one of WAV, " in message
+    assert "it has the format" in find_fault(path)
 
 
 def test_tags_before_an_mp3_hide_no_header(tmp_path):

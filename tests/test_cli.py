@@ -294,15 +294,32 @@ def test_what_does_not_decode_is_reported_and_the_others_go_on(
     assert len(rows(tmp_path / "out.csv")[1]) == 5
 
 
-def test_a_reader_that_has_enough_ends_it_without_a_word(model, formats):
+def command_line(*arguments):
+    """Return a command, and how to start it, with pipes for what it says."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "sklearn_ser", "predict", model, formats]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": env}
+    command = [sys.executable, "-m", "sklearn_ser", *arguments]
+    return command, {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": env}
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word(model, formats):
+    command, pipes = command_line("predict", model, formats)
     with subprocess.Popen(command, **pipes) as run:
         assert run.stdout.readline().startswith(b"file ")
         run.stdout.close()  # as head -1 does
         assert run.stderr.read() == b""
     assert run.returncode == 141
+
+
+def test_a_table_is_written_though_the_reader_has_enough(model, formats, tmp_path):
+    out = tmp_path / "out.csv"
+    command, pipes = command_line("predict", model, formats, "--csv", out)
+    with subprocess.Popen(command, **pipes) as run:
+        assert run.stdout.readline().startswith(b"file ")
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode == 0
+    names = {os.path.basename(line[0]) for line in rows(out)[1]}
+    assert len(names) == 5
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names of bytes, pipes and links")

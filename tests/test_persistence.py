@@ -1,5 +1,6 @@
 """Files without pickle: what comes back, and what is refused."""
 
+import io
 import json
 import os
 import pickle
@@ -372,6 +373,34 @@ def test_a_bomb_is_not_inflated(tmp_path):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**24
+
+
+@pytest.mark.parametrize("identity", ["one each", "none"])
+def test_a_part_that_is_named_many_times_is_a_bomb(tmp_path, identity):
+    """Each object whose state names a part holds an array of its own."""
+    path = tmp_path / "model.skops"
+    save(StandardScaler().fit(np.arange(2e5)[:, None] * [[1.0, 2.0]]), path)
+    with zipfile.ZipFile(path) as archive:
+        schema = json.loads(archive.read("schema.json"))
+    content = schema["content"]["estimator"]["content"]["content"]
+    array = content["mean_"]
+    content["mean_"] = {
+        **content["n_samples_seen_"],
+        "__loader__": "ListNode",
+        "__module__": "builtins",
+        "__class__": "list",
+        "content": [
+            {**array, "__id__": i + 1 if identity == "one each" else None}
+            for i in range(500)
+        ],
+    }
+    blob = io.BytesIO()
+    np.save(blob, np.zeros(2**15))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("schema.json", json.dumps(schema))
+        archive.writestr(array["file"], blob.getvalue())
+    with pytest.raises(ValueError, match=r"model\.skops'.*it inflates from \d+ to \d+"):
+        load(path)
 
 
 def test_a_compressed_copy_of_a_model_loads(tmp_path):

@@ -24,12 +24,23 @@ _CLAIM = re.compile(
     r"^\s*(?:SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)",
     re.MULTILINE,
 )
-_CAF_DATA = re.compile(r"^data : (\d+)$", re.MULTILINE)
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
 _TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
 _LONGEST_PAGE = 27 + 255 + 255 * 255  # of Ogg, in bytes
-_BYTES = {"PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+# kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
+# MPEG 2 and 2.5
+_BITRATES = (
+    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+)
+_MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+FORMATS = (
+    *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
+    *("FLAC", "OGG", "MP3", "MPEG"),
+)
+"""Formats of libsndfile whose files tell their length, so that a cut is noticed."""
 
 
 def read_file(path, name):
@@ -112,7 +123,8 @@ def open_audio(path):
     Raises
     ------
     OSError, RuntimeError, TypeError
-        If the file is missing, is not regular (such a file may never end) or not audio.
+        If the file is missing, is not regular (such a file may never end), is not audio
+        or is of a format that is not in `FORMATS`.
     """
     import soundfile
 
@@ -125,10 +137,19 @@ def open_audio(path):
                 open(name, "rb") as stream,
                 soundfile.SoundFile(stream.fileno(), closefd=False) as file,
             ):
-                yield file
+                yield _known(file)
             return
     with soundfile.SoundFile(name) as file:
-        yield file
+        yield _known(file)
+
+
+def _known(file):
+    if file.format not in FORMATS:
+        raise OSError(
+            f"it has the format {file.format}, whose files do not tell where they end. "
+            f"Convert it to one of {', '.join(FORMATS)}."
+        )
+    return file
 
 
 def is_estimate(file, path):
@@ -149,13 +170,17 @@ def is_estimate(file, path):
     if file.format not in ("MP3", "MPEG"):
         return False
     with open(path, "rb") as stream:
-        start = stream.read(10)
-        if start[:3] == b"ID3":  # a size of seven bits a byte
-            size = sum(byte << 7 * i for i, byte in enumerate(start[:5:-1]))
-            stream.seek(10 + size)
-            start = b""
-        start += stream.read(4096)
+        stream.seek(_start_of_mp3(stream))
+        start = stream.read(4096)
     return not any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _start_of_mp3(stream):
+    """Return where the frames of an MP3 file begin, behind its tag."""
+    start = stream.read(10)
+    if start[:3] != b"ID3":
+        return 0
+    return 10 + sum(byte << 7 * i for i, byte in enumerate(start[:5:-1]))
 
 
 def claims_more(file, path):
@@ -175,11 +200,11 @@ def claims_more(file, path):
     """
     if file.format == "OGG":
         return _ogg_is_cut(path)
-    if file.format in ("WAV", "WAVEX"):
-        claims = [_wav_claim(path)]
-    elif file.format == "CAF" and file.subtype in _BYTES:
-        size = file.frames * file.channels * _BYTES[file.subtype] + 4
-        claims = [(claim, size) for claim in _CAF_DATA.findall(file.extra_info)]
+    if is_estimate(file, path):
+        with open(path, "rb") as stream:
+            return mp3_is_cut(stream)
+    if file.format in ("WAV", "WAVEX", "CAF"):
+        claims = [_claim_of_chunk(path)]
     elif file.format == "NIST":
         with open(path, "rb") as stream:
             claims = _NIST_COUNT.findall(stream.read(1024))
@@ -191,20 +216,51 @@ def claims_more(file, path):
     return _TRUNCATED in file.extra_info
 
 
-def _wav_claim(path):
-    """Return the bytes of samples that a WAV file claims, and those it has.
+def _claim_of_chunk(path):
+    """Return the bytes of samples that a WAV or CAF file claims, and those it has.
 
     libsndfile's log is bounded, and other chunks may fill it.
     """
     with open(path, "rb") as stream:
         total = os.fstat(stream.fileno()).st_size
-        order = "big" if stream.read(12)[:4] == b"RIFX" else "little"
-        while len(head := stream.read(8)) == 8:
+        kind = stream.read(8)[:4]
+        order, width = ("big", 8) if kind == b"caff" else ("little", 4)
+        order = "big" if kind == b"RIFX" else order
+        stream.seek(8 if kind == b"caff" else 12)
+        while len(head := stream.read(4 + width)) == 4 + width:
             size = int.from_bytes(head[4:], order)
             if head[:4] == b"data":
                 return size, total - stream.tell()
-            stream.seek(size + size % 2, os.SEEK_CUR)
+            if size > total:
+                break
+            stream.seek(size + size % 2 * (width == 4), os.SEEK_CUR)
     return 0, 0
+
+
+def mp3_is_cut(stream):
+    """Tell whether the last frame of an MP3 file, open in binary, is not whole.
+
+    A file that is cut between two frames cannot be told from a whole one.
+    """
+    at = _start_of_mp3(stream)
+    stream.seek(0)
+    data = stream.read()
+    while size := _size_of_frame(data[at : at + 4]):
+        at += size
+    rest = data[at : at + 4]
+    return at > len(data) or (len(rest) < 4 and rest[:1] == b"\xff")
+
+
+def _size_of_frame(head):
+    """Return the bytes of the MP3 frame with this header of 4 bytes, or 0."""
+    bits = int.from_bytes(head)
+    version, bitrate, rate = bits >> 19 & 3, bits >> 12 & 15, bits >> 10 & 3
+    known = len(head) == 4 and bits >> 21 == 0x7FF and bits >> 17 & 3 == 1
+    if not known or version not in _MPEG or bitrate in (0, 15) or rate == 3:
+        return 0
+    rate = _MPEG[version][rate]
+    per_second = 1000 * _BITRATES[version != 3][bitrate - 1]
+    return (144 if version == 3 else 72) * per_second // rate + (bits >> 9 & 1)
 
 
 def _ogg_is_cut(path):

@@ -144,15 +144,24 @@ def write(cache_dir, key, array):
     -------
     sequence : CachedSequence
         The entry.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or has no space left.
     """
     path = _path(cache_dir, key)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with atomic_write(path) as file:
-        content = io.BytesIO()
-        np.save(content, array, allow_pickle=False)
-        content = content.getbuffer()
-        file.write(content)
-        file.write(_trailer(key, content))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with atomic_write(path) as file:
+            content = io.BytesIO()
+            np.save(content, array, allow_pickle=False)
+            content = content.getbuffer()
+            file.write(content)
+            file.write(_trailer(key, content))
+    except OSError as error:
+        message = f"cache_dir '{cache_dir}' cannot be written: {error}"
+        raise OSError(error.errno, message) from error
     return CachedSequence(path)
 
 

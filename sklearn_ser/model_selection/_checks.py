@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from sklearn_ser._columns import check_one_kind, is_missing
 from sklearn_ser._sklearn import num_samples
+from sklearn_ser._workers import tied_to_this_process
 from sklearn_ser.model_selection._result import shorten
 
 
@@ -24,7 +25,7 @@ def run_jobs(jobs, total, unit, n_jobs, verbose):
     bar = tqdm(total=total, desc=f"{unit}s", unit=unit, disable=not verbose)
     with bar:
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        for number, *output in parallel(jobs):
+        for number, *output in parallel(tied_to_this_process(jobs)):
             done[number] = output
             bar.update()
     return zip(*(done[number] for number in sorted(done)), strict=True)

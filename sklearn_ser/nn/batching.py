@@ -207,17 +207,22 @@ class BatchIterator:
         n_frames = self.dataset.n_frames
         if self.rng is None:
             order = np.argsort(n_frames, kind="stable")
-            return self._cut(order)
+            return self.cut(order)
         order, batches = self.rng.permutation(len(n_frames)), []
         pool = _POOL * self.batch_size
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
-            batches += self._cut(part[np.argsort(n_frames[part], kind="stable")])
+            batches += self.cut(part[np.argsort(n_frames[part], kind="stable")])
             if len(batches) > 1 and len(batches[-1]) == 1:
                 self._spare_a_batch_of_one(batches)
         return [batches[i] for i in self.rng.permutation(len(batches))]
 
-    def _cut(self, rows):
+    def halve(self, rows):
+        """Make the frame budget half of what a batch of these rows has."""
+        width = round_up(int(self.dataset.n_frames[rows].max()))
+        self.frame_budget = len(rows) * width // 2
+
+    def cut(self, rows):
         """Cut rows of rising length into batches."""
         least = 1 if self.rng is None else 2
         starts, n_frames = [0], self.dataset.n_frames[rows]

@@ -1,18 +1,21 @@
 """The skorch net behind every estimator."""
 
-import signal
-import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import numpy as np
 import skorch
 import torch
 from skorch.callbacks import PassthroughScoring
 
-from ..exceptions import TrainingDivergedError
 from .augment import ClassNoise
 from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device
+from .faults import (
+    OutOfMemoryError,
+    diverged,
+    in_batches_that_fit,
+    interrupts_noticed,
+)
 from .layers import LogitLayer
 from .losses import TermSum
 from .normalization import Standardize
@@ -199,11 +202,13 @@ class SpeechNet(skorch.NeuralNet):
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
         try:
-            with _interrupts_noticed() as self.interrupted_:
+            with interrupts_noticed() as self.interrupted_:
                 self.fit_loop(X, y)
         except _StopTraining:
             pass
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, OutOfMemoryError):
+                error.add_note(f"Lower batch_size (now {self.batch_size}).")
             for _, callback in self.callbacks_:
                 if hasattr(callback, "on_train_interrupted"):
                     callback.on_train_interrupted()
@@ -241,21 +246,15 @@ class SpeechNet(skorch.NeuralNet):
         total, values = self.criterion_(y_pred, X, self.progress())
         if training:
             for name, value in values.items():
-                self._record(name, value.item())
+                self._record(name, value.item(), X)
             for name, value in y_pred.get("diagnostics", {}).items():
                 self.history.record_batch(f"train_{name}", value)
         return total
 
-    def _record(self, name, value):
+    def _record(self, name, value, batch):
         """Record a term's value of a batch, which must be finite."""
         if not np.isfinite(value):
-            epoch = self.history[-1]
-            raise TrainingDivergedError(
-                f"The loss term {name!r} is {value} in batch {len(epoch['batches'])} "
-                f"of epoch {epoch['epoch']}: the training diverged. Lower lr (now "
-                f"{self.lr:g}) or the weight of the term, or look for extreme values "
-                "in X."
-            )
+            raise diverged(self, name, value, batch)
         self.history.record_batch(f"train_{name}", value)
 
     def outputs(self, sequences, key, module=None):
@@ -281,11 +280,14 @@ class SpeechNet(skorch.NeuralNet):
         # BLAS may round a row differently in a batch of another size. For sequences of
         # one frame, all batches are filled up to one size, so that outputs never vary.
         full = self.batch_size if dataset.n_frames.max() == 1 else 0
-        for rows in self.get_iterator(dataset).rows():
+
+        def compute(rows):
             batch = dataset.batch(np.resize(rows, max(len(rows), full)))
             module.eval()
             with torch.inference_mode():
-                values = module(batch.x, batch.lengths)[key].cpu().numpy()
+                return module(batch.x, batch.lengths)[key].cpu().numpy()
+
+        for rows, values in in_batches_that_fit(self.get_iterator(dataset), compute):
             if out is None:
                 out = np.empty((len(dataset), values.shape[1]), values.dtype)
             out[rows] = values[: len(rows)]
@@ -295,26 +297,3 @@ class SpeechNet(skorch.NeuralNet):
 def to_numpy(tensor):
     """Copy a tensor to an array."""
     return tensor.detach().cpu().numpy().copy()
-
-
-@contextmanager
-def _interrupts_noticed():
-    """Yield an event that is set when the user presses Ctrl-C.
-
-    skorch's callbacks end a training by the same exception.
-    """
-    pressed, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and callable(before)):
-        yield pressed
-        return
-
-    def note(*args):
-        pressed.set()
-        return before(*args)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,126 @@
+"""What a net does when something goes wrong: Ctrl-C, memory, losses that diverge."""
+
+import signal
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from ..exceptions import TrainingDivergedError, warn_caller
+
+# The name that torch 2.4 has, too.
+OutOfMemoryError = torch.cuda.OutOfMemoryError
+
+
+@contextmanager
+def interrupts_noticed():
+    """Yield an event that is set when the user presses Ctrl-C.
+
+    skorch's callbacks end a training by the same exception.
+    """
+    pressed, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and callable(before)):
+        yield pressed
+        return
+
+    def note(*args):
+        pressed.set()
+        return before(*args)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def in_batches_that_fit(batches, compute):
+    """Compute something for each batch, and halve the batches if memory runs out.
+
+    Parameters
+    ----------
+    batches : BatchIterator
+        Its frame budget is halved.
+    compute : callable
+        It takes the rows of a batch.
+
+    Yields
+    ------
+    rows : array of int
+    values : object
+        What `compute` returned for these rows.
+
+    Warns
+    -----
+    UserWarning
+        Once, if the batches were halved.
+    """
+    waiting, warned = batches.rows(), False
+    while waiting:
+        rows = waiting.pop(0)
+        try:
+            values = compute(rows)
+        except OutOfMemoryError as error:
+            if len(rows) == 1:
+                error.add_note(
+                    f"One recording of {batches.dataset.n_frames[rows[0]]} frames is "
+                    "too much for the device. Cut it, or use device='cpu'."
+                )
+                raise
+            batches.halve(rows)
+            waiting = batches.cut(np.concatenate([rows, *waiting]))
+            if not warned:
+                warned = True
+                warn_caller(
+                    f"The device ran out of memory at a batch of {len(rows)} "
+                    "recordings. The frames of a batch are halved until one fits; a "
+                    f"smaller batch_size (now {batches.batch_size}) spares the attempt."
+                )
+            continue
+        yield rows, values
+
+
+def diverged(net, name, value, batch):
+    """Return the error for a loss term that is not finite.
+
+    Parameters
+    ----------
+    net : SpeechNet
+        It is of no use afterwards.
+    name : str
+        Of the term.
+    value : float
+    batch : Batch
+
+    Returns
+    -------
+    TrainingDivergedError
+        It names the recording if some of the batch, and not all, have outputs that are
+        not finite.
+    """
+    epoch = net.history[-1]
+    rows = _not_finite(net.module_, batch)
+    found = "" if rows is None else f" The outputs of X[{rows[0]}] are not finite."
+    if rows is not None and len(rows) > 1:
+        found = f"{found[:-1]}, nor are those of {len(rows) - 1} more of its batch."
+    return TrainingDivergedError(
+        f"The loss term {name!r} is {value} in batch {len(epoch['batches'])} of epoch "
+        f"{epoch['epoch']}: the training diverged.{found} Lower lr (now {net.lr:g}) or "
+        "the weight of the term, or look for extreme values in X."
+    )
+
+
+@torch.no_grad()
+def _not_finite(module, batch):
+    """Return the rows of X whose outputs alone are not finite, or None."""
+    module.eval()  # in training, batch normalisation spreads a fault over the batch
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            buffer.nan_to_num_()
+    logits = module(batch.x, batch.lengths)["logits"]
+    bad = ~torch.isfinite(logits).all(dim=1)
+    if bad.all() or not bad.any():
+        return None
+    return batch["row"][bad].tolist()

@@ -1,0 +1,242 @@
+"""Processes that are killed, disks that are full: what is left, and what goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from sklearn_ser.features import LogMelTransformer
+from sklearn_ser.persistence import load
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
+# A limit for what must come to pass; nothing is measured by it.
+PATIENCE = 120
+
+
+def start(code, *args):
+    """Start a process that runs code."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", code, *map(str, args)]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=env, **pipes)
+
+
+def wait_for(condition, process=None):
+    """Wait until a condition holds, as long as the process that brings it lives."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        if process is not None and process.poll() is not None:
+            raise AssertionError(process.stderr.read())
+        time.sleep(0.02)
+    return found
+
+
+def kill(process):
+    """End a process by SIGKILL, which it cannot notice."""
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat") as file:  # a zombie does not compute
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# --------------------------------------------------------------------- worker processes
+
+SLEEPERS = """
+import os, sys, time
+import numpy as np
+from pathlib import Path
+from sklearn.dummy import DummyClassifier
+from sklearn_ser.model_selection import speaker_cross_validate
+
+class Sleeper(DummyClassifier):
+    def fit(self, X, y):
+        Path(sys.argv[1], str(os.getpid())).touch()
+        time.sleep(600)
+
+if __name__ == "__main__":
+    y, speakers = ["a", "b"] * 4, np.repeat(["s", "t", "u", "v"], 2)
+    X = np.arange(8.0)[:, None]
+    speaker_cross_validate(Sleeper(), X, y, speakers, n_jobs=2)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs a list of processes")
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SLEEPERS)
+    (tmp_path / "pids").mkdir()
+    code = "import runpy, sys; runpy.run_path(sys.argv.pop(), run_name='__main__')"
+    process = start(code, tmp_path / "pids", script)
+    wait_for(lambda: len(os.listdir(tmp_path / "pids")) == 2, process)
+    workers = [int(name) for name in os.listdir(tmp_path / "pids")]
+    assert all(is_running(pid) for pid in workers)
+    assert process.pid not in workers
+    kill(process)
+    try:
+        wait_for(lambda: not any(is_running(pid) for pid in workers))
+    finally:
+        for pid in filter(is_running, workers):
+            os.kill(pid, signal.SIGKILL)
+
+
+# ------------------------------------------------------------------------- saved models
+
+SAVES = """
+import sys
+import numpy as np
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn_ser.persistence import save
+
+X = np.arange(3.0)[:, None] * np.ones(200_000)
+models = [make_pipeline(StandardScaler()).fit(X + i) for i in range(2)]
+save(models[0], sys.argv[1])
+while True:
+    for model in models:
+        save(model, sys.argv[1])
+        print(flush=True)
+"""
+
+
+@posix
+def test_a_model_is_whole_when_saving_is_killed(tmp_path):
+    path = tmp_path / "model.skops"
+    for delay in (0.0, 0.01, 0.03):
+        process = start(SAVES, path)
+        wait_for(path.exists, process)
+        time.sleep(delay)
+        kill(process)
+        (step,) = load(path).named_steps.values()
+        assert step.mean_[0] in (1.0, 2.0)
+        assert (step.mean_ == step.mean_[0]).all()
+
+
+# ------------------------------------------------------------------ disks that are full
+
+FULL = """
+import resource, sys
+import numpy as np
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn_ser.features import LogMelTransformer
+from sklearn_ser.persistence import save
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # bytes of one file
+model = make_pipeline(StandardScaler()).fit(np.ones((3, 5000)))
+waves = [np.ones(400), np.ones(16000)]  # the entry of the second is too large
+cached = LogMelTransformer(cache_dir=sys.argv[2])
+for write in (lambda: save(model, sys.argv[1]), lambda: cached.transform(waves)):
+    try:
+        write()
+    except OSError as error:
+        print("OSError:", error, file=sys.stderr)
+"""
+
+
+@posix
+def test_a_full_disk_leaves_nothing_half_written(tmp_path):
+    path, cache = tmp_path / "model.skops", tmp_path / "cache"
+    path.write_bytes(b"old")
+    process = start(FULL, path, cache)
+    told = process.communicate()[1].splitlines()
+    assert process.returncode == 0
+    assert [line.partition(":")[0] for line in told] == ["OSError"] * 2
+    assert f"cache_dir '{cache}' cannot be written" in told[1]
+    assert path.read_bytes() == b"old"
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
+    assert len(files) == 1  # the entry that fitted
+    assert files[0].suffix == ".npy"
+    waves = [np.ones(400), np.ones(16000)]
+    found = LogMelTransformer(cache_dir=cache).transform(waves)
+    for x, expected in zip(found, LogMelTransformer().transform(waves), strict=True):
+        np.testing.assert_array_equal(x, expected)
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_still_read(tmp_path):
+    waves = [np.ones(400), np.ones(800)]
+    cached = LogMelTransformer(cache_dir=tmp_path)
+    expected = cached.transform(waves[:1])
+    for i in range(256):  # root may write where nobody may: files in place of folders
+        if not (folder := tmp_path / f"{i:02x}").exists():
+            folder.touch()
+    np.testing.assert_array_equal(cached.transform(waves[:1])[0], expected[0])
+    with pytest.raises(OSError, match=r"cache_dir '.*' cannot be written"):
+        cached.transform([np.full(400, i / 9) for i in range(9)])
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+# ----------------------------------------------------------------------------- training
+
+TRAINS = """
+import sys
+from sklearn_ser.cli import main
+main(["train", "--manifest", sys.argv[1], "--out", sys.argv[2], "--epochs", "100000"])
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_a_training_that_is_killed_leaves_the_old_model(tmp_path, write_corpus):
+    table = write_corpus(tmp_path / "corpus.csv", n_speakers=2, n_utterances=1)
+    out = tmp_path / "model.skops"
+    out.write_bytes(b"old")
+    before = sorted(os.listdir(tmp_path))
+    process = start(TRAINS, table, out)
+    text = ""
+    while "2/100000" not in text:  # of the progress bar
+        found = process.stderr.read(1)
+        assert found, text
+        text += found
+    kill(process)
+    assert out.read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+STOPPED = """
+import sys
+import numpy as np
+from skorch.callbacks import Callback
+from sklearn_ser import DSNetClassifier
+
+class Tells(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        print("epoch", file=sys.stderr, flush=True)
+
+X = np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32)
+y, speakers = np.arange(24) % 2, np.arange(24) // 6
+model = DSNetClassifier(calibration_weight=0, max_epochs=2).fit(X, y, speakers=speakers)
+before, expected = vars(model) | {}, model.predict_proba(X)
+model.set_params(max_epochs=10**6, callbacks=[Tells()])
+try:
+    model.fit(X, y, speakers=speakers)
+except KeyboardInterrupt:
+    assert (model.predict_proba(X) == expected).all()
+    assert model.net_ is before["net_"]
+    print("as it was", file=sys.stderr, flush=True)
+"""
+
+
+@posix
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_estimator_as_it_was():
+    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    process = start(code + STOPPED)
+    assert process.stderr.readline() == "epoch\n"
+    process.send_signal(signal.SIGINT)
+    told = [line for line in process.stderr if line != "epoch\n"]
+    assert process.wait() == 0
+    assert told == ["as it was\n"]
+    process.stderr.close()

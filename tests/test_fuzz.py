@@ -1,0 +1,34 @@
+"""Some hundred odd inputs of each family; `benchmarks/fuzz.py` tries a million."""
+
+import pytest
+from fuzzing import FAMILIES, Family, Fault, attempt
+
+QUICK = {"waveforms": 150, "saved models": 60, "fits": 25, "audio files": 200}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_odd_input_gives_a_result_or_one_clear_error(name, tmp_path):
+    faults = {}
+    found = set()
+    for number in range(QUICK.get(name, 400)):
+        try:
+            found.add(attempt(name, 0, number, tmp_path))
+        except Fault as fault:
+            faults[number] = str(fault)
+    assert not faults
+    assert {"clean", "ValueError"} <= found
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: 1 / 0, "raw ZeroDivisionError"),
+        (lambda: int("a"), "unclear ValueError"),
+        (lambda: "a NaN", "unsound: a NaN"),
+    ],
+)
+def test_a_fault_is_told(tmp_path, monkeypatch, use, message):
+    family = Family(lambda rng, folder: use, r"\bX\b", 1.0)
+    monkeypatch.setitem(FAMILIES, "fits", family)
+    with pytest.raises(Fault, match=message):
+        attempt("fits", 0, 0, tmp_path)
