@@ -25,6 +25,8 @@ LOG_MEL = {
     for name, value in LogMelTransformer(**FEATURES).get_params().items()
     if name not in ("n_jobs", "cache_dir")
 }
+# Options of a method that are not of its features but of what a fold does with them.
+OF_FOLDS = ("centred", "enrollment", "enrollment_label")
 # What --features chooses from.
 SETS = {
     "log-mel": {"kind": "log_mel"} | LOG_MEL,
@@ -118,11 +120,10 @@ EXTRACTORS = {
 }
 
 
-def extract(corpus, kind, by_domain=False, centred=None, **options):
+def extract(corpus, kind, by_domain=False, **options):
     """Return the features of a corpus; of several, one after the other.
 
     With ``by_domain`` each corpus' vectors get mean zero and variance one.
-    ``centred`` is a matter of each fold: see :func:`centre`.
     """
     parts = [EXTRACTORS[kind](c, **options) for c in corpus.get("members", [corpus])]
     if by_domain:

@@ -20,6 +20,7 @@ from sklearn_ser import (
     DIDANDomainAdapter,
     DSNetClassifier,
     SpeakerAdversarialClassifier,
+    SpeakerNormalizer,
 )
 from sklearn_ser.baseline import make_baseline
 from sklearn_ser.metrics import uar_scorer
@@ -184,6 +185,33 @@ METHODS |= {
 METHODS |= {
     f"{name}-centred": replace(METHODS[name], options=CENTRED)
     for name in (*_MAIN, *_ON_VECTORS)
+}
+
+# Voices that are enrolled with a few recordings, which are not scored.
+_ENROLLED = {
+    "10": ("ten", {"enrollment": 10}),
+    "10-neutral": (
+        "ten neutral",
+        {"enrollment": 10, "enrollment_label": "neutral"},
+    ),
+    "1": ("one", {"enrollment": 1}),
+}
+
+
+def _for_voices(estimator):
+    return make_pipeline(SpeakerNormalizer(), estimator())
+
+
+METHODS |= {
+    f"{name}-enrolled-{how}": replace(
+        METHODS[name],
+        label=f"{METHODS[name].label}, {what}",
+        estimator=partial(_for_voices, METHODS[name].estimator),
+        options=options,
+        **_VECTORS,
+    )
+    for how, (what, options) in _ENROLLED.items()
+    for name in ("dsnet", "plain", "menan", "lda", "linear-svc")
 }
 
 # Across corpora: the same network, with nothing aligned, by our terms or by skada's.

@@ -33,7 +33,7 @@ from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
 from . import corpora, rows
-from .features import SETS, centre, choose, extract, set_of, weights_hash
+from .features import OF_FOLDS, SETS, centre, choose, extract, set_of, weights_hash
 from .methods import ALL_METHODS, parameters, with_settings
 
 PACKAGES = ("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch")
@@ -59,9 +59,10 @@ def tasks(corpus_names, method_names, seeds, settings, sets=("log-mel",)):
         for method_name, set_name in _on_sets(method_names, sets):
             method = ALL_METHODS[method_name]
             estimator, wanted = with_settings(method, settings, set_name)
-            kind = repr({k: v for k, v in wanted.items() if k != "centred"})
+            of_all = {k: v for k, v in wanted.items() if k not in OF_FOLDS}
+            kind = repr(of_all)
             if kind not in features:
-                features[kind] = extract(corpus, **wanted)
+                features[kind] = extract(corpus, **of_all)
             X, model = features[kind], {}
             if wanted["kind"] == "speech_model":
                 model = {"weights_hash": weights_hash(wanted["model"])}
@@ -80,7 +81,8 @@ def tasks(corpus_names, method_names, seeds, settings, sets=("log-mel",)):
                     }
                     if wanted.get("centred"):
                         X = centre(features[kind], corpus.corpora, train)
-                    yield row, (seeded, X, corpus, train, test)
+                    voices = {k: v for k, v in wanted.items() if k.startswith("enroll")}
+                    yield row, (seeded, X, corpus, train, test, voices)
 
 
 def _on_sets(method_names, sets):
@@ -105,8 +107,11 @@ def _with_seed(estimator, seed):
     return clone(estimator).set_params(**{min(names, key=len): seed})
 
 
-def run_fold(estimator, X, corpus, train, test):
-    """Fit and score one fold; return the figures of its row."""
+def run_fold(estimator, X, corpus, train, test, voices):
+    """Fit and score one fold; return the figures of its row.
+
+    `voices` are the arguments of speaker_cross_validate that enrol the test speakers.
+    """
     data = estimator, X, corpus.target
     options = {"n_bootstrap": 0, "return_estimator": True}
     if ":" in corpus.name:
@@ -114,15 +119,15 @@ def run_fold(estimator, X, corpus, train, test):
         pair = [tuple(corpus.name.split(":"))]
         result = cross_corpus_validate(*data, *who, transfers=pair, **options)
         fold = result.transfers[0]
-        classes, predictions = fold.classes, fold.predictions
+        classes, predictions, scored = fold.classes, fold.predictions, test
     else:
         result = speaker_cross_validate(
-            *data, corpus.speakers, cv=[(train, test)], **options
+            *data, corpus.speakers, cv=[(train, test)], **options, **voices
         )
         fold, classes = result.folds[0], result.classes
-        predictions = result.predictions
+        predictions, scored = result.predictions, result.rows
     names, counts = speaker_confusions(
-        corpus.target[test], predictions, corpus.speakers[test], classes
+        corpus.target[scored], predictions, corpus.speakers[scored], classes
     )
     confusion, classes = counts.sum(axis=0), classes.tolist()
     model = result.estimators[0]

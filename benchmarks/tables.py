@@ -13,6 +13,7 @@ CORPORA = (*DEVELOPMENT, *CONFIRMATION)
 SEEDS = {"log-mel": (12, 22, 32), "speech-model": (12, 22, 32, 42, 52)}
 TRANSDUCTIVE = [name for name, m in METHODS.items() if m.options == BY_SPEAKER]
 OF_POOLS = [name for name, m in METHODS.items() if m.options == CENTRED]
+ENROLLED = [name for name, m in METHODS.items() if "enrollment" in m.options]
 INDUCTIVE = [name for name, m in METHODS.items() if not m.options]
 PROBES = (
     "speaker, seen",
