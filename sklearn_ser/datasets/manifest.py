@@ -214,7 +214,7 @@ def _unify(path, column, names):
         count = Counter(names)
         # Escapes show what looks alike, such as an accent or a space without width.
         groups = [
-            " and ".join(f"{ascii(name)} ({count[name]} row(s))" for name in group)
+            " and ".join(f"{name!a} ({count[name]} row(s))" for name in group)
             for group in unified
         ]
         rest = len(groups) - _SHOWN
