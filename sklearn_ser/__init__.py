@@ -7,6 +7,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "DIDANDomainAdapter": "didan",
     "DSNetClassifier": "dsnet",
+    "EmotionTimeline": "_timeline",
     "LogMelTransformer": "features",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
@@ -15,11 +16,13 @@ _HOMES = {
     "TargetMissingWarning": "exceptions",
     "TrainingDivergedError": "exceptions",
     "embed": "_embed",
+    "emotion_timeline": "_timeline",
 }
 
 __all__ = [
     "DIDANDomainAdapter",
     "DSNetClassifier",
+    "EmotionTimeline",
     "LogMelTransformer",
     "SpeakerAdversarialClassifier",
     "SpeakerNormalizer",
@@ -28,6 +31,7 @@ __all__ = [
     "TargetMissingWarning",
     "TrainingDivergedError",
     "embed",
+    "emotion_timeline",
 ]
 
 
