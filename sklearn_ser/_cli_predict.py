@@ -35,13 +35,13 @@ def add_arguments(parser):
     )
     option(
         "--window",
-        type=_number(0.1),
+        type=_number(0.1, 3600),
         metavar="SECONDS",
         help="default: 10; 3 with --timeline or -",
     )
     option(
         "--hop",
-        type=_number(0.01),
+        type=_number(0.01, 3600),
         metavar="SECONDS",
         help="from the start of a window to that of the next; default: half a window",
     )
@@ -53,14 +53,12 @@ def add_arguments(parser):
     )
 
 
-def _number(low, high=float("inf")):
+def _number(low, high):
     def number(text):
         value = float(text)
-        if not low <= value <= high or value == float("inf"):
-            most = "" if high == float("inf") else f" and at most {high:g}"
-            raise argparse.ArgumentTypeError(
-                f"must be at least {low:g}{most}, got {text}"
-            )
+        if not low <= value <= high:
+            message = f"must be at least {low:g} and at most {high:g}, got {text}"
+            raise argparse.ArgumentTypeError(message)
         return value
 
     return number
@@ -135,9 +133,12 @@ def _follow(model, args, window, hop):
             table.show(next(_rows(collect(name, model, [row]))))
     finally:  # a microphone has no other end than an interrupt
         if found:
-            _write(args, model.classes_, [collect(name, model, found)])
+            timeline = collect(name, model, found)
+            _write(args, model.classes_, [timeline])
     if not found:
         raise ValueError("standard input is empty, expected one sample at least")
+    if args.timeline is not None:
+        print(f"\n{timeline}")
 
 
 def _check_options(args):

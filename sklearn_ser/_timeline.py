@@ -141,7 +141,7 @@ def emotion_timeline(
     TypeError
         If the model has no ``predict_proba``, or `recording` is none.
     ValueError
-        If `window` is shorter than 0.1 s or `hop` than 0.01 s or longer than `window`,
+        If `window` is not from 0.1 s to an hour, or `hop` not from 0.01 s to `window`;
         or the recording is missing, does not decode, is empty or not finite.
 
     See Also
@@ -186,8 +186,8 @@ def check_times(window, hop=None):
         The seconds; without `hop`, it is half a window.
     """
     hop = window / 2 if hop is None else hop
-    if not 0.1 <= window < float("inf"):
-        raise ValueError(f"window must be at least 0.1 s, got {window!r}.")
+    if not 0.1 <= window <= 3600:
+        raise ValueError(f"window must be from 0.1 s to 3600 s, got {window!r}.")
     if not 0.01 <= hop <= window:
         raise ValueError(
             f"hop must be from 0.01 s to the window of {window:g} s, got {hop!r}."
@@ -247,9 +247,13 @@ def predict_windows(model, blocks, rate, window, hop, batch=_BATCH) -> Iterator[
             "fitted pipeline that takes recordings and predicts probabilities."
         )
     spans = cut_windows(blocks, round(window * rate), max(1, round(hop * rate)))
+    # A step that takes one channel of several looks for it in each window, too.
+    channel = getattr(first_step(model), "channel", "mean")
+    n_channels = () if channel == "mean" else (channel + 1,)
     n_windows = max(1, int(batch // window))
     while found := list(islice(spans, n_windows)):
-        parts = [{"array": wave, "sampling_rate": rate} for *_, wave in found]
+        waves = (np.broadcast_to(w, (*n_channels, len(w))) for *_, w in found)
+        parts = [{"array": wave, "sampling_rate": rate} for wave in waves]
         rows = model.predict_proba(parts)
         for (start, end, _), row in zip(found, rows, strict=True):
             yield start / rate, end / rate, row
