@@ -236,20 +236,26 @@ def _check_front(model, args):
     """Refuse a pipeline that takes no recordings, or whose weights are not here."""
     import numpy as np
 
-    from sklearn_ser.features import LogMelTransformer, SpeechModelTransformer
+    from sklearn_ser.features import (
+        LogMelTransformer,
+        OpenSMILETransformer,
+        SpeechModelTransformer,
+    )
 
     front = getattr(model, "steps", [(None, None)])[0][1]
-    kinds = LogMelTransformer, SpeechModelTransformer
+    kinds = LogMelTransformer, SpeechModelTransformer, OpenSMILETransformer
     if not isinstance(front, kinds) or not hasattr(model, "classes_"):
         raise ValueError(
-            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer "
-            "or SpeechModelTransformer"
+            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer, "
+            "SpeechModelTransformer or OpenSMILETransformer"
         )
-    if isinstance(front, LogMelTransformer):
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(f"'{args.model}' predicts no probabilities")
+    if not isinstance(front, SpeechModelTransformer):
         if args.features is not None:
             raise ValueError(
-                f"argument --features: '{args.model}' takes log-mel spectrograms, "
-                "which need no speech model"
+                f"argument --features: '{args.model}' takes no speech model, but "
+                f"the features of {type(front).__name__}"
             )
         return
     if args.features is not None:
