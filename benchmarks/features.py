@@ -8,16 +8,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-from joblib import Memory
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
 from sklearn_ser.cli import FEATURES
-from sklearn_ser.features import load_audio
+from sklearn_ser.features import OpenSMILETransformer, load_audio
 from sklearn_ser.features._speech_source import locate
 
 _HOME = "SKLEARN_SER_BENCHMARK_CACHE"
-_CACHE = Memory(os.environ.get(_HOME), verbose=0)
 _KEPT = {}  # of this process: features of a speech model, by audio and parameters
 
 LOG_MEL = {
@@ -87,16 +85,9 @@ def weights_hash(model):
 
 def opensmile(corpus, feature_set):
     """OpenSMILE's functionals, one vector a recording."""
-    return _opensmile(corpus.audio_hash, feature_set, corpus.data)
-
-
-@_CACHE.cache(ignore=["paths"])
-def _opensmile(audio_hash, feature_set, paths):
-    from opensmile import FeatureLevel, FeatureSet, Smile
-
-    smile = Smile(getattr(FeatureSet, feature_set), FeatureLevel.Functionals)
-    waves = (load_audio(path) for path in paths)
-    return np.array([smile(wave, 16000).ravel() for wave in waves], dtype=np.float64)
+    home = os.environ.get(_HOME)
+    cache_dir = Path(home, "opensmile") if home else None
+    return OpenSMILETransformer(feature_set, cache_dir=cache_dir).transform(corpus.data)
 
 
 def mfcc(corpus):

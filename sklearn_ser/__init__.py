@@ -7,6 +7,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "DIDANDomainAdapter": "didan",
     "DSNetClassifier": "dsnet",
+    "EmotionTimeline": "_timeline",
     "LogMelTransformer": "features",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
@@ -16,11 +17,13 @@ _HOMES = {
     "TrainingDivergedError": "exceptions",
     "VersionsDifferWarning": "exceptions",
     "embed": "_embed",
+    "emotion_timeline": "_timeline",
 }
 
 __all__ = [
     "DIDANDomainAdapter",
     "DSNetClassifier",
+    "EmotionTimeline",
     "LogMelTransformer",
     "SpeakerAdversarialClassifier",
     "SpeakerNormalizer",
@@ -30,6 +33,7 @@ __all__ = [
     "TrainingDivergedError",
     "VersionsDifferWarning",
     "embed",
+    "emotion_timeline",
 ]
 
 

@@ -1,10 +1,69 @@
 """The command ``predict``: emotions of recordings, window by window."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
 
-_RATE = 16000  # of all speech models that are known
+from sklearn_ser._printing import say
+
+_WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
+_STDIN = "-"
+
+
+def add_arguments(parser):
+    """Add what the command takes to its parser."""
+    option = parser.add_argument
+    option("model", metavar="MODEL", help="a file that train saved")
+    option(
+        "paths",
+        nargs="+",
+        metavar="FILE-OR-FOLDER",
+        help="folders with all below; - reads 16-bit little-endian samples of one "
+        "channel from standard input and prints a row for each window as it comes",
+    )
+    option("--csv", metavar="OUT", help="write the table to a CSV file too")
+    option(
+        "--timeline",
+        metavar="OUT",
+        help="write the windows to a file, a table (.csv) or a page with pictures "
+        "(.html), and print a summary of each recording instead of its windows",
+    )
+    option(
+        "--features",
+        metavar="MODEL-OR-DIRECTORY",
+        help="where this machine has the speech model that MODEL was trained on; "
+        "default: where it was then",
+    )
+    option(
+        "--window",
+        type=_number(0.1, 3600),
+        metavar="SECONDS",
+        help="default: 10; 3 with --timeline or -",
+    )
+    option(
+        "--hop",
+        type=_number(0.01, 3600),
+        metavar="SECONDS",
+        help="from the start of a window to that of the next; default: half a window",
+    )
+    option(
+        "--rate",
+        type=_number(1, 1e6),
+        metavar="HZ",
+        help="sampling rate of standard input; default: that of the model",
+    )
+
+
+def _number(low, high):
+    def number(text):
+        value = float(text)
+        if not low <= value <= high:
+            message = f"must be at least {low:g} and at most {high:g}, got {text}"
+            raise argparse.ArgumentTypeError(message)
+        return value
+
+    return number
 
 
 def check_out(option, path):
@@ -23,22 +82,23 @@ def check_out(option, path):
 
 def predict(args):
     """Print a row for each window of each recording; return 1 if one failed."""
+    from sklearn_ser._timeline import collect, open_recording, predict_windows
     from sklearn_ser.persistence import load
 
-    if args.csv is not None:
-        check_out("--csv", args.csv)
-    files = _audio_files(args.paths)
+    window, hop = _check_options(args)
+    files = None if args.paths == [_STDIN] else _audio_files(args.paths)
     model = load(args.model)
     _check_front(model, args)
-    classes = [str(name) for name in model.classes_]
-    table, failed = [["file", "start", "end", "emotion", *classes]], 0
-    widths = [max(4, *(len(_shown(file)) for file in files)), 7, 7]
-    widths += [max(7, *map(len, classes)), *(max(6, len(name)) for name in classes)]
-    wanted = args.csv is not None
-    _say(_line(table[0], widths), wanted)
+    if files is None:
+        return _follow(model, args, window, hop)
+    wanted = bool(args.csv or args.timeline)
+    table = _Table(map(_shown, files), model.classes_, wanted)
+    timelines, failed = [], 0
     for file in files:
         try:
-            rows = list(_predict_file(model, file, args.window))
+            rate, blocks = open_recording(model, file)
+            found = predict_windows(model, blocks, rate, window, hop)
+            timelines.append(collect(_shown(file), model, found))
         except (OSError, TypeError, ValueError) as error:
             failed += 1
             text = " ".join(str(error).split())
@@ -48,11 +108,12 @@ def predict(args):
                 flush=True,
             )
             continue
-        for row in rows:
-            _say(_line(row, widths), wanted)
-        table += rows
-    if args.csv is not None:
-        _write_csv(args.csv, table)
+        if args.timeline is None:
+            for row in _rows(timelines[-1]):
+                table.show(row)
+        else:
+            say(f"{timelines[-1]}\n", wanted)
+    _write(args, model.classes_, timelines)
     if failed:
         print(
             f"sklearn-ser: {failed} of {len(files)} recordings were not predicted",
@@ -61,39 +122,144 @@ def predict(args):
     return int(failed > 0)
 
 
-def _say(line, table_is_wanted):
-    """Print a line. Whoever reads may have enough while the table is still wanted."""
+def _follow(model, args, window, hop):
+    """Print a row for each window of standard input as it comes."""
+    from sklearn_ser._timeline import collect, open_recording, predict_windows
+
+    name, found = "stdin", []
+    rate, _ = open_recording(model, _STDIN)
+    blocks = _read_raw(args.rate or rate, rate)
+    table = _Table([name], model.classes_, bool(args.csv or args.timeline))
     try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        if not table_is_wanted:
-            raise
-        discard_output()
+        for row in predict_windows(model, blocks, rate, window, hop, batch=0):
+            found.append(row)
+            table.show(next(_rows(collect(name, model, [row]))))
+    finally:  # a microphone has no other end than an interrupt
+        if found:
+            timeline = collect(name, model, found)
+            _write(args, model.classes_, [timeline])
+    if not found:
+        raise ValueError("standard input is empty, expected one sample at least")
+    if args.timeline is not None:
+        print(f"\n{timeline}")
 
 
-def discard_output():
-    """Let whatever is printed from here on go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _check_options(args):
+    """Return window and hop; refuse before minutes of work what does not fit."""
+    live = _STDIN in args.paths
+    if live and len(args.paths) > 1:
+        raise ValueError("argument FILE-OR-FOLDER: - allows no other beside it")
+    if live and sys.stdin.isatty():
+        raise ValueError(
+            "standard input is a terminal, expected raw audio: pipe it in, as in "
+            "ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 - | sklearn-ser predict "
+            "model.skops -"
+        )
+    if args.rate is not None and not live:
+        raise ValueError("argument --rate: files tell their own, it is for - alone")
+    for option, path in (("--csv", args.csv), ("--timeline", args.timeline)):
+        if path is not None:
+            check_out(option, path)
+    if args.timeline is not None and _suffix(args.timeline) not in (".csv", ".html"):
+        raise ValueError(
+            f"argument --timeline: '{args.timeline}' must end in .csv or .html"
+        )
+    short = live or args.timeline is not None
+    window = args.window or (_SHORT_WINDOW if short else _WINDOW)
+    hop = args.hop or window / 2
+    if hop > window:
+        raise ValueError(f"argument --hop: must be at most the window of {window:g} s")
+    return window, hop
+
+
+def _read_raw(rate, sampling_rate):
+    """Yield what comes in: 16-bit samples, little-endian, of one channel."""
+    import numpy as np
+
+    from sklearn_ser.features._audio_stream import Resampler
+
+    resample, rest = Resampler(rate, sampling_rate), b""
+    while data := sys.stdin.buffer.read1(2**16):
+        data = rest + data
+        n_whole = len(data) // 2 * 2
+        rest = data[n_whole:]  # half a sample
+        samples = np.frombuffer(data[:n_whole], "<i2").astype(np.float32)
+        yield resample(samples / 2**15)
+    yield resample(np.empty(0, np.float32), last=True)
+
+
+class _Table:
+    """Rows on the screen, and a header above the first of them."""
+
+    def __init__(self, names, classes, file_is_wanted):
+        self.file_is_wanted = file_is_wanted
+        classes = [str(name) for name in classes]
+        self.header = ["file", "start", "end", "emotion", *classes]
+        self.widths = [max(4, *map(len, names)), 7, 7, max(7, *map(len, classes))]
+        self.widths += [max(6, len(name)) for name in classes]
+        self.is_new = True
+
+    def show(self, row):
+        if self.is_new:
+            self._print(self.header)
+            self.is_new = False
+        self._print(row)
+
+    def _print(self, cells):
+        first, *rest = zip(cells, self.widths, strict=True)
+        cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
+        say("  ".join(cells), self.file_is_wanted)
+
+
+def _rows(timeline):
+    """Yield the cells of each window."""
+    rows = timeline.starts, timeline.ends, timeline.emotions, timeline.probabilities
+    for start, end, emotion, p in zip(*rows, strict=True):
+        times = f"{start:.2f}", f"{end:.2f}"
+        yield [timeline.name, *times, str(emotion), *(f"{value:.4f}" for value in p)]
+
+
+def _write(args, classes, timelines):
+    """Write the files that were asked for."""
+    from sklearn_ser._files import atomic_write
+    from sklearn_ser._timeline_page import timeline_page
+
+    for path in filter(None, (args.csv, args.timeline)):
+        if path == args.timeline and _suffix(path) == ".html":
+            with atomic_write(path) as out:
+                out.write(timeline_page(timelines, _shown(args.model)).encode())
+        else:
+            _write_csv(path, classes, timelines)
+
+
+def _suffix(path):
+    return os.path.splitext(path)[1].lower()
 
 
 def _check_front(model, args):
     """Refuse a pipeline that takes no recordings, or whose weights are not here."""
     import numpy as np
 
-    from sklearn_ser.features import LogMelTransformer, SpeechModelTransformer
+    from sklearn_ser.features import (
+        LogMelTransformer,
+        OpenSMILETransformer,
+        SpeechModelTransformer,
+    )
 
     front = getattr(model, "steps", [(None, None)])[0][1]
-    kinds = LogMelTransformer, SpeechModelTransformer
+    kinds = LogMelTransformer, SpeechModelTransformer, OpenSMILETransformer
     if not isinstance(front, kinds) or not hasattr(model, "classes_"):
         raise ValueError(
-            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer "
-            "or SpeechModelTransformer"
+            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer, "
+            "SpeechModelTransformer or OpenSMILETransformer"
         )
-    if isinstance(front, LogMelTransformer):
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(f"'{args.model}' predicts no probabilities")
+    if not isinstance(front, SpeechModelTransformer):
         if args.features is not None:
             raise ValueError(
-                f"argument --features: '{args.model}' takes log-mel spectrograms, "
-                "which need no speech model"
+                f"argument --features: '{args.model}' takes no speech model, but "
+                f"the features of {type(front).__name__}"
             )
         return
     if args.features is not None:
@@ -106,27 +272,15 @@ def _check_front(model, args):
         raise
 
 
-def _predict_file(model, file, window):
-    """Yield a row of the table for each window of a recording."""
-    from sklearn_ser.features import load_audio
-
-    front = model[0]
-    rate, channel = getattr(front, "sampling_rate", _RATE), front.channel
-    wave = load_audio(file, sampling_rate=rate, channel=channel)
-    spans = _windows(len(wave), round(window * rate))
-    parts = [{"array": wave[a:b], "sampling_rate": rate} for a, b in spans]
-    for (a, b), p in zip(spans, model.predict_proba(parts), strict=True):
-        emotion = str(model.classes_[p.argmax()])
-        times = f"{a / rate:.2f}", f"{b / rate:.2f}"
-        yield [_shown(file), *times, emotion, *(f"{value:.4f}" for value in p)]
-
-
-def _write_csv(path, table):
+def _write_csv(path, classes, timelines):
     import csv
     import io
 
     from sklearn_ser._files import atomic_write
 
+    table = [["file", "start", "end", "emotion", *map(str, classes)]]
+    for timeline in timelines:
+        table += _rows(timeline)
     text = io.StringIO(newline="")
     csv.writer(text).writerows([_neutral(cell) for cell in row] for row in table)
     with atomic_write(path) as out:
@@ -151,9 +305,10 @@ def _shown(path):
 
 def _audio_files(paths):
     """Return the files, with those of audio below each folder in order."""
-    from sklearn_ser.features._audio_files import FORMATS
+    import soundfile
 
-    suffixes = {f".{name.lower()}" for name in FORMATS}
+    formats = set(soundfile.available_formats()) - {"RAW"}  # it has no header
+    suffixes = {f".{name.lower()}" for name in formats}
     suffixes |= {".aif", ".aifc", ".oga", ".opus"}
     files = []
     for path in map(Path, paths):
@@ -165,17 +320,3 @@ def _audio_files(paths):
             raise ValueError(f"no audio file below the folder '{path}'")
         files += below
     return files
-
-
-def _windows(n_times, length):
-    """Return (start, end) of windows that overlap by half and end with the whole."""
-    if n_times <= length:
-        return [(0, n_times)]
-    starts = [*range(0, n_times - length, length // 2), n_times - length]
-    return [(start, start + length) for start in starts]
-
-
-def _line(cells, widths):
-    first, *rest = zip(cells, widths, strict=True)
-    cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
-    return "  ".join(cells)

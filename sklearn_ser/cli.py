@@ -4,7 +4,8 @@ import argparse
 import sys
 from importlib import import_module
 
-from sklearn_ser._cli_predict import check_out, discard_output, predict
+from sklearn_ser._cli_predict import add_arguments, check_out, predict
+from sklearn_ser._printing import discard_output
 
 LOG_MEL = "log-mel"
 _BASELINE = "baseline"
@@ -108,26 +109,10 @@ def _make_parser():
         "predict",
         help="print the emotions of recordings",
         description="Print the emotion of each recording and the probabilities. A "
-        "recording longer than a window is predicted in windows that overlap by half.",
+        "recording longer than a window is predicted in windows that overlap.",
     )
     prediction.set_defaults(command=predict)
-    option = prediction.add_argument
-    option("model", metavar="MODEL", help="a file that train saved")
-    option("paths", nargs="+", metavar="FILE-OR-FOLDER", help="folders with all below")
-    option("--csv", metavar="OUT", help="write the table to a CSV file too")
-    option(
-        "--features",
-        metavar="MODEL-OR-DIRECTORY",
-        help="where this machine has the speech model that MODEL was trained on; "
-        "default: where it was then",
-    )
-    option(
-        "--window",
-        type=_seconds,
-        default=10.0,
-        metavar="SECONDS",
-        help="default: %(default)g",
-    )
+    add_arguments(prediction)
     return parser
 
 
@@ -173,13 +158,6 @@ def _layer(text):
     except ValueError:
         message = f"must be a number, middle or last, got {text!r}"
         raise argparse.ArgumentTypeError(message) from None
-
-
-def _seconds(text):
-    value = float(text)
-    if not 0.1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be at least 0.1, got {text}")
-    return value
 
 
 def _at_least(low):

@@ -21,6 +21,8 @@ import sklearn
 import soundfile
 from skorch import NeuralNet
 
+import sklearn_ser
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 GUIDE = DOCS / "guide"
@@ -55,6 +57,7 @@ def missing_packages(script):
     ]
     saves = "sklearn_ser.persistence" in script or "model.skops" in script
     wanted += ["skops"] if saves else []
+    wanted += ["opensmile"] if "OpenSMILETransformer(" in script else []
     return [name for name in wanted if find_spec(name) is None]
 
 
@@ -216,6 +219,19 @@ def test_links_between_files_lead_somewhere(page):
         if target.split("/")[0] == "benchmarks" and not BENCHMARKS.exists():
             continue
         assert (page.parent / target).exists(), target
+
+
+def test_the_messages_that_are_explained_are_those_of_the_library():
+    files = Path(sklearn_ser.__file__).parent.rglob("*.py")
+    source = "".join(path.read_text() for path in files)
+    source = re.sub(r'"\s*f?"', "", source)  # texts that go on in the next line
+    page = (GUIDE / "troubleshooting.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", page, re.M)
+    assert len(rows) > 20
+    for message, cause in rows:
+        if not cause.startswith("scikit-learn's"):
+            for part in re.findall("`(.*?)`", message):
+                assert part in source, part
 
 
 def test_figures_in_the_prose_are_those_of_the_benchmarks():

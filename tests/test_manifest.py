@@ -54,8 +54,15 @@ def test_a_plain_manifest(write, tmp_path):
         " File , SPEAKER,Emotion \n a.wav , 03 , anger\nb.wav,\t11, neutral \n",
         'file, "speaker",emotion\n"a.wav", "03","anger"\nb.wav,11,"neutral"\n',
         "\nfile,speaker,emotion\n\na.wav,03,anger\n , ,\nb.wav,11,neutral\n\n",
+        GOOD.replace(",", ";"),
+        "\ufeff\t\t\n" + GOOD.replace(",", "\t"),
+        'no; "File"; speaker;Emotion;"a, b, c, d"\n'
+        "1;a.wav;03;anger;\n2; b.wav ;11;neutral;x, y\n",
     ],
-    ids=["bom", "crlf", "no last newline", "spaces and case", "quotes", "blank lines"],
+    ids=[
+        *("bom", "crlf", "no last newline", "spaces and case", "quotes", "blank lines"),
+        *("semicolons", "tabs", "semicolons and commas"),
+    ],
 )
 def test_dialects_of_one_manifest_load_alike(write, text):
     expected = load_manifest(write(GOOD))
@@ -99,8 +106,9 @@ def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypat
     order=st.permutations(["file", "speaker", "emotion", "note"]),
 )
 def test_what_is_written_is_what_is_read(rows, order):
-    speakers = {speaker.strip() for speaker, _, _ in rows}
-    assume(len({*map(same_name, speakers)}) == len(speakers))
+    for column, spaces in ((0, True), (1, False)):
+        names = {row[column].strip() for row in rows}
+        assume(len({same_name(name, spaces) for name in names}) == len(names))
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(rows)):
             Path(folder, f"{i}.wav").touch()
@@ -168,8 +176,12 @@ def test_as_frame_without_pandas_names_the_extra(write, monkeypatch):
         ("file,speaker,emotion\n", "header but no rows"),
         ("path,speaker,label\na.wav,1,x\n", r"lacks the columns \['file', 'emotion'\]"),
         (
-            "file;speaker;emotion\na.wav;1;x\n",
-            r"lacks .*has \['file;speaker;emotion'\]",
+            "file;speaker;label\na.wav;1;x\n",
+            r"lacks the columns \['emotion'\]; it has \['file', 'speaker', 'label'\]",
+        ),
+        (
+            "file|speaker|emotion\na.wav|1|x\n",
+            r"lacks .*has \['file\|speaker\|emotion'\]",
         ),
         (
             "file,speaker,emotion,Speaker\na.wav,1,x,2\n",
@@ -223,10 +235,26 @@ def test_other_encodings_are_refused(write):
 def test_missing_files_and_folders_are_named(write, tmp_path):
     with pytest.raises(ValueError, match=r"csv must be an existing file.*none\.csv"):
         load_manifest(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match="csv must be an existing file"):
-        load_manifest(tmp_path)
     with pytest.raises(ValueError, match=r"root must be an existing folder.*nowhere"):
         load_manifest(write(GOOD), root=tmp_path / "nowhere")
+
+
+def test_a_folder_for_a_file_says_what_it_holds(write, tmp_path):
+    with pytest.raises(ValueError, match=r"holds 2 file.*'a.wav', 'b.wav'\. None of"):
+        load_manifest(tmp_path)
+    write(GOOD)
+    for i in range(9):
+        (tmp_path / f"{i}.wav").touch()
+    with pytest.raises(ValueError, match=r"12 file.*'4\.wav', \.\.\.") as caught:
+        load_manifest(tmp_path)
+    assert str(caught.value).endswith(f"Pass the table in it, '{write(GOOD)}'.")
+    assert "a.wav" not in str(caught.value)
+    (tmp_path / "metadata.csv").touch()
+    with pytest.raises(ValueError, match=r"the table in it, '.*metadata\.csv'"):
+        load_manifest(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"'.*empty' is a folder that holds no files"):
+        load_manifest(tmp_path / "empty")
 
 
 def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):
@@ -270,7 +298,9 @@ def test_spellings_of_one_speaker_are_unified(write, spellings):
     assert corpus.frame["speaker"].tolist() == [spellings[0]] * 2
     assert "by 1 speakers" in corpus.DESCR
     (warning,) = caught
-    assert " and ".join(map(ascii, spellings)) in str(warning.message)
+    counted = " and ".join(f"{name!a} (1 row(s))" for name in spellings)
+    assert "1 speaker(s) in several ways" in str(warning.message)
+    assert counted in str(warning.message)
     assert warning.filename == __file__
 
 
@@ -283,3 +313,27 @@ def test_speakers_that_differ_stay_apart(write):
     ):
         text = GOOD.replace("03", one).replace("11", other)
         assert load_manifest(write(text)).speakers.tolist() == [one, other]
+
+
+def test_spellings_of_one_emotion_are_unified_and_counted(write, tmp_path):
+    labels = ["Anger", "anger", "very sad", "Very  Sad", "anger", "verysad", "joy"]
+    for i in range(len(labels)):
+        (tmp_path / f"{i}.wav").touch()
+    rows = "".join(f"{i}.wav,s{i},{label}\n" for i, label in enumerate(labels))
+    with pytest.warns(UserWarning, match="spells 2 emotion") as caught:
+        corpus = load_manifest(write("file,speaker,emotion\n" + rows))
+    expected = ["Anger", "Anger", *["very sad"] * 2, "Anger", "very sad", "joy"]
+    assert corpus.target.tolist() == expected
+    assert corpus.frame["emotion"].tolist() == expected
+    (warning,) = caught
+    for text in (
+        "'Anger' (1 row(s)) and 'anger' (2 row(s)); 'very sad' (1 row(s)) and",
+        "taken for one, spelt as first",
+        "If two of them are different emotions, rename one in the file.",
+    ):
+        assert text in str(warning.message)
+
+
+def test_emotions_that_differ_stay_apart(write):
+    text = GOOD.replace("anger", "very-sad").replace("neutral", "very sad")
+    assert load_manifest(write(text)).target.tolist() == ["very-sad", "very sad"]

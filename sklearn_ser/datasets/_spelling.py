@@ -1,15 +1,17 @@
-"""Spellings of one name: letter case, Unicode forms and invisible characters."""
+"""Spellings of one name: letter case, Unicode forms, invisible characters, spaces."""
 
 import unicodedata
 
 
-def same_name(name):
+def same_name(name, spaces=True):
     """Return what all spellings of a name have in common.
 
     Parameters
     ----------
     name : str
         A name, such as a speaker's.
+    spaces : bool, default=True
+        Whether names that differ in spaces differ: "S 1" and "S1" may be two speakers.
 
     Returns
     -------
@@ -17,17 +19,20 @@ def same_name(name):
         The same for names that differ in letter case only, in how accented letters are
         composed (NFC and NFD), or in characters without width.
     """
-    seen = "".join(c for c in name if unicodedata.category(c) != "Cf")
+    hidden = ("Cf",) if spaces else ("Cf", "Zs")
+    seen = "".join(c for c in name if unicodedata.category(c) not in hidden)
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", seen).casefold())
 
 
-def spell_alike(names):
+def spell_alike(names, spaces=True):
     """Return one spelling for each name, and which spellings became one.
 
     Parameters
     ----------
     names : list of str
         Names, of which several may be spellings of one.
+    spaces : bool, default=True
+        Whether names that differ in spaces differ.
 
     Returns
     -------
@@ -38,6 +43,6 @@ def spell_alike(names):
     """
     groups = {}
     for name in dict.fromkeys(names):
-        groups.setdefault(same_name(name), []).append(name)
+        groups.setdefault(same_name(name, spaces), []).append(name)
     spelling = {name: group[0] for group in groups.values() for name in group}
     return spelling, [group for group in groups.values() if len(group) > 1]

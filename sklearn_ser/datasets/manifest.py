@@ -2,6 +2,7 @@
 
 import csv as csv_reader
 import os
+from collections import Counter
 from os import PathLike
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sklearn_ser.exceptions import warn_caller
 
 _REQUIRED = ("file", "speaker", "emotion")
 _NAMES = ("speaker", "emotion")
+_DELIMITERS = ",;\t"
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
@@ -25,9 +27,10 @@ def load_manifest(
     Parameters
     ----------
     csv : str or path-like
-        A comma-separated file in UTF-8, whose first row names the columns. ``file``,
-        ``speaker`` and ``emotion`` are required, in any order and case; other columns
-        are kept. Spaces around names and values and blank lines are ignored.
+        A table in UTF-8, whose first row names the columns, separated by commas,
+        semicolons or tabs. ``file``, ``speaker`` and ``emotion`` are required, in any
+        order and case; other columns are kept. Spaces around names and values and blank
+        lines are ignored.
 
     root : str or path-like, default=None
         The folder that relative paths in ``file`` start from. None takes the folder of
@@ -44,7 +47,8 @@ def load_manifest(
         data : list of str
             Absolute paths of the recordings.
         target : ndarray of shape (n_samples,), dtype str
-            The emotions.
+            The emotions as written, but for spellings that differ in what is told of
+            speakers below, or in spaces: these are one emotion, spelt as first.
         speakers : ndarray of shape (n_samples,), dtype str
             The speakers as written, "03" stays "03", but for spellings that differ in
             letter case, Unicode form (NFC, NFD) or characters without width: these are
@@ -69,7 +73,8 @@ def load_manifest(
     Warns
     -----
     UserWarning
-        If a speaker is spelt in several ways.
+        If a speaker or an emotion is spelt in several ways; the warning counts the rows
+        of each.
 
     Examples
     --------
@@ -89,6 +94,8 @@ def load_manifest(
             raise TypeError(f"{name} must be a path, got {value!r}.")
     path = Path(csv)
     if not os.path.isfile(path):  # where Path.is_file would raise, False will do
+        if os.path.isdir(path):
+            raise ValueError(f"csv must be a file, '{path}' is {_describe(path)}.")
         raise ValueError(f"csv must be an existing file, found none at '{path}'.")
     root = path.parent if root is None else Path(root)
     if not os.path.isdir(root):
@@ -107,7 +114,8 @@ def load_manifest(
         ],
     )
 
-    columns["speaker"] = _unify(path, columns["speaker"])
+    for name in _NAMES:
+        columns[name] = _unify(path, name, columns[name])
     frame = {
         name: np.array(values, dtype=None if name in _NAMES else object)
         for name, values in columns.items()
@@ -127,7 +135,8 @@ def _read(path):
     """Return the columns as lists of text, and the line that each row ends at."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv_reader.reader(stream, strict=True, skipinitialspace=True)
+            options = {"delimiter": _delimiter(stream), "skipinitialspace": True}
+            reader = csv_reader.reader(stream, strict=True, **options)
             rows = [(reader.line_num, [v.strip() for v in row]) for row in reader]
     except (UnicodeDecodeError, csv_reader.Error) as error:
         raise ValueError(f"csv '{path}' is not a UTF-8 CSV table: {error}.") from error
@@ -170,19 +179,52 @@ def _read(path):
     return columns, numbers
 
 
-def _unify(path, speakers):
-    """Return the speakers in one spelling each, and warn if that changes any."""
-    spelling, unified = spell_alike(speakers)
+def _delimiter(stream):
+    """Return what separates the required columns in the first line with names."""
+    lines = (line for line in stream if line.strip(_DELIMITERS + " \r\n"))
+    header = next(lines, "").lower()
+    stream.seek(0)
+
+    def fit(delimiter):
+        names = [name.strip(' "\r\n') for name in header.split(delimiter)]
+        return len({*names} & {*_REQUIRED}), len(names)
+
+    return max(_DELIMITERS, key=fit)  # a comma, if all fit as well
+
+
+def _describe(folder):
+    """Say what a folder holds that was given instead of a file."""
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    if not names:
+        return "a folder that holds no files"
+    first = ", ".join(map(repr, names[:_SHOWN]))
+    more = ", ..." if len(names) > _SHOWN else ""
+    found = f"a folder that holds {len(names)} file(s): {first}{more}"
+    tables = [name for name in names if name.lower().endswith((".csv", ".tsv"))]
+    if not tables:
+        return f"{found}. None of them is a CSV table"
+    best = "metadata.csv" if "metadata.csv" in tables else tables[0]
+    return f"{found}. Pass the table in it, '{os.path.join(folder, best)}'"
+
+
+def _unify(path, column, names):
+    """Return names in one spelling each, and warn if that changes any."""
+    spelling, unified = spell_alike(names, spaces=column == "speaker")
     if unified:
+        count = Counter(names)
         # Escapes show what looks alike, such as an accent or a space without width.
-        groups = [" and ".join(map(ascii, group)) for group in unified]
+        groups = [
+            " and ".join(f"{name!a} ({count[name]} row(s))" for name in group)
+            for group in unified
+        ]
         rest = len(groups) - _SHOWN
         more = f"; and {rest} more" if rest > 0 else ""
         warn_caller(
-            f"csv '{path}' spells {len(groups)} speaker(s) in several ways, which are "
-            f"taken for one, spelt as first: {'; '.join(groups[:_SHOWN])}{more}."
+            f"csv '{path}' spells {len(groups)} {column}(s) in several ways, which are "
+            f"taken for one, spelt as first: {'; '.join(groups[:_SHOWN])}{more}. If "
+            f"two of them are different {column}s, rename one in the file."
         )
-    return [spelling[name] for name in speakers]
+    return [spelling[name] for name in names]
 
 
 def _refuse_repeated(path, files, numbers):

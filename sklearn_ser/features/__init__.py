@@ -1,12 +1,14 @@
-"""Recordings in, log-mel sequences or a speech model's states out."""
+"""Recordings in; log-mel sequences, a speech model's states or openSMILE's out."""
 
 from .audio import load_audio
 from .log_mel import LogMelTransformer
 from .normalization import SpeakerNormalizer
+from .opensmile import OpenSMILETransformer
 from .speech_model import SpeechModelTransformer, release_speech_models
 
 __all__ = [
     "LogMelTransformer",
+    "OpenSMILETransformer",
     "SpeakerNormalizer",
     "SpeechModelTransformer",
     "load_audio",

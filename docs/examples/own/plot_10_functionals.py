@@ -19,21 +19,14 @@ from sklearn.svm import LinearSVC
 
 from sklearn_ser import DSNetClassifier, LogMelTransformer
 from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser.features import OpenSMILETransformer
 from sklearn_ser.model_selection import speaker_cross_validate
 
 corpus = make_emotional_speech(n_speakers=5, n_utterances=6, random_state=0)
 Z = LogMelTransformer(n_mels=40, hop_length=320, top_db=50).transform(corpus.data)
 if find_spec("opensmile"):
-    import opensmile
-
-    smile = opensmile.Smile(
-        feature_set=opensmile.FeatureSet.eGeMAPSv02,
-        feature_level=opensmile.FeatureLevel.Functionals,
-    )
     name = "eGeMAPS"
-    X = np.vstack(
-        [smile.process_signal(wave, corpus.sampling_rate) for wave in corpus.data]
-    )
+    X = OpenSMILETransformer("eGeMAPSv02").transform(corpus.data)
 else:
     name = "moments of log-mels"
     X = np.array([np.r_[z.mean(axis=1), z.std(axis=1)] for z in Z])

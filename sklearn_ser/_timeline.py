@@ -1,0 +1,280 @@
+"""The emotions of a long recording, window by window."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+_RATE = 16000  # of a model that tells none
+_BATCH = 60.0  # seconds of windows that are predicted at once
+
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),
+    *("#999999", "#332288", "#aa4499", "#117733", "#882255"),
+)
+"""Of the emotions in pictures, told apart by most people who see few colours."""
+
+
+@dataclass(frozen=True)
+class EmotionTimeline:
+    """The probabilities of a recording's emotions over time.
+
+    Each window stands for the time that lies nearer to its centre than to that of any
+    other, so that windows that overlap count no moment twice.
+
+    Attributes
+    ----------
+    name : str
+        The path of the recording, or ``"recording"``.
+    starts, ends : ndarray of shape (n_windows,)
+        Where each window lies, in seconds.
+    probabilities : ndarray of shape (n_windows, n_classes)
+        Of the emotions in each window.
+    classes : ndarray of shape (n_classes,)
+        The emotions, in the order of the columns.
+
+    See Also
+    --------
+    emotion_timeline : Predict one.
+    sklearn_ser.inspection.EmotionTimelineDisplay : Draw it.
+    """
+
+    name: str
+    starts: np.ndarray
+    ends: np.ndarray
+    probabilities: np.ndarray
+    classes: np.ndarray
+
+    @property
+    def emotions(self):
+        """The most probable emotion of each window."""
+        return self.classes[self.probabilities.argmax(axis=1)]
+
+    @property
+    def edges(self):
+        """Where the time that each window stands for begins and, at last, ends."""
+        centres = (self.starts + self.ends) / 2
+        return np.r_[self.starts[0], (centres[1:] + centres[:-1]) / 2, self.ends[-1]]
+
+    @property
+    def shares(self):
+        """The share of the time in which each emotion is the most probable."""
+        best = self.probabilities.argmax(axis=1)
+        times = np.diff(self.edges)
+        return np.bincount(best, times, len(self.classes)) / times.sum()
+
+    @property
+    def mean_probabilities(self):
+        """The mean probability of each emotion over the time."""
+        return np.average(self.probabilities, axis=0, weights=np.diff(self.edges))
+
+    def to_frame(self):
+        """Return the windows as a table.
+
+        Returns
+        -------
+        frame : pandas DataFrame
+            With the columns ``file``, ``start``, ``end`` and ``emotion``, and one for
+            the probability of each emotion.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas; install it with "
+                "pip install sklearn_ser[datasets]."
+            ) from error
+        times = {"file": self.name, "start": self.starts, "end": self.ends}
+        columns = dict(zip(self.classes.tolist(), self.probabilities.T, strict=True))
+        return DataFrame({**times, "emotion": self.emotions, **columns})
+
+    def __str__(self):
+        names = ["emotion", *map(str, self.classes)]
+        wide = max(map(len, names))
+        lines = [
+            f"{self.name}: {clock(self.ends[-1])} in {len(self.starts)} window(s)",
+            f"{'emotion':<{wide}}  share of time (%)  mean probability",
+        ]
+        for i in np.argsort(-self.shares, kind="stable"):
+            share, mean = 100 * self.shares[i], self.mean_probabilities[i]
+            lines.append(f"{self.classes[i]!s:<{wide}}  {share:17.1f}  {mean:16.2f}")
+        return "\n".join(lines)
+
+
+def emotion_timeline(
+    model: Any, recording: Any, *, window: float = 3.0, hop: float | None = None
+) -> EmotionTimeline:
+    """Predict the emotions of a long recording, window by window.
+
+    A file is read in blocks: an hour of it takes no more memory than a minute.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted pipeline, or a search for one, that takes recordings and has
+        ``predict_proba``.
+    recording : str, PathLike, ndarray of shape (n_times,) or mapping
+        A file, a waveform at the sampling rate of the pipeline's first step, or a
+        mapping ``{"array": ..., "sampling_rate": ...}``. A file may last a day.
+    window : float, default=3.0
+        Seconds of a window. Take about as long as the recordings that the model was
+        trained on.
+    hop : float, default=None
+        Seconds from the start of one window to that of the next; None takes half a
+        window. The last window ends with the recording.
+
+    Returns
+    -------
+    timeline : EmotionTimeline
+        It prints as a summary; ``timeline.to_frame()`` has a row for each window.
+
+    Raises
+    ------
+    TypeError
+        If the model has no ``predict_proba``, or `recording` is none.
+    ValueError
+        If `window` is not from 0.1 s to an hour, or `hop` not from 0.01 s to `window`;
+        or the recording is missing, does not decode, is empty or not finite.
+
+    See Also
+    --------
+    sklearn_ser.inspection.EmotionTimelineDisplay : Draw the result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_ser import LogMelTransformer, emotion_timeline
+    >>> from sklearn_ser.baseline import make_baseline
+    >>> from sklearn_ser.datasets import make_emotional_speech
+    >>> corpus = make_emotional_speech(n_speakers=3, n_utterances=4, random_state=0)
+    >>> front = LogMelTransformer(top_db=50, normalize="level")
+    >>> model = make_pipeline(front, make_baseline(of_frames=True))
+    >>> model = model.fit(corpus.data, corpus.target)
+    >>> talk = np.concatenate(corpus.data[:8])
+    >>> timeline = emotion_timeline(model, talk, window=2, hop=1)
+    >>> timeline.probabilities.shape == (len(timeline.starts), 4)
+    True
+    """
+    window, hop = check_times(window, hop)
+    rate, blocks = open_recording(model, recording)
+    path = recording.get("path") if isinstance(recording, Mapping) else recording
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else "recording"
+    found = predict_windows(model, blocks, rate, window, hop)
+    return collect(str(name), model, found)
+
+
+def check_times(window, hop=None):
+    """Return the length of windows and their distance, in seconds.
+
+    Parameters
+    ----------
+    window, hop : float
+        As of `emotion_timeline`.
+
+    Returns
+    -------
+    window, hop : float
+        The seconds; without `hop`, it is half a window.
+    """
+    hop = window / 2 if hop is None else hop
+    if not 0.1 <= window <= 3600:
+        raise ValueError(f"window must be from 0.1 s to 3600 s, got {window!r}.")
+    if not 0.01 <= hop <= window:
+        raise ValueError(
+            f"hop must be from 0.01 s to the window of {window:g} s, got {hop!r}."
+        )
+    return window, hop
+
+
+def first_step(model):
+    """Return what sees the recordings first: of a search, of a pipeline, or itself."""
+    while True:
+        model = getattr(model, "best_estimator_", model)
+        steps = [
+            s for _, s in getattr(model, "steps", []) if s not in (None, "passthrough")
+        ]
+        if not steps:
+            return model
+        model = steps[0]
+
+
+def open_recording(model, recording, name="recording"):
+    """Return the sampling rate of a model and a recording's blocks at that rate."""
+    from sklearn_ser.features._audio_stream import read_blocks
+
+    front = first_step(model)
+    rate = getattr(front, "sampling_rate", _RATE)
+    return rate, read_blocks(recording, rate, getattr(front, "channel", "mean"), name)
+
+
+def predict_windows(model, blocks, rate, window, hop, batch=_BATCH) -> Iterator[tuple]:
+    """Yield the start and the end of each window, and its probabilities.
+
+    Parameters
+    ----------
+    model : estimator
+        It takes recordings.
+    blocks : iterable of ndarray of shape (n_times,)
+        The waveform at the model's sampling rate.
+    rate : float
+        That rate.
+    window, hop : float
+        As of `emotion_timeline`.
+    batch : float
+        Seconds of windows that are predicted at once; one window at least.
+
+    Yields
+    ------
+    start, end : float
+        Seconds.
+    probabilities : ndarray of shape (n_classes,)
+        Of the emotions.
+    """
+    from sklearn_ser.features._audio_stream import cut_windows
+
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(
+            f"model is a {type(model).__name__} without predict_proba, expected a "
+            "fitted pipeline that takes recordings and predicts probabilities."
+        )
+    spans = cut_windows(blocks, round(window * rate), max(1, round(hop * rate)))
+    # A step that takes one channel of several looks for it in each window, too.
+    channel = getattr(first_step(model), "channel", "mean")
+    n_channels = () if channel == "mean" else (channel + 1,)
+    n_windows = max(1, int(batch // window))
+    while found := list(islice(spans, n_windows)):
+        waves = (np.broadcast_to(w, (*n_channels, len(w))) for *_, w in found)
+        parts = [{"array": wave, "sampling_rate": rate} for wave in waves]
+        rows = model.predict_proba(parts)
+        for (start, end, _), row in zip(found, rows, strict=True):
+            yield start / rate, end / rate, row
+
+
+def collect(name, model, windows):
+    """Return windows and their probabilities, as they are predicted, as one result."""
+    starts, ends, rows = zip(*windows, strict=True)
+    return EmotionTimeline(
+        name,
+        starts=np.array(starts),
+        ends=np.array(ends),
+        probabilities=np.array(rows),
+        classes=np.asarray(model.classes_),
+    )
+
+
+def clock(seconds):
+    """Return a time as people write it: 1:02:03 or 2:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    )

@@ -1,0 +1,159 @@
+"""Long recordings: read block by block, resampled as they come, cut into windows."""
+
+import os
+from math import ceil
+
+import numpy as np
+
+from ._audio_files import _UNKNOWN_LENGTH, claims_more, is_estimate, open_audio
+from .audio import load_audio
+
+LONGEST = 24 * 3600.0
+"""Longest recording in seconds that is read block by block."""
+
+_BLOCK = 2**18  # samples over all channels that are decoded at once, or come of it
+
+
+def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
+    """Yield a recording as mono blocks; one on disk is never in memory as a whole.
+
+    Parameters
+    ----------
+    recording : str, PathLike, ndarray of shape (n_times,) or mapping
+        As `load_audio` takes it; a file may last `LONGEST` seconds.
+    sampling_rate : float
+        The rate in Hz of the blocks.
+    channel : "mean" or int, default="mean"
+        The channel taken from a recording with several, or their mean.
+    name : str, default="recording"
+        What error messages call the recording.
+
+    Yields
+    ------
+    block : ndarray of shape (n_times,), float32
+        Together they equal what `load_audio` gives.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of `load_audio`; that a file is cut short may show only at its end.
+    """
+    if isinstance(recording, str | os.PathLike):
+        yield from _read_file(recording, sampling_rate, channel, name)
+    else:
+        yield load_audio(
+            recording, sampling_rate=sampling_rate, channel=channel, name=name
+        )
+
+
+def _read_file(path, sampling_rate, channel, name):
+    name = f"{name} ({str(path)!r})"
+    n_read = 0
+    try:
+        with open_audio(path) as file:
+            rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
+            known = file.frames != _UNKNOWN_LENGTH and not is_estimate(file, path)
+            if known and file.frames > LONGEST * rate:
+                raise _too_long(name, file.frames / rate)
+            if claims_more(file, path):
+                raise _cut(name)
+            dtype = "int16" if file.subtype == "PCM_16" else "float32"
+            size = min(_BLOCK // file.channels, int(_BLOCK * rate / sampling_rate))
+            size = max(1, size)
+            while len(block := file.read(min(size, file.frames - n_read), dtype)):
+                if n_read > LONGEST * rate:
+                    raise _too_long(name, n_read / rate)
+                what = f"{name}, from {n_read / rate:.2f} s on,"
+                n_read += len(block)
+                part = {"array": block.T, "sampling_rate": rate}
+                wave = load_audio(part, sampling_rate=rate, channel=channel, name=what)
+                yield resample(wave)
+            if known and n_read < file.frames:
+                raise _cut(name)
+            yield resample(np.empty(0, np.float32), last=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"{name} is missing: found no such file.") from error
+    except (OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{name} does not decode: {error} Expected an audio file that "
+            "soundfile can read."
+        ) from error
+    if n_read == 0:
+        raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
+
+
+def _too_long(name, seconds):
+    return ValueError(
+        f"{name} is too long: found {seconds:.6g} s, expected at most {LONGEST:g} s."
+    )
+
+
+def _cut(name):
+    return ValueError(
+        f"{name} is cut short: it holds fewer samples than its header says. Copy or "
+        "download it again."
+    )
+
+
+class Resampler:
+    """Change the rate of a waveform that comes in blocks, as `load_audio` does.
+
+    Parameters
+    ----------
+    rate, sampling_rate : float
+        The rates in Hz of what comes in and of what goes out.
+    """
+
+    def __init__(self, rate, sampling_rate):
+        import soxr
+
+        self.ratio = sampling_rate / rate
+        self.stream = None
+        if rate != sampling_rate:
+            self.stream = soxr.ResampleStream(rate, sampling_rate, 1, quality="HQ")
+        self.n_in = self.n_out = 0
+
+    def __call__(self, block, last=False):
+        """Return what is known of the output; the last block makes it whole."""
+        if self.stream is None:
+            return block
+        out = self.stream.resample_chunk(block, last=last)
+        self.n_in += len(block)
+        if last:
+            n_left = ceil(self.n_in * self.ratio) - self.n_out
+            out = np.pad(out, (0, max(0, n_left - len(out))))[:n_left]
+        self.n_out += len(out)
+        return out
+
+
+def cut_windows(blocks, length, hop):
+    """Yield windows of a waveform that comes in blocks, each as soon as it is whole.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of shape (n_times,)
+        The waveform.
+    length, hop : int
+        Samples of a window, and from the start of one to that of the next, at most
+        `length`.
+
+    Yields
+    ------
+    start, end : int
+        Where the window lies. The last one ends with the waveform. A waveform that is
+        shorter than a window is one.
+    window : ndarray of shape (n_times,)
+        The samples.
+    """
+    held, start, n_found = np.empty(0, np.float32), 0, 0  # from the last window on
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while len(held) >= length + (hop if n_found else 0):
+            if n_found:
+                held, start = held[hop:], start + hop
+            n_found += 1
+            yield start, start + length, held[:length]
+    rest = len(held) if n_found == 0 else len(held) - length
+    if rest:
+        end = start + len(held)
+        yield max(0, end - length), end, held[-length:]

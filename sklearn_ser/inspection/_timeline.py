@@ -1,0 +1,168 @@
+"""The emotions of a recording over time."""
+
+import os
+
+import numpy as np
+
+from sklearn_ser._timeline import COLOURS, clock, emotion_timeline
+from sklearn_ser.inspection._axes import axes_of
+
+_STRIP = 1.06, 0.1  # lower edge and height of the band of most probable emotions
+
+
+class EmotionTimelineDisplay:
+    """Probability of each emotion over time, and the most probable one above.
+
+    Use :meth:`from_estimator` or :meth:`from_result`; the arguments are stored as
+    attributes.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_windows, n_classes)
+        Of the emotions in each window.
+    edges : ndarray of shape (n_windows + 1,)
+        Seconds at which the time that each window stands for begins and, at last, ends.
+    classes : ndarray of shape (n_classes,)
+        The emotions, in the order of the columns.
+    title : str, default=""
+        The title, such as the name of the recording.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure that holds the plot.
+    ax_ : matplotlib Axes
+        The axes that hold the areas.
+    areas_ : list of matplotlib PolyCollection
+        One for each emotion.
+
+    See Also
+    --------
+    sklearn_ser.emotion_timeline : Predict what this display shows.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn_ser.inspection import EmotionTimelineDisplay
+    >>> display = EmotionTimelineDisplay(
+    ...     np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]),
+    ...     edges=np.array([0, 2, 3, 5]),
+    ...     classes=np.array(["neutral", "anger"]),
+    ... ).plot()
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, probabilities, *, edges, classes, title=""):
+        self.probabilities = probabilities
+        self.edges = edges
+        self.classes = classes
+        self.title = title
+
+    @classmethod
+    def from_estimator(cls, estimator, recording, *, window=3.0, hop=None, ax=None):
+        """Predict the emotions of a long recording, and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted pipeline, or a search for one, that takes recordings.
+        recording : str, PathLike, ndarray of shape (n_times,) or mapping
+            The recording.
+        window : float, default=3.0
+            Seconds of a window.
+        hop : float, default=None
+            Seconds from the start of one window to that of the next; None takes half a
+            window.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : EmotionTimelineDisplay
+            Drawn.
+        """
+        result = emotion_timeline(estimator, recording, window=window, hop=hop)
+        return cls.from_result(result, ax=ax)
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw what was predicted before.
+
+        Parameters
+        ----------
+        result : EmotionTimeline
+            The result of :func:`~sklearn_ser.emotion_timeline`.
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : EmotionTimelineDisplay
+            Drawn.
+        """
+        display = cls(
+            result.probabilities,
+            edges=result.edges,
+            classes=result.classes,
+            title=os.path.basename(result.name),
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, *, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a figure.
+
+        Returns
+        -------
+        display : EmotionTimelineDisplay
+            Itself.
+        """
+        self.figure_, ((self.ax_,),) = axes_of(self, ax, size=(7.0, 3.0))
+        edges, P = np.asarray(self.edges), np.asarray(self.probabilities)
+        times = np.r_[edges[0], (edges[1:] + edges[:-1]) / 2, edges[-1]]
+        colours = [COLOURS[i % len(COLOURS)] for i in range(len(self.classes))]
+        self.areas_ = self.ax_.stackplot(
+            times,
+            P[np.r_[0, : len(P), -1]].T,
+            colors=colours,
+            labels=[str(name) for name in self.classes],
+            linewidth=0,
+        )
+        low, height = _STRIP
+        for i in np.unique(best := P.argmax(axis=1)):
+            spans = np.c_[edges[:-1], np.diff(edges)][best == i]
+            self.ax_.broken_barh(spans, (low, height), color=colours[i], linewidth=0)
+        self.ax_.set(
+            xlim=edges[[0, -1]],
+            ylim=(0, low + height),
+            xlabel="time (min:s)" if edges[-1] < 3600 else "time (h:min:s)",
+            ylabel="probability",
+            title=self.title,
+        )
+        self.ax_.set_yticks([0, 0.5, 1, low + height / 2], ["0", "0.5", "1", "emotion"])
+        inches = self.ax_.get_window_extent().width / self.figure_.dpi
+        self.ax_.xaxis.set_major_locator(_locator(edges[-1] - edges[0], inches))
+        self.ax_.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
+        longest = max(len(str(name)) for name in self.classes)
+        self.ax_.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            borderaxespad=4.5,  # below the times
+            ncols=max(1, int(inches / (0.5 + 0.08 * longest))),
+            fontsize="small",
+            frameon=False,
+        )
+        return self
+
+
+def _locator(seconds, inches):
+    """Return a locator of round times, about an inch apart."""
+    from matplotlib.ticker import MultipleLocator
+
+    steps = np.array([1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200])
+    return MultipleLocator(steps[np.searchsorted(steps[:-1], seconds / inches)])

@@ -1,0 +1,370 @@
+"""Long recordings: read in blocks, predicted in windows, summed up and drawn."""
+
+import sys
+import tracemalloc
+from html.parser import HTMLParser
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import EmotionTimeline, LogMelTransformer, emotion_timeline
+from sklearn_ser._timeline_page import timeline_page
+from sklearn_ser.baseline import make_baseline
+from sklearn_ser.features import load_audio
+from sklearn_ser.features._audio_stream import Resampler, cut_windows, read_blocks
+
+RATE = 16000
+
+
+def noise(seconds, rate=RATE, n_channels=None, seed=0):
+    shape = (round(seconds * rate), *([n_channels] if n_channels else []))
+    return (np.random.default_rng(seed).normal(size=shape) / 10).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(corpus):
+    model = make_pipeline(LogMelTransformer(n_mels=16), make_baseline(of_frames=True))
+    return model.fit(corpus.waveforms, corpus.y)
+
+
+@pytest.fixture
+def timeline():
+    """Three windows of which the last ends with the recording, at 4 s."""
+    return EmotionTimeline(
+        "a talk.wav",
+        starts=np.array([0.0, 1.0, 2.0]),
+        ends=np.array([2.0, 3.0, 4.0]),
+        probabilities=np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.3, 0.6, 0.1]]),
+        classes=np.array(["neutral", "anger", "<b>"]),
+    )
+
+
+# ---------------------------------------------------------------------------- blocks
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "n_channels", "options"),
+    [
+        ("a.wav", 16000, 1, {}),
+        ("a.wav", 8000, 1, {"subtype": "ULAW"}),
+        ("a.wav", 8000, 1, {"subtype": "GSM610"}),
+        ("a.flac", 44100, 2, {"subtype": "PCM_24"}),
+        ("a.ogg", 22050, 1, {}),
+        ("a.mp3", 48000, 2, {}),
+        ("a.aiff", 12345, 5, {"subtype": "PCM_16"}),
+    ],
+)
+@pytest.mark.parametrize("channel", ["mean", 0])
+def test_blocks_are_the_whole(
+    tmp_path, monkeypatch, name, rate, n_channels, options, channel
+):
+    monkeypatch.setattr("sklearn_ser.features._audio_stream._BLOCK", 2**13)
+    path = tmp_path / name
+    soundfile.write(path, noise(3.003, rate, n_channels), rate, **options)
+    blocks = list(read_blocks(path, RATE, channel))
+    assert len(blocks) > 1
+    whole = load_audio(path, sampling_rate=RATE, channel=channel)
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+
+
+@pytest.mark.parametrize("n_times", [1, 7, 4410])
+def test_short_files_and_arrays_are_blocks_too(tmp_path, n_times):
+    soundfile.write(tmp_path / "a.wav", noise(1, n_times), 44100)
+    whole = load_audio(tmp_path / "a.wav")
+    blocks = list(read_blocks(tmp_path / "a.wav", RATE))
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    (block,) = read_blocks({"array": whole, "sampling_rate": RATE}, RATE)
+    np.testing.assert_array_equal(block, whole)
+
+
+@given(
+    n_times=st.integers(0, 60),
+    length=st.integers(1, 20),
+    hop=st.integers(1, 20),
+    cuts=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_windows_do_not_depend_on_blocks(n_times, length, hop, cuts):
+    hop = min(hop, length)
+    wave = np.arange(n_times, dtype=np.float32)
+    blocks = np.split(wave, sorted(min(cut, n_times) for cut in cuts))
+    starts = [*range(0, n_times - length, hop), max(0, n_times - length)]
+    expected = [(a, min(a + length, n_times)) for a in starts if n_times]
+    found = list(cut_windows(blocks, length, hop))
+    assert [span for *span, _ in found] == [list(span) for span in expected]
+    for start, end, window in found:
+        np.testing.assert_array_equal(window, wave[start:end])
+
+
+def test_a_window_comes_as_soon_as_it_is_whole():
+    def blocks():
+        for i in range(5):
+            seen.append(i)
+            yield np.zeros(4, np.float32)
+
+    seen = []
+    windows = cut_windows(blocks(), 8, 4)
+    assert [len(seen) for _ in windows] == [2, 3, 4, 5]
+
+
+def test_the_length_of_what_is_resampled_is_that_of_load_audio():
+    for n_times in (0, 1, 2, 999):
+        resample = Resampler(8000, RATE)
+        out = [resample(np.ones(n_times, np.float32))]
+        out.append(resample(np.empty(0, np.float32), last=True))
+        assert sum(map(len, out)) == 2 * n_times
+
+
+def cut_in_the_middle(path):
+    path.write_bytes(path.read_bytes()[:-9000])
+
+
+def not_a_number(path):
+    wave = noise(30)
+    wave[20 * RATE] = np.nan
+    soundfile.write(path, wave, RATE, subtype="FLOAT")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), r"recording \('.*a.wav'\) is missing"),
+        (lambda path: path.write_bytes(b"no audio"), "does not decode"),
+        (cut_in_the_middle, "is cut short"),
+        (not_a_number, r"from 16\.\d+ s on, contains NaN"),
+        (lambda path: soundfile.write(path, [], RATE), "is empty: found 0 samples"),
+        (
+            lambda path: soundfile.write(path, np.zeros(700_000), 8, "PCM_U8"),
+            "is too long: found 87500 s, expected at most 86400 s",
+        ),
+    ],
+)
+def test_a_faulty_file_is_told(model, tmp_path, spoil, message):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(3), RATE)
+    spoil(path)
+    with pytest.raises(ValueError, match=message):
+        emotion_timeline(model, path)
+
+
+def test_a_file_longer_than_an_hour_is_read(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(3700 * 100), 100, "PCM_U8")
+    n_times = sum(len(block) for block in read_blocks(path, 100))
+    assert n_times == 3700 * 100
+    with pytest.raises(ValueError, match="is too long"):
+        load_audio(path, sampling_rate=100)
+
+
+# --------------------------------------------------------------------------- windows
+
+
+def test_each_window_is_predicted_like_a_recording(model, tmp_path):
+    wave = noise(7.3)
+    soundfile.write(tmp_path / "a.wav", wave, RATE, subtype="FLOAT")
+    of_file = emotion_timeline(model, tmp_path / "a.wav", window=2, hop=1)
+    of_array = emotion_timeline(model, wave, window=2, hop=1)
+    mapping = {"array": wave, "sampling_rate": RATE}
+    of_mapping = emotion_timeline(model, mapping, window=2, hop=1)
+    starts = [0, 1, 2, 3, 4, 5, 5.3]
+    parts = [wave[round(s * RATE) :][: 2 * RATE] for s in starts]
+    expected = model.predict_proba(parts)
+    for found in (of_file, of_array, of_mapping):
+        np.testing.assert_allclose(found.starts, starts)
+        np.testing.assert_allclose(found.ends, np.add(starts, 2))
+        np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+        assert found.emotions.tolist() == model.predict(parts).tolist()
+    assert of_file.name == str(tmp_path / "a.wav")
+    assert of_array.name == of_mapping.name == "recording"
+
+
+def test_the_rate_and_the_channel_are_those_of_the_first_step(corpus):
+    front = LogMelTransformer(sampling_rate=8000, n_mels=16, channel=1)
+    pipeline = make_pipeline(make_pipeline("passthrough", front), make_baseline(True))
+    search = GridSearchCV(pipeline, {}, cv=2, error_score="raise")
+    stereo = [
+        {"array": np.stack([w, w]), "sampling_rate": RATE} for w in corpus.waveforms
+    ]
+    search.fit(stereo, corpus.y)
+    wave = np.stack([noise(2), noise(2, seed=1)])
+    recording = {"array": wave, "sampling_rate": RATE}
+    found = emotion_timeline(search, recording, window=10)
+    np.testing.assert_allclose(
+        found.probabilities, search.predict_proba([recording]), atol=1e-6
+    )
+
+
+def test_a_long_file_takes_little_memory(model, tmp_path):
+    path, block = tmp_path / "long.wav", noise(60)
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for _ in range(20):
+            file.write(block)
+    tracemalloc.start()
+    found = emotion_timeline(model, path, window=10)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.starts) == 239
+    assert peak < 20e6  # 77 MB as one array
+
+
+def test_a_summary_counts_no_moment_twice(timeline):
+    assert timeline.edges.tolist() == [0, 1.5, 2.5, 4]
+    np.testing.assert_allclose(timeline.shares, [1.5 / 4, 2.5 / 4, 0])
+    expected = np.average(timeline.probabilities, axis=0, weights=[1.5, 1, 1.5])
+    np.testing.assert_allclose(timeline.mean_probabilities, expected)
+    assert str(timeline).splitlines() == [
+        "a talk.wav: 0:04 in 3 window(s)",
+        "emotion  share of time (%)  mean probability",
+        "anger                 62.5              0.44",
+        "neutral               37.5              0.50",
+        "<b>                    0.0              0.06",
+    ]
+
+
+def test_a_table_has_a_row_for_each_window(timeline, monkeypatch):
+    pytest.importorskip("pandas")
+    frame = timeline.to_frame()
+    assert frame.columns.tolist() == [
+        *("file", "start", "end", "emotion", "neutral", "anger", "<b>")
+    ]
+    assert frame.loc[1].tolist() == ["a talk.wav", 1, 3, "anger", 0.2, 0.7, 0.1]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"sklearn_ser\[datasets\]"):
+        timeline.to_frame()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0.05}, "window must be from 0.1 s to 3600 s, got 0.05"),
+        ({"window": float("nan")}, "window must be"),
+        ({"hop": 0}, "hop must be from 0.01 s to the window of 3 s, got 0"),
+        ({"hop": 3.5}, "hop must be from 0.01 s to the window of 3 s, got 3.5"),
+    ],
+)
+def test_windows_that_make_no_timeline(model, options, message):
+    with pytest.raises(ValueError, match=message):
+        emotion_timeline(model, noise(1), **options)
+
+
+def test_a_model_without_probabilities_is_told():
+    with pytest.raises(TypeError, match="LinearRegression without predict_proba"):
+        emotion_timeline(LinearRegression(), noise(1))
+
+
+# -------------------------------------------------------------------------- pictures
+
+
+@pytest.fixture
+def plt():
+    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib.pyplot as plt
+
+    before = matplotlib.get_backend()
+    plt.switch_backend("Agg")
+    yield plt
+    plt.close("all")
+    plt.switch_backend(before)
+
+
+def test_the_areas_are_the_probabilities(plt, timeline):
+    from sklearn_ser.inspection import EmotionTimelineDisplay
+
+    display = EmotionTimelineDisplay.from_result(timeline)
+    display.figure_.canvas.draw()
+    heights = np.zeros(3)
+    for area, p in zip(display.areas_, timeline.probabilities.T, strict=True):
+        corners = area.get_paths()[0].vertices
+        for i, time in enumerate([0.75, 2.0, 3.25]):
+            top = corners[np.isclose(corners[:, 0], time), 1].max()
+            assert top == pytest.approx(heights[i] + p[i])
+            heights[i] = top
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert names == ["neutral", "anger", "<b>"]
+    assert display.ax_.get_xlim() == (0, 4)
+    assert display.ax_.get_title() == "a talk.wav"
+
+
+@pytest.mark.parametrize("width", [3.0, 9.0])
+def test_nothing_in_a_picture_overlaps_or_sticks_out(plt, timeline, width):
+    from sklearn_ser.inspection import EmotionTimelineDisplay
+
+    figure, ax = plt.subplots(figsize=(width, 2.5), layout="constrained")
+    EmotionTimelineDisplay.from_result(timeline, ax=ax)
+    figure.canvas.draw()
+    legend = ax.get_legend().get_window_extent()
+    assert legend.y1 < ax.xaxis.label.get_window_extent().y0
+    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+    labels = [t.get_window_extent() for t in ax.get_xticklabels() if t.get_text()]
+    assert len(labels) > 2
+    assert all(a.x1 < b.x0 for a, b in pairwise(labels))
+
+
+def test_a_picture_of_an_estimator(plt, model):
+    from sklearn_ser.inspection import EmotionTimelineDisplay
+
+    wave = noise(3)
+    display = EmotionTimelineDisplay.from_estimator(model, wave, window=1, hop=0.5)
+    expected = emotion_timeline(model, wave, window=1, hop=0.5)
+    np.testing.assert_array_equal(display.probabilities, expected.probabilities)
+    one = EmotionTimelineDisplay.from_estimator(model, wave, window=9)
+    one.figure_.canvas.draw()
+    assert len(one.probabilities) == 1
+
+
+class Page(HTMLParser):
+    """Keeps the tags, the attributes and the text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(SimpleNamespace(**dict(attrs), tag=tag))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def named(self, name):
+        return [tag for tag in self.tags if tag.tag == name]
+
+
+def test_a_page_shows_all_and_fetches_nothing(timeline):
+    text = timeline_page([timeline, timeline], "m<1>.skops")
+    page = Page(text)
+    assert not {tag.tag for tag in page.tags} & {"b", "script", "link", "img"}
+    assert "http" not in text
+    assert "url(" not in text
+    assert page.texts.count("<b>") == 2
+    assert "Predicted by m<1>.skops." in " ".join(page.texts)
+    assert {"37.5\u202f%", "62.5\u202f%"} <= set(page.texts)
+    rects, paths = page.named("rect"), page.named("path")
+    assert [float(rect.width) for rect in rects[:2]] == [375, 625]
+    assert len(rects) == 4  # neighbours that are alike are one
+    assert len(paths) == 6
+    assert len({path.fill for path in paths}) == 3
+    top = paths[0].d.removeprefix("M0,1000 L").removesuffix(" L1000,1000Z")
+    assert {point.split(",")[1] for point in top.split()} == {"0"}  # they sum to one
+
+
+def test_a_page_of_a_day_is_small(timeline):
+    n = 50_000
+    rng = np.random.default_rng(0)
+    day = EmotionTimeline(
+        b"\xff.wav".decode(errors="surrogateescape"),
+        starts=1.7 * np.arange(n),
+        ends=1.7 * np.arange(n) + 3,
+        probabilities=np.repeat(rng.dirichlet(np.ones(3), n // 100), 100, axis=0),
+        classes=timeline.classes,
+    )
+    text = timeline_page([day])
+    assert len(text.encode()) < 200_000
+    assert "23:36:41" in text
