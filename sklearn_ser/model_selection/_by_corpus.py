@@ -12,7 +12,6 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.parallel import delayed
 
 from sklearn_ser._confusions import (
     bootstrap_confusions,
@@ -176,11 +175,11 @@ def cross_corpus_validate(
         plans.append((source, target, classes, train, adapt, test))
 
     jobs = (
-        delayed(_run_transfer)(number, clone(estimator), X, y, corpora, keys, plan)
+        (number, clone(estimator), X, y, corpora, keys, plan)
         for number, plan in enumerate(plans)
     )
     predictions, times, estimators = run_jobs(
-        jobs, len(plans), "transfer", n_jobs, verbose
+        _run_transfer, jobs, len(plans), "transfer", n_jobs, verbose
     )
     scored, draws = [], []
     for plan, predicted, seconds in zip(plans, predictions, times, strict=True):

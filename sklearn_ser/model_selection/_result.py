@@ -64,6 +64,7 @@ class Fold(NamedTuple):
     wa: float
     fit_time: float
     score_time: float
+    history: list | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,7 +78,8 @@ class SpeakerCVResult(_Table):
     ----------
     folds : tuple of Fold
         Per fold `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
-        `fit_time` and `score_time` (seconds).
+        `fit_time` and `score_time` (seconds), and `history`, the losses of each epoch
+        of an estimator that has a `history_`.
     uar, wa : float
         Pooled unweighted average recall and accuracy, between 0 and 1.
     uar_interval, wa_interval : (float, float)
@@ -99,6 +101,9 @@ class SpeakerCVResult(_Table):
         The fitted estimators, with ``return_estimator=True``.
     protocol : str or None
         The frozen protocol behind the splits, with its version and hash.
+    settings : dict of str to str
+        The estimator's parameters, the splitter, the seed of the bootstrap, and the
+        versions of the packages.
     """
 
     folds: tuple
@@ -116,6 +121,7 @@ class SpeakerCVResult(_Table):
     confusion: np.ndarray
     estimators: tuple | None
     protocol: str | None = None
+    settings: dict | None = None
 
     _alignment = "<<><"  # numbers of rows are right-aligned
 
