@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_ser._confusions import confusion_uar, speaker_confusions
 from sklearn_ser.model_selection import SpeakerCVResult
+from sklearn_ser.model_selection._table import pick
 
 __all__ = ["make_model_card"]
 
@@ -96,15 +97,7 @@ def make_model_card(
     if result is None:
         return card
     card.add(Evaluation=_describe(result))
-    names = {"speaker": result.speakers}
-    for name, column in (by or {}).items():
-        column = np.asarray(column)
-        if len(column) <= result.rows.max():
-            raise ValueError(
-                f"by[{name!r}] must have an entry for each row of the corpus, at least "
-                f"{result.rows.max() + 1}; got {len(column)}."
-            )
-        names[name] = column[result.rows]
+    names = {"speaker": result.speakers, **pick(by, result.rows)}
     for name, column in names.items():
         values, counts = speaker_confusions(
             result.y_true, result.predictions, column, result.classes

@@ -35,9 +35,10 @@ from sklearn_ser.model_selection._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._result import Fold, SpeakerCVResult, shorten
+from sklearn_ser.model_selection._result import Fold, SpeakerCVResult
 from sklearn_ser.model_selection._routing import predict_once, requested
 from sklearn_ser.model_selection._settings import describe, training_history
+from sklearn_ser.model_selection._table import shorten, spread_columns
 
 
 def speaker_cross_validate(
@@ -277,10 +278,8 @@ def _run_fold(
     classes = np.unique(y)
     check_predictions(estimator, predicted, len(test), classes)
     predicted = classes[np.searchsorted(classes, predicted)]
-    if proba is not None:
-        columns = getattr(estimator, "classes_", np.unique(y[train]))
-        of_training, proba = proba, np.zeros((len(test), len(classes)))
-        proba[:, np.searchsorted(classes, columns)] = of_training
+    columns = getattr(estimator, "classes_", np.unique(y[train]))
+    proba = spread_columns(proba, columns, classes)
     fold = Fold(
         train=train,
         test=test,

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from sklearn_ser._columns import check_one_kind, is_missing
 from sklearn_ser._progress import listening
 from sklearn_ser._sklearn import num_samples
-from sklearn_ser.model_selection._result import shorten
+from sklearn_ser.model_selection._table import shorten
 
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (
