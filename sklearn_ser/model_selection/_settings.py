@@ -15,6 +15,8 @@ from sklearn_ser.features.cache import content_key
 _PACKAGES = ("sklearn-ser", "numpy", "scikit-learn", "torch")
 _NO_EFFECT = ("n_jobs", "verbose")  # on what an estimator learns
 _LONGEST = 120  # characters of a value; a longer one is shown by its start and a digest
+# skorch records these beside the losses; some differ when a training is repeated.
+_BOOKKEEPING = ("batches", "dur", "train_batch_count", "valid_batch_count")
 
 
 def describe(estimator):
@@ -70,7 +72,7 @@ def training_history(estimator):
             for name, value in epoch.items()
             if isinstance(value, numbers.Real)
             and not isinstance(value, bool)
-            and name != "dur"
+            and name not in _BOOKKEEPING
         }
         for epoch in history
     ]
