@@ -4,8 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn_ser._csv import write_csv
-
 _RATE = 16000  # of all speech models that are known
 
 
@@ -53,7 +51,7 @@ def predict(args):
             print(_line(row, widths), flush=True)
         table += rows
     if args.csv is not None:
-        write_csv(args.csv, table)
+        _write_csv(args.csv, table)
     if failed:
         print(
             f"sklearn-ser: {failed} of {len(files)} recordings were not predicted",
@@ -105,6 +103,29 @@ def _predict_file(model, file, window):
         emotion = str(model.classes_[p.argmax()])
         times = f"{a / rate:.2f}", f"{b / rate:.2f}"
         yield [_shown(file), *times, emotion, *(f"{value:.4f}" for value in p)]
+
+
+def _write_csv(path, table):
+    import csv
+    import io
+
+    from sklearn_ser._files import atomic_write
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_neutral(cell) for cell in row] for row in table)
+    with atomic_write(path) as out:
+        out.write(text.getvalue().encode())
+
+
+def _neutral(cell):
+    """Return a cell that no spreadsheet takes for a formula: with a quote in front."""
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def _shown(path):

@@ -19,7 +19,8 @@ STYLE = """
   --hot: 60, 130, 185; --warn: #3a2e17; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); margin: 0 auto; padding: 1rem; max-width: 62rem; overflow-wrap: break-word; }
+  background: var(--paper); margin: 0 auto; padding: 1rem; max-width: 62rem;
+  overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.2; } h2 { margin: 2.2rem 0 .6rem;
   font-size: 1.25rem; border-bottom: 1px solid var(--line); } h3 { font-size: 1.05rem; }
 p, .note { max-width: 46rem; } .soft { color: var(--soft); }
@@ -28,12 +29,11 @@ p, .note { max-width: 46rem; } .soft { color: var(--soft); }
 .pair > * { min-width: 0; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums;
   margin: .4rem 0; }
-th, td { padding: .25rem .7rem .25rem 0; text-align: left; vertical-align: top;
+th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; } td.n, th.n { text-align: right; white-space: nowrap; }
 table.heat td, table.heat th { padding: .3rem .5rem; }
 table.heat td { text-align: right; background: rgba(var(--hot), var(--share)); }
-table.heat td.hot { color: #fff; }
 .note { background: var(--warn); border-left: 4px solid var(--other); margin: .6rem 0;
   padding: .5rem .8rem; }
 .score { display: grid; grid-template-columns: 14rem 1fr; gap: .1rem 1rem;
@@ -57,6 +57,7 @@ details { margin: .6rem 0; } summary { cursor: pointer; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 @media (max-width: 36rem) { .score { grid-template-columns: 1fr; }
   body { padding: .7rem; }
+  table { font-size: .85rem; } th.n { white-space: normal; }
   th, td { padding-right: .5rem; } .bars .bar { display: none; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --paper: #fff;
   --card: #eee; --line: #bbb; --mark: #1c5d8a; --other: #b4531f; --hot: 28, 93, 138;
@@ -121,7 +122,7 @@ def heat(counts, classes):
     rows = []
     for name, row, part in zip(classes, counts.tolist(), shares, strict=True):
         cells = "".join(
-            f'<td{" class=hot" if share > 0.5 else ""} style="--share: {share:.2f}">'
+            f'<td style="--share: {0.55 * share:.2f}">'
             f"{100 * share:.0f}%<br><small>{count}</small></td>"
             for count, share in zip(row, part, strict=True)
         )

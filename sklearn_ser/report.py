@@ -214,11 +214,12 @@ def _by_column(name, column, view):
     values, counts = speaker_confusions(
         view.y_true, view.predictions, column, view.classes
     )
-    scores = zip(
-        values, confusion_uar(counts), confusion_wa(counts), counts, strict=True
-    )
-    rows = [[v or "(none)", int(c.sum()), bar(u), 100 * w] for v, u, w, c in scores]
-    lowest = min(rows, key=lambda row: confusion_uar(counts)[rows.index(row)])
+    uars, was = confusion_uar(counts), confusion_wa(counts)
+    columns = values, counts.sum(axis=(1, 2)), uars, was
+    rows = [
+        [value or "(none)", int(n), bar(uar), 100 * wa]
+        for value, n, uar, wa in zip(*columns, strict=True)
+    ]
     body = table([name, "recordings", "UAR", "WA %"], rows, style="bars")
     if len(rows) <= 10:
         return Html(f"<h3>By {cell(name)}</h3>{body}")

@@ -57,13 +57,17 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
     with bar, listening(lambda part: bar.update(len(done) + part - bar.n)):
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         waiting = (delayed(_run)(os.getpid(), function, *job) for job in jobs)
-        for notes, (number, *output) in parallel(waiting):
-            for note in notes:
-                warnings.warn(note, stacklevel=3)
-            done[number] = output
-            if keep is not None:
-                keep(number, *output)
-            bar.update(len(done) - bar.n)
+        try:
+            for notes, (number, *output) in parallel(waiting):
+                for note in notes:
+                    warnings.warn(note, stacklevel=3)
+                done[number] = output
+                if keep is not None:
+                    keep(number, *output)
+                bar.update(len(done) - bar.n)
+        except KeyboardInterrupt as error:
+            vars(error)["finished"] = done  # for whoever tells the user
+            raise
     return zip(*(done[number] for number in sorted(done)), strict=True)
 
 
