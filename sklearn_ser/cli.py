@@ -2,26 +2,22 @@
 
 import argparse
 import sys
-from importlib import import_module
 
+from sklearn_ser import _cli_evaluate
+from sklearn_ser._cli_options import (
+    BASELINE,
+    LOG_MEL,
+    METHODS,
+    add_corpus_options,
+    add_method_options,
+    check_options,
+    load_recordings,
+    make_classifier,
+    make_front,
+    warnings_in_lines,
+)
 from sklearn_ser._cli_predict import add_arguments, check_out, predict
 from sklearn_ser._printing import discard_output
-
-LOG_MEL = "log-mel"
-_BASELINE = "baseline"
-_MANIFEST = "a CSV table with the columns file, speaker and emotion"
-
-# The noise between words, and how loud all is, differ by room rather than by emotion.
-FEATURES = {"top_db": 50, "normalize": "level"}
-# name -> (module, class or function) of the classifier
-METHODS = {
-    "baseline": ("sklearn_ser.baseline", "make_baseline"),
-    "dsnet": ("sklearn_ser.dsnet", "DSNetClassifier"),
-    "speaker-adversarial": (
-        "sklearn_ser.speaker_adversarial",
-        "SpeakerAdversarialClassifier",
-    ),
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,7 +53,8 @@ def main(argv=None):
     parser = _make_parser()
     args = parser.parse_args(argv)
     try:
-        return args.command(args) or 0
+        with warnings_in_lines():
+            return args.command(args) or 0
     except KeyboardInterrupt:
         print("sklearn-ser: interrupted", file=sys.stderr)
         return 130
@@ -78,21 +75,7 @@ def _make_parser():
         description="Train and test a method on separate speakers, print unweighted "
         "average recall (UAR) and accuracy (WA) per fold and pooled.",
     )
-    evaluate.set_defaults(command=_evaluate)
-    option = evaluate.add_argument
-    option(
-        "--manifest",
-        metavar="FILE",
-        help=f"{_MANIFEST}; default: a small synthetic corpus",
-    )
-    _add_training_options(option)
-    option(
-        "--folds",
-        type=_at_least(2),
-        metavar="N",
-        help="number of folds; default: one per speaker of a manifest, 4 for the "
-        "synthetic corpus",
-    )
+    _cli_evaluate.add_arguments(evaluate)
 
     train = commands.add_parser(
         "train",
@@ -100,10 +83,10 @@ def _make_parser():
         description="Train a method on all recordings of a corpus and save the model.",
     )
     train.set_defaults(command=_train)
+    add_corpus_options(train, required=True)
+    add_method_options(train, METHODS.keys() - {"didan"})  # which needs a target
     option = train.add_argument
-    option("--manifest", metavar="FILE", required=True, help=_MANIFEST)
     option("--out", metavar="MODEL", required=True, help="file to save the model to")
-    _add_training_options(option)
 
     prediction = commands.add_parser(
         "predict",
@@ -116,112 +99,19 @@ def _make_parser():
     return parser
 
 
-def _add_training_options(option):
-    option(
-        "--features",
-        default=LOG_MEL,
-        metavar="FEATURES",
-        help=f"{LOG_MEL}, or a pre-trained speech model in front: its name on the "
-        "Hugging Face Hub or a directory; default: %(default)s",
-    )
-    option(
-        "--layer",
-        type=_layer,
-        metavar="LAYER",
-        help="of the speech model: a number, middle or last; default: middle",
-    )
-    option(
-        "--method",
-        choices=sorted(METHODS),
-        default="dsnet",
-        help="baseline is linear discriminant analysis with shrinkage; "
-        "default: %(default)s",
-    )
-    option("--epochs", type=_at_least(1), metavar="N", help="default: the method's own")
-    option(
-        "--seed", type=_at_least(0), default=0, metavar="N", help="default: %(default)s"
-    )
-    option(
-        "--jobs",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes, -1 for all cores; default: %(default)s",
-    )
-
-
-def _layer(text):
-    if text in ("middle", "last"):
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        message = f"must be a number, middle or last, got {text!r}"
-        raise argparse.ArgumentTypeError(message) from None
-
-
-def _at_least(low):
-    def integer(text):
-        value = int(text)
-        if value < low:
-            raise argparse.ArgumentTypeError(f"must be at least {low}, got {value}")
-        return value
-
-    return integer
-
-
-def _evaluate(args):
-    import numpy as np
-
-    from sklearn_ser.datasets import load_manifest, make_emotional_speech
-    from sklearn_ser.model_selection import speaker_cross_validate
-
-    _check(args)
-    if args.manifest is None:
-        corpus = make_emotional_speech(random_state=args.seed)
-        folds = args.folds or 4
-    else:
-        corpus = load_manifest(args.manifest)
-        folds = args.folds
-    n_speakers = len(np.unique(corpus.speakers))
-    if n_speakers < (folds or 2):  # before minutes of work
-        raise ValueError(
-            f"{n_speakers} speaker(s) found, but {folds or 2} or more are needed to "
-            "train and test on separate ones."
-        )
-
-    front, what = _make_front(args)
-    classifier, name = _make_classifier(args)
-    print(f"{name} on {what}: {corpus.DESCR}", flush=True)
-    # Features know nothing of other recordings: computed once, they leak nothing.
-    X = front.fit(corpus.data).transform(corpus.data)
-    result = speaker_cross_validate(
-        classifier,
-        X,
-        corpus.target,
-        corpus.speakers,
-        cv=folds,
-        n_jobs=args.jobs,
-        verbose=1,
-        random_state=args.seed,
-    )
-    print(result)
-
-
 def _train(args):
     from sklearn.pipeline import make_pipeline
 
-    from sklearn_ser.datasets import load_manifest
     from sklearn_ser.persistence import import_skops, save
 
-    _check(args)
+    check_options(args)
     check_out("--out", args.out)
     import_skops()
-    corpus = load_manifest(args.manifest)
-    front, what = _make_front(args)
-    classifier, name = _make_classifier(args)
+    corpus = load_recordings(args)
+    front, what = make_front(args)
+    classifier, name = make_classifier(args)
     print(f"{name} on {what}: {corpus.DESCR}", flush=True)
-    if args.method == _BASELINE:
+    if args.method == BASELINE:
         model = make_pipeline(front, *(step for _, step in classifier.steps))
         model.fit(corpus.data, corpus.target)
     else:
@@ -234,45 +124,3 @@ def _train(args):
         front.set_params(verbose=0)
     save(model, args.out)
     print(f"Saved to {args.out}: {', '.join(model.classes_)}.")
-
-
-def _check(args):
-    """Refuse options that contradict each other, before anything is read."""
-    if args.jobs == 0:
-        raise ValueError("argument --jobs: must not be 0")
-    if args.features == LOG_MEL and args.layer is not None:
-        raise ValueError("argument --layer: log-mel features have no layers")
-    if args.method == _BASELINE and args.epochs is not None:
-        raise ValueError("argument --epochs: the baseline has no epochs")
-
-
-def _make_front(args):
-    """Return the transformer of recordings, and what its features are called."""
-    import numpy as np
-
-    from sklearn_ser.features import LogMelTransformer, SpeechModelTransformer
-    from sklearn_ser.features._speech_source import locate
-
-    if args.features == LOG_MEL:
-        front = LogMelTransformer(**FEATURES, n_jobs=args.jobs)
-        return front, "log-mel spectrograms"
-    front = SpeechModelTransformer(
-        args.features,
-        layer="middle" if args.layer is None else args.layer,
-        pooling="mean_std",
-    )
-    # A tenth of a second of silence tells whether the model is there and runs.
-    front.transform([np.zeros(1600, np.float32)])
-    source = locate(args.features)
-    layer = f"layer {source.layer(front.layer)} of {source.n_layers}"
-    return front.set_params(n_jobs=args.jobs, verbose=1), f"{args.features}, {layer}"
-
-
-def _make_classifier(args):
-    """Return the classifier, and its name."""
-    module, name = METHODS[args.method]
-    make = getattr(import_module(module), name)
-    if args.method == _BASELINE:
-        return make(of_frames=args.features == LOG_MEL), "Shrinkage LDA"
-    params = {} if args.epochs is None else {"max_epochs": args.epochs}
-    return make(random_state=args.seed, **params), name

@@ -8,15 +8,16 @@ from numpy.typing import ArrayLike
 
 from sklearn_ser._confusions import confusion_uar, speaker_confusions
 from sklearn_ser.model_selection import SpeakerCVResult
+from sklearn_ser.model_selection._table import pick
 
 __all__ = ["make_model_card"]
 
-_USE = (
+USE = (
     "The model names the emotion that a recording of speech sounds like, among: "
     "{classes}. It is meant for research, and for tools whose users see the answer and "
     "can correct it."
 )
-_LIMITS = (
+LIMITS = (
     "The model tells how speech sounds, not what a person feels. It must not be used "
     "for decisions about people, such as hiring, policing, credit or care. Most "
     "corpora hold acted speech, whose emotions are clearer than in everyday life. "
@@ -91,20 +92,12 @@ def make_model_card(
         raise ValueError("by needs a result, whose figures it splits.")
     classes = ", ".join(map(str, estimator.classes_))
     card = Card(estimator, template=None)
-    card.add(**{"Intended use": _USE.format(classes=classes), "Limits": _LIMITS})
+    card.add(**{"Intended use": USE.format(classes=classes), "Limits": LIMITS})
     card.add_hyperparams(section="Hyperparameters")
     if result is None:
         return card
-    card.add(Evaluation=_describe(result))
-    names = {"speaker": result.speakers}
-    for name, column in (by or {}).items():
-        column = np.asarray(column)
-        if len(column) <= result.rows.max():
-            raise ValueError(
-                f"by[{name!r}] must have an entry for each row of the corpus, at least "
-                f"{result.rows.max() + 1}; got {len(column)}."
-            )
-        names[name] = column[result.rows]
+    card.add(Evaluation=describe_evaluation(result))
+    names = {"speaker": result.speakers, **pick(by, result.rows)}
     for name, column in names.items():
         values, counts = speaker_confusions(
             result.y_true, result.predictions, column, result.classes
@@ -115,7 +108,7 @@ def make_model_card(
     return card
 
 
-def _describe(result):
+def describe_evaluation(result):
     interval = result.uar_interval
     known = np.isfinite(interval[0])
     between = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if known else ""

@@ -66,7 +66,10 @@ def fails(capsys, *argv):
         (["evaluate", "--features", "no/such/dir"], "'no/such/dir', but there is no"),
         (["evaluate", "--folds", "9"], "8 speaker(s) found, but 9"),
         (["evaluate", "--manifest", "no/such.csv"], "no/such.csv"),
-        (["train", "--out", "m.skops"], "required: --manifest"),
+        (
+            ["train", "--out", "m.skops"],
+            "one of the arguments --manifest --corpus is required",
+        ),
         (["train", "--manifest", "no/such.csv", "--out", "m.skops"], "no/such.csv"),
         (["train", "--manifest", "m.csv", "--out", "no/such/m"], "'no/such/m' cannot"),
         (["train", "--manifest", "m.csv", "--out", "."], "'.' cannot be"),

@@ -3,6 +3,7 @@
 import csv as csv_reader
 import os
 from collections import Counter
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
@@ -20,7 +21,11 @@ _SHOWN = 5  # faults that one message names; it counts the others
 
 
 def load_manifest(
-    csv: str | PathLike, *, root: str | PathLike | None = None, as_frame: bool = False
+    csv: str | PathLike,
+    *,
+    root: str | PathLike | None = None,
+    as_frame: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> Bunch:
     """Load a corpus listed in a CSV file, one recording a row.
 
@@ -38,6 +43,10 @@ def load_manifest(
 
     as_frame : bool, default=False
         Whether ``frame`` is a pandas DataFrame.
+    columns : dict of str to str, default=None
+        Which column is the ``file``, the ``speaker`` or the ``emotion``, where it has
+        another name, as in ``{"emotion": "label"}``. Another column of the required
+        name is kept as ``"original emotion"``.
 
     Returns
     -------
@@ -101,7 +110,7 @@ def load_manifest(
     if not os.path.isdir(root):
         raise ValueError(f"root must be an existing folder, found none at '{root}'.")
 
-    columns, numbers = _read(path)
+    columns, numbers = _read(path, columns or {})
     files = [str((root / name).absolute()) for name in columns["file"]]
     _refuse_repeated(path, files, numbers)
     _refuse(
@@ -131,7 +140,7 @@ def load_manifest(
     )
 
 
-def _read(path):
+def _read(path, renamed):
     """Return the columns as lists of text, and the line that each row ends at."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
@@ -145,6 +154,7 @@ def _read(path):
     if not rows:
         raise ValueError(f"csv '{path}' is empty; expected columns {_REQUIRED}.")
     names = [name.lower() for name in rows.pop(0)[1]]
+    names = _rename(path, names, renamed)
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise ValueError(f"csv '{path}' lacks the columns {missing}; it has {names}.")
@@ -205,6 +215,21 @@ def _describe(folder):
         return f"{found}. None of them is a CSV table"
     best = "metadata.csv" if "metadata.csv" in tables else tables[0]
     return f"{found}. Pass the table in it, '{os.path.join(folder, best)}'"
+
+
+def _rename(path, names, renamed):
+    """Return the names of the columns, with the required ones where the caller says."""
+    for name, column in renamed.items():
+        column = column.strip().lower()
+        if name not in _REQUIRED or column not in names:
+            raise ValueError(
+                f"columns says that {name!r} is {column!r}: expected one of "
+                f"{_REQUIRED} and a column of csv '{path}', which has {names}."
+            )
+        if name != column:
+            names = [f"original {n}" if n == name else n for n in names]
+            names = [name if n == column else n for n in names]
+    return names
 
 
 def _unify(path, column, names):

@@ -6,8 +6,9 @@ from sklearn_ser.model_selection._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
 )
-from sklearn_ser.model_selection._result import CrossCorpusResult, SpeakerCVResult
+from sklearn_ser.model_selection._result import SpeakerCVResult
 from sklearn_ser.model_selection._splitters import LeaveOneCorpusOut
+from sklearn_ser.model_selection._transfers import CrossCorpusResult
 
 __all__ = [
     "CrossCorpusResult",

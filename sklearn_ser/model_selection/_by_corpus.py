@@ -12,7 +12,6 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.parallel import delayed
 
 from sklearn_ser._confusions import (
     bootstrap_confusions,
@@ -34,8 +33,10 @@ from sklearn_ser.model_selection._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._result import CrossCorpusResult, Transfer, join
 from sklearn_ser.model_selection._routing import consumes, predict_once, requested
+from sklearn_ser.model_selection._settings import describe
+from sklearn_ser.model_selection._table import spread_columns
+from sklearn_ser.model_selection._transfers import CrossCorpusResult, Transfer, join
 
 
 def cross_corpus_validate(
@@ -176,22 +177,24 @@ def cross_corpus_validate(
         plans.append((source, target, classes, train, adapt, test))
 
     jobs = (
-        delayed(_run_transfer)(number, clone(estimator), X, y, corpora, keys, plan)
+        (number, clone(estimator), X, y, corpora, keys, plan)
         for number, plan in enumerate(plans)
     )
-    predictions, times, estimators = run_jobs(
-        jobs, len(plans), "transfer", n_jobs, verbose
+    predictions, probabilities, times, estimators = run_jobs(
+        _run_transfer, jobs, len(plans), "transfer", n_jobs, verbose
     )
     scored, draws = [], []
-    for plan, predicted, seconds in zip(plans, predictions, times, strict=True):
+    for plan, predicted, proba, seconds in zip(
+        plans, predictions, probabilities, times, strict=True
+    ):
         _, target, classes, *_, test = plan
         people, counts = speaker_confusions(y[test], predicted, keys[test], classes)
         draws.append(bootstrap_confusions(counts, n_bootstrap, seeds[target])[0])
         interval = percentile_interval(draws[-1], confidence_level)
         figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
-        scored.append(
-            Transfer(*plan, predicted, len(people), *figures, interval, *seconds)
-        )
+        figures = len(people), *figures, interval, *seconds
+        columns = y[test], keys[test], proba
+        scored.append(Transfer._make([*plan, predicted, *figures, *columns]))
     protocol = "transductive" if transductive else "inductive"
     return CrossCorpusResult(
         transfers=tuple(scored),
@@ -202,6 +205,7 @@ def cross_corpus_validate(
         uar_interval=percentile_interval(np.mean(draws, axis=0), confidence_level),
         confidence_level=confidence_level,
         estimators=estimators if return_estimator else None,
+        settings={**describe(estimator), "random_state": repr(random_state)},
     )
 
 
@@ -220,10 +224,10 @@ def _run_transfer(number, estimator, X, y, corpora, keys, plan):
             params = requested(estimator, "fit", metadata, {"groups": keys[rows]})
             estimator.fit(safe_indexing(X, rows), labels, **params)
             fitted = time.perf_counter()
-            (predicted,) = predict_once(
+            predicted, proba = predict_once(
                 estimator,
                 safe_indexing(X, test),
-                ("predict",),
+                ("predict", "predict_proba"),
                 metadata={"speakers": keys[test]},
                 if_requested={
                     "groups": keys[test],
@@ -237,7 +241,8 @@ def _run_transfer(number, estimator, X, y, corpora, keys, plan):
         raise
     # The mark may have changed the type of the labels, as from bool to int.
     predicted = classes[np.searchsorted(classes, predicted)]
-    return number, predicted, (fitted - start, scored - fitted), estimator
+    proba = spread_columns(proba, getattr(estimator, "classes_", classes), classes)
+    return number, predicted, proba, (fitted - start, scored - fitted), estimator
 
 
 def _plan(source, target, y, corpora, keys, mode, seed):

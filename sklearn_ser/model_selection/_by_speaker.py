@@ -3,6 +3,7 @@
 import numbers
 import time
 import warnings
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.parallel import delayed
 
 from sklearn_ser._confusions import (
     bootstrap_speakers,
@@ -22,6 +22,7 @@ from sklearn_ser._confusions import (
 from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.datasets._splitter import Protocol
 from sklearn_ser.metrics import uar_score, wa_score
+from sklearn_ser.model_selection._checkpoint import Checkpoint
 from sklearn_ser.model_selection._checks import (
     check_bootstrap,
     check_column,
@@ -34,8 +35,10 @@ from sklearn_ser.model_selection._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._result import Fold, SpeakerCVResult, shorten
+from sklearn_ser.model_selection._result import Fold, SpeakerCVResult
 from sklearn_ser.model_selection._routing import predict_once, requested
+from sklearn_ser.model_selection._settings import describe, training_history
+from sklearn_ser.model_selection._table import shorten, spread_columns
 
 
 def speaker_cross_validate(
@@ -53,6 +56,7 @@ def speaker_cross_validate(
     confidence_level: float = 0.95,
     random_state: Any = 0,
     return_estimator: bool = False,
+    checkpoint_dir: str | PathLike | None = None,
 ) -> SpeakerCVResult:
     """Evaluate an estimator on speakers that it was not trained on.
 
@@ -100,6 +104,12 @@ def speaker_cross_validate(
         neither read nor changed.
     return_estimator : bool, default=False
         Whether to keep the fitted estimators.
+    checkpoint_dir : str or path-like, default=None
+        A folder that keeps each finished fold, for this evaluation alone. The same call
+        after an interruption, or a crash, takes the finished folds from there, and the
+        result is the same to the bit if `estimator` has a fixed `random_state`. The
+        folder holds figures, predictions and hashes of the data, but no model: it does
+        not go with `return_estimator`.
 
     Returns
     -------
@@ -110,8 +120,8 @@ def speaker_cross_validate(
     ------
     ValueError
         If lengths differ, labels are missing, there is one speaker only, a fold shares
-        a speaker or a recording between train and test, or the estimator predicts other
-        labels than those of `y`.
+        a speaker or a recording between train and test, the estimator predicts other
+        labels than those of `y`, or `checkpoint_dir` holds folds of another evaluation.
 
     Notes
     -----
@@ -150,6 +160,11 @@ def speaker_cross_validate(
             "on unseen speakers needs two or more."
         )
     check_bootstrap(n_bootstrap, confidence_level)
+    if checkpoint_dir is not None and return_estimator:
+        raise ValueError(
+            "return_estimator=True needs all folds fitted in one call, but "
+            "checkpoint_dir keeps no models: leave one of the two out."
+        )
     if cv is None:
         cv = LeaveOneGroupOut()
     elif isinstance(cv, numbers.Integral):
@@ -161,21 +176,38 @@ def speaker_cross_validate(
     splits = check_speaker_leakage(splits, speakers)
     refuse_duplicates(splits, X, duplicates_in(X, estimator))
 
+    protocol = repr(cv) if isinstance(cv, Protocol) else None
+    masks, classes = _validation_masks(cv, splits), np.unique(y)
+    settings = {
+        **describe(estimator),
+        "cv": protocol or type(cv).__name__,
+        "random_state": repr(random_state),
+    }
+    checkpoint, finished = None, {}
+    if checkpoint_dir is not None:
+        columns |= {f"fit_params {name}": value for name, value in fit_params.items()}
+        checkpoint = Checkpoint(
+            checkpoint_dir, settings, columns, splits, masks, speakers, classes
+        )
+        finished = checkpoint.finished()
     jobs = (
-        delayed(_run_fold)(
-            number, clone(estimator), X, y, speakers, groups, fit_params, valid, *split
-        )
-        for number, (split, valid) in enumerate(
-            zip(splits, _validation_masks(cv, splits), strict=True), 1
-        )
+        (number, clone(estimator), X, y, speakers, groups, fit_params, valid, *split)
+        for number, (split, valid) in enumerate(zip(splits, masks, strict=True), 1)
+        if number not in finished
     )
     folds, predictions, probabilities, estimators = run_jobs(
-        jobs, len(splits), "fold", n_jobs, verbose
+        _run_fold,
+        jobs,
+        len(splits),
+        "fold",
+        n_jobs,
+        verbose,
+        done=finished,
+        keep=None if checkpoint is None else checkpoint.store,
     )
     rows, predictions = (
         np.concatenate(parts) for parts in ([fold.test for fold in folds], predictions)
     )
-    classes = np.unique(y)
     counts = speaker_confusions(y[rows], predictions, speakers[rows], classes)[1]
     confusion = counts.sum(axis=0)
     uar_interval, wa_interval = bootstrap_speakers(
@@ -197,7 +229,8 @@ def speaker_cross_validate(
         speakers=speakers[rows],
         confusion=confusion,
         estimators=estimators if return_estimator else None,
-        protocol=repr(cv) if isinstance(cv, Protocol) else None,
+        protocol=protocol,
+        settings=settings,
     )
 
 
@@ -244,10 +277,9 @@ def _run_fold(
 
     classes = np.unique(y)
     check_predictions(estimator, predicted, len(test), classes)
-    if proba is not None:
-        columns = getattr(estimator, "classes_", np.unique(y[train]))
-        of_training, proba = proba, np.zeros((len(test), len(classes)))
-        proba[:, np.searchsorted(classes, columns)] = of_training
+    predicted = classes[np.searchsorted(classes, predicted)]
+    columns = getattr(estimator, "classes_", np.unique(y[train]))
+    proba = spread_columns(proba, columns, classes)
     fold = Fold(
         train=train,
         test=test,
@@ -256,5 +288,6 @@ def _run_fold(
         wa=wa_score(y[test], predicted),
         fit_time=fitted - start,
         score_time=scored - fitted,
+        history=training_history(estimator),
     )
     return number, fold, predicted, proba, estimator

@@ -1,34 +1,84 @@
 """Checks of arguments and a runner of jobs, for evaluations by speaker and corpus."""
 
 import numbers
+import os
+import warnings
 
 import numpy as np
 from sklearn.utils import check_scalar
-from sklearn.utils.parallel import Parallel
+from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from sklearn_ser._columns import check_one_kind, is_missing
+from sklearn_ser._progress import listening
 from sklearn_ser._sklearn import num_samples
 from sklearn_ser._workers import tied_to_this_process
-from sklearn_ser.model_selection._result import shorten
+from sklearn_ser.model_selection._table import shorten
+
+# A job counts by the part of it that is done, so that the time left is known early.
+_BAR = (
+    "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
+    "[{{elapsed}}<{{remaining}}]"
+)
 
 
-def run_jobs(jobs, total, unit, n_jobs, verbose):
+def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=None):
     """Run jobs that return (number, *outputs).
+
+    Parameters
+    ----------
+    function : callable
+        What a job calls.
+    jobs : iterable of tuple
+        Its arguments.
+    total : int
+        Number of jobs, those that are done included.
+    unit : str
+        What a job is called.
+    n_jobs, verbose : int or None
+        As of the evaluations.
+    done : dict of int to list, default=None
+        The outputs of jobs that are done.
+    keep : callable, default=None
+        Called with the number and the outputs of each job that ends.
 
     Returns
     -------
     outputs : iterator of tuple
         All first outputs, all second ones and so on, in the order of the numbers.
     """
-    done = {}
-    bar = tqdm(total=total, desc=f"{unit}s", unit=unit, disable=not verbose)
-    with bar:
+    done = dict(done or {})
+    bar = tqdm(
+        total=total,
+        initial=len(done),
+        unit=unit,
+        disable=not verbose,
+        bar_format=_BAR.format(unit=unit),
+    )
+    with bar, listening(lambda part: bar.update(len(done) + part - bar.n)):
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        for number, *output in parallel(tied_to_this_process(jobs)):
-            done[number] = output
-            bar.update()
+        waiting = (delayed(_run)(os.getpid(), function, *job) for job in jobs)
+        try:
+            for notes, (number, *output) in parallel(tied_to_this_process(waiting)):
+                for note in notes:
+                    warnings.warn(note, stacklevel=3)
+                done[number] = output
+                if keep is not None:
+                    keep(number, *output)
+                bar.update(len(done) - bar.n)
+        except KeyboardInterrupt as error:
+            vars(error)["finished"] = done  # for whoever tells the user
+            raise
     return zip(*(done[number] for number in sorted(done)), strict=True)
+
+
+def _run(parent, function, *args):
+    """Run a job. Its warnings in another process are returned, for one to tell all."""
+    if os.getpid() == parent:
+        return [], function(*args)
+    with warnings.catch_warnings(record=True) as notes:
+        output = function(*args)
+    return [note.message for note in notes], output
 
 
 def check_lengths(columns):

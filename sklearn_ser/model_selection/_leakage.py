@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 
 from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
 from sklearn_ser.model_selection._checks import check_column
-from sklearn_ser.model_selection._result import shorten
+from sklearn_ser.model_selection._table import shorten
 
 
 class CheckedSplits(list):

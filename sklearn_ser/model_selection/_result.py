@@ -1,57 +1,20 @@
-"""What the evaluations by speaker and by corpus return, and how it prints."""
+"""What the evaluation by speaker returns."""
 
 from dataclasses import dataclass
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
 from sklearn_ser._confusions import confusion_uar, speaker_confusions
-
-_PROTOCOLS = {
-    "transductive": "target utterances (unlabelled) were seen in training",
-    "inductive": "unlabelled utterances of other target speakers were seen in training",
-    "source-only": "no target utterance was seen in training",
-}
-
-
-class _Table:
-    """A result that prints as a table, in a terminal and in a notebook.
-
-    Subclasses return their content in `_rows`, whose first row is the head, and lines
-    of text in `_notes_above` and `_notes_below`. `_alignment` has "<" or ">" for each
-    column; columns beyond it are aligned as its last one.
-    """
-
-    _alignment = "<"
-
-    def _notes_above(self):
-        return []
-
-    def _notes_below(self):
-        return []
-
-    def __repr__(self):
-        rows = self._rows()
-        widths = [
-            max(len(cell) for cell in column) for column in zip(*rows, strict=True)
-        ]
-        alignment = self._alignment.ljust(len(widths), self._alignment[-1])
-        lines = [
-            "  ".join(
-                f"{cell:{side}{width}}"
-                for cell, side, width in zip(row, alignment, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([*self._notes_above(), *lines, *self._notes_below()])
-
-    def _repr_html_(self):
-        head, *body = self._rows()
-        head, body = _html_row(head, "th"), "".join(_html_row(r, "td") for r in body)
-        notes = [*self._notes_below(), *self._notes_above()]
-        below = "".join(f"<p>{escape(note)}</p>" for note in notes)
-        return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>{below}"
+from sklearn_ser.model_selection._settings import plain
+from sklearn_ser.model_selection._table import (
+    Table,
+    chance,
+    level,
+    percent,
+    remarks,
+    shorten,
+)
 
 
 class Fold(NamedTuple):
@@ -64,10 +27,11 @@ class Fold(NamedTuple):
     wa: float
     fit_time: float
     score_time: float
+    history: list | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SpeakerCVResult(_Table):
+class SpeakerCVResult(Table):
     """What :func:`speaker_cross_validate` returns; it prints as a table.
 
     The pool holds the test rows of all folds, in the order of the folds: a row that no
@@ -77,7 +41,8 @@ class SpeakerCVResult(_Table):
     ----------
     folds : tuple of Fold
         Per fold `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
-        `fit_time` and `score_time` (seconds).
+        `fit_time` and `score_time` (seconds), and `history`, the losses of each epoch
+        of an estimator that has a `history_`.
     uar, wa : float
         Pooled unweighted average recall and accuracy, between 0 and 1.
     uar_interval, wa_interval : (float, float)
@@ -99,6 +64,9 @@ class SpeakerCVResult(_Table):
         The fitted estimators, with ``return_estimator=True``.
     protocol : str or None
         The frozen protocol behind the splits, with its version and hash.
+    settings : dict of str to str
+        The estimator's parameters, the splitter, the seed of the bootstrap, and the
+        versions of the packages.
     """
 
     folds: tuple
@@ -116,8 +84,19 @@ class SpeakerCVResult(_Table):
     confusion: np.ndarray
     estimators: tuple | None
     protocol: str | None = None
+    settings: dict | None = None
 
     _alignment = "<<><"  # numbers of rows are right-aligned
+    _figures = (
+        "uar",
+        "wa",
+        "uar_interval",
+        "wa_interval",
+        "confidence_level",
+        "classes",
+        "confusion",
+        "protocol",
+    )
 
     def per_speaker(self):
         """Return the UAR of each test speaker.
@@ -133,15 +112,15 @@ class SpeakerCVResult(_Table):
         return dict(zip(names.tolist(), confusion_uar(counts).tolist(), strict=True))
 
     def _rows(self):
-        level = _level(self) if np.isfinite(self.uar_interval[0]) else ""
-        head = ["fold", "test speakers", "n", "UAR %" + level, "WA %" + level]
+        of_level = level(self) if np.isfinite(self.uar_interval[0]) else ""
+        head = ["fold", "test speakers", "n", "UAR %" + of_level, "WA %" + of_level]
         rows = [
             [
                 str(number),
                 shorten(fold.test_speakers),
                 str(len(fold.test)),
-                _percent(fold.uar),
-                _percent(fold.wa),
+                percent(fold.uar),
+                percent(fold.wa),
             ]
             for number, fold in enumerate(self.folds, 1)
         ]
@@ -149,144 +128,71 @@ class SpeakerCVResult(_Table):
             "pooled",
             f"{len(np.unique(self.speakers))} speakers",
             str(len(self.rows)),
-            _percent(self.uar, self.uar_interval),
-            _percent(self.wa, self.wa_interval),
+            percent(self.uar, self.uar_interval),
+            percent(self.wa, self.wa_interval),
         ]
         return [head, *rows, pooled]
 
     def _notes_below(self):
         return [self.protocol] if self.protocol else []
 
+    def _columns(self):
+        """Return the columns of the pooled rows, and their probabilities by class."""
+        numbers = np.repeat(
+            np.arange(1, len(self.folds) + 1), [len(fold.test) for fold in self.folds]
+        )
+        columns = {
+            "row": self.rows,
+            "fold": numbers,
+            "speaker": self.speakers,
+            "y_true": self.y_true,
+            "prediction": self.predictions,
+        }
+        if self.probabilities is None:
+            return columns, {}
+        return columns, dict(
+            zip(self.classes.tolist(), self.probabilities.T, strict=True)
+        )
 
-class Transfer(NamedTuple):
-    """One transfer of :func:`cross_corpus_validate`: rows, figures, seconds."""
-
-    source: tuple
-    target: str
-    classes: np.ndarray
-    train: np.ndarray
-    adapt: np.ndarray
-    test: np.ndarray
-    predictions: np.ndarray
-    n_speakers: int
-    uar: float
-    wa: float
-    uar_interval: tuple
-    fit_time: float
-    score_time: float
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class CrossCorpusResult(_Table):
-    """What :func:`cross_corpus_validate` returns; it prints as a table.
-
-    Attributes
-    ----------
-    transfers : tuple of Transfer
-        Per transfer `source` (the names of its corpora), `target`, `classes`; the
-        rows of `X` that trained with labels (`train`), that trained without (`adapt`,
-        empty for an estimator that does not adapt) and that were scored (`test`);
-        the `predictions` of the latter and how many speakers they have (`n_speakers`);
-        `uar`, `wa` and `uar_interval`; `fit_time` and `score_time` (seconds).
-    mode : {"transductive", "inductive"}
-        What was asked for: whether all or half of the target's speakers are scored.
-    protocol : {"transductive", "inductive", "source-only"}
-        What the training saw of the target: rows of scored speakers, rows of others
-        only, or none.
-    adapted : bool
-        Whether the estimator adapts: its fit got the target's unlabelled rows.
-    uar : float
-        Mean UAR over the transfers, between 0 and 1.
-    uar_interval : (float, float)
-        Bootstrap interval of the mean; NaN if a transfer scores one speaker only, or
-        no bootstrap.
-    confidence_level : float
-        Coverage of the intervals.
-    estimators : tuple of estimators or None
-        The fitted estimators, with ``return_estimator=True``.
-    """
-
-    transfers: tuple
-    mode: str
-    protocol: str
-    adapted: bool
-    uar: float
-    uar_interval: tuple
-    confidence_level: float
-    estimators: tuple | None
-
-    def table(self):
-        """Return the UAR of each source and target.
+    def to_dict(self):
+        """Return all but the predictions as values that JSON knows.
 
         Returns
         -------
-        table : dict of str to dict of str to float
-            ``table[source][target]``; several sources are one key, as in ``"a+b"``.
+        values : dict
+            Scores, intervals and what chance gives; figures of each fold and speaker;
+            the confusion; the protocol with its hash; settings, seed and versions.
         """
-        return {
-            source: {target: transfer.uar for target, transfer in row.items()}
-            for source, row in self._by_source().items()
-        }
-
-    def _by_source(self):
-        """Return ``transfers[source][target]``, by their names."""
-        transfers = {}
-        for transfer in self.transfers:
-            row = transfers.setdefault(join(transfer.source), {})
-            row[str(transfer.target)] = transfer
-        return transfers
-
-    def _rows(self):
-        targets = sorted({transfer.target for transfer in self.transfers})
-        targets = [str(target) for target in targets]
-        rows = [["from", *(f"to {target}" for target in targets)]]
-        for source, transfers in self._by_source().items():
-            figures = {
-                target: _percent(transfer.uar, transfer.uar_interval)
-                for target, transfer in transfers.items()
+        folds = [
+            {
+                "fold": number,
+                "speakers": fold.test_speakers,
+                "n": len(fold.test),
+                **{name: getattr(fold, name) for name in Fold._fields[3:]},
             }
-            rows.append([source, *(figures.get(target, "    -") for target in targets)])
-        return rows
-
-    def _notes_above(self):
-        known = any(
-            np.isfinite(transfer.uar_interval[0]) for transfer in self.transfers
+            for number, fold in enumerate(self.folds, 1)
+        ]
+        return plain(
+            {
+                "evaluation": "speaker_cross_validate",
+                **{name: getattr(self, name) for name in self._figures},
+                "chance": dict(zip(("uar", "wa"), chance(self.y_true), strict=True)),
+                "n_recordings": len(self.rows),
+                "n_speakers": len(np.unique(self.speakers)),
+                "per_speaker": self.per_speaker(),
+                "folds": folds,
+                "settings": self.settings,
+            }
         )
-        notes = [f"{self.protocol}: {_PROTOCOLS[self.protocol]}"]
-        if self.mode == "inductive":
-            notes.append("half of the target speakers were scored")
-        return [*notes, "UAR %" + (_level(self) if known else "")]
 
-    def _notes_below(self):
-        mean = _percent(self.uar, self.uar_interval).strip()
-        return [f"mean of {len(self.transfers)}: {mean}"]
+    def remarks(self):
+        """Return what a reader of the figures should know, in sentences.
 
-
-def join(source):
-    """Return the name of one or several source corpora."""
-    return "+".join(map(str, source))
-
-
-def shorten(names):
-    """Return three names of at most 16 characters, and how many more there are."""
-    texts = [str(name) for name in names[:3]]
-    texts = [text if len(text) <= 16 else text[:13] + "..." for text in texts]
-    if len(names) > 3:
-        texts.append(f"+{len(names) - 3}")
-    return ", ".join(texts)
-
-
-def _html_row(cells, kind):
-    cells = "".join(f"<{kind}>{escape(cell.strip())}</{kind}>" for cell in cells)
-    return f"<tr>{cells}</tr>"
-
-
-def _level(result):
-    return f" [{100 * result.confidence_level:g}% interval]"
-
-
-def _percent(score, interval=(np.nan, np.nan)):
-    text, (low, high) = f"{100 * score:5.1f}", interval
-    if np.isfinite(low):
-        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return text
+        Returns
+        -------
+        remarks : list of str
+            That one class only was predicted, or that the interval holds chance.
+        """
+        return remarks(
+            self.y_true, self.predictions, self.uar_interval, self.confidence_level
+        )

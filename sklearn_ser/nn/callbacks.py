@@ -6,6 +6,8 @@ import numpy as np
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 from tqdm.auto import tqdm
 
+from .._progress import report
+
 
 def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
     """Return the named callbacks of a training.
@@ -26,7 +28,7 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
     -------
     list of (str, Callback)
     """
-    callbacks = []
+    callbacks = [("reporter", Reporter())]
     if clip is not None:
         callbacks.append(("clip", GradientNormClipping(clip)))
     if peak_lr is not None:
@@ -110,6 +112,15 @@ class ValidUAR(Callback):
             y, hit = (np.concatenate(part) for part in zip(*self.hits_, strict=True))
             uar = np.mean([hit[y == k].mean() for k in np.unique(y)])
             net.history.record("valid_uar", float(uar))
+
+
+class Reporter(Callback):
+    """Tells a bar around the training how far it is."""
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Report the part that is done."""
+        if training:
+            report(net.progress())
 
 
 class EpochBar(Callback):

@@ -1,0 +1,27 @@
+"""Tables for spreadsheets, in which no cell is taken for a formula."""
+
+import csv
+import io
+
+from sklearn_ser._files import atomic_write
+
+
+def write_csv(path, table):
+    """Write rows of text or numbers to a CSV file, wholly or not at all."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([harmless(cell) for cell in row] for row in table)
+    with atomic_write(path) as out:
+        out.write(text.getvalue().encode("utf-8", errors="backslashreplace"))
+
+
+def harmless(cell):
+    """Return a cell that no spreadsheet takes for a formula: with a quote in front."""
+    if not isinstance(cell, str) or not cell.startswith(
+        ("=", "+", "-", "@", "\t", "\r")
+    ):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

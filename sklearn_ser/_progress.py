@@ -1,0 +1,23 @@
+"""How far a training is, told to whoever shows a bar around it."""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_listener: ContextVar = ContextVar("listener", default=None)
+
+
+@contextmanager
+def listening(listener):
+    """Call ``listener(done)``, done in [0, 1], as trainings in the block go on."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def report(done):
+    """Tell which part of a training is done; nobody need listen."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(done)

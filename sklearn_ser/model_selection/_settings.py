@@ -1,0 +1,173 @@
+"""What an evaluation was run with, as text that is equal where the settings are."""
+
+import hashlib
+import json
+import numbers
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+import joblib
+import numpy as np
+from scipy.sparse import issparse
+
+from sklearn_ser.features.cache import content_key
+
+_PACKAGES = ("sklearn-ser", "numpy", "scikit-learn", "torch")
+_NO_EFFECT = ("n_jobs", "verbose")  # on what an estimator learns
+_LONGEST = 120  # characters of a value; a longer one is shown by its start and a digest
+# skorch records these beside the losses; some differ when a training is repeated.
+_BOOKKEEPING = ("batches", "dur", "train_batch_count", "valid_batch_count")
+
+
+def describe(estimator):
+    """Return an estimator's class and parameters as text, those of its steps too.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not.
+
+    Returns
+    -------
+    settings : dict of str to str
+        ``"estimator"``, ``"estimator.lr"`` for a parameter `lr`, and the versions of
+        the packages that figures depend on. A text is the same in every process: it
+        holds no address of an object.
+    """
+    params = estimator.get_params()
+    settings = {"estimator": _name(type(estimator))} | {
+        f"estimator.{name}": _shorten(_text(params[name]))
+        for name in sorted(params)
+        if name.rsplit("__")[-1] not in _NO_EFFECT
+    }
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            settings[f"version of {package}"] = version(package)
+    return settings
+
+
+def training_history(estimator):
+    """Return the numbers of each epoch of a training, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one; of a search its best one is asked, of a pipeline its last step.
+
+    Returns
+    -------
+    history : list of dict of str to float, or None
+        Without seconds: it is the same whenever the same training is repeated.
+    """
+    while (inner := getattr(estimator, "best_estimator_", None)) is not None:
+        estimator = inner
+    if hasattr(estimator, "steps"):
+        return training_history(estimator.steps[-1][1])
+    history = getattr(estimator, "history_", None)
+    if not isinstance(history, list):
+        return None
+    return [
+        {
+            name: float(value)
+            for name, value in epoch.items()
+            if isinstance(value, numbers.Real)
+            and not isinstance(value, bool)
+            and name not in _BOOKKEEPING
+        }
+        for epoch in history
+    ]
+
+
+def digest(values):
+    """Hash the content of a column, or of what an estimator takes as `X`.
+
+    Parameters
+    ----------
+    values : list, array, sparse matrix, DataFrame or None
+        Recordings are read: a file counts by its bytes.
+
+    Returns
+    -------
+    digest : str
+        The first 16 hexadecimal digits of a SHA-256.
+    """
+    if issparse(values):
+        values = values.tocsr()
+        parts = [values.shape, values.data, values.indices, values.indptr]
+        texts = [joblib.hash(part, "sha1") for part in parts]
+    elif isinstance(values, list | tuple) or getattr(values, "ndim", 0) == 1:
+        texts = [_row(value) for value in values]
+    else:
+        array = np.asarray(values)
+        texts = [_row(array), *map(str, getattr(values, "columns", ()))]
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _row(value):
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return repr(value.tolist())
+    if isinstance(value, numbers.Number | np.generic | bytes | None):
+        return repr(value)
+    key = content_key(value, "evaluation")
+    return repr(value) if key is None else key
+
+
+def _text(value):
+    """Return a text that tells values apart, and is the same in every process."""
+    if value is None or isinstance(value, bool | str | numbers.Number):
+        return repr(value)
+    if isinstance(value, type) or hasattr(value, "__qualname__"):
+        return _name(value)
+    if hasattr(value, "get_params"):
+        params = value.get_params(deep=False).items()
+        texts = [f"{k}={_text(v)}" for k, v in params if k not in _NO_EFFECT]
+        return f"{_name(type(value))}({', '.join(sorted(texts))})"
+    if isinstance(value, dict):
+        pairs = sorted((_text(k), _text(v)) for k, v in value.items())
+        return f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
+    if isinstance(value, list | tuple | set | frozenset):
+        texts = [_text(v) for v in value]
+        texts = sorted(texts) if isinstance(value, set | frozenset) else texts
+        return f"{type(value).__name__}({', '.join(texts)})"
+    return f"{_name(type(value))} {joblib.hash(value, 'sha1')[:16]}"
+
+
+def _name(what):
+    return f"{what.__module__}.{what.__qualname__}"
+
+
+def _shorten(text):
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}... {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def plain(value):
+    """Return a value of arrays, tuples and NumPy scalars as JSON has it.
+
+    Parameters
+    ----------
+    value : object
+        Nested dicts, tuples, lists, arrays and scalars.
+
+    Returns
+    -------
+    value : object
+        The same of dicts, lists, text and numbers; NaN and infinity become None, and
+        what JSON does not know becomes text.
+    """
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)
+
+
+def write_json(file, value):
+    """Write a value to a binary file as JSON that people can read."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    file.write(text.encode("utf-8", errors="surrogateescape") + b"\n")

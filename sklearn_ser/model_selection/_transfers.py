@@ -1,0 +1,229 @@
+"""What the evaluation across corpora returns."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_ser._confusions import speaker_confusions
+from sklearn_ser.model_selection._settings import plain
+from sklearn_ser.model_selection._table import (
+    Table,
+    chance,
+    level,
+    percent,
+    remarks,
+    spread_columns,
+)
+
+_PROTOCOLS = {
+    "transductive": "target utterances (unlabelled) were seen in training",
+    "inductive": "unlabelled utterances of other target speakers were seen in training",
+    "source-only": "no target utterance was seen in training",
+}
+
+
+class Transfer(NamedTuple):
+    """One transfer of :func:`cross_corpus_validate`: rows, figures, seconds."""
+
+    source: tuple
+    target: str
+    classes: np.ndarray
+    train: np.ndarray
+    adapt: np.ndarray
+    test: np.ndarray
+    predictions: np.ndarray
+    n_speakers: int
+    uar: float
+    wa: float
+    uar_interval: tuple
+    fit_time: float
+    score_time: float
+    y_true: np.ndarray
+    speakers: np.ndarray
+    probabilities: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossCorpusResult(Table):
+    """What :func:`cross_corpus_validate` returns; it prints as a table.
+
+    Attributes
+    ----------
+    transfers : tuple of Transfer
+        Per transfer `source` (the names of its corpora), `target`, `classes`; the
+        rows of `X` that trained with labels (`train`), that trained without (`adapt`,
+        empty for an estimator that does not adapt) and that were scored (`test`);
+        the `predictions` of the latter and how many speakers they have (`n_speakers`);
+        `uar`, `wa` and `uar_interval`; `fit_time` and `score_time` (seconds); of the
+        scored rows `y_true`, `speakers` and `probabilities` (a column for each of
+        `classes`, or None without `predict_proba`).
+    mode : {"transductive", "inductive"}
+        What was asked for: whether all or half of the target's speakers are scored.
+    protocol : {"transductive", "inductive", "source-only"}
+        What the training saw of the target: rows of scored speakers, rows of others
+        only, or none.
+    adapted : bool
+        Whether the estimator adapts: its fit got the target's unlabelled rows.
+    uar : float
+        Mean UAR over the transfers, between 0 and 1.
+    uar_interval : (float, float)
+        Bootstrap interval of the mean; NaN if a transfer scores one speaker only, or
+        no bootstrap.
+    confidence_level : float
+        Coverage of the intervals.
+    estimators : tuple of estimators or None
+        The fitted estimators, with ``return_estimator=True``.
+    settings : dict of str to str
+        As of :class:`SpeakerCVResult`.
+    """
+
+    transfers: tuple
+    mode: str
+    protocol: str
+    adapted: bool
+    uar: float
+    uar_interval: tuple
+    confidence_level: float
+    estimators: tuple | None
+    settings: dict | None = None
+
+    def table(self):
+        """Return the UAR of each source and target.
+
+        Returns
+        -------
+        table : dict of str to dict of str to float
+            ``table[source][target]``; several sources are one key, as in ``"a+b"``.
+        """
+        return {
+            source: {target: transfer.uar for target, transfer in row.items()}
+            for source, row in self._by_source().items()
+        }
+
+    def _by_source(self):
+        """Return ``transfers[source][target]``, by their names."""
+        transfers = {}
+        for transfer in self.transfers:
+            row = transfers.setdefault(join(transfer.source), {})
+            row[str(transfer.target)] = transfer
+        return transfers
+
+    def _rows(self):
+        targets = sorted({transfer.target for transfer in self.transfers})
+        targets = [str(target) for target in targets]
+        rows = [["from", *(f"to {target}" for target in targets)]]
+        for source, transfers in self._by_source().items():
+            figures = {
+                target: percent(transfer.uar, transfer.uar_interval)
+                for target, transfer in transfers.items()
+            }
+            rows.append([source, *(figures.get(target, "    -") for target in targets)])
+        return rows
+
+    def _notes_above(self):
+        known = any(
+            np.isfinite(transfer.uar_interval[0]) for transfer in self.transfers
+        )
+        notes = [f"{self.protocol}: {_PROTOCOLS[self.protocol]}"]
+        if self.mode == "inductive":
+            notes.append("half of the target speakers were scored")
+        return [*notes, "UAR %" + (level(self) if known else "")]
+
+    def _notes_below(self):
+        mean = percent(self.uar, self.uar_interval).strip()
+        return [f"mean of {len(self.transfers)}: {mean}"]
+
+    def _columns(self):
+        """Return the columns of the scored rows, and their probabilities by class."""
+        parts = [
+            {
+                "row": transfer.test,
+                "source": np.full(len(transfer.test), join(transfer.source)),
+                "target": np.full(len(transfer.test), str(transfer.target)),
+                "speaker": transfer.speakers,
+                "y_true": transfer.y_true,
+                "prediction": transfer.predictions,
+            }
+            for transfer in self.transfers
+        ]
+        columns = {
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
+        if any(transfer.probabilities is None for transfer in self.transfers):
+            return columns, {}
+        classes = np.unique(np.concatenate([t.classes for t in self.transfers]))
+        spread = [
+            spread_columns(t.probabilities, t.classes, classes, missing=np.nan)
+            for t in self.transfers
+        ]
+        return columns, dict(
+            zip(classes.tolist(), np.concatenate(spread).T, strict=True)
+        )
+
+    def to_dict(self):
+        """Return all but the predictions as values that JSON knows.
+
+        Returns
+        -------
+        values : dict
+            Scores and intervals of the mean and of each transfer, and what chance
+            gives; what the training saw of the target; settings, seed and versions.
+        """
+        transfers = []
+        for transfer in self.transfers:
+            counts = speaker_confusions(
+                transfer.y_true,
+                transfer.predictions,
+                transfer.speakers,
+                transfer.classes,
+            )[1]
+            figures = {
+                name: getattr(transfer, name)
+                for name in ("source", "target", "classes", "n_speakers", "uar", "wa")
+            }
+            by_chance = dict(zip(("uar", "wa"), chance(transfer.y_true), strict=True))
+            transfers.append(
+                figures
+                | {
+                    "uar_interval": transfer.uar_interval,
+                    "chance": by_chance,
+                    "n_source": len(transfer.train),
+                    "n_unlabelled": len(transfer.adapt),
+                    "n_recordings": len(transfer.test),
+                    "confusion": counts.sum(axis=0),
+                    "fit_time": transfer.fit_time,
+                    "score_time": transfer.score_time,
+                }
+            )
+        names = "protocol", "mode", "adapted", "uar", "uar_interval", "confidence_level"
+        return plain(
+            {
+                "evaluation": "cross_corpus_validate",
+                **{name: getattr(self, name) for name in names},
+                "transfers": transfers,
+                "settings": self.settings,
+            }
+        )
+
+    def remarks(self):
+        """Return what a reader of the figures should know, in sentences.
+
+        Returns
+        -------
+        remarks : list of str
+            Of each transfer, that one class only was predicted, or that the interval
+            holds chance.
+        """
+        return [
+            f"{join(t.source)} to {t.target}: {remark}"
+            for t in self.transfers
+            for remark in remarks(
+                t.y_true, t.predictions, t.uar_interval, self.confidence_level
+            )
+        ]
+
+
+def join(source):
+    """Return the name of one or several source corpora."""
+    return "+".join(map(str, source))

@@ -1,0 +1,319 @@
+"""An evaluation that is interrupted goes on where it was, with the same result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_ser import DSNetClassifier
+from sklearn_ser.datasets import Protocol
+from sklearn_ser.model_selection import speaker_cross_validate
+
+
+class Fragile(ClassifierMixin, BaseEstimator):
+    """A linear classifier that a test can interrupt; it counts its fits."""
+
+    fits: ClassVar = []
+    fail_at: ClassVar = None
+
+    def __init__(self, loss="log_loss", random_state=0):
+        self.loss = loss
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        if len(self.fits) == self.fail_at:
+            raise KeyboardInterrupt
+        self.fits.append(len(y))
+        model = SGDClassifier(
+            loss=self.loss, random_state=self.random_state, max_iter=20, tol=None
+        )
+        self.model_ = model.fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+
+@pytest.fixture(autouse=True)
+def nothing_fitted(monkeypatch):
+    monkeypatch.setattr(Fragile, "fits", [])
+    monkeypatch.setattr(Fragile, "fail_at", None)
+
+
+@pytest.fixture
+def data():
+    """Thirty rows of five speakers."""
+    rng = np.random.default_rng(0)
+    y = np.array(["anger", "sadness", "joy"])[np.arange(30) % 3]
+    X = rng.normal(size=(30, 4)) + (y == "joy")[:, None]
+    return X, y, np.repeat([f"s{i}" for i in range(5)], 6)
+
+
+def bits(result):
+    """Everything in a result but the seconds."""
+    folds = [fold._replace(fit_time=0, score_time=0) for fold in result.folds]
+    values = vars(result) | {"folds": folds}
+    return {name: repr_of(value) for name, value in values.items()}
+
+
+def repr_of(value):
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, list | tuple):
+        return [repr_of(each) for each in value]
+    return repr(value)
+
+
+def test_finished_folds_are_taken_and_the_rest_computed(data, tmp_path):
+    whole = speaker_cross_validate(Fragile(), *data)
+    Fragile.fits.clear()
+    Fragile.fail_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"settings.json", *(f"fold-000{i}.npz" for i in (1, 2, 3))}
+    Fragile.fits.clear()
+    Fragile.fail_at = None
+    resumed = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 2
+    assert bits(resumed) == bits(whole)
+    again = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path, n_jobs=2)
+    assert len(Fragile.fits) == 2
+    assert bits(again) == bits(whole)
+
+
+def test_nothing_is_pickled_and_settings_are_text(data, tmp_path):
+    speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path / "new" / "one")
+    (folder,) = tmp_path.glob("new/one")
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings["estimator.loss"] == "'log_loss'"
+    assert settings["version of numpy"] == np.__version__
+    assert all(isinstance(value, str) for value in settings.values())
+    for path in folder.glob("*.npz"):
+        with np.load(path, allow_pickle=False) as arrays:
+            assert all(arrays[name].dtype.kind in "iufU" for name in arrays)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
+def test_a_damaged_fold_is_computed_again(data, tmp_path, damage):
+    whole = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+    path = tmp_path / "fold-0002.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 255
+    first = (tmp_path / "settings.json").read_bytes()
+    damaged = {"cut": content[:200], "flip": content, "empty": b"", "other": first}
+    path.write_bytes(damaged[damage])
+    Fragile.fits.clear()
+    resumed = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 1
+    assert bits(resumed) == bits(whole)
+
+
+def changed_row(data):
+    X = data[0].copy()
+    X[3, 2] = np.nextafter(X[3, 2], 9)
+    return X, *data[1:]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            {"estimator": Fragile(loss="modified_huber")},
+            "estimator.loss is 'modified_huber', bu",
+        ),
+        (
+            {"estimator": Fragile(random_state=1)},
+            "estimator.random_state is 1, but was 0",
+        ),
+        ({"estimator": SGDClassifier()}, "another evaluation: "),
+        ({"cv": 2}, ": cv is GroupKFold, but was LeaveOneGroupOut"),
+        ({"random_state": 5}, ": random_state is 5, but was 0"),
+        ({"data": changed_row}, "X is "),
+        ({"data": lambda d: (d[0], np.roll(d[1], 1), d[2])}, "y is "),
+        ({"data": lambda d: (*d[:2], np.char.upper(d[2]))}, "speakers is "),
+        ({"fit_params": {"sample_weight": np.ones(30)}}, "fit_params sample_weight is"),
+    ],
+)
+def test_another_setting_is_refused_by_name(data, tmp_path, change, named):
+    groups = np.arange(30) // 6
+    options = {"groups": groups, "checkpoint_dir": tmp_path}
+    speaker_cross_validate(Fragile(), *data, **options)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    change = dict(change)
+    estimator = change.pop("estimator", Fragile())
+    data = change.pop("data", lambda same: same)(data)
+    with pytest.raises(ValueError, match="holds folds of another") as caught:
+        speaker_cross_validate(estimator, *data, **options, **change)
+    assert named in str(caught.value)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_changes_no_fold_may_change(data, tmp_path):
+    speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+    Fragile.fits.clear()
+    result = speaker_cross_validate(
+        Fragile(), *data, checkpoint_dir=tmp_path, n_bootstrap=10, confidence_level=0.5
+    )
+    assert not Fragile.fits
+    assert result.confidence_level == 0.5
+
+
+def test_the_parameter_of_a_step_is_named(data, tmp_path):
+    def search(values):
+        model = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
+        grid = {"sgdclassifier__alpha": values}
+        return GridSearchCV(model, grid, cv=GroupKFold(2))
+
+    speaker_cross_validate(search([0.1, 1.0]), *data, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"param_grid is .*2\.0.*, but was .*1\.0"):
+        speaker_cross_validate(search([0.1, 2.0]), *data, checkpoint_dir=tmp_path)
+    other = search([0.1, 1.0]).set_params(estimator__standardscaler__with_std=False)
+    with pytest.raises(ValueError, match="standardscaler__with_std is False"):
+        speaker_cross_validate(other, *data, checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind", [list, sparse.csr_matrix, pd.DataFrame, lambda X: X.astype(object)]
+)
+def test_kinds_of_X(data, tmp_path, kind):
+    X, *columns = data
+    for _ in range(2):
+        speaker_cross_validate(Fragile(), kind(X), *columns, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 5
+    X[7, 1] += 1
+    with pytest.raises(ValueError, match="X is "):
+        speaker_cross_validate(Fragile(), kind(X), *columns, checkpoint_dir=tmp_path)
+
+
+def test_recordings_count_by_their_content(paths, corpus, tmp_path):
+    class Lengths(Fragile):
+        def fit(self, X, y):
+            return super().fit([[len(str(path))] for path in X], y)
+
+        def predict(self, X):
+            return super().predict([[len(str(path))] for path in X])
+
+        def predict_proba(self, X):
+            return super().predict_proba([[len(str(path))] for path in X])
+
+    for i, path in enumerate(paths):
+        with open(path, "rb") as file:
+            (tmp_path / f"{i}.wav").write_bytes(file.read())
+    moved = [str(tmp_path / f"{i}.wav") for i in range(len(paths))]
+    folder = tmp_path / "folds"
+    rest = corpus.y, corpus.speakers
+    speaker_cross_validate(Lengths(), paths, *rest, checkpoint_dir=folder)
+    speaker_cross_validate(Lengths(), moved, *rest, checkpoint_dir=folder)
+    assert len(Fragile.fits) == 4
+    with open(moved[3], "ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ValueError, match="X is "):
+        speaker_cross_validate(Lengths(), moved, *rest, checkpoint_dir=folder)
+
+
+def test_validation_rows_count(data, tmp_path):
+    names = [str(i) for i in range(30)]
+    folds = np.arange(30) // 6
+    for rows in (range(6, 12), range(12, 18)):
+        validation = [rows] + [range(6)] * 4
+        protocol = Protocol("mine", names, data[1], folds, validation=validation)
+        if rows.start == 6:
+            speaker_cross_validate(
+                Fragile(), *data, cv=protocol, checkpoint_dir=tmp_path
+            )
+    with pytest.raises(ValueError, match=r"(cv|folds) is "):
+        speaker_cross_validate(Fragile(), *data, cv=protocol, checkpoint_dir=tmp_path)
+
+
+def test_models_are_not_kept(data, tmp_path):
+    with pytest.raises(ValueError, match="return_estimator=True needs"):
+        speaker_cross_validate(
+            Fragile(), *data, checkpoint_dir=tmp_path, return_estimator=True
+        )
+
+
+def test_damaged_settings_are_named(data, tmp_path):
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match=r"settings\.json' is damaged"):
+        speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+
+
+def test_the_losses_of_each_epoch_are_kept(log_mels, corpus, tmp_path):
+    model = DSNetClassifier(encoder="conv", max_epochs=2, random_state=0)
+    for _ in range(2):
+        result = speaker_cross_validate(
+            model, log_mels, corpus.y, corpus.speakers, cv=2, checkpoint_dir=tmp_path
+        )
+        for fold in result.folds:
+            assert [epoch["epoch"] for epoch in fold.history] == [1, 2]
+            assert all(np.isfinite(epoch["train_loss"]) for epoch in fold.history)
+
+
+PROGRAM = """
+import sys
+from sklearn_ser import DSNetClassifier, LogMelTransformer
+from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser.model_selection import speaker_cross_validate
+
+folder, tests = sys.argv[1:]
+sys.path.append(tests)
+from test_checkpoint import bits
+
+corpus = make_emotional_speech(n_speakers=6, n_utterances=3, random_state=0)
+X = LogMelTransformer(n_mels=24).transform(corpus.data)
+model = DSNetClassifier(max_epochs=4, random_state=0)
+data = X, corpus.target, corpus.speakers
+print(bits(speaker_cross_validate(model, *data, checkpoint_dir=folder or None)))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_resumed_to_the_bit(tmp_path):
+    def run(folder):
+        command = [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            str(folder),
+            str(Path(__file__).parent),
+        ]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+
+    def output(process):
+        printed = process.communicate(timeout=300)[0]
+        assert process.returncode == 0
+        return printed
+
+    whole, folder = output(run("")), tmp_path / "folds"
+    process = run(folder)
+    deadline = time.monotonic() + 300
+    while not (folder / "fold-0002.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("fold-*.npz")}
+    assert 2 <= len(kept) < 6
+    assert output(run(folder)) == whole
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    assert len(list(folder.glob("fold-*.npz"))) == 6
