@@ -17,7 +17,7 @@ from sklearn_ser.model_selection._table import shorten
 
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (
-    "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
+    "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{n:.1f}}/{{total_fmt}} {unit}s "
     "[{{elapsed}}<{{remaining}}]"
 )
 
