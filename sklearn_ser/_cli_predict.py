@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from sklearn_ser._csv import write_csv
 from sklearn_ser._printing import say
 
 _WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
@@ -229,7 +230,7 @@ def _write(args, classes, timelines):
             with atomic_write(path) as out:
                 out.write(timeline_page(timelines, _shown(args.model)).encode())
         else:
-            _write_csv(path, classes, timelines)
+            write_csv(path, _table_of(classes, timelines))
 
 
 def _suffix(path):
@@ -272,30 +273,12 @@ def _check_front(model, args):
         raise
 
 
-def _write_csv(path, classes, timelines):
-    import csv
-    import io
-
-    from sklearn_ser._files import atomic_write
-
+def _table_of(classes, timelines):
+    """Return the cells of all windows, below a header."""
     table = [["file", "start", "end", "emotion", *map(str, classes)]]
     for timeline in timelines:
         table += _rows(timeline)
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([_neutral(cell) for cell in row] for row in table)
-    with atomic_write(path) as out:
-        out.write(text.getvalue().encode())
-
-
-def _neutral(cell):
-    """Return a cell that no spreadsheet takes for a formula: with a quote in front."""
-    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
+    return table
 
 
 def _shown(path):
