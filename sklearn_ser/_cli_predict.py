@@ -93,7 +93,7 @@ def predict(args):
     if files is None:
         return _follow(model, args, window, hop)
     wanted = bool(args.csv or args.timeline)
-    table = _Table(map(_shown, files), model.classes_, wanted)
+    table = _Table(map(_shown, files), model.classes_, file_is_wanted=wanted)
     timelines, failed = [], 0
     for file in files:
         try:
@@ -130,7 +130,7 @@ def _follow(model, args, window, hop):
     name, found = "stdin", []
     rate, _ = open_recording(model, _STDIN)
     blocks = _read_raw(args.rate or rate, rate)
-    table = _Table([name], model.classes_, bool(args.csv or args.timeline))
+    table = _Table([name], model.classes_, file_is_wanted=False)
     try:
         for row in predict_windows(model, blocks, rate, window, hop, batch=0):
             found.append(row)
