@@ -12,6 +12,10 @@ class TargetMissingWarning(UserWarning):
     """A fit that aligns corpora was given no target."""
 
 
+class OneSidedEnrollmentWarning(UserWarning):
+    """The recordings that a voice is enrolled with show few of the emotions."""
+
+
 class TrainingDivergedError(ArithmeticError):
     """A loss became infinite or NaN, and the training stopped."""
 
