@@ -8,6 +8,7 @@ _HOMES = {
     "DIDANDomainAdapter": "didan",
     "DSNetClassifier": "dsnet",
     "LogMelTransformer": "features",
+    "OneSidedEnrollmentWarning": "exceptions",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
     "SpeakersMissingWarning": "exceptions",
@@ -15,12 +16,14 @@ _HOMES = {
     "TargetMissingWarning": "exceptions",
     "TrainingDivergedError": "exceptions",
     "embed": "_embed",
+    "enroll": "_enroll",
 }
 
 __all__ = [
     "DIDANDomainAdapter",
     "DSNetClassifier",
     "LogMelTransformer",
+    "OneSidedEnrollmentWarning",
     "SpeakerAdversarialClassifier",
     "SpeakerNormalizer",
     "SpeakersMissingWarning",
@@ -28,6 +31,7 @@ __all__ = [
     "TargetMissingWarning",
     "TrainingDivergedError",
     "embed",
+    "enroll",
 ]
 
 

@@ -3,8 +3,10 @@
 from typing import Any
 
 from numpy.typing import ArrayLike
-from sklearn import config_context
-from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ser._sklearn import BaseSearchCV
+from sklearn_ser.model_selection._routing import before_normalizer, has_normalizer
 
 
 def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:
@@ -21,17 +23,25 @@ def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:
     X : recordings or sequences
         What the estimator's ``predict`` takes.
     speakers : array-like of shape (n_samples,)
-        Who speaks. A speaker that is known already is replaced.
+        Who speaks. A speaker that is known already is replaced: give all of its
+        recordings in one call.
 
     Returns
     -------
     estimator : estimator
-        The same one.
+        The same one. Saving it keeps the voices.
 
     Raises
     ------
     TypeError
         If the estimator has no :class:`SpeakerNormalizer`.
+    ValueError
+        If X or speakers are not as described. No voice is added then.
+
+    Warns
+    -----
+    OneSidedEnrollmentWarning
+        If five recordings of a voice or more seem to show one emotion above all.
 
     Examples
     --------
@@ -44,39 +54,20 @@ def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:
     >>> X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
     >>> speakers = np.repeat(["ann", "bob"], 20)
     >>> model = make_pipeline(SpeakerNormalizer(), LogisticRegression())
+    >>> model = model.fit(X, y, speakernormalizer__speakers=speakers)
+    >>> model = enroll(model, X[:4] + 5, ["cem"] * 4)
     >>> with sklearn.config_context(enable_metadata_routing=True):
-    ...     model = model.fit(X, y, speakers=speakers)
-    ...     model = enroll(model, X[:4] + 5, ["cem"] * 4)
     ...     model.predict(X[4:6] + 5, speakers=["cem", "cem"]).shape
     (2,)
     """
-    pipeline = getattr(estimator, "best_estimator_", estimator)
-    if hasattr(pipeline, "enroll"):
-        pipeline.enroll(X, speakers)
-        return estimator
-    if isinstance(pipeline, Pipeline):
-        with config_context(enable_metadata_routing=True):
-            for _, step in pipeline.steps:
-                if hasattr(step, "enroll") or _has_normalizer(step):
-                    enroll(step, X, speakers)
-                    return estimator
-                if hasattr(step, "transform"):
-                    X = step.transform(X)
-    raise TypeError(
-        f"estimator is a {type(estimator).__name__} without a SpeakerNormalizer: "
-        "enrolment needs a pipeline that has one."
-    )
-
-
-def _has_normalizer(step):
-    """Tell whether a step is a pipeline that has a step with voices."""
-    return isinstance(step, Pipeline) and any(
-        hasattr(inner, "enroll") or _has_normalizer(inner) for _, inner in step.steps
-    )
-
-
-def can_enroll(estimator):
-    """Tell whether :func:`enroll` knows what to do with an estimator, fitted or not."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    estimator = getattr(estimator, "estimator", estimator)  # of a search
-    return hasattr(estimator, "enroll") or _has_normalizer(estimator)
+    if not has_normalizer(estimator):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__} without a SpeakerNormalizer: "
+            "enrolment needs a pipeline that has one, as "
+            "make_pipeline(SpeakerNormalizer(), ...)."
+        )
+    is_search = isinstance(estimator, BaseSearchCV)
+    check_is_fitted(estimator, "best_estimator_" if is_search else None)
+    normalizer, X = before_normalizer(estimator, X, speakers)
+    normalizer.enroll(X, speakers)
+    return estimator

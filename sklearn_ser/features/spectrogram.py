@@ -9,8 +9,8 @@ import numpy as np
 import scipy.fft
 from scipy.sparse import csr_array
 
+from ._by_recording import NORMALIZATIONS
 from .audio import MAX_DURATION
-from .normalization import NORMALIZATIONS
 
 _AMIN = 1e-10  # the power below which librosa takes no logarithm
 _SINGLE_DB = 80  # the depth that single precision resolves,

@@ -29,13 +29,18 @@ from sklearn_ser.model_selection._checks import (
     check_predictions,
     run_jobs,
 )
+from sklearn_ser.model_selection._enrollment import (
+    check_enrollment,
+    draw,
+    predict_enrolled,
+)
 from sklearn_ser.model_selection._leakage import (
     check_speaker_leakage,
     duplicates_in,
     refuse_duplicates,
 )
 from sklearn_ser.model_selection._result import Fold, SpeakerCVResult, shorten
-from sklearn_ser.model_selection._routing import predict_once, requested
+from sklearn_ser.model_selection._routing import requested
 
 
 def speaker_cross_validate(
@@ -46,6 +51,9 @@ def speaker_cross_validate(
     *,
     groups: ArrayLike | None = None,
     cv: Any = None,
+    enrollment: int | str | None = None,
+    enrollment_label: Any = None,
+    n_draws: int = 3,
     fit_params: dict[str, Any] | None = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -83,6 +91,15 @@ def speaker_cross_validate(
         rows, a `fit` that requests `validation` gets them as a boolean mask of the
         training rows: a classifier of this library keeps its best epoch on them. Any
         other estimator trains on them as on the rest.
+    enrollment : int, "all" or None, default=None
+        Recordings of each test speaker that are enrolled after the fit, without their
+        labels: see :func:`~sklearn_ser.enroll`. A number is drawn, or half of what the
+        speaker has if that is less, and not scored. ``"all"`` enrolls and scores all of
+        them, which is a transductive figure. None enrolls nothing, which is inductive.
+    enrollment_label : label of `y`, default=None
+        Draw among the recordings with this label only, such as ``"neutral"``.
+    n_draws : int, default=3
+        How often an enrolment is drawn. What each draw scores joins the pool.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
         each and sliced to the training rows. Steps of a pipeline must request them.
@@ -96,8 +113,8 @@ def speaker_cross_validate(
     confidence_level : float, default=0.95
         Coverage of the intervals.
     random_state : int, Generator, RandomState or None, default=0
-        Seed of the bootstrap alone. None draws a fresh one. Global generators are
-        neither read nor changed.
+        Seed of the bootstrap and of what is enrolled. None draws a fresh one. Global
+        generators are neither read nor changed.
     return_estimator : bool, default=False
         Whether to keep the fitted estimators.
 
@@ -110,8 +127,9 @@ def speaker_cross_validate(
     ------
     ValueError
         If lengths differ, labels are missing, there is one speaker only, a fold shares
-        a speaker or a recording between train and test, or the estimator predicts other
-        labels than those of `y`.
+        a speaker or a recording between train and test, the estimator predicts other
+        labels than those of `y`, or has no :class:`~sklearn_ser.SpeakerNormalizer` for
+        an enrolment.
 
     Notes
     -----
@@ -150,6 +168,7 @@ def speaker_cross_validate(
             "on unseen speakers needs two or more."
         )
     check_bootstrap(n_bootstrap, confidence_level)
+    kind = check_enrollment(estimator, enrollment, enrollment_label, n_draws, y)
     if cv is None:
         cv = LeaveOneGroupOut()
     elif isinstance(cv, numbers.Integral):
@@ -161,12 +180,13 @@ def speaker_cross_validate(
     splits = check_speaker_leakage(splits, speakers)
     refuse_duplicates(splits, X, duplicates_in(X, estimator))
 
+    asked = enrollment, enrollment_label, n_draws, random_state
+    of_folds = (_validation_masks(cv, splits), draw(splits, y, speakers, *asked))
+    data = X, y, speakers, groups, fit_params
     jobs = (
-        delayed(_run_fold)(
-            number, clone(estimator), X, y, speakers, groups, fit_params, valid, *split
-        )
-        for number, (split, valid) in enumerate(
-            zip(splits, _validation_masks(cv, splits), strict=True), 1
+        delayed(_run_fold)(number, clone(estimator), *data, *of_fold, *split)
+        for number, (split, *of_fold) in enumerate(
+            zip(splits, *of_folds, strict=True), 1
         )
     )
     folds, predictions, probabilities, estimators = run_jobs(
@@ -198,6 +218,7 @@ def speaker_cross_validate(
         confusion=confusion,
         estimators=estimators if return_estimator else None,
         protocol=repr(cv) if isinstance(cv, Protocol) else None,
+        kind=kind,
     )
 
 
@@ -214,7 +235,17 @@ def _validation_masks(cv, splits):
 
 
 def _run_fold(
-    number, estimator, X, y, speakers, groups, fit_params, validation, train, test
+    number,
+    estimator,
+    X,
+    y,
+    speakers,
+    groups,
+    fit_params,
+    validation,
+    draws,
+    train,
+    test,
 ):
     """Fit on the training rows of a fold and predict its test rows."""
     X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
@@ -230,18 +261,22 @@ def _run_fold(
             params |= requested(estimator, "fit", metadata, if_requested)
             estimator.fit(X_train, y[train], **params)
             fitted = time.perf_counter()
-            predicted, proba = predict_once(
+            predicted, proba = predict_enrolled(
                 estimator,
                 X_test,
                 ("predict", "predict_proba"),
-                metadata={"speakers": speakers[test]},
-                if_requested={"groups": groups[test]},
+                speakers[test],
+                groups[test],
+                draws,
             )
             scored = time.perf_counter()
     except Exception as error:
         error.add_note(f"In fold {number}, test speakers: {shorten(test_speakers)}.")
         raise
 
+    enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
+    if draws:
+        test = np.concatenate([test[of_draw.scored] for of_draw in draws])
     classes = np.unique(y)
     check_predictions(estimator, predicted, len(test), classes)
     if proba is not None:
@@ -256,5 +291,6 @@ def _run_fold(
         wa=wa_score(y[test], predicted),
         fit_time=fitted - start,
         score_time=scored - fitted,
+        enrolled=enrolled,
     )
     return number, fold, predicted, proba, estimator

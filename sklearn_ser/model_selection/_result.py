@@ -14,6 +14,12 @@ _PROTOCOLS = {
     "source-only": "no target utterance was seen in training",
 }
 
+_KINDS = {
+    "inductive": "no recording of a test speaker was enrolled",
+    "enrolled": "so many of each test speaker, unlabelled, which are not scored",
+    "transductive": "all recordings of the test speakers were enrolled, unlabelled",
+}
+
 
 class _Table:
     """A result that prints as a table, in a terminal and in a notebook.
@@ -64,6 +70,7 @@ class Fold(NamedTuple):
     wa: float
     fit_time: float
     score_time: float
+    enrolled: tuple = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,13 +78,15 @@ class SpeakerCVResult(_Table):
     """What :func:`speaker_cross_validate` returns; it prints as a table.
 
     The pool holds the test rows of all folds, in the order of the folds: a row that no
-    fold tests is left out, one that two folds test counts twice.
+    fold tests is left out, one that two folds test counts twice. So does one that two
+    draws of an enrolment score.
 
     Attributes
     ----------
     folds : tuple of Fold
         Per fold `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
-        `fit_time` and `score_time` (seconds).
+        `fit_time` and `score_time` (seconds), and `enrolled`, the rows of each draw of
+        an enrolment. `test` has what the draws score, one draw after the other.
     uar, wa : float
         Pooled unweighted average recall and accuracy, between 0 and 1.
     uar_interval, wa_interval : (float, float)
@@ -99,6 +108,10 @@ class SpeakerCVResult(_Table):
         The fitted estimators, with ``return_estimator=True``.
     protocol : str or None
         The frozen protocol behind the splits, with its version and hash.
+    kind : str
+        What the prediction knew of the test speakers: "inductive", "transductive", or
+        such as "enrolled (10)" or 'enrolled (10, "neutral")'. Figures of one kind
+        belong in one ranking.
     """
 
     folds: tuple
@@ -116,6 +129,7 @@ class SpeakerCVResult(_Table):
     confusion: np.ndarray
     estimators: tuple | None
     protocol: str | None = None
+    kind: str = "inductive"
 
     _alignment = "<<><"  # numbers of rows are right-aligned
 
@@ -153,6 +167,9 @@ class SpeakerCVResult(_Table):
             _percent(self.wa, self.wa_interval),
         ]
         return [head, *rows, pooled]
+
+    def _notes_above(self):
+        return [f"{self.kind}: {_KINDS[self.kind.split()[0]]}"]
 
     def _notes_below(self):
         return [self.protocol] if self.protocol else []
