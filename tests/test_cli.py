@@ -118,9 +118,10 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
 def check_table(text, folds, pooled):
     lines = text.splitlines()
     assert lines[0].startswith("DSNetClassifier on log-mel spectrograms: ")
-    assert lines[1].split()[:4] == ["fold", "test", "speakers", "n"]
-    assert [line.split()[0] for line in lines[2:-1]] == [str(i + 1) for i in folds]
-    figures = np.array([line.split()[-2:] for line in lines[2:-1]], dtype=float)
+    assert lines[1].startswith("inductive: ")
+    assert lines[2].split()[:4] == ["fold", "test", "speakers", "n"]
+    assert [line.split()[0] for line in lines[3:-1]] == [str(i + 1) for i in folds]
+    figures = np.array([line.split()[-2:] for line in lines[3:-1]], dtype=float)
     assert ((figures >= 0) & (figures <= 100)).all()
     assert lines[-1].startswith("pooled")
     assert lines[-1].split()[:4] == ["pooled", *pooled.split()]
