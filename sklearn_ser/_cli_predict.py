@@ -23,6 +23,7 @@ def check_out(option, path):
 
 def predict(args):
     """Print a row for each window of each recording; return 1 if one failed."""
+    from sklearn_ser._cli_enroll import by_speaker
     from sklearn_ser.persistence import load
 
     if args.csv is not None:
@@ -30,14 +31,16 @@ def predict(args):
     files = _audio_files(args.paths)
     model = load(args.model)
     _check_front(model, args)
+    models = by_speaker(model, args, files)
+    files = [file for file, _ in models]
     classes = [str(name) for name in model.classes_]
     table, failed = [["file", "start", "end", "emotion", *classes]], 0
     widths = [max(4, *(len(_shown(file)) for file in files)), 7, 7]
     widths += [max(7, *map(len, classes)), *(max(6, len(name)) for name in classes)]
     print(_line(table[0], widths), flush=True)
-    for file in files:
+    for file, of_speaker in models:
         try:
-            rows = list(_predict_file(model, file, args.window))
+            rows = list(_predict_file(of_speaker, file, args.window))
         except (OSError, TypeError, ValueError) as error:
             failed += 1
             text = " ".join(str(error).split())

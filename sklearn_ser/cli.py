@@ -94,6 +94,13 @@ def _make_parser():
         help="number of folds; default: one per speaker of a manifest, 4 for the "
         "synthetic corpus",
     )
+    option(
+        "--enroll",
+        type=_at_least(1),
+        metavar="K",
+        help="put SpeakerNormalizer in front, and tell it the voice of each test speaker "
+        "by K recordings without labels, which are not scored",
+    )
 
     train = commands.add_parser(
         "train",
@@ -104,6 +111,11 @@ def _make_parser():
     option = train.add_argument
     option("--manifest", metavar="FILE", required=True, help=_MANIFEST)
     option("--out", metavar="MODEL", required=True, help="file to save the model to")
+    option(
+        "--enrollable",
+        action="store_true",
+        help="put SpeakerNormalizer in front, so that predict --enroll can add voices",
+    )
     _add_training_options(option)
 
     prediction = commands.add_parser(
@@ -115,7 +127,19 @@ def _make_parser():
     prediction.set_defaults(command=predict)
     option = prediction.add_argument
     option("model", metavar="MODEL", help="a file that train saved")
-    option("paths", nargs="+", metavar="FILE-OR-FOLDER", help="folders with all below")
+    option(
+        "paths",
+        nargs="+",
+        metavar="FILE-OR-FOLDER",
+        help="folders with all below; a .csv table stands for the recordings in its "
+        "column file, and says in its column speaker who speaks",
+    )
+    option(
+        "--enroll",
+        metavar="CALLS",
+        help="a CSV table with the columns file and speaker: a few recordings that tell "
+        "the voices; if it has one speaker, all recordings are by that one",
+    )
     option("--csv", metavar="OUT", help="write the table to a CSV file too")
     option(
         "--features",
@@ -196,8 +220,10 @@ def _at_least(low):
 
 def _evaluate(args):
     import numpy as np
+    from sklearn.pipeline import make_pipeline
 
     from sklearn_ser.datasets import load_manifest, make_emotional_speech
+    from sklearn_ser.features import SpeakerNormalizer
     from sklearn_ser.model_selection import speaker_cross_validate
 
     _check(args)
@@ -216,6 +242,9 @@ def _evaluate(args):
 
     front, what = _make_front(args)
     classifier, name = _make_classifier(args)
+    if args.enroll is not None:
+        classifier = make_pipeline(SpeakerNormalizer(), classifier)
+        name = f"SpeakerNormalizer and {name}"
     print(f"{name} on {what}: {corpus.DESCR}", flush=True)
     # Features know nothing of other recordings: computed once, they leak nothing.
     X = front.fit(corpus.data).transform(corpus.data)
@@ -228,6 +257,7 @@ def _evaluate(args):
         n_jobs=args.jobs,
         verbose=1,
         random_state=args.seed,
+        enrollment=args.enroll,
     )
     print(result)
 
@@ -236,6 +266,7 @@ def _train(args):
     from sklearn.pipeline import make_pipeline
 
     from sklearn_ser.datasets import load_manifest
+    from sklearn_ser.features import SpeakerNormalizer
     from sklearn_ser.persistence import import_skops, save
 
     _check(args)
@@ -244,14 +275,20 @@ def _train(args):
     corpus = load_manifest(args.manifest)
     front, what = _make_front(args)
     classifier, name = _make_classifier(args)
-    print(f"{name} on {what}: {corpus.DESCR}", flush=True)
+    takers = ["speakernormalizer"] if args.enrollable else []
+    voices = [SpeakerNormalizer()] if args.enrollable else []
+    said = "SpeakerNormalizer and " if args.enrollable else ""
+    print(f"{said}{name} on {what}: {corpus.DESCR}", flush=True)
+    steps = [classifier]
     if args.method == _BASELINE:
-        model = make_pipeline(front, *(step for _, step in classifier.steps))
-        model.fit(corpus.data, corpus.target)
+        steps = [step for _, step in classifier.steps]
     else:
-        model = make_pipeline(front, classifier.set_params(verbose=1))
-        speakers = {f"{name.lower()}__speakers": corpus.speakers}
-        model.fit(corpus.data, corpus.target, **speakers)
+        classifier.set_params(verbose=1)
+        takers.append(name.lower())
+    model = make_pipeline(front, *voices, *steps)
+    speakers = {f"{step}__speakers": corpus.speakers for step in takers}
+    model.fit(corpus.data, corpus.target, **speakers)
+    if args.method != _BASELINE:
         classifier.set_params(verbose=0)
     front.set_params(n_jobs=None)
     if args.features != LOG_MEL:

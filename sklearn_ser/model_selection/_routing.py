@@ -109,6 +109,15 @@ def split_at_normalizer(pipeline):
     return front, pipeline.steps[place:]
 
 
+def find_normalizer(estimator):
+    """Return the SpeakerNormalizer of a fitted estimator that has one."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, SpeakerNormalizer):
+        return estimator
+    _, ((_, first), *_) = split_at_normalizer(estimator)
+    return find_normalizer(first)
+
+
 def before_normalizer(estimator, X, speakers):
     """Return the fitted SpeakerNormalizer and what comes out of the steps before it."""
     estimator = getattr(estimator, "best_estimator_", estimator)
