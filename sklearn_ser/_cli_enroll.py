@@ -8,6 +8,16 @@ _RATE = 16000  # of all speech models that are known
 _PIECE = 10  # seconds: a long recording counts as several
 
 
+def add_enroll_option(option):
+    """Add the option of the command ``predict``."""
+    option(
+        "--enroll",
+        metavar="CALLS",
+        help="a CSV table with the columns file and speaker: a few recordings that "
+        "tell the voices; if it has one speaker, all recordings are by that one",
+    )
+
+
 class OfSpeaker:
     """A model for which one speaker speaks in all recordings."""
 

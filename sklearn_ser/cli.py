@@ -5,6 +5,7 @@ import os
 import sys
 from importlib import import_module
 
+from sklearn_ser._cli_enroll import add_enroll_option
 from sklearn_ser._cli_predict import check_out, predict
 
 LOG_MEL = "log-mel"
@@ -98,8 +99,8 @@ def _make_parser():
         "--enroll",
         type=_at_least(1),
         metavar="K",
-        help="put SpeakerNormalizer in front, and tell it the voice of each test speaker "
-        "by K recordings without labels, which are not scored",
+        help="tell SpeakerNormalizer, in front, the voice of each test speaker by K "
+        "unlabelled recordings, which are not scored",
     )
 
     train = commands.add_parser(
@@ -134,12 +135,7 @@ def _make_parser():
         help="folders with all below; a .csv table stands for the recordings in its "
         "column file, and says in its column speaker who speaks",
     )
-    option(
-        "--enroll",
-        metavar="CALLS",
-        help="a CSV table with the columns file and speaker: a few recordings that tell "
-        "the voices; if it has one speaker, all recordings are by that one",
-    )
+    add_enroll_option(option)
     option("--csv", metavar="OUT", help="write the table to a CSV file too")
     option(
         "--features",
@@ -275,17 +271,13 @@ def _train(args):
     corpus = load_manifest(args.manifest)
     front, what = _make_front(args)
     classifier, name = _make_classifier(args)
-    takers = ["speakernormalizer"] if args.enrollable else []
-    voices = [SpeakerNormalizer()] if args.enrollable else []
-    said = "SpeakerNormalizer and " if args.enrollable else ""
-    print(f"{said}{name} on {what}: {corpus.DESCR}", flush=True)
-    steps = [classifier]
+    steps = [SpeakerNormalizer()] if args.enrollable else []
+    print(f"{name} on {what}: {corpus.DESCR}", flush=True)
     if args.method == _BASELINE:
-        steps = [step for _, step in classifier.steps]
+        model = make_pipeline(front, *steps, *(step for _, step in classifier.steps))
     else:
-        classifier.set_params(verbose=1)
-        takers.append(name.lower())
-    model = make_pipeline(front, *voices, *steps)
+        model = make_pipeline(front, *steps, classifier.set_params(verbose=1))
+    takers = {"speakernormalizer", name.lower()} & model.named_steps.keys()
     speakers = {f"{step}__speakers": corpus.speakers for step in takers}
     model.fit(corpus.data, corpus.target, **speakers)
     if args.method != _BASELINE:
