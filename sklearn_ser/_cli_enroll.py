@@ -8,6 +8,15 @@ _RATE = 16000  # of all speech models that are known
 _PIECE = 10  # seconds: a long recording counts as several
 
 
+def add_enrollable_option(option):
+    """Add the option of the command ``train``."""
+    option(
+        "--enrollable",
+        action="store_true",
+        help="put SpeakerNormalizer in front, so that predict --enroll can add voices",
+    )
+
+
 def add_enroll_option(option):
     """Add the option of the command ``predict``."""
     option(

@@ -5,7 +5,7 @@ import os
 import sys
 from importlib import import_module
 
-from sklearn_ser._cli_enroll import add_enroll_option
+from sklearn_ser._cli_enroll import add_enroll_option, add_enrollable_option
 from sklearn_ser._cli_predict import check_out, predict
 
 LOG_MEL = "log-mel"
@@ -112,11 +112,7 @@ def _make_parser():
     option = train.add_argument
     option("--manifest", metavar="FILE", required=True, help=_MANIFEST)
     option("--out", metavar="MODEL", required=True, help="file to save the model to")
-    option(
-        "--enrollable",
-        action="store_true",
-        help="put SpeakerNormalizer in front, so that predict --enroll can add voices",
-    )
+    add_enrollable_option(option)
     _add_training_options(option)
 
     prediction = commands.add_parser(
@@ -238,7 +234,7 @@ def _evaluate(args):
 
     front, what = _make_front(args)
     classifier, name = _make_classifier(args)
-    if args.enroll is not None:
+    if args.enroll:
         classifier = make_pipeline(SpeakerNormalizer(), classifier)
         name = f"SpeakerNormalizer and {name}"
     print(f"{name} on {what}: {corpus.DESCR}", flush=True)
@@ -277,8 +273,10 @@ def _train(args):
         model = make_pipeline(front, *steps, *(step for _, step in classifier.steps))
     else:
         model = make_pipeline(front, *steps, classifier.set_params(verbose=1))
-    takers = {"speakernormalizer", name.lower()} & model.named_steps.keys()
-    speakers = {f"{step}__speakers": corpus.speakers for step in takers}
+    speakers = {
+        f"{step}__speakers": corpus.speakers
+        for step in model.named_steps.keys() & {"speakernormalizer", name.lower()}
+    }
     model.fit(corpus.data, corpus.target, **speakers)
     if args.method != _BASELINE:
         classifier.set_params(verbose=0)

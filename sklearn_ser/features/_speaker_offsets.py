@@ -1,6 +1,7 @@
 """How far a voice is from the average one, told from few recordings of any emotion."""
 
 from dataclasses import dataclass
+from numbers import Number
 
 import numpy as np
 from scipy.special import softmax
@@ -127,12 +128,13 @@ def _usable_labels(y, n_samples):
     """Return the emotions, or None where y holds none to learn from."""
     if y is None:
         return None
+    values = np.asarray(y, dtype=object)  # where -1 may stand beside text
+    if values.ndim != 1:
+        return None
+    check_length("y", values, n_samples)
+    if any(isinstance(value, Number) and value == -1 for value in values.tolist()):
+        return None
     y = as_column(y, "y")
-    if y.ndim != 1:
-        return None
-    check_length("y", y, n_samples)
-    if any(value == -1 for value in y.tolist()):
-        return None
     if type_of_target(y, input_name="y") not in ("binary", "multiclass"):
         return None
     return y if 1 < len(np.unique(y)) < n_samples else None

@@ -62,6 +62,6 @@ ax.legend(loc="center right")
 
 # %%
 # The first five recordings win more than half of what there is to win, and each one
-# counts: none makes it worse. Calm ones do as well here, for the normaliser takes off what
-# it sees to be calm. In this corpus a voice shifts all emotions alike; real voices are
-# less orderly, and :doc:`the guide </guide/enrolment>` has their figures.
+# counts: none makes it worse. Calm ones do as well here, for the normaliser takes off
+# what it sees to be calm. In this corpus a voice shifts all emotions alike; real voices
+# are less orderly, and :doc:`the guide </guide/enrolment>` has their figures.
