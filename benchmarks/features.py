@@ -159,4 +159,5 @@ def centre(X, corpora, train):
 
 
 def _of_speakers(X, corpus):
-    return SpeakerNormalizer().fit_transform(X, speakers=corpus.speakers)
+    plain = SpeakerNormalizer(scale=True, relevance_factor=0)  # z-norm by speaker
+    return plain.fit_transform(X, speakers=corpus.speakers)

@@ -9,6 +9,7 @@ _HOMES = {
     "DSNetClassifier": "dsnet",
     "EmotionTimeline": "_timeline",
     "LogMelTransformer": "features",
+    "OneSidedEnrollmentWarning": "exceptions",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
     "SpeakerNormalizer": "features",
     "SpeakersMissingWarning": "exceptions",
@@ -18,6 +19,7 @@ _HOMES = {
     "VersionsDifferWarning": "exceptions",
     "embed": "_embed",
     "emotion_timeline": "_timeline",
+    "enroll": "_enroll",
 }
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "DSNetClassifier",
     "EmotionTimeline",
     "LogMelTransformer",
+    "OneSidedEnrollmentWarning",
     "SpeakerAdversarialClassifier",
     "SpeakerNormalizer",
     "SpeakersMissingWarning",
@@ -34,6 +37,7 @@ __all__ = [
     "VersionsDifferWarning",
     "embed",
     "emotion_timeline",
+    "enroll",
 ]
 
 

@@ -44,6 +44,13 @@ def add_arguments(parser):
         help="number of folds; default: one per speaker, 4 for the synthetic corpus",
     )
     option(
+        "--enroll",
+        type=at_least(1),
+        metavar="K",
+        help="tell SpeakerNormalizer, in front, the voice of each test speaker by K "
+        "unlabelled recordings, which are not scored",
+    )
+    option(
         "--out",
         metavar="FOLDER",
         help="where to write result.json, predictions.csv and report.html, beside a "
@@ -75,6 +82,8 @@ def evaluate(args):
         corpus = _join(corpus, args)
     front, what = make_front(args)
     classifier, name = make_classifier(args)
+    if args.enroll:
+        name = f"SpeakerNormalizer and {name}"
     what = f"{name} on {what}: {corpus.DESCR}"
     if args.out is not None and args.resume is None:
         _keep_options(args)
@@ -123,6 +132,7 @@ def _check(args):
         ("target", args.target and args.manifest is None, "needs --manifest"),
         ("folds", args.target and args.folds, "a transfer has no folds"),
         ("folds", args.protocol and args.folds, "the protocol has its own"),
+        ("enroll", args.target and args.enroll, "is for test speakers of one corpus"),
         ("audio", args.audio and args.out is None, "needs --out"),
     ):
         if needless:
@@ -178,8 +188,13 @@ def _join(source, args):
 
 def _by_speaker(classifier, X, corpus, args, of=None):
     """Evaluate by speaker; in the folds `of` another result, if one is given."""
+    from sklearn.pipeline import make_pipeline
+
+    from sklearn_ser.features import SpeakerNormalizer
     from sklearn_ser.model_selection import speaker_cross_validate
 
+    if args.enroll:
+        classifier = make_pipeline(SpeakerNormalizer(), classifier)
     synthetic = args.manifest is None and args.corpus is None
     cv = getattr(corpus, "protocol", None) or args.folds or (4 if synthetic else None)
     keep = None if args.out is None else os.path.join(args.out, "folds")
@@ -195,6 +210,7 @@ def _by_speaker(classifier, X, corpus, args, of=None):
             n_jobs=args.jobs,
             verbose=int(of is None),
             random_state=args.seed,
+            enrollment=args.enroll,
             checkpoint_dir=keep,
         )
     except KeyboardInterrupt as error:

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from sklearn_ser._cli_enroll import add_enroll_option
 from sklearn_ser._csv import write_csv
 from sklearn_ser._printing import say
 
@@ -21,8 +22,11 @@ def add_arguments(parser):
         nargs="+",
         metavar="FILE-OR-FOLDER",
         help="folders with all below; - reads 16-bit little-endian samples of one "
-        "channel from standard input and prints a row for each window as it comes",
+        "channel from standard input and prints a row for each window as it comes; a "
+        ".csv table stands for the recordings in its column file, and says in its "
+        "column speaker who speaks",
     )
+    add_enroll_option(option)
     option("--csv", metavar="OUT", help="write the table to a CSV file too")
     option(
         "--timeline",
@@ -83,6 +87,7 @@ def check_out(option, path):
 
 def predict(args):
     """Print a row for each window of each recording; return 1 if one failed."""
+    from sklearn_ser._cli_enroll import by_speaker
     from sklearn_ser._timeline import collect, open_recording, predict_windows
     from sklearn_ser.persistence import load
 
@@ -91,14 +96,17 @@ def predict(args):
     model = load(args.model)
     _check_front(model, args)
     if files is None:
+        [(_, model)] = by_speaker(model, args, [_STDIN])
         return _follow(model, args, window, hop)
+    models = by_speaker(model, args, files)
+    files = [file for file, _ in models]
     wanted = bool(args.csv or args.timeline)
     table = _Table(map(_shown, files), model.classes_, file_is_wanted=wanted)
     timelines, failed = [], 0
-    for file in files:
+    for file, of_speaker in models:
         try:
             rate, blocks = open_recording(model, file)
-            found = predict_windows(model, blocks, rate, window, hop)
+            found = predict_windows(of_speaker, blocks, rate, window, hop)
             timelines.append(collect(_shown(file), model, found))
         except (OSError, TypeError, ValueError) as error:
             failed += 1

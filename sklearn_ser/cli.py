@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from sklearn_ser import _cli_evaluate
+from sklearn_ser._cli_enroll import add_enrollable_option
 from sklearn_ser._cli_options import (
     BASELINE,
     LOG_MEL,
@@ -87,6 +88,7 @@ def _make_parser():
     add_method_options(train, METHODS.keys() - {"didan"})  # which needs a target
     option = train.add_argument
     option("--out", metavar="MODEL", required=True, help="file to save the model to")
+    add_enrollable_option(option)
 
     prediction = commands.add_parser(
         "predict",
@@ -102,6 +104,7 @@ def _make_parser():
 def _train(args):
     from sklearn.pipeline import make_pipeline
 
+    from sklearn_ser.features import SpeakerNormalizer
     from sklearn_ser.persistence import import_skops, save
 
     check_options(args)
@@ -110,14 +113,18 @@ def _train(args):
     corpus = load_recordings(args)
     front, what = make_front(args)
     classifier, name = make_classifier(args)
+    steps = [SpeakerNormalizer()] if args.enrollable else []
     print(f"{name} on {what}: {corpus.DESCR}", flush=True)
     if args.method == BASELINE:
-        model = make_pipeline(front, *(step for _, step in classifier.steps))
-        model.fit(corpus.data, corpus.target)
+        model = make_pipeline(front, *steps, *(step for _, step in classifier.steps))
     else:
-        model = make_pipeline(front, classifier.set_params(verbose=1))
-        speakers = {f"{name.lower()}__speakers": corpus.speakers}
-        model.fit(corpus.data, corpus.target, **speakers)
+        model = make_pipeline(front, *steps, classifier.set_params(verbose=1))
+    speakers = {
+        f"{step}__speakers": corpus.speakers
+        for step in model.named_steps.keys() & {"speakernormalizer", name.lower()}
+    }
+    model.fit(corpus.data, corpus.target, **speakers)
+    if args.method != BASELINE:
         classifier.set_params(verbose=0)
     front.set_params(n_jobs=None)
     if args.features != LOG_MEL:

@@ -12,6 +12,10 @@ class TargetMissingWarning(UserWarning):
     """A fit that aligns corpora was given no target."""
 
 
+class OneSidedEnrollmentWarning(UserWarning):
+    """The recordings that a voice is enrolled with show few of the emotions."""
+
+
 class VersionsDifferWarning(UserWarning):
     """A model was saved with other versions of the packages that it depends on."""
 

@@ -85,7 +85,11 @@ class StandardizedSequence(CachedSequence):
 
     def __init__(self, cached, mean, scale):
         vars(self).update(vars(cached))
-        self._statistics = mean[:, None], scale[:, None]
+        mean, scale = mean[:, None], scale[:, None]
+        if isinstance(cached, StandardizedSequence):  # both, one after the other
+            first_mean, first_scale = cached._statistics
+            mean, scale = first_mean + first_scale * mean, first_scale * scale
+        self._statistics = mean, scale
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import sklearn
 import soundfile
 import soxr
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -13,6 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from sklearn_ser import enroll
+from sklearn_ser._cli_enroll import _cut
 from sklearn_ser.baseline import EqualPriorsLDA, FrameStatistics
 from sklearn_ser.cli import main
 from sklearn_ser.datasets import make_emotional_speech
@@ -121,9 +124,10 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
 def check_table(text, folds, pooled):
     lines = text.splitlines()
     assert lines[0].startswith("DSNetClassifier on log-mel spectrograms: ")
-    assert lines[1].split()[:4] == ["fold", "test", "speakers", "n"]
-    assert [line.split()[0] for line in lines[2:-1]] == [str(i + 1) for i in folds]
-    figures = np.array([line.split()[-2:] for line in lines[2:-1]], dtype=float)
+    assert lines[1].startswith("inductive: ")
+    assert lines[2].split()[:4] == ["fold", "test", "speakers", "n"]
+    assert [line.split()[0] for line in lines[3:-1]] == [str(i + 1) for i in folds]
+    figures = np.array([line.split()[-2:] for line in lines[3:-1]], dtype=float)
     assert ((figures >= 0) & (figures <= 100)).all()
     assert lines[-1].startswith("pooled")
     assert lines[-1].split()[:4] == ["pooled", *pooled.split()]
@@ -356,6 +360,102 @@ def test_no_cell_of_a_table_is_a_formula(capsys, model, formats, tmp_path, monke
     assert main(["predict", str(model), "--csv", "out.csv", "--", *names]) == 0
     expected = [f"'{name}" for name in names[:4]] + names[4:]
     assert [line[0] for line in rows("out.csv")[1]] == expected
+
+
+# ------------------------------------------------------------------------- voices
+
+
+def test_evaluate_enrolls(capsys, manifest):
+    argv = ["evaluate", "--manifest", str(manifest), "--method", "baseline"]
+    assert main([*argv, "--enroll", "1"]) == 0
+    first, kind, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("SpeakerNormalizer and Shrinkage LDA on log-mel")
+    assert kind.startswith("enrolled (1): ")
+    assert last.split()[:4] == [
+        "pooled",
+        "3",
+        "speakers",
+        "27",
+    ]  # three of four, thrice
+
+
+@pytest.fixture(scope="module")
+def enrollable(manifest):
+    """A model to which voices can be added, trained by the command."""
+    path = manifest.with_name("enrollable.skops")
+    argv = ["train", "--manifest", manifest, "--out", path, "--method", "baseline"]
+    assert main([*map(str, argv), "--enrollable"]) == 0
+    return path
+
+
+@pytest.fixture
+def calls(tmp_path, formats):
+    """Tables of what two speakers said, beside the recordings."""
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("File, Speaker\nin/nested/web.ogg,ann\nin/nested/phone.mp3,ann\n")
+    two.write_text("file,speaker\nin/nested/web.ogg,ann\nin/nested/phone.mp3,bob\n")
+    return one, two
+
+
+def test_predict_by_voices(capsys, enrollable, calls, formats, tmp_path):
+    one, two = calls
+    out = tmp_path / "out.csv"
+    argv = ["predict", str(enrollable), "--csv", str(out)]
+
+    def probabilities(*options):
+        assert main([*argv, *map(str, options)]) == 0
+        return {
+            line[0].split("/")[-1]: np.array(line[4:], float) for line in rows(out)[1]
+        }
+
+    plain = probabilities(formats)
+    by_one = probabilities(formats, "--enroll", one)
+    model = load(enrollable)
+    wave = [load_audio(formats / name) for name in ("web.ogg", "phone.mp3")]
+    enroll(model, wave, ["ann", "ann"])
+    with sklearn.config_context(enable_metadata_routing=True):
+        expected = model.predict_proba(
+            [formats / n for n in by_one], speakers=["ann"] * 5
+        )
+    np.testing.assert_allclose([*by_one.values()], expected, atol=1e-3)
+    assert not np.allclose([*plain.values()], [*by_one.values()], atol=1e-3)
+    by_two = probabilities(two, "--enroll", two)
+    assert by_two.keys() == {"web.ogg", "phone.mp3"}
+    files = tmp_path / "files.csv"
+    files.write_text("file\nin/nested/web.ogg\n")
+    assert probabilities(files)["web.ogg"].tolist() == plain["web.ogg"].tolist()
+
+
+def test_long_recordings_are_enrolled_in_pieces(enrollable, tmp_path):
+    wave = np.random.default_rng(0).normal(size=16000 * 24).astype("float32") / 10
+    soundfile.write(tmp_path / "long.wav", wave, 16000, subtype="FLOAT")
+    pieces = _cut(load(enrollable), tmp_path / "long.wav")
+    assert [len(piece["array"]) for piece in pieces] == [160000, 160000]
+    soundfile.write(tmp_path / "short.wav", wave[:1000], 16000, subtype="FLOAT")
+    (piece,) = _cut(load(enrollable), tmp_path / "short.wav")
+    np.testing.assert_array_equal(piece["array"], wave[:1000])
+
+
+def test_what_cannot_be_enrolled(capsys, model, enrollable, calls, formats, tmp_path):
+    one, two = calls
+    predict = "predict", enrollable
+    message = fails(capsys, "predict", model, formats, "--enroll", one)
+    assert "trained without --enrollable and has no SpeakerNormalizer" in message
+    message = fails(capsys, *predict, formats, "--enroll", two)
+    assert "2 speakers" in message
+    assert "columns file and speaker" in message
+    message = fails(capsys, *predict, two, "--enroll", one)
+    assert "one.csv' has no recording of 'bob'" in message
+    assert "no CSV table" in fails(capsys, *predict, formats, "--enroll", "no.csv")
+    bad = tmp_path / "bad.csv"
+    for text, expected in (
+        ("file,name\na.wav,ann\n", "lacks the column 'speaker'"),
+        ("file,speaker\na.wav,\n", "has no speaker in row 2"),
+        ("file,speaker\n", "has no rows"),
+        ("file,speaker\nabsent.wav,ann\n", "absent.wav"),
+    ):
+        bad.write_text(text)
+        assert expected in fails(capsys, *predict, formats, "--enroll", bad)
 
 
 def test_a_model_without_features_is_an_error(capsys, tmp_path, formats):

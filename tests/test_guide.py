@@ -85,6 +85,8 @@ def home(tmp_path, corpus, write_corpus):
     for folder in ("recordings", "data/EmoDB/wav"):
         (tmp_path / folder).mkdir(parents=True)
     write_corpus(tmp_path / "my.csv", n_speakers=3, n_utterances=1)
+    calls = "file,speaker\nother.wav,ann\nrecordings/a.wav,ann\n"
+    (tmp_path / "calls.csv").write_text(calls)
     names = ["other.wav", "recordings/a.wav", "recordings/b.wav"] + [
         f"data/EmoDB/wav/{speaker}a01{emotion}a.wav"
         for speaker in ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")

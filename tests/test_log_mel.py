@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.features.normalization import normalize_sequence
+from sklearn_ser.features._by_recording import normalize_sequence
 
 
 @parametrize_with_checks([LogMelTransformer()])

@@ -376,7 +376,9 @@ def test_the_table(corpus):
             )
         ],
     )
-    head, fold, pooled = str(result).splitlines()
+    kind, head, fold, pooled = str(result).splitlines()
+    assert kind == "inductive: no recording of a test speaker was enrolled"
+    assert kind in result._repr_html_()
     assert head.split("  ")[0] == "fold"
     long = "speaker-with-..."
     assert f"{long}, {long}, {long}, +2" in fold

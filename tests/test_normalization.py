@@ -1,4 +1,4 @@
-"""SpeakerNormalizer: each speaker by itself, in pipelines and before them."""
+"""SpeakerNormalizer: what it makes of each speaker, in pipelines and before them."""
 
 import pickle
 
@@ -21,6 +21,8 @@ from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import speaker_cross_validate
 
 SPEAKERS = np.array(list("aabbbcca"))
+# Each speaker alone decides: nothing is shrunk, and the deviation counts.
+PLAIN = {"scale": True, "relevance_factor": 0}
 
 
 def sequences(seed=0, lengths=(3, 9, 4, 20, 7, 5, 11, 6)):
@@ -34,16 +36,39 @@ def assert_equal(found, expected):
         np.testing.assert_array_equal(a, b)
 
 
-@given(st.integers(0, 2**16), st.lists(st.integers(1, 30), min_size=8, max_size=8))
-def test_frames_of_a_speaker_have_mean_zero_and_variance_one(seed, lengths):
-    X = sequences(seed, lengths)
-    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
-    assert all(z.dtype == np.float32 for z in Z)
+@given(st.integers(0, 2**16), st.integers(1, 30))
+def test_frames_of_a_speaker_have_mean_zero_and_variance_one(seed, n_frames):
+    X = np.stack(sequences(seed, [n_frames] * 8))
+    Z = SpeakerNormalizer(**PLAIN).fit_transform(X, speakers=SPEAKERS)
+    assert Z.dtype == np.float32
     for speaker in "abc":
-        rows = np.flatnonzero(speaker == SPEAKERS)
-        frames = np.hstack([Z[i] for i in rows])
+        frames = np.hstack(Z[speaker == SPEAKERS])
         np.testing.assert_allclose(frames.mean(axis=1), 0, atol=1e-5)
         np.testing.assert_allclose(frames.std(axis=1), 1, rtol=1e-4)
+
+
+@given(st.integers(0, 2**16), st.floats(0, 20), st.sampled_from([1, 4]))
+def test_a_mean_is_shrunk_by_how_few_its_recordings_are(seed, factor, n_frames):
+    X = np.stack(sequences(seed, [n_frames] * 8)).astype(np.float32)
+    normalizer = SpeakerNormalizer(relevance_factor=factor).fit(X, speakers=SPEAKERS)
+    recordings = X.mean(axis=2, dtype=float)
+    for speaker in "abc":
+        own = recordings[speaker == SPEAKERS]
+        gap = own.mean(axis=0) - recordings.mean(axis=0)
+        expected = recordings.mean(axis=0) + len(own) / (len(own) + factor) * gap
+        mean, _ = normalizer.speaker_statistics_[speaker]
+        np.testing.assert_allclose(mean, expected, rtol=1e-6, atol=1e-5)
+
+
+def test_center_and_scale_can_be_left_out():
+    X = sequences()
+    off = SpeakerNormalizer(center=False).fit_transform(X, speakers=SPEAKERS)
+    assert_equal(off, [x.astype(np.float32) for x in X])
+    scaled = SpeakerNormalizer(center=False, scale=True).fit(X, speakers=SPEAKERS)
+    both = SpeakerNormalizer(scale=True).fit(X, speakers=SPEAKERS)
+    _, scale = both.speaker_statistics_["b"]
+    found = scaled.transform(X[2:3], speakers=["b"])[0]
+    np.testing.assert_allclose(found, X[2] / scale[:, None], rtol=1e-5)
 
 
 def test_a_constant_feature_stays_finite():
@@ -54,13 +79,15 @@ def test_a_constant_feature_stays_finite():
 
 def test_others_do_not_matter_nor_does_the_order():
     X, rows = sequences(), np.flatnonzero(SPEAKERS == "b")
-    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
+    Z = SpeakerNormalizer(**PLAIN).fit_transform(X, speakers=SPEAKERS)
     own = [X[i] for i in rows]
-    alone = SpeakerNormalizer().fit_transform(own, speakers=list("bbb"))
-    assert_equal(alone, [Z[i] for i in rows])
+    alone = SpeakerNormalizer(**PLAIN).fit_transform(own, speakers=list("bbb"))
+    for a, i in zip(alone, rows, strict=True):
+        np.testing.assert_allclose(a, Z[i], atol=1e-5)
+    Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
     turned = SpeakerNormalizer().fit_transform(X[::-1], speakers=SPEAKERS[::-1])
     for a, b in zip(turned[::-1], Z, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=1e-4)
 
 
 def test_transform_knows_the_speakers_of_the_fit():
@@ -68,9 +95,13 @@ def test_transform_knows_the_speakers_of_the_fit():
     normalizer = SpeakerNormalizer().fit(X, speakers=SPEAKERS)
     Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)
     assert_equal(normalizer.transform(X[2:3], speakers=["b"]), Z[2:3])
-    # A new one is normalised by what there is of it.
-    new = normalizer.transform(X[:2], speakers=["new", "new"])
-    assert_equal(new, SpeakerNormalizer().fit_transform(X[:2], speakers=[1, 1]))
+    # A new one has no statistics of its own: one recording or many, it is the same.
+    assert_equal(normalizer.transform(X, speakers=["new"] * 8), normalizer.transform(X))
+    alone = SpeakerNormalizer("utterance").fit(X, speakers=SPEAKERS)
+    assert_equal(alone.transform(X, speakers=["new"] * 8), alone.transform(X))
+    strict = SpeakerNormalizer(None).fit(X, speakers=SPEAKERS)
+    with pytest.raises(ValueError, match=r"Speaker 'new' was neither .* Enroll it"):
+        strict.transform(X[:2], speakers=["a", "new"])
 
 
 def test_without_speakers():
@@ -81,11 +112,12 @@ def test_without_speakers():
     with pytest.raises(ValueError, match=r"SpeakerNormalizer needs speakers.*unseen="):
         normalizer.transform(X)
     alone = SpeakerNormalizer(unseen="utterance").fit(X).transform(X)
-    expected = SpeakerNormalizer().fit_transform(X, speakers=np.arange(8))
-    assert_equal(alone, expected)
-    together = SpeakerNormalizer().fit(X, speakers=SPEAKERS)
-    expected = SpeakerNormalizer().fit_transform(X, speakers=["one"] * 8)
-    assert_equal(together.transform(X), expected)
+    for z, x in zip(alone, X, strict=True):
+        np.testing.assert_allclose(z, x - x.mean(axis=1, keepdims=True), atol=1e-4)
+    together = SpeakerNormalizer().fit(X, speakers=SPEAKERS).transform(X)
+    middle = np.mean([x.mean(axis=1) for x in X], axis=0)
+    for z, x in zip(together, X, strict=True):
+        np.testing.assert_allclose(z, x - middle[:, None], atol=1e-4)
 
 
 def test_forms_in_are_forms_out():
@@ -157,26 +189,31 @@ def test_wrong_arguments():
 # -------------------------------------------------------------------- with classifiers
 
 
-def test_before_or_within_a_cross_validation_by_speaker(method, corpus, log_mels):
-    cv = {"cv": 2, "n_bootstrap": 0}
-    Z = SpeakerNormalizer().fit_transform(log_mels, speakers=corpus.speakers)
-    before = speaker_cross_validate(method(), Z, corpus.y, corpus.speakers, **cv)
+def test_within_a_cross_validation_by_speaker(method, corpus, log_mels):
+    y, speakers = corpus.y, corpus.speakers
     model = make_pipeline(LogMelTransformer(n_mels=16), SpeakerNormalizer(), method())
-    within = speaker_cross_validate(
-        model, corpus.waveforms, corpus.y, corpus.speakers, **cv
-    )
-    np.testing.assert_array_equal(within.probabilities, before.probabilities)
-
-
-def test_speakers_outside_of_the_fold_change_nothing(method, corpus, log_mels):
-    """The statistics of a training speaker never see the test fold, nor the reverse."""
-    train = np.isin(corpus.speakers, ["s00", "s01"])
-    loud = [x if kept else x + 100 for x, kept in zip(log_mels, train, strict=True)]
-    for X in (log_mels, loud):
-        Z = SpeakerNormalizer().fit_transform(X, speakers=corpus.speakers)
-        own = [x for x, kept in zip(log_mels, train, strict=True) if kept]
-        alone = SpeakerNormalizer().fit_transform(own, speakers=corpus.speakers[train])
-        assert_equal([z for z, kept in zip(Z, train, strict=True) if kept], alone)
+    for enrollment in (None, "all"):
+        within = speaker_cross_validate(
+            model,
+            corpus.waveforms,
+            y,
+            speakers,
+            cv=2,
+            n_bootstrap=0,
+            enrollment=enrollment,
+        )
+        for fold in within.folds:
+            train = [log_mels[i] for i in fold.train]
+            test = [log_mels[i] for i in fold.test]
+            names = {"speakers": speakers[fold.train]}
+            normalizer = SpeakerNormalizer().fit(train, y[fold.train], **names)
+            Z = normalizer.transform(train, **names)
+            classifier = method().fit(Z, y[fold.train], **names)
+            if enrollment:
+                normalizer._add_voices(test, speakers[fold.test])
+            Z = normalizer.transform(test, speakers=speakers[fold.test])
+            found = within.probabilities[np.isin(within.rows, fold.test)]
+            np.testing.assert_array_equal(found, classifier.predict_proba(Z))
 
 
 @pytest.mark.parametrize("routing", [False, True])
@@ -188,7 +225,9 @@ def test_in_a_pipeline(method, corpus, log_mels, routing):
         metadata = dict.fromkeys(names, corpus.speakers)
         model = make_pipeline(SpeakerNormalizer(), method())
         model.fit(log_mels, corpus.y, **metadata)
-        Z = SpeakerNormalizer().fit_transform(log_mels, speakers=corpus.speakers)
+        Z = SpeakerNormalizer().fit_transform(
+            log_mels, corpus.y, speakers=corpus.speakers
+        )
         expected = method().fit(Z, corpus.y, speakers=corpus.speakers)
         if routing:
             found = model.predict_proba(log_mels, speakers=corpus.speakers)

@@ -8,9 +8,9 @@ from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.parallel import Parallel, delayed
 
+from ._by_recording import normalize_sequence
 from .audio import check_recordings, load_audio
 from .cache import content_key, read_or_compute
-from .normalization import normalize_sequence
 from .spectrogram import check_settings, fix_length, log_mel, trim_silence
 
 _CHUNK = 32  # recordings that a worker takes at once

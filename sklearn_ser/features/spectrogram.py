@@ -9,8 +9,8 @@ import numpy as np
 import scipy.fft
 from scipy.sparse import csr_array
 
+from ._by_recording import NORMALIZATIONS
 from .audio import MAX_DURATION
-from .normalization import NORMALIZATIONS
 
 _AMIN = 1e-10  # librosa raises smaller powers to this one
 # Single precision resolves this range below the peak, if the peak of all frequencies is

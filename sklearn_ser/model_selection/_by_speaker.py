@@ -1,14 +1,12 @@
 """Evaluation on speakers that a model was not trained on."""
 
 import numbers
-import time
 import warnings
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.utils.multiclass import check_classification_targets
@@ -19,26 +17,26 @@ from sklearn_ser._confusions import (
     confusion_wa,
     speaker_confusions,
 )
-from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.metrics import uar_score, wa_score
 from sklearn_ser.model_selection._checkpoint import Checkpoint
 from sklearn_ser.model_selection._checks import (
     check_bootstrap,
     check_column,
     check_lengths,
-    check_predictions,
     run_jobs,
 )
+from sklearn_ser.model_selection._enrollment import (
+    check_enrollment,
+    draw,
+)
+from sklearn_ser.model_selection._fold import run_fold, validation_masks
 from sklearn_ser.model_selection._leakage import (
     check_speaker_leakage,
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._result import Fold, SpeakerCVResult
-from sklearn_ser.model_selection._routing import predict_once, requested
-from sklearn_ser.model_selection._settings import describe, training_history
-from sklearn_ser.model_selection._table import shorten, spread_columns
+from sklearn_ser.model_selection._result import SpeakerCVResult
+from sklearn_ser.model_selection._settings import describe
 
 
 def speaker_cross_validate(
@@ -49,6 +47,9 @@ def speaker_cross_validate(
     *,
     groups: ArrayLike | None = None,
     cv: Any = None,
+    enrollment: int | str | None = None,
+    enrollment_label: Any = None,
+    n_draws: int = 3,
     fit_params: dict[str, Any] | None = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -87,6 +88,15 @@ def speaker_cross_validate(
         rows, a `fit` that requests `validation` gets them as a boolean mask of the
         training rows: a classifier of this library keeps its best epoch on them. Any
         other estimator trains on them as on the rest.
+    enrollment : int, "all" or None, default=None
+        Recordings of each test speaker that are enrolled after the fit, without their
+        labels: see :func:`~sklearn_ser.enroll`. A number is drawn, or half of what the
+        speaker has if that is less, and not scored. ``"all"`` enrolls and scores all of
+        them, which is a transductive figure. None enrolls nothing, which is inductive.
+    enrollment_label : label of `y`, default=None
+        Draw among the recordings with this label only, such as ``"neutral"``.
+    n_draws : int, default=3
+        How often an enrolment is drawn. What each draw scores joins the pool.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
         each and sliced to the training rows. Steps of a pipeline must request them.
@@ -100,8 +110,8 @@ def speaker_cross_validate(
     confidence_level : float, default=0.95
         Coverage of the intervals.
     random_state : int, Generator, RandomState or None, default=0
-        Seed of the bootstrap alone. None draws a fresh one. Global generators are
-        neither read nor changed.
+        Seed of the bootstrap and of what is enrolled. None draws a fresh one. Global
+        generators are neither read nor changed.
     return_estimator : bool, default=False
         Whether to keep the fitted estimators.
     checkpoint_dir : str or path-like, default=None
@@ -121,7 +131,8 @@ def speaker_cross_validate(
     ValueError
         If lengths differ, labels are missing, there is one speaker only, a fold shares
         a speaker or a recording between train and test, the estimator predicts other
-        labels than those of `y`, or `checkpoint_dir` holds folds of another evaluation.
+        labels than those of `y`, has no :class:`~sklearn_ser.SpeakerNormalizer` for an
+        enrolment, or `checkpoint_dir` holds folds of another evaluation.
 
     Notes
     -----
@@ -165,6 +176,7 @@ def speaker_cross_validate(
             "return_estimator=True needs all folds fitted in one call, but "
             "checkpoint_dir keeps no models: leave one of the two out."
         )
+    kind = check_enrollment(estimator, enrollment, enrollment_label, n_draws, y)
     if cv is None:
         cv = LeaveOneGroupOut()
     elif isinstance(cv, numbers.Integral):
@@ -177,11 +189,14 @@ def speaker_cross_validate(
     refuse_duplicates(splits, X, duplicates_in(X, estimator))
 
     protocol = repr(cv) if isinstance(cv, Protocol) else None
-    masks, classes = _validation_masks(cv, splits), np.unique(y)
+    asked = enrollment, enrollment_label, n_draws, random_state
+    masks, classes = validation_masks(cv, splits), np.unique(y)
+    draws = draw(splits, y, speakers, *asked)
     settings = {
         **describe(estimator),
         "cv": protocol or type(cv).__name__,
         "random_state": repr(random_state),
+        "enrollment": repr(asked[:3]) if enrollment else "None",
     }
     checkpoint, finished = None, {}
     if checkpoint_dir is not None:
@@ -190,13 +205,16 @@ def speaker_cross_validate(
             checkpoint_dir, settings, columns, splits, masks, speakers, classes
         )
         finished = checkpoint.finished()
+    data = X, y, speakers, groups, fit_params
     jobs = (
-        (number, clone(estimator), X, y, speakers, groups, fit_params, valid, *split)
-        for number, (split, valid) in enumerate(zip(splits, masks, strict=True), 1)
+        (number, clone(estimator), *data, *of_fold, *split)
+        for number, (split, *of_fold) in enumerate(
+            zip(splits, masks, draws, strict=True), 1
+        )
         if number not in finished
     )
     folds, predictions, probabilities, estimators = run_jobs(
-        _run_fold,
+        run_fold,
         jobs,
         len(splits),
         "fold",
@@ -231,63 +249,5 @@ def speaker_cross_validate(
         estimators=estimators if return_estimator else None,
         protocol=protocol,
         settings=settings,
+        kind=kind,
     )
-
-
-def _validation_masks(cv, splits):
-    """Return each fold's mask of validation rows among its training rows, or None."""
-    validation = cv.validation if isinstance(cv, Protocol) else None
-    if validation is None:
-        return [None] * len(splits)
-    masks = [
-        np.isin(train, rows)
-        for (train, _), rows in zip(splits, validation, strict=True)
-    ]
-    return [mask if mask.any() else None for mask in masks]
-
-
-def _run_fold(
-    number, estimator, X, y, speakers, groups, fit_params, validation, train, test
-):
-    """Fit on the training rows of a fold and predict its test rows."""
-    X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
-    params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
-    test_speakers = np.unique(speakers[test])
-    try:
-        with config_context(enable_metadata_routing=True):
-            start = time.perf_counter()
-            if_requested = {"groups": groups[train]}
-            if validation is not None and "validation" not in params:
-                if_requested["validation"] = validation
-            metadata = {"speakers": speakers[train]}
-            params |= requested(estimator, "fit", metadata, if_requested)
-            estimator.fit(X_train, y[train], **params)
-            fitted = time.perf_counter()
-            predicted, proba = predict_once(
-                estimator,
-                X_test,
-                ("predict", "predict_proba"),
-                metadata={"speakers": speakers[test]},
-                if_requested={"groups": groups[test]},
-            )
-            scored = time.perf_counter()
-    except Exception as error:
-        error.add_note(f"In fold {number}, test speakers: {shorten(test_speakers)}.")
-        raise
-
-    classes = np.unique(y)
-    check_predictions(estimator, predicted, len(test), classes)
-    predicted = classes[np.searchsorted(classes, predicted)]
-    columns = getattr(estimator, "classes_", np.unique(y[train]))
-    proba = spread_columns(proba, columns, classes)
-    fold = Fold(
-        train=train,
-        test=test,
-        test_speakers=test_speakers,
-        uar=uar_score(y[test], predicted),
-        wa=wa_score(y[test], predicted),
-        fit_time=fitted - start,
-        score_time=scored - fitted,
-        history=training_history(estimator),
-    )
-    return number, fold, predicted, proba, estimator

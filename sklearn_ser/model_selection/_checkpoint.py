@@ -83,6 +83,9 @@ class Checkpoint:
         codes = np.searchsorted(self.classes, predicted)
         arrays = {"codes": codes, "figures": [getattr(fold, n) for n in _FIGURES]}
         arrays["history"] = np.frombuffer(json.dumps(fold.history).encode(), np.uint8)
+        arrays["test"] = fold.test
+        arrays["enrolled"] = np.concatenate([np.empty(0, int), *fold.enrolled])
+        arrays["n_enrolled"] = np.array([len(rows) for rows in fold.enrolled], int)
         if proba is not None:
             arrays["proba"] = proba
         with atomic_write(self._path(number)) as file:
@@ -97,12 +100,15 @@ class Checkpoint:
         for number, (train, test) in enumerate(self.splits, 1):
             try:
                 with open(self._path(number), "rb") as file:
-                    arrays = np.load(file, allow_pickle=False)
-                    codes, proba = arrays["codes"], arrays.get("proba")
-                    history = json.loads(arrays["history"].tobytes())
-                    figures = arrays["figures"].tolist()
+                    arrays = dict(np.load(file, allow_pickle=False))
+                codes, proba = arrays["codes"], arrays.get("proba")
+                history = json.loads(arrays["history"].tobytes())
+                figures = arrays["figures"].tolist()
                 who = np.unique(self.speakers[test])
-                fold = Fold(train, test, who, *figures, history)
+                ends = np.cumsum(arrays["n_enrolled"])[:-1]
+                drawn = tuple(np.split(arrays["enrolled"], ends))
+                drawn = drawn if len(arrays["n_enrolled"]) else ()
+                fold = Fold(train, arrays["test"], who, *figures, history, drawn)
                 found[number] = [fold, self.classes[codes], proba, None]
             except Exception:  # a damaged file may raise anything
                 continue

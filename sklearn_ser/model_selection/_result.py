@@ -16,6 +16,12 @@ from sklearn_ser.model_selection._table import (
     shorten,
 )
 
+_KINDS = {
+    "inductive": "no recording of a test speaker was enrolled",
+    "enrolled": "so many of each test speaker, unlabelled, which are not scored",
+    "transductive": "all recordings of the test speakers were enrolled, unlabelled",
+}
+
 
 class Fold(NamedTuple):
     """One fold of :func:`speaker_cross_validate`: rows, figures, seconds."""
@@ -28,6 +34,7 @@ class Fold(NamedTuple):
     fit_time: float
     score_time: float
     history: list | None = None
+    enrolled: tuple = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,14 +42,16 @@ class SpeakerCVResult(Table):
     """What :func:`speaker_cross_validate` returns; it prints as a table.
 
     The pool holds the test rows of all folds, in the order of the folds: a row that no
-    fold tests is left out, one that two folds test counts twice.
+    fold tests is left out, one that two folds test counts twice. So does one that two
+    draws of an enrolment score.
 
     Attributes
     ----------
     folds : tuple of Fold
         Per fold `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
-        `fit_time` and `score_time` (seconds), and `history`, the losses of each epoch
-        of an estimator that has a `history_`.
+        `fit_time` and `score_time` (seconds); `history`, the losses of each epoch of
+        an estimator that has a `history_`; and `enrolled`, the rows of each draw of an
+        enrolment. `test` has what the draws score, one draw after the other.
     uar, wa : float
         Pooled unweighted average recall and accuracy, between 0 and 1.
     uar_interval, wa_interval : (float, float)
@@ -67,6 +76,10 @@ class SpeakerCVResult(Table):
     settings : dict of str to str
         The estimator's parameters, the splitter, the seed of the bootstrap, and the
         versions of the packages.
+    kind : str
+        What the prediction knew of the test speakers: "inductive", "transductive", or
+        such as "enrolled (10)" or 'enrolled (10, "neutral")'. Figures of one kind
+        belong in one ranking.
     """
 
     folds: tuple
@@ -85,6 +98,7 @@ class SpeakerCVResult(Table):
     estimators: tuple | None
     protocol: str | None = None
     settings: dict | None = None
+    kind: str = "inductive"
 
     _alignment = "<<><"  # numbers of rows are right-aligned
     _figures = (
@@ -96,6 +110,7 @@ class SpeakerCVResult(Table):
         "classes",
         "confusion",
         "protocol",
+        "kind",
     )
 
     def per_speaker(self):
@@ -133,6 +148,9 @@ class SpeakerCVResult(Table):
         ]
         return [head, *rows, pooled]
 
+    def _notes_above(self):
+        return [f"{self.kind}: {_KINDS[self.kind.split()[0]]}"]
+
     def _notes_below(self):
         return [self.protocol] if self.protocol else []
 
@@ -168,7 +186,7 @@ class SpeakerCVResult(Table):
                 "fold": number,
                 "speakers": fold.test_speakers,
                 "n": len(fold.test),
-                **{name: getattr(fold, name) for name in Fold._fields[3:]},
+                **{name: getattr(fold, name) for name in Fold._fields[3:-1]},
             }
             for number, fold in enumerate(self.folds, 1)
         ]

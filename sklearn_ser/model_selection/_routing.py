@@ -1,6 +1,7 @@
 """Metadata go to what requests them, and to nothing else."""
 
 import numpy as np
+from sklearn import config_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -9,6 +10,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from sklearn_ser._sklearn import BaseSearchCV
+from sklearn_ser.features.normalization import SpeakerNormalizer
 
 
 def consumes(estimator, method, name):
@@ -86,3 +88,44 @@ def predict_once(estimator, X, methods, metadata, if_requested):
     return tuple(
         np.asarray(outputs[method]) if method in outputs else None for method in methods
     )
+
+
+def has_normalizer(estimator):
+    """Tell whether an estimator, fitted or not, has a SpeakerNormalizer."""
+    if isinstance(estimator, BaseSearchCV):
+        found = getattr(estimator, "best_estimator_", estimator.estimator)
+        return has_normalizer(found)
+    if isinstance(estimator, Pipeline):
+        return any(has_normalizer(step) for _, step in estimator.steps)
+    return isinstance(estimator, SpeakerNormalizer)
+
+
+def split_at_normalizer(pipeline):
+    """Return what transforms before the SpeakerNormalizer, and the steps from it on."""
+    place = next(
+        i for i, (_, step) in enumerate(pipeline.steps) if has_normalizer(step)
+    )
+    front = [step for _, step in pipeline.steps[:place] if hasattr(step, "transform")]
+    return front, pipeline.steps[place:]
+
+
+def find_normalizer(estimator):
+    """Return the SpeakerNormalizer of a fitted estimator that has one."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, SpeakerNormalizer):
+        return estimator
+    _, ((_, first), *_) = split_at_normalizer(estimator)
+    return find_normalizer(first)
+
+
+def before_normalizer(estimator, X, speakers):
+    """Return the fitted SpeakerNormalizer and what comes out of the steps before it."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, SpeakerNormalizer):
+        return estimator, X
+    front, ((_, first), *_) = split_at_normalizer(estimator)
+    with config_context(enable_metadata_routing=True):
+        for step in front:
+            params = requested(step, "transform", {}, {"speakers": speakers})
+            X = step.transform(X, **params)
+    return before_normalizer(first, X, speakers)

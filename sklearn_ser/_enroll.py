@@ -1,0 +1,73 @@
+"""Enrolment of new voices, wherever the speaker normalisation stands in a pipeline."""
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ser._sklearn import BaseSearchCV
+from sklearn_ser.model_selection._routing import before_normalizer, has_normalizer
+
+
+def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:
+    """Add voices to a fitted pipeline, known by a few unlabelled recordings each.
+
+    The recordings pass the steps in front of the :class:`SpeakerNormalizer`, which
+    keeps the statistics of each voice. Nothing else changes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted :class:`SpeakerNormalizer`, a pipeline that has one, or a search over
+        such a pipeline. It is changed in place.
+    X : recordings or sequences
+        What the estimator's ``predict`` takes.
+    speakers : array-like of shape (n_samples,)
+        Who speaks. A speaker that is known already is replaced: give all of its
+        recordings in one call.
+
+    Returns
+    -------
+    estimator : estimator
+        The same one. Saving it keeps the voices.
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no :class:`SpeakerNormalizer`.
+    ValueError
+        If X or speakers are not as described. No voice is added then.
+
+    Warns
+    -----
+    OneSidedEnrollmentWarning
+        If five recordings of a voice or more seem to show one emotion above all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sklearn
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_ser import SpeakerNormalizer, enroll
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
+    >>> speakers = np.repeat(["ann", "bob"], 20)
+    >>> model = make_pipeline(SpeakerNormalizer(), LogisticRegression())
+    >>> model = model.fit(X, y, speakernormalizer__speakers=speakers)
+    >>> model = enroll(model, X[:4] + 5, ["cem"] * 4)
+    >>> with sklearn.config_context(enable_metadata_routing=True):
+    ...     model.predict(X[4:6] + 5, speakers=["cem", "cem"]).shape
+    (2,)
+    """
+    if not has_normalizer(estimator):
+        raise TypeError(
+            f"estimator is a {type(estimator).__name__} without a SpeakerNormalizer: "
+            "enrolment needs a pipeline that has one, as "
+            "make_pipeline(SpeakerNormalizer(), ...)."
+        )
+    is_search = isinstance(estimator, BaseSearchCV)
+    check_is_fitted(estimator, "best_estimator_" if is_search else None)
+    normalizer, X = before_normalizer(estimator, X, speakers)
+    normalizer.enroll(X, speakers)
+    return estimator

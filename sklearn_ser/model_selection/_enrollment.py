@@ -1,0 +1,172 @@
+"""Evaluation of voices that are enrolled with a few recordings."""
+
+import numbers
+from copy import deepcopy
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_scalar
+
+from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
+from sklearn_ser.model_selection._routing import (
+    before_normalizer,
+    has_normalizer,
+    predict_once,
+    requested,
+    split_at_normalizer,
+)
+
+
+class Draw(NamedTuple):
+    """Which test rows of a fold tell the voices, and which are scored."""
+
+    enrolled: np.ndarray
+    scored: np.ndarray
+
+
+def check_enrollment(estimator, enrollment, label, n_draws, y):
+    """Refuse what cannot be enrolled; return the kind of the figures."""
+    check_scalar(n_draws, "n_draws", numbers.Integral, min_val=1)
+    if enrollment is None or isinstance(enrollment, str):
+        if enrollment not in (None, "all"):
+            raise ValueError(
+                "enrollment must be None, 'all' or how many recordings of each test "
+                f"speaker are enrolled, got {enrollment!r}."
+            )
+        if label is not None:
+            raise ValueError(
+                f"enrollment_label={label!r} needs enrollment, how many recordings "
+                f"of that label are drawn; got enrollment={enrollment!r}."
+            )
+    elif isinstance(enrollment, bool):
+        raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
+    else:
+        check_scalar(enrollment, "enrollment", numbers.Integral, min_val=1)
+    if enrollment is None:
+        return "inductive"
+    if not has_normalizer(estimator):
+        raise ValueError(
+            f"enrollment={enrollment!r} needs a SpeakerNormalizer, which keeps the "
+            f"voices, but {type(estimator).__name__} has none: put one in front of the "
+            "classifier, as make_pipeline(SpeakerNormalizer(), classifier)."
+        )
+    if enrollment == "all":
+        return "transductive"
+    if label is None:
+        return f"enrolled ({enrollment})"
+    if label not in (classes := np.unique(y).tolist()):
+        raise ValueError(f"enrollment_label={label!r} is no label of y: {classes}.")
+    return f'enrolled ({enrollment}, "{label}")'
+
+
+def draw(splits, y, speakers, enrollment, label, n_draws, random_state):
+    """Return the draws of each fold; the labels have no influence without `label`.
+
+    Parameters
+    ----------
+    splits : list of (train, test)
+        The folds.
+    y, speakers : ndarray of shape (n_samples,)
+        Labels and speakers.
+    enrollment : int, "all" or None
+        How many recordings of a speaker are enrolled: at most half of those that it
+        has, since the others are scored.
+    label : label of y or None
+        The label of the recordings that are enrolled.
+    n_draws : int
+        How often they are drawn.
+    random_state : int, Generator, RandomState or None
+        Seed of the draws.
+
+    Returns
+    -------
+    draws : list of list of Draw
+        Places among the test rows of the fold. Without enrolment, no draw.
+    """
+    if enrollment is None:
+        return [[] for _ in splits]
+    if enrollment == "all":
+        everything = [np.arange(len(test)) for _, test in splits]
+        return [[Draw(enrolled=rows, scored=rows)] for rows in everything]
+    if not isinstance(random_state, np.random.RandomState):
+        random_state = np.random.default_rng(random_state)
+    return [
+        [
+            _draw_once(y[test], speakers[test], enrollment, label, random_state)
+            for _ in range(n_draws)
+        ]
+        for _, test in splits
+    ]
+
+
+def _draw_once(y, speakers, enrollment, label, random_state):
+    enrolled = []
+    for speaker in np.unique(speakers):
+        fitting = speakers == speaker
+        if label is not None:
+            fitting &= y == label
+        rows = np.flatnonzero(fitting)
+        chosen = random_state.permutation(rows)[: min(enrollment, len(rows) // 2)]
+        enrolled.append(np.sort(chosen))
+    enrolled = np.concatenate(enrolled)
+    return Draw(enrolled, np.setdiff1d(np.arange(len(speakers)), enrolled))
+
+
+def predict_enrolled(estimator, X, methods, speakers, groups, draws):
+    """Return what each method predicts for the scored rows of all draws in turn.
+
+    The steps in front of the SpeakerNormalizer transform `X` once. The voices of a draw
+    are enrolled into a copy of it, so that the estimator stays as it was fitted.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one.
+    X : list or array-like of length n_samples
+        The test rows of a fold.
+    methods : tuple of str
+        Such as ``("predict", "predict_proba")``.
+    speakers, groups : ndarray of shape (n_samples,)
+        Of the test rows.
+    draws : list of Draw
+        Without any, all rows are scored and nothing is enrolled.
+
+    Returns
+    -------
+    outputs : tuple of (ndarray or None)
+        One for each method, None where the estimator lacks it.
+    """
+
+    def of(rows):
+        return {
+            "metadata": {"speakers": speakers[rows]},
+            "if_requested": {"groups": groups[rows]},
+        }
+
+    everything = slice(None)
+    if not draws:
+        return predict_once(estimator, X, methods, **of(everything))
+    if isinstance(estimator, BaseSearchCV):
+        estimator = estimator.best_estimator_
+    (name, first), *rest = [("whole", estimator)]
+    # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
+    if type(estimator) is Pipeline:
+        front, ((name, first), *rest) = split_at_normalizer(estimator)
+        for step in front:
+            X = step.transform(X, **requested(step, "transform", **of(everything)))
+    outputs = []
+    for enrolled, scored in draws:
+        voiced = deepcopy(first)
+        if len(enrolled):
+            own = speakers[enrolled]
+            rows = safe_indexing(X, enrolled)
+            normalizer, rows = before_normalizer(voiced, rows, own)
+            normalizer._add_voices(rows, own)  # whoever evaluates needs no warning
+        voiced = Pipeline([(name, voiced), *rest]) if rest else voiced
+        rows = safe_indexing(X, scored)
+        outputs.append(predict_once(voiced, rows, methods, **of(scored)))
+    return tuple(
+        None if parts[0] is None else np.concatenate(parts)
+        for parts in zip(*outputs, strict=True)
+    )
