@@ -283,3 +283,16 @@ def test_speakers_that_differ_stay_apart(write):
     ):
         text = GOOD.replace("03", one).replace("11", other)
         assert load_manifest(write(text)).speakers.tolist() == [one, other]
+
+
+def test_columns_may_have_other_names(tmp_path):
+    (tmp_path / "a.wav").touch()
+    path = tmp_path / "own.csv"
+    path.write_text("Clip,who,Label,emotion\na.wav,03,joy,loud\n")
+    columns = {"file": "clip", "speaker": " WHO", "emotion": "label"}
+    corpus = load_manifest(path, columns=columns)
+    assert (corpus.speakers.tolist(), corpus.target.tolist()) == (["03"], ["joy"])
+    assert list(corpus.frame) == ["file", "speaker", "emotion", "original emotion"]
+    for bad in ({"emotion": "mood"}, {"mood": "label"}):
+        with pytest.raises(ValueError, match=r"columns says that .* has .*'label'"):
+            load_manifest(path, columns=bad)
