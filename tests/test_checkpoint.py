@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,8 +21,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import DSNetClassifier
+from sklearn_ser._progress import listening, report
 from sklearn_ser.datasets import Protocol
 from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection._checks import run_jobs
 
 
 class Fragile(ClassifierMixin, BaseEstimator):
@@ -117,7 +120,7 @@ def test_a_damaged_fold_is_computed_again(data, tmp_path, damage):
     whole = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
     path = tmp_path / "fold-0002.npz"
     content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 255
+    content[content.index(b"\n", content.index(b"NUMPY")) + 1] ^= 255  # of an array
     first = (tmp_path / "settings.json").read_bytes()
     damaged = {"cut": content[:200], "flip": content, "empty": b"", "other": first}
     path.write_bytes(damaged[damage])
@@ -266,6 +269,29 @@ def test_the_losses_of_each_epoch_are_kept(log_mels, corpus, tmp_path):
         for fold in result.folds:
             assert [epoch["epoch"] for epoch in fold.history] == [1, 2]
             assert all(np.isfinite(epoch["train_loss"]) for epoch in fold.history)
+
+
+def test_a_bar_moves_within_a_fold(log_mels, corpus, capsys):
+    told = []
+    model = DSNetClassifier(encoder="conv", max_epochs=3, batch_size=8, random_state=0)
+    with listening(told.append):
+        model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    n_batches = sum(len(epoch["batches"]) for epoch in model.history_)
+    assert told == sorted(told)
+    assert len(told) == n_batches > 3
+    assert 0 <= told[0] < told[-1] <= 1
+
+    def half(number):
+        time.sleep(0.2)  # a bar is drawn ten times a second at most
+        report(0.5)
+        return number, None
+
+    next(run_jobs(half, [(1,), (2,)], 2, "fold", None, 1))
+    shown = re.findall(
+        r"([\d.]+)/2 folds \[\d\d:\d\d<([\d:?]+)", capsys.readouterr().err
+    )
+    assert [number for number, _ in shown][:3] == ["0", "0.5", "1.5"]
+    assert shown[1][1] != "?"  # an estimate before the first fold is over
 
 
 PROGRAM = """

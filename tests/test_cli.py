@@ -1,8 +1,11 @@
 import csv
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -66,6 +69,24 @@ def fails(capsys, *argv):
             ["evaluate", "--method", "baseline", "--epochs", "3"],
             "--epochs: the baseline has no epochs",
         ),
+        (["evaluate", "--method", "didan"], "--method: didan adapts to a corpus"),
+        (["evaluate", "--target", "t.csv"], "--target: needs --manifest"),
+        (["evaluate", "--audio"], "--audio: needs --out"),
+        (["evaluate", "--protocol", "emodb-loso"], "--protocol: needs --corpus"),
+        (["evaluate", "--emotion-column", "l"], "--emotion-column: needs --manifest"),
+        (["evaluate", "--corpus", "emodb", "--manifest", "m"], "not allowed with"),
+        (["evaluate", "--corpus", "nobody"], "name must be one of"),
+        (
+            ["evaluate", "--method", "speaker-adversarial", "--neutral-label", "n"],
+            "--neutral-label: the method speaker-adversarial needs no neutral speech",
+        ),
+        (
+            ["evaluate", "--method", "baseline", "--device", "cpu"],
+            "--device: the baseline runs on the CPU",
+        ),
+        (["evaluate", "--resume", "no/such"], "--resume: no evaluation in 'no/such'"),
+        (["evaluate", "--resume", "x", "--seed", "3"], "--seed: --resume takes the"),
+        (["evaluate", "--out", "/dev/null/x"], "--out: no folder '/dev/null/x'"),
         (["evaluate", "--features", "no/such/dir"], "'no/such/dir', but there is no"),
         (["evaluate", "--folds", "9"], "8 speaker(s) found, but 9"),
         (["evaluate", "--manifest", "no/such.csv"], "no/such.csv"),
@@ -123,6 +144,8 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
 
 def check_table(text, folds, pooled):
     lines = text.splitlines()
+    end = next(i for i, line in enumerate(lines) if line.startswith("pooled")) + 1
+    lines = lines[:end]  # remarks may follow
     assert lines[0].startswith("DSNetClassifier on log-mel spectrograms: ")
     assert lines[1].startswith("inductive: ")
     assert lines[2].split()[:4] == ["fold", "test", "speakers", "n"]
@@ -139,7 +162,7 @@ def test_evaluate_a_manifest(capsys, manifest):
     assert main(argv) == 0
     first = capsys.readouterr()
     check_table(first.out, range(3), "3 speakers  12")
-    assert "3/3" in first.err
+    assert "3/3 folds" in first.err
     assert main(argv) == 0
     assert capsys.readouterr().out == first.out
 
@@ -151,9 +174,9 @@ def test_evaluate_the_synthetic_corpus(capsys):
 
 def test_evaluate_the_baseline(capsys, manifest):
     assert main(["evaluate", "--manifest", str(manifest), "--method", "baseline"]) == 0
-    first, *_, last = capsys.readouterr().out.splitlines()
+    first, *lines = capsys.readouterr().out.splitlines()
     assert first.startswith("Shrinkage LDA on log-mel spectrograms: ")
-    assert last.split()[:4] == ["pooled", "3", "speakers", "12"]
+    assert lines[5].split()[:4] == ["pooled", "3", "speakers", "12"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +191,7 @@ def test_evaluate_on_a_speech_model(capsys, manifest, tiny_speech_model, options
     assert main([str(arg) for arg in (*argv, *options)]) == 0
     printed = capsys.readouterr()
     assert said.format(tiny_speech_model) in printed.out.splitlines()[0]
-    assert printed.out.splitlines()[-1].split()[:2] == ["pooled", "3"]
+    assert printed.out.splitlines()[6].split()[:2] == ["pooled", "3"]
     assert "12/12" in printed.err  # the recordings' features, once
 
 
@@ -207,6 +230,161 @@ def test_frames_are_described_by_mean_and_deviation(log_mels):
     assert vectors.shape == (len(log_mels), 32)
     np.testing.assert_allclose(vectors[3, :16], log_mels[3].mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(vectors[3, 16:], log_mels[3].std(axis=1), rtol=1e-5)
+
+
+# --------------------------------------------------------- what evaluate writes
+
+
+@pytest.fixture
+def own_manifest(manifest):
+    """The same corpus under names of columns of its own, with a gender."""
+    path = manifest.with_name("own.csv")
+    _, *lines = manifest.read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    table = [f"{f},{s},{e},{'fm'[s > 's01']}" for f, s, e in cells]
+    path.write_text("\n".join(["Clip,who,label,gender", *table]))
+    return path
+
+
+OWN = ["--file-column", "clip", "--speaker-column", "WHO", "--emotion-column", "label"]
+
+
+def test_evaluate_writes_what_it_found(capsys, own_manifest, tmp_path):
+    out = tmp_path / "new" / "out"
+    argv = ["evaluate", "--manifest", own_manifest, *OWN, "--out", out, "--audio"]
+    argv += ["--epochs", 1, "--neutral-label", "neutral", "--device", "cpu"]
+    argv = [str(arg) for arg in argv]
+    assert main(argv) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"Written to {out}")
+    result = json.loads((out / "result.json").read_text())
+    assert result["settings"]["estimator.neutral_label"] == "'neutral'"
+    assert result["settings"]["estimator.device"] == "'cpu'"
+    assert result["n_recordings"] == 12
+    base = json.loads((out / "baseline" / "result.json").read_text())
+    assert [f["n"] for f in base["folds"]] == [f["n"] for f in result["folds"]]
+    header, lines = rows(out / "predictions.csv")
+    assert header[:5] == ["row", "fold", "speaker", "y_true", "prediction"]
+    assert {"file", "gender", "p_anger", "p_neutral"} <= {*header}
+    assert len(lines) == 12
+    page = (out / "report.html").read_text()
+    for said in (
+        "DSNetClassifier on log-mel",
+        "linear baseline",
+        "By gender",
+        "<audio",
+    ):
+        assert said in page
+    assert "train_calibration" in page  # the training's course
+    assert "holds an evaluation already" in fails(capsys, *argv)
+    # All folds are there: nothing is fitted, and the figures are the same.
+    assert main(["evaluate", "--resume", str(out), "--jobs", "1"]) == 0
+    assert json.loads((out / "result.json").read_text()) == result
+
+
+def results(folder):
+    """Return the predictions without paths, and the figures without seconds."""
+    lines = [[*line[:5], *line[6:]] for line in rows(folder / "predictions.csv")[1]]
+    result = json.loads((folder / "result.json").read_text())
+    for fold in result["folds"]:
+        del fold["fit_time"], fold["score_time"]
+    return lines, result
+
+
+def test_an_interrupted_evaluation_goes_on(capsys, manifest, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    argv = ["evaluate", "--manifest", os.path.relpath(manifest), "--method", "baseline"]
+    fit, fits = EqualPriorsLDA.fit, []
+
+    def interrupted(self, X, y):
+        fits.append(len(y))
+        if len(fits) == 3:
+            raise KeyboardInterrupt
+        return fit(self, X, y)
+
+    assert main([*argv, "--out", str(tmp_path / "whole")]) == 0
+    whole = results(tmp_path / "whole")
+    monkeypatch.setattr(EqualPriorsLDA, "fit", interrupted)
+    capsys.readouterr()
+    assert main([*argv, "--out", str(out)]) == 130
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert [line.split(",")[0] for line in lines[-2:]] == [
+        f"fold {i}: 4 recordings of s0{i - 1}" for i in (1, 2)
+    ]
+    assert f"2 fold(s) finished; go on with: evaluate --resume {out}" in printed.err
+    assert not (out / "result.json").exists()
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--resume", "out"]) == 0
+    assert len(fits) == 4
+    assert results(out) == whole
+
+
+def test_evaluate_on_another_corpus(capsys, manifest, own_manifest, tmp_path):
+    argv = ["evaluate", "--manifest", manifest, "--target", manifest]
+    message = fails(capsys, *argv, "--method", "baseline")
+    assert "hold the same audio" in message
+    path = tmp_path / "target.csv"
+    speech = make_emotional_speech(
+        n_speakers=2, n_utterances=1, emotions=("neutral", "anger"), random_state=9
+    )
+    lines = ["file,speaker,emotion"]
+    for i, wave in enumerate(speech.data):
+        soundfile.write(tmp_path / f"{i}.wav", wave, speech.sampling_rate)
+        lines.append(f"{i}.wav,{speech.speakers[i]},{speech.target[i]}")
+    path.write_text("\n".join(lines))
+    argv = ["evaluate", "--manifest", manifest, "--target", path, "--epochs", 1]
+    argv += ["--method", "didan", "--out", tmp_path / "out"]
+    assert main([str(arg) for arg in argv]) == 0
+    assert "transductive: target utterances" in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    (transfer,) = result["transfers"]
+    assert (transfer["n_source"], transfer["n_unlabelled"]) == (12, 4)
+    base = json.loads((tmp_path / "out" / "baseline" / "result.json").read_text())
+    assert base["protocol"] == "source-only"
+    assert "source to target" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_evaluate_a_known_corpus(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    stems = [
+        f"{who}a0{text}{how}a" for who in ("03", "08") for text in "127" for how in "WN"
+    ]
+    for i, stem in enumerate(stems):
+        wave = rng.normal(size=4000) / 9 * (1 + i % 2)
+        soundfile.write(tmp_path / f"{stem}.wav", wave, 16000)
+    argv = ["evaluate", "--corpus", "EmoDB", "--data-home", str(tmp_path)]
+    argv += ["--protocol", "emodb-loso", "--method", "baseline"]
+    assert main(argv) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "12 recordings by 2 speakers of EmoDB, Protocol('emodb-loso'" in first
+    assert any(line.startswith("Protocol('emodb-loso'") for line in lines)
+    assert "the protocol has its own" in fails(capsys, *argv, "--folds", 2)
+
+
+def test_a_result_by_chance_says_so(capsys, tmp_path):
+    rng, lines = np.random.default_rng(0), ["file,speaker,emotion"]
+    for i in range(16):
+        soundfile.write(tmp_path / f"{i}.wav", rng.normal(size=3000) / 9, 16000)
+        lines.append(f"{i}.wav,s{i // 4},{('anger', 'joy')[i % 2]}")
+    (tmp_path / "noise.csv").write_text("\n".join(lines))
+    argv = ["evaluate", "--manifest", str(tmp_path / "noise.csv")]
+    assert main([*argv, "--method", "baseline"]) == 0
+    assert "holds chance (50.0%)" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_warning_is_told_once_in_one_line(capsys, manifest, jobs):
+    path = manifest.with_name("no-neutral.csv")
+    path.write_text(manifest.read_text().replace("neutral", "joy"))
+    argv = ["evaluate", "--manifest", str(path), "--epochs", "1", "--jobs", str(jobs)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main(argv) == 0
+    said = capsys.readouterr().err
+    lines = re.split(r"[\r\n]", said)
+    (line,) = (line for line in lines if "neutral_label" in line)
+    assert line.startswith("sklearn-ser: warning: ")
+    assert ".py:" not in said
 
 
 # --------------------------------------------------------------- train and predict

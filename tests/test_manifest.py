@@ -337,3 +337,16 @@ def test_spellings_of_one_emotion_are_unified_and_counted(write, tmp_path):
 def test_emotions_that_differ_stay_apart(write):
     text = GOOD.replace("anger", "very-sad").replace("neutral", "very sad")
     assert load_manifest(write(text)).target.tolist() == ["very-sad", "very sad"]
+
+
+def test_columns_may_have_other_names(tmp_path):
+    (tmp_path / "a.wav").touch()
+    path = tmp_path / "own.csv"
+    path.write_text("Clip,who,Label,emotion\na.wav,03,joy,loud\n")
+    columns = {"file": "clip", "speaker": " WHO", "emotion": "label"}
+    corpus = load_manifest(path, columns=columns)
+    assert (corpus.speakers.tolist(), corpus.target.tolist()) == (["03"], ["joy"])
+    assert list(corpus.frame) == ["file", "speaker", "emotion", "original emotion"]
+    for bad in ({"emotion": "mood"}, {"mood": "label"}):
+        with pytest.raises(ValueError, match=r"columns says that .* has .*'label'"):
+            load_manifest(path, columns=bad)

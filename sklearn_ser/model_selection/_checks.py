@@ -17,7 +17,7 @@ from sklearn_ser.model_selection._table import shorten
 
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (
-    "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{n:.1f}}/{{total_fmt}} {unit}s "
+    "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
     "[{{elapsed}}<{{remaining}}]"
 )
 
@@ -55,7 +55,11 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
         disable=not verbose,
         bar_format=_BAR.format(unit=unit),
     )
-    with bar, listening(lambda part: bar.update(len(done) + part - bar.n)):
+
+    def tell(part):
+        bar.update(len(done) + round(part, 2) - bar.n)
+
+    with bar, listening(tell):
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
         waiting = (delayed(_run)(os.getpid(), function, *job) for job in jobs)
         try:
