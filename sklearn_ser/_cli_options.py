@@ -12,7 +12,7 @@ _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 _COLUMNS = ("file", "speaker", "emotion")
 
 # The noise between words, and how loud all is, differ by room rather than by emotion.
-_FEATURES = {"top_db": 50, "normalize": "level"}
+FEATURES = {"top_db": 50, "normalize": "level"}
 # name -> (module, class or function) of the classifier
 METHODS = {
     "baseline": ("sklearn_ser.baseline", "make_baseline"),
@@ -191,7 +191,7 @@ def make_front(args):
     from sklearn_ser.features._speech_source import locate
 
     if args.features == LOG_MEL:
-        front = LogMelTransformer(**_FEATURES, n_jobs=args.jobs)
+        front = LogMelTransformer(**FEATURES, n_jobs=args.jobs)
         return front, "log-mel spectrograms"
     front = SpeechModelTransformer(
         args.features,

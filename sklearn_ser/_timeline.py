@@ -1,7 +1,7 @@
 """The emotions of a long recording, window by window."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -216,7 +216,7 @@ def open_recording(model, recording, name="recording"):
     return rate, read_blocks(recording, rate, getattr(front, "channel", "mean"), name)
 
 
-def predict_windows(model, blocks, rate, window, hop, batch=_BATCH) -> Iterator[tuple]:
+def predict_windows(model, blocks, rate, window, hop, batch=_BATCH):
     """Yield the start and the end of each window, and its probabilities.
 
     Parameters

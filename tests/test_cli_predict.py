@@ -1,12 +1,12 @@
 """The command predict: timelines, windows, and raw audio from standard input."""
 
+import contextlib
 import csv
 import os
 import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
 from html.parser import HTMLParser
 
 import numpy as np
@@ -257,8 +257,9 @@ def test_a_reader_that_has_enough_ends_it(model, talk, tmp_path):
         run.stdout.readline()
         run.stdout.readline()
         run.stdout.close()
-        with suppress(BrokenPipeError):  # it may have ended already
+        with contextlib.suppress(BrokenPipeError):  # it may end before all is sent
             send(run, talk[1])
+        with contextlib.suppress(BrokenPipeError):
             run.stdin.close()
         assert run.stderr.read() == b""
     assert run.returncode == 141

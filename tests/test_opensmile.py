@@ -85,7 +85,7 @@ def test_jobs_and_the_cache_change_nothing(corpus, tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:Feature set .* is deprecated")
 @pytest.mark.parametrize("feature_set", opensmile.FeatureSet.__members__)
 def test_a_very_short_recording_is_padded(feature_set):
-    wave = np.random.default_rng(0).normal(size=959) / 10
+    wave = np.random.default_rng(0).normal(size=1119) / 10
     for X in ([wave], [wave[:1]], [{"array": wave[:441], "sampling_rate": 44100}]):
         found = OpenSMILETransformer(feature_set).transform(X)
         assert np.isfinite(found).all()

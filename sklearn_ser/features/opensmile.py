@@ -13,7 +13,7 @@ from .audio import check_recordings, load_audio
 from .cache import content_key, read_or_compute
 
 _CHUNK = 16  # recordings a worker takes at once
-_SHORTEST = 0.06  # seconds of openSMILE's longest window
+_SHORTEST = 0.07  # seconds, for which every set has finite values
 _LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
 
 
@@ -55,7 +55,7 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    A recording shorter than 60 ms is padded with zeros to that length.
+    A recording shorter than 70 ms is padded with zeros to that length.
 
     Examples
     --------
