@@ -281,13 +281,15 @@ def with_settings(method, settings, features="log-mel"):
     """
     features, estimator = method.features(features), method.estimator()
     known = estimator.get_params()
+    # What a search tunes, and the last step of a pipeline.
+    owners = ["estimator", *(name for name, _ in getattr(estimator, "steps", [])[-1:])]
     for name, value in settings.items():
         if name.startswith("features__"):
             features[name.removeprefix("features__")] = value
         elif name in known:
             estimator.set_params(**{name: value})
-        elif f"estimator__{name}" in known:  # of what a search tunes
-            estimator.set_params(**{f"estimator__{name}": value})
+        elif owner := next((o for o in owners if f"{o}__{name}" in known), None):
+            estimator.set_params(**{f"{owner}__{name}": value})
         else:
             raise ValueError(
                 f"--set {name}: {type(estimator).__name__} has no such parameter."

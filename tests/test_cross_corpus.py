@@ -698,9 +698,17 @@ def test_leave_one_corpus_out_refuses(groups, message):
         LeaveOneCorpusOut().get_n_splits(groups=groups)
 
 
+class KnowsItsSpeakers(SpeakerNormalizer):
+    """A normaliser that gets by without speakers in the fit alone."""
+
+    def transform(self, X, *, speakers=None):
+        assert speakers is not None
+        return super().transform(X, speakers=speakers)
+
+
 def test_a_search_passes_the_target_speakers_on(data):
     search = GridSearchCV(
-        make_pipeline(SpeakerNormalizer(), LogisticRegression()), {}, cv=GroupKFold(2)
+        make_pipeline(KnowsItsSpeakers(), LogisticRegression()), {}, cv=GroupKFold(2)
     )
     result = cross_corpus_validate(search, *data, return_estimator=True)
     X, _, corpora, speakers = data
@@ -711,6 +719,3 @@ def test_a_search_passes_the_target_speakers_on(data):
                 X[transfer.test], speakers=keys[transfer.test]
             )
         assert transfer.predictions.tolist() == expected.tolist()
-        assert (
-            transfer.predictions.tolist() != fitted.predict(X[transfer.test]).tolist()
-        )
