@@ -58,6 +58,7 @@ code { font-size: .9em; overflow-wrap: anywhere; }
 @media (max-width: 36rem) { .score { grid-template-columns: 1fr; }
   body { padding: .7rem; }
   table { font-size: .85rem; } th.n { white-space: normal; }
+  table.heat td, table.heat th { padding: .2rem .3rem; }
   th, td { padding-right: .5rem; } .bars .bar { display: none; } }
 @media print { :root { color-scheme: light; --ink: #000; --soft: #444; --paper: #fff;
   --card: #eee; --line: #bbb; --mark: #1c5d8a; --other: #b4531f; --hot: 28, 93, 138;
@@ -187,17 +188,17 @@ def curves(name, lines):
     paths = []
     for line in lines:
         points = " ".join(
-            f"{44 + 200 * i / last:.1f},{120 - 100 * (value - low) / span:.1f}"
+            f"{64 + 190 * i / last:.1f},{120 - 100 * (value - low) / span:.1f}"
             for i, value in enumerate(line)
         )
         paths.append(f'<polyline class="curve" points="{points}"/>')
     return Html(
         f'<svg viewBox="0 0 260 160" role="img" aria-label="{cell(name)} by epoch">'
-        f'{"".join(paths)}<path class="axis" d="M44 20V120H244"/>'
-        f'<text x="44" y="12">{cell(name)}</text><text x="2" y="26">{high:.3g}</text>'
-        f'<text x="2" y="122">{low:.3g}</text><text x="40" y="138">1</text>'
-        f'<text x="230" y="138">{last + 1}</text>'
-        '<text x="120" y="152">epoch</text></svg>'
+        f'{"".join(paths)}<path class="axis" d="M64 20V120H254"/>'
+        f'<text x="64" y="12">{cell(name)}</text><text x="2" y="26">{high:.3g}</text>'
+        f'<text x="2" y="122">{low:.3g}</text><text x="60" y="138">1</text>'
+        f'<text x="240" y="138">{last + 1}</text>'
+        '<text x="140" y="152">epoch</text></svg>'
     )
 
 
