@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .features.normalization import _FLAT
+from .features._by_recording import _FLAT
 from .features.spectrogram import _AMIN, _basis
 from .nn.layers import frame_mask
 

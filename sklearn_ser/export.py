@@ -222,7 +222,10 @@ def _graph(front, classifier):
         if isinstance(step, LogMelTransformer):
             steps.append(LogMel(check_settings(step)))
         else:
-            steps.append(Standardization(step.mean_, step.scale_))
+            mean, scale = step.mean_, step.scale_
+            mean = mean if step.center else np.zeros_like(mean)
+            scale = scale if step.scale else np.ones_like(scale)
+            steps.append(Standardization(mean, scale))
     module = net.module_
     statistics = getattr(classifier, "domain_statistics_", None)
     if statistics is not None:  # any target, as in predict_proba
