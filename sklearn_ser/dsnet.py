@@ -82,7 +82,7 @@ class DSNet(nn.Module):
             noisy, heard = self.E(x, lengths), self.E.without_noise(*both)
         else:
             noisy = heard = self.E(*both)
-        e, n = heard[: len(x)], heard[len(x) :]
+        e, n = heard[: x.shape[0]], heard[x.shape[0] :]  # len would freeze a trace
         u, r = self.T(e), self.T2(e).relu()
         return {
             "logits": self.C(r if noisy is heard else self.T2(noisy).relu()),
