@@ -22,7 +22,7 @@ _ADVERSARY = {"adversary_weight", "adversary_lr", "alternate"}
 # What was fixed before it became a parameter, of estimators that have the one named.
 _FIXED_BEFORE = {
     "max_epochs": {"gradient_clip_value": 5.0},
-    "n_neutral": {"share_neutral": True},
+    "n_neutral": {"share_neutral": True, "orthogonality": "published"},
 }
 
 

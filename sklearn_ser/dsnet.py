@@ -11,7 +11,6 @@ encoder, the two projectors, the decoder and the classifier::
          + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
 
 r is the emotion-relevant and u the emotion-irrelevant subspace. Only r is rectified.
-By default ``Decorrelation`` stands for the third term, which hardly acts.
 """
 
 from dataclasses import dataclass
@@ -162,8 +161,9 @@ class DSNetClassifier(BaseSpeechClassifier):
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
         Weights of the three terms beside the cross-entropy; zero leaves one out.
-    orthogonality : {"correlation", "published"}, default="correlation"
-        What keeps u and r apart: the correlations of their units, or the paper's term.
+    orthogonality : {"published", "correlation"}, default="published"
+        What keeps u and r apart: the paper's term, or the correlations of their units,
+        which hide more of the speaker from r and need more than some 100 recordings.
     neutral_label : label or "auto", default="auto"
         The neutral class. "auto" recognises neutral, neu and n in any case. A
         meta-estimator that encodes y, such as VotingClassifier, needs the class's
@@ -185,8 +185,8 @@ class DSNetClassifier(BaseSpeechClassifier):
     The authors' own setting, on ``LogMelTransformer(duration=6)``, is::
 
         DSNetClassifier(
-            orthogonality="published", share_neutral=False, encoder="cnn6",
-            max_epochs=80, lr=1e-3, weight_decay=0, schedule=None, label_smoothing=0,
+            share_neutral=False, encoder="cnn6", max_epochs=80, lr=1e-3,
+            weight_decay=0, schedule=None, label_smoothing=0,
             gradient_clip_value=None, class_weight=None, speed_perturbation=0,
             vocal_tract_perturbation=0, masking=0, validation_fraction=0.1,
             callbacks=[LRScheduler("ReduceLROnPlateau", monitor="valid_uar",
@@ -238,7 +238,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         calibration_weight=1.0,
         orthogonality_weight=1.0,
         reconstruction_weight=1.0,
-        orthogonality="correlation",
+        orthogonality="published",
         neutral_label="auto",
         n_neutral=3,
         share_neutral=True,
@@ -299,7 +299,7 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     def _terms(self, data):
         orthogonality = Orthogonality(self.orthogonality_weight)
-        if self.orthogonality == "correlation":  # all at once would stop the learning
+        if self.orthogonality == "correlation":  # at once it would stop the learning
             orthogonality = Decorrelation(self.orthogonality_weight, linear_ramp)
         return [
             CrossEntropy(label_smoothing=self.label_smoothing),

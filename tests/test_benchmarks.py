@@ -184,7 +184,7 @@ def test_a_row_of_a_net_has_probes(here):
     (_, work), *_ = run.tasks(
         ["tiny"], ["dsnet"], [1], {"max_epochs": 2, "encoder": "conv"}
     )
-    estimator, X, corpus, train, _ = work
+    estimator, X, corpus, train, *_ = work
     estimator.fit(X, corpus.target, speakers=corpus.speakers)
     found = run.probes(estimator, X, corpus, train, train)
     assert found["seen"] == found["unseen"]

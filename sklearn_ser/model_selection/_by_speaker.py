@@ -152,6 +152,7 @@ def speaker_cross_validate(
     >>> y = ["angry", "sad"] * 6
     >>> speakers = np.repeat(["ann", "bob", "cem"], 4)
     >>> speaker_cross_validate(DummyClassifier(), np.zeros((12, 1)), y, speakers)
+    inductive: no recording of a test speaker was enrolled
     fold    test speakers   n  UAR % [95% interval]  WA % [95% interval]
     1       ann             4   50.0                  50.0
     2       bob             4   50.0                  50.0
