@@ -1,9 +1,31 @@
 """Columns of labels and of speakers: one value for each row, all of one kind."""
 
+import re
 from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
 from numbers import Number
 
 import numpy as np
+
+
+@contextmanager
+def naming(name):
+    """Put a name in front of the message of an error that does not tell it.
+
+    NumPy and scikit-learn do not always say which argument they refuse.
+
+    Parameters
+    ----------
+    name : str
+        The argument.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if re.search(rf"\b{name}\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
 
 
 def as_column(values, name):

@@ -29,6 +29,7 @@ from .sequences import (
     check_sequences,
     check_speakers,
     is_missing,
+    naming,
 )
 
 
@@ -122,11 +123,13 @@ class DomainAdapterMixin:
             if is_missing(y[i]):
                 raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
         check_speakers(speakers, n)  # the target's too, though they are not used
+        with naming("sample_weight"):
+            sample_weight = check_sample_weight(
+                sample_weight, np.empty((n, 1)), dtype=np.float64
+            )
         columns = {
             "speakers": speakers,
-            "sample_weight": check_sample_weight(
-                sample_weight, np.empty((n, 1)), dtype=np.float64
-            ),
+            "sample_weight": sample_weight,
             "validation": validation,
         }
         for name, values in columns.items():

@@ -629,7 +629,7 @@ def draw_estimator(rng, folder):
     return use
 
 
-ANY_COLUMN = r"\by\b|speakers|sample_domain|Unknown label type|label type"
+ANY_COLUMN = r"\by\b|speakers|sample_domain"
 FAMILIES = {
     "labels, speakers, domains": Family(draw_labels, ANY_COLUMN, 0.60),
     "splits": Family(draw_splits, r"Fold \d|speakers|splits|unlabelled", 0.09),

@@ -283,3 +283,16 @@ def test_speakers_that_differ_stay_apart(write):
     ):
         text = GOOD.replace("03", one).replace("11", other)
         assert load_manifest(write(text)).speakers.tolist() == [one, other]
+
+
+@pytest.mark.parametrize("text", ["{},b\n1,2\n", "{0},{0}," + GOOD])
+def test_a_long_name_of_a_column_is_not_told_in_full(write, text):
+    with pytest.raises(ValueError, match=r"^csv '.*x\.\.\.") as info:
+        load_manifest(write(text.format("x" * 9000)))
+    assert len(str(info.value)) < 1500
+
+
+def test_a_long_name_of_a_file_is_not_told_in_full(write):
+    with pytest.raises(ValueError, match=r"exist: row 2 .*\.\.\.") as info:
+        load_manifest(write(f"file,speaker,emotion\n{'x' * 9000},03,anger\n"))
+    assert len(str(info.value)) < 1500

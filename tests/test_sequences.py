@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, SpeakerNormalizer
+from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
@@ -498,3 +500,53 @@ def test_predicting_before_the_fit(method, data):
     for call in ("predict", "predict_proba", "embed"):
         with pytest.raises(ValueError, match="not fitted yet"):
             getattr(method(), call)(data["X"])
+
+
+# ------------------------------------------- messages of NumPy's and scikit-learn's
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (np.array([["a"], [pd.NaT]], dtype=object), ValueError),
+        (np.array([["a"], [1]], dtype=object), ValueError),
+        (np.array([1j, 1]), ValueError),
+        ([b"a", b"b"], TypeError),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_labels_that_are_refused_are_named(column, kind):
+    with pytest.raises(kind, match=r"^y\b"):
+        check_labels(column, 2, estimator=Stranger())
+
+
+@pytest.mark.parametrize("y", [[[1], [1, 2]], np.zeros((2, 0)), np.array([1j, 1])])
+def test_labels_of_two_domains_that_are_refused_are_named(y):
+    with pytest.raises(ValueError, match=r"^y\b"):
+        check_mixed_labels(y, 2, estimator=Stranger())
+
+
+@pytest.mark.parametrize("domain", [[[1], [1, 2]], ["a", b"\xff"]])
+def test_domains_that_are_refused_are_named(domain):
+    with pytest.raises(ValueError, match=r"^sample_domain"):
+        check_sample_domain(domain, np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "X", [np.zeros(3), np.float32(1), np.zeros((2, 0)), np.ones((2, 2), complex), [[]]]
+)
+def test_batches_that_are_refused_are_named(X):
+    with pytest.raises(ValueError, match=r"^X: "):
+        check_sequences(X, estimator=Stranger(), reset=True)
+
+
+def test_a_sequence_whose_rows_differ_in_length_is_named():
+    with pytest.raises(ValueError, match=r"^X\[1\] is no sequence: .*inhomogeneous"):
+        check([np.ones((2, 3)), [[1.0], [1.0, 2.0]]])
+
+
+def test_weights_that_are_refused_are_named(method):
+    X, y = np.eye(8, 3), [0, 1] * 4
+    model = method(**method.speakerless)
+    with pytest.raises(ValueError, match=r"^sample_weight: "):
+        model.fit(X, y, sample_weight=["a"] * 8)
