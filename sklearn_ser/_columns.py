@@ -1,7 +1,7 @@
 """Columns of labels and of speakers: one value for each row, all of one kind."""
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Hashable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from numbers import Number
 
@@ -83,11 +83,15 @@ def check_one_kind(values, name):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         The message names the row, what was found and what was expected.
     """
     noun = {"y": "label", "speakers": "speaker"}.get(name, "value")
     for i, value in enumerate(values):
+        if not isinstance(value, Hashable):
+            raise TypeError(
+                f"{name}[{i}] is a {type(value).__name__}, expected a {noun}."
+            )
         if is_missing(value):
             raise ValueError(f"{name}[{i}] is {value}, expected a {noun}.")
         if _kind(value) != _kind(values[0]):

@@ -26,6 +26,7 @@ from .nn.companions import TargetBatches
 from .sequences import (
     check_labels,
     check_length,
+    check_outputs,
     check_sequences,
     check_speakers,
     is_missing,
@@ -176,7 +177,7 @@ class DomainAdapterMixin:
         if sample_domain is not None:
             domain = check_domain_numbers(sample_domain, len(sequences))
         if not hasattr(self, "domain_statistics_"):
-            return self.net_.outputs(sequences, key)
+            return check_outputs(self.net_.outputs(sequences, key))
         domain = known_domains(domain, np.array(list(self.domain_statistics_)))
         sequences = normalized_by_domain(sequences, domain, self.domain_statistics_)
         found = {}
@@ -188,7 +189,7 @@ class DomainAdapterMixin:
                 part = [sequences[i] for i in rows]
                 values = self.net_.outputs(part, key, of_target=of_target)
                 found |= dict(zip(rows.tolist(), values, strict=True))
-        return np.stack([found[row] for row in range(len(sequences))])
+        return check_outputs(np.stack([found[row] for row in range(len(sequences))]))
 
     def predict_proba(self, X, sample_domain=None, allow_source=False):
         """Return the probability of each class.

@@ -306,3 +306,14 @@ def check_length(name, values, n_samples):
             "Found input variables with inconsistent numbers of samples: X has "
             f"{n_samples}, {name} has {len(values)}."
         )
+
+
+def check_outputs(values):
+    """Refuse outputs of a network that are not finite; return them."""
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"X[{bad[0]}] has outputs that are not finite ({len(bad)} of {len(values)} "
+            "samples have): expected values such as those that the model was fitted on."
+        )
+    return values

@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, SpeakerNormalizer
 from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection._checks import check_column
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]
@@ -345,12 +346,12 @@ MIXED = [
 @pytest.mark.parametrize(("values", "message"), MIXED)
 def test_a_column_of_several_kinds(values, message):
     """In a list with one string, NumPy would make text of NaN and of numbers."""
-    for name, check_column in (
+    for name, check_it in (
         ("y", lambda v: check_labels(v, 8, estimator=None)),
         ("speakers", lambda v: check_speakers(v, 8)),
     ):
         with pytest.raises(ValueError, match=re.escape(name + message)):
-            check_column(values)
+            check_it(values)
 
 
 @pytest.mark.parametrize("values", [set("ab"), iter("ab"), dict.fromkeys("ab")])
@@ -538,6 +539,20 @@ def test_domains_that_are_refused_are_named(domain):
 def test_batches_that_are_refused_are_named(X):
     with pytest.raises(ValueError, match=r"^X: "):
         check_sequences(X, estimator=Stranger(), reset=True)
+
+
+@pytest.mark.parametrize("odd", [{}, [1], {1}])
+def test_labels_and_speakers_that_are_no_scalars_are_named(odd):
+    values = objects(["a", odd])
+    with pytest.raises(TypeError, match=r"^speakers\[1\] is a .*, expected a speaker"):
+        check_speakers(values, 2)
+    with pytest.raises(TypeError, match=r"^y\[1\] is a .*, expected a label"):
+        check_labels(values, 2, estimator=Stranger())
+
+
+def test_labels_of_an_evaluation_are_strings_or_numbers():
+    with pytest.raises(TypeError, match=r"^y\[0\] is a object, expected a string"):
+        check_column([object(), object()], "y")
 
 
 def test_a_sequence_whose_rows_differ_in_length_is_named():
