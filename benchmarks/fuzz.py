@@ -117,6 +117,8 @@ def run(n_inputs, seed):
                 "faults": {str(k): v for k, v in faults.items()},
                 "seconds": round(time.perf_counter() - begin),
             }
+        work.pipe.send(None)
+        work.process.join()
     return {
         "command": f"python benchmarks/fuzz.py --inputs {n_inputs} --seed {seed}",
         "limits": {"seconds": PATIENCE, "bytes": MEMORY},

@@ -1,9 +1,31 @@
 """Columns of labels and of speakers: one value for each row, all of one kind."""
 
-from collections.abc import Iterator, Mapping, Set
+import re
+from collections.abc import Hashable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from numbers import Number
 
 import numpy as np
+
+
+@contextmanager
+def naming(name):
+    """Put a name in front of the message of an error that does not tell it.
+
+    NumPy and scikit-learn do not always say which argument they refuse.
+
+    Parameters
+    ----------
+    name : str
+        The argument.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if re.search(rf"\b{name}\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
 
 
 def as_column(values, name):
@@ -61,11 +83,15 @@ def check_one_kind(values, name):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         The message names the row, what was found and what was expected.
     """
     noun = {"y": "label", "speakers": "speaker"}.get(name, "value")
     for i, value in enumerate(values):
+        if not isinstance(value, Hashable):
+            raise TypeError(
+                f"{name}[{i}] is a {type(value).__name__}, expected a {noun}."
+            )
         if is_missing(value):
             raise ValueError(f"{name}[{i}] is {value}, expected a {noun}.")
         if _kind(value) != _kind(values[0]):

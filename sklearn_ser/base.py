@@ -15,7 +15,7 @@ from ._sklearn import Interval, StrOptions
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
-from .sequences import check_labels, check_sequences
+from .sequences import check_labels, check_outputs, check_sequences
 from .training import train_net
 from .training_data import check_training_data
 
@@ -240,7 +240,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     def _outputs(self, X, key):
         check_is_fitted(self, "net_")
-        return self.net_.outputs(check_sequences(X, estimator=self, reset=False), key)
+        sequences = check_sequences(X, estimator=self, reset=False)
+        return check_outputs(self.net_.outputs(sequences, key))
 
     def predict_proba(self, X):
         """Return the probability of each class.

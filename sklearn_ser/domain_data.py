@@ -12,6 +12,7 @@ from .sequences import (
     check_length,
     frame_statistics,
     is_missing,
+    naming,
     standardized,
 )
 
@@ -58,7 +59,8 @@ def check_mixed_labels(y, n_samples, *, estimator):
         return check_labels(y, n_samples, estimator=estimator)
     if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:
         y = np.array(y, dtype=object)  # NumPy would make a string of -1
-    y = column_or_1d(y, warn=True)
+    with naming("y"):
+        y = column_or_1d(y, warn=True)
     check_length("y", y, n_samples)
     return y
 
@@ -100,7 +102,8 @@ def check_sample_domain(sample_domain, y):
 
 def check_domain_numbers(sample_domain, n):
     """Check one integer per sample."""
-    domain = np.asarray(sample_domain)
+    with naming("sample_domain"):
+        domain = np.asarray(sample_domain)
     if domain.ndim != 1:
         raise ValueError(
             f"sample_domain has shape {domain.shape}, expected (n_samples,) = ({n},)."

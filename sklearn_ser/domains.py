@@ -26,9 +26,11 @@ from .nn.companions import TargetBatches
 from .sequences import (
     check_labels,
     check_length,
+    check_outputs,
     check_sequences,
     check_speakers,
     is_missing,
+    naming,
 )
 
 
@@ -122,11 +124,13 @@ class DomainAdapterMixin:
             if is_missing(y[i]):
                 raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
         check_speakers(speakers, n)  # the target's too, though they are not used
+        with naming("sample_weight"):
+            sample_weight = check_sample_weight(
+                sample_weight, np.empty((n, 1)), dtype=np.float64
+            )
         columns = {
             "speakers": speakers,
-            "sample_weight": check_sample_weight(
-                sample_weight, np.empty((n, 1)), dtype=np.float64
-            ),
+            "sample_weight": sample_weight,
             "validation": validation,
         }
         for name, values in columns.items():
@@ -173,7 +177,7 @@ class DomainAdapterMixin:
         if sample_domain is not None:
             domain = check_domain_numbers(sample_domain, len(sequences))
         if not hasattr(self, "domain_statistics_"):
-            return self.net_.outputs(sequences, key)
+            return check_outputs(self.net_.outputs(sequences, key))
         domain = known_domains(domain, np.array(list(self.domain_statistics_)))
         sequences = normalized_by_domain(sequences, domain, self.domain_statistics_)
         found = {}
@@ -185,7 +189,7 @@ class DomainAdapterMixin:
                 part = [sequences[i] for i in rows]
                 values = self.net_.outputs(part, key, of_target=of_target)
                 found |= dict(zip(rows.tolist(), values, strict=True))
-        return np.stack([found[row] for row in range(len(sequences))])
+        return check_outputs(np.stack([found[row] for row in range(len(sequences))]))
 
     def predict_proba(self, X, sample_domain=None, allow_source=False):
         """Return the probability of each class.

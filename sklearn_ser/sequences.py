@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
-from ._columns import as_column, is_missing
+from ._columns import as_column, check_one_kind, is_missing, naming
 from .exceptions import warn_caller
 
 _HINT = (
@@ -148,9 +148,10 @@ def check_sequences(X, *, estimator, reset):
         sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
         _check_n_features(sequences, estimator, reset)
         return sequences
-    X = validate_data(
-        estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
-    )
+    with naming("X"):
+        X = validate_data(
+            estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
+        )
     if X.ndim > 3:
         raise ValueError(f"X has {X.ndim} dimensions, expected 2 or 3. {_HINT}")
     if X.ndim == 3 and X.shape[2] == 0:
@@ -179,16 +180,26 @@ def is_ragged(X):
     return isinstance(X, (list, tuple)) and any(
         isinstance(x, (str, bytes, dict))
         or hasattr(x, "__fspath__")
-        or np.ndim(x) > 1
+        or _has_rows(x)
         or (isinstance(x, np.ndarray) and x.size != np.size(X[0]))
         for x in X
     )
 
 
+def _has_rows(x):
+    try:
+        return np.ndim(x) > 1
+    except ValueError:  # of unequal length, which is told with the index
+        return True
+
+
 def _check_sequence(x, index):
     if isinstance(x, (str, bytes, dict, numbers.Number)) or hasattr(x, "__fspath__"):
         raise TypeError(f"X[{index}] is a {type(x).__name__}, not a sequence. {_HINT}")
-    cached, x = x, np.asarray(x)
+    try:
+        cached, x = x, np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"X[{index}] is no sequence: {error}. {_HINT}") from error
     if x.dtype.kind not in "fiub":
         raise TypeError(
             f"X[{index}] has dtype {x.dtype}, expected real numbers. {_HINT}"
@@ -261,10 +272,13 @@ def check_labels(y, n_samples, *, estimator):
             f"This {type(estimator).__name__} estimator requires y to be passed, but "
             "the target y is None."
         )
-    y = column_or_1d(as_column(y, "y"), warn=True)
-    if y.dtype.kind in "fc":
-        assert_all_finite(y, input_name="y")
-    check_classification_targets(y)
+    with naming("y"):
+        y = column_or_1d(as_column(y, "y"), warn=True)
+        if y.dtype.kind in "fc":
+            assert_all_finite(y, input_name="y")
+        if y.dtype.kind == "O":  # of a column (n_samples, 1), too
+            check_one_kind(y.tolist(), "y")
+        check_classification_targets(y)
     check_length("y", y, n_samples)
     return y
 
@@ -296,3 +310,14 @@ def check_length(name, values, n_samples):
             "Found input variables with inconsistent numbers of samples: X has "
             f"{n_samples}, {name} has {len(values)}."
         )
+
+
+def check_outputs(values):
+    """Refuse outputs of a network that are not finite; return them."""
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"X[{bad[0]}] has outputs that are not finite ({len(bad)} of {len(values)} "
+            "samples have): expected values such as those that the model was fitted on."
+        )
+    return values

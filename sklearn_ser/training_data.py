@@ -9,7 +9,7 @@ from sklearn.utils import compute_class_weight
 from ._sklearn import check_sample_weight
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import summary
-from .sequences import check_length, check_speakers
+from .sequences import check_length, check_speakers, naming
 
 # Spectrograms have no more bands than this, while the smallest speech models have 384
 # features.
@@ -154,9 +154,10 @@ def check_training_data(
     """
     n = len(sequences)
     speakers = check_speakers(speakers, n)
-    weight = check_sample_weight(
-        sample_weight, np.empty((n, 1)), dtype=np.float64, ensure_non_negative=True
-    )
+    with naming("sample_weight"):
+        weight = check_sample_weight(
+            sample_weight, np.empty((n, 1)), dtype=np.float64, ensure_non_negative=True
+        )
     if not weight.any():
         raise ValueError(
             "sample_weight has zeros only, expected at least one positive weight."

@@ -209,7 +209,13 @@ def draw_splits(rng, folder):
         mask = rng.random(n) < 0.4
         return mask if rng.random() < 0.4 else pick(rng, kinds)
 
-    splits = [(part(), part()) for _ in range(rng.integers(0, 4))]
+    def pair():
+        if rng.random() < 0.3:
+            return part(), part()
+        at = 2 * int(rng.integers(4))  # a speaker has two rows
+        return list(range(at)), list(range(at, n))
+
+    splits = [pair() for _ in range(rng.integers(0, 4))]
     if rng.random() < 0.1:
         splits = [pick(rng, (None, 3, (), (part(),), "abc"))]
     unlabelled = pick(rng, (None, None, rng.random(n) < 0.5, [1] * n, "a"))
@@ -438,8 +444,8 @@ def draw_table(rng):
     names = ["file", "speaker", "emotion", "note"]
     if rng.random() < 0.3:
         names[rng.integers(4)] = pick(rng, [*names, "FILE ", "", "é", "\0", "x" * 300])
-    rows = [names, ["a.wav", "03", "anger", ""], ["b.wav", "04", "sad", "long, note"]]
-    for _ in range(rng.integers(0, 4)):
+    rows = [names, ["a.wav", "03", "anger", ""], ["b.wav", "04", "sad", '"long, note"']]
+    for _ in range(pick(rng, [0, 0, 1, 2, 3])):
         row = rows[rng.integers(len(rows))]
         if row:
             row[rng.integers(len(row))] = str(pick(rng, CELLS))
@@ -629,13 +635,13 @@ def draw_estimator(rng, folder):
     return use
 
 
-ANY_COLUMN = r"\by\b|speakers|sample_domain|Unknown label type|label type"
+ANY_COLUMN = r"\by\b|speakers|sample_domain"
 FAMILIES = {
     "labels, speakers, domains": Family(draw_labels, ANY_COLUMN, 0.60),
     "splits": Family(draw_splits, r"Fold \d|speakers|splits|unlabelled", 0.09),
     "sequences": Family(draw_sequences, r"\bX\b", 0.20),
     "audio files": Family(draw_audio, r"^X\[0\] \('", 0.06),
-    "waveforms": Family(draw_waveform, r"X\[0\]|channel", 0.01),
+    "waveforms": Family(draw_waveform, r"\bX\b|channel", 0.01),
     "manifests": Family(draw_manifest, r"^csv ", 0.02),
     "label files": Family(draw_label_file, r"labels\.txt", 0.016),
     "saved models": Family(draw_model, r"model\.skops", 0.002),

@@ -21,6 +21,7 @@ from sklearn_ser.datasets import (
     load_corpus,
     load_manifest,
 )
+from sklearn_ser.datasets._spec import SpeakerTable
 from sklearn_ser.datasets.corpora import CORPORA
 
 _SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -822,3 +823,11 @@ def test_no_path_breaks_a_parser(parts):
 def test_every_protocol_is_of_known_corpora():
     for name in list_protocols():
         assert any(name in list_protocols(corpus) for corpus in list_corpora())
+
+
+def test_a_label_file_that_is_no_table_is_named(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"file,emotion\na,{'x' * 200_000}\n")
+    table = SpeakerTable(files="*.csv", speaker="file", columns={})
+    with pytest.raises(ValueError, match=r"labels\.csv' is no CSV table: field larger"):
+        list(table.read(path))

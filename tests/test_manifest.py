@@ -350,3 +350,16 @@ def test_columns_may_have_other_names(tmp_path):
     for bad in ({"emotion": "mood"}, {"mood": "label"}):
         with pytest.raises(ValueError, match=r"columns says that .* has .*'label'"):
             load_manifest(path, columns=bad)
+
+
+@pytest.mark.parametrize("text", ["{},b\n1,2\n", "{0},{0}," + GOOD])
+def test_a_long_name_of_a_column_is_not_told_in_full(write, text):
+    with pytest.raises(ValueError, match=r"^csv '.*x\.\.\.") as info:
+        load_manifest(write(text.format("x" * 9000)))
+    assert len(str(info.value)) < 1500
+
+
+def test_a_long_name_of_a_file_is_not_told_in_full(write):
+    with pytest.raises(ValueError, match=r"exist: row 2 .*\.\.\.") as info:
+        load_manifest(write(f"file,speaker,emotion\n{'x' * 9000},03,anger\n"))
+    assert len(str(info.value)) < 1500

@@ -230,6 +230,27 @@ def test_no_recording_is_named_where_all_diverge(method, data):
     assert "The outputs of" not in str(info.value)
 
 
+def test_a_training_that_diverges_in_its_last_step(method):
+    model = method(weight_decay=1e30, batch_size=24, **method.speakerless)
+    X = np.random.default_rng(0).normal(size=(24, 3))
+    with pytest.raises(TrainingDivergedError, match="after the last step of epoch 1"):
+        model.fit(X, np.arange(24) % 3)
+    assert not hasattr(model, "net_")
+
+
+def test_a_prediction_that_is_not_finite_names_the_sample(method):
+    X = np.random.default_rng(0).normal(size=(24, 3, 6))
+    params = {"masking": 0, **method.raw, **method.speakerless}
+    model = method(encoder=DividesByDeviation, **params)
+    model.fit(X, np.arange(24) % 3)
+    X[[5, 7]] = 1.0
+    for predict in (model.predict_proba, model.embed):
+        with pytest.raises(
+            ValueError, match=r"^X\[5\] has outputs .* \(2 of 24 samples"
+        ):
+            predict(X)
+
+
 class Greedy(nn.Module):
     """Runs out of memory above so many frames, padding included."""
 

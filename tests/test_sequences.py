@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
 from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, SpeakerNormalizer
+from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection._checks import check_column
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]
@@ -343,12 +346,12 @@ MIXED = [
 @pytest.mark.parametrize(("values", "message"), MIXED)
 def test_a_column_of_several_kinds(values, message):
     """In a list with one string, NumPy would make text of NaN and of numbers."""
-    for name, check_column in (
+    for name, check_it in (
         ("y", lambda v: check_labels(v, 8, estimator=None)),
         ("speakers", lambda v: check_speakers(v, 8)),
     ):
         with pytest.raises(ValueError, match=re.escape(name + message)):
-            check_column(values)
+            check_it(values)
 
 
 @pytest.mark.parametrize("values", [set("ab"), iter("ab"), dict.fromkeys("ab")])
@@ -498,3 +501,67 @@ def test_predicting_before_the_fit(method, data):
     for call in ("predict", "predict_proba", "embed"):
         with pytest.raises(ValueError, match="not fitted yet"):
             getattr(method(), call)(data["X"])
+
+
+# ------------------------------------------- messages of NumPy's and scikit-learn's
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (np.array([["a"], [pd.NaT]], dtype=object), ValueError),
+        (np.array([["a"], [1]], dtype=object), ValueError),
+        (np.array([1j, 1]), ValueError),
+        ([b"a", b"b"], TypeError),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_labels_that_are_refused_are_named(column, kind):
+    with pytest.raises(kind, match=r"^y\b"):
+        check_labels(column, 2, estimator=Stranger())
+
+
+@pytest.mark.parametrize("y", [[[1], [1, 2]], np.zeros((2, 0)), np.array([1j, 1])])
+def test_labels_of_two_domains_that_are_refused_are_named(y):
+    with pytest.raises(ValueError, match=r"^y\b"):
+        check_mixed_labels(y, 2, estimator=Stranger())
+
+
+@pytest.mark.parametrize("domain", [[[1], [1, 2]], ["a", b"\xff"]])
+def test_domains_that_are_refused_are_named(domain):
+    with pytest.raises(ValueError, match=r"^sample_domain"):
+        check_sample_domain(domain, np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    "X", [np.zeros(3), np.float32(1), np.zeros((2, 0)), np.ones((2, 2), complex), [[]]]
+)
+def test_batches_that_are_refused_are_named(X):
+    with pytest.raises(ValueError, match=r"^X: "):
+        check_sequences(X, estimator=Stranger(), reset=True)
+
+
+@pytest.mark.parametrize("odd", [{}, [1], {1}])
+def test_labels_and_speakers_that_are_no_scalars_are_named(odd):
+    values = objects(["a", odd])
+    with pytest.raises(TypeError, match=r"^speakers\[1\] is a .*, expected a speaker"):
+        check_speakers(values, 2)
+    with pytest.raises(TypeError, match=r"^y\[1\] is a .*, expected a label"):
+        check_labels(values, 2, estimator=Stranger())
+
+
+def test_labels_of_an_evaluation_are_strings_or_numbers():
+    with pytest.raises(TypeError, match=r"^y\[0\] is a object, expected a string"):
+        check_column([object(), object()], "y")
+
+
+def test_a_sequence_whose_rows_differ_in_length_is_named():
+    with pytest.raises(ValueError, match=r"^X\[1\] is no sequence: .*inhomogeneous"):
+        check([np.ones((2, 3)), [[1.0], [1.0, 2.0]]])
+
+
+def test_weights_that_are_refused_are_named(method):
+    X, y = np.eye(8, 3), [0, 1] * 4
+    model = method(**method.speakerless)
+    with pytest.raises(ValueError, match=r"^sample_weight: "):
+        model.fit(X, y, sample_weight=["a"] * 8)

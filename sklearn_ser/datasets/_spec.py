@@ -1,11 +1,12 @@
 """Declarations of corpora: where their files and labels are, and what they mean."""
 
-import csv
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from sklearn_ser.datasets._text_files import lines_of, rows_of
 
 NO_AGREEMENT = None
 """The emotion of an utterance whose raters did not agree; it is left out."""
@@ -65,7 +66,7 @@ class LabelLines:
         """
         for path in paths:
             utterance, columns = None, {}
-            for text in _lines(path):
+            for text in lines_of(path):
                 if match := re.match(self.line, text):
                     if utterance is not None:
                         yield utterance, columns, path
@@ -121,7 +122,7 @@ class LabelVotes:
         """
         ratings = {}
         for path in paths:
-            for row in _table(path):
+            for row in rows_of(path):
                 parts = [_first(row, names) for names in self.utterance]
                 votes = [_number(_first(row, names)) for names in self.votes.values()]
                 if all(parts) and not all(np.isnan(votes)):
@@ -170,7 +171,7 @@ class SpeakerTable:
         columns : dict
             What the file says of it.
         """
-        for row in _table(path):
+        for row in rows_of(path):
             columns = {
                 name: _first(row, [column]) or ""
                 for column, name in self.columns.items()
@@ -300,23 +301,6 @@ class CorpusSpec:
 
 def _groups(match):
     return {k: v.strip() for k, v in match.groupdict().items() if v is not None}
-
-
-def _lines(path):
-    with open(path, encoding="utf-8-sig", errors="replace") as stream:
-        for line in stream:
-            yield line.strip()
-
-
-def _table(path):
-    """Yield the rows of a CSV file, under the names of columns in lower case."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        for row in csv.DictReader(stream):
-            yield {
-                name.strip().lower(): value.strip()
-                for name, value in row.items()
-                if isinstance(name, str) and isinstance(value, str)
-            }
 
 
 def _first(row, names):

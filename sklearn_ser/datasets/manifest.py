@@ -18,6 +18,7 @@ _NAMES = ("speaker", "emotion")
 _DELIMITERS = ",;\t"
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
+_MOST_SHOWN = 500  # characters of a name in a message
 
 
 def load_manifest(
@@ -157,9 +158,12 @@ def _read(path, renamed):
     names = _rename(path, names, renamed)
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
-        raise ValueError(f"csv '{path}' lacks the columns {missing}; it has {names}.")
+        raise ValueError(
+            f"csv '{path}' lacks the columns {missing}; it has {_short(f'{names}')}."
+        )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
+        repeated = _short(f"{repeated}")
         raise ValueError(f"csv '{path}' has more than one column named {repeated}.")
     if not rows:
         raise ValueError(
@@ -269,7 +273,12 @@ def _refuse(path, fault, places):
     if places:
         rest = len(places) - _SHOWN
         more = f", and {rest} more" if rest > 0 else ""
-        raise ValueError(f"csv '{path}' {fault}: {', '.join(places[:_SHOWN])}{more}.")
+        shown = ", ".join(map(_short, places[:_SHOWN]))
+        raise ValueError(f"csv '{path}' {fault}: {shown}{more}.")
+
+
+def _short(text):
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _to_pandas(frame):

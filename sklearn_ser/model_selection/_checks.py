@@ -123,7 +123,12 @@ def check_column(values, name):
             f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
         )
     check_one_kind(values, name)
-    return np.array(values.tolist())
+    column = np.array(values.tolist())
+    if column.ndim != 1 or column.dtype.kind == "O":
+        raise TypeError(
+            f"{name}[0] is a {type(values[0]).__name__}, expected a string or a number."
+        )
+    return column
 
 
 def check_corpora(corpora, name):

@@ -113,6 +113,27 @@ def diverged(net, name, value, batch):
 
 
 @torch.no_grad()
+def check_last_step(net, dataset):
+    """Refuse weights whose outputs are not finite: no loss tells of the last step.
+
+    Parameters
+    ----------
+    net : SpeechNet
+    dataset : SequenceDataset
+        What it was trained on.
+    """
+    batch = dataset.batch(net.get_iterator(dataset).rows()[0])
+    net.module_.eval()
+    logits = net.module_(batch.x, batch.lengths)["logits"]
+    if not torch.isfinite(logits).all():
+        raise TrainingDivergedError(
+            f"The outputs are not finite after the last step of epoch "
+            f"{net.history[-1]['epoch']}: the training diverged. Lower lr (now "
+            f"{net.lr:g}) or weight_decay, or look for extreme values in X."
+        )
+
+
+@torch.no_grad()
 def _not_finite(module, batch):
     """Return the rows of X whose outputs alone are not finite, or None."""
     module.eval()  # in training, batch normalisation spreads a fault over the batch

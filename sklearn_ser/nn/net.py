@@ -12,6 +12,7 @@ from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device
 from .faults import (
     OutOfMemoryError,
+    check_last_step,
     diverged,
     in_batches_that_fit,
     interrupts_noticed,
@@ -214,6 +215,7 @@ class SpeechNet(skorch.NeuralNet):
                     callback.on_train_interrupted()
             raise
         self.notify("on_train_end", X=X, y=y)
+        check_last_step(self, X)
         return self
 
     def notify(self, method_name, **cb_kwargs):
