@@ -676,7 +676,9 @@ def test_a_domain_that_is_new_is_the_only_one_on_its_side(data):
 
 def test_a_source_numbered_zero_is_predicted_as_a_source(data):
     one = quick().fit(**data)
-    zero = quick().fit(**{**data, "sample_domain": np.minimum(data["sample_domain"], 0)})
+    zero = quick().fit(
+        **{**data, "sample_domain": np.minimum(data["sample_domain"], 0)}
+    )
     rows = np.flatnonzero(data["sample_domain"] == 1)[:4]
     X = [data["X"][i] for i in rows]
     found = zero.predict_proba(X, sample_domain=[0] * 4)
