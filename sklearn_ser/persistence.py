@@ -20,6 +20,7 @@ from zipfile import ZipFile
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from sklearn_ser._columns import shortened
 from sklearn_ser._files import atomic_write, check_regular
 
 __all__ = ["load", "save"]
@@ -233,7 +234,7 @@ def _refuse_size(size, data):
 
 
 def _damaged(path, error):
-    text = str(error) or type(error).__name__
+    text = shortened(str(error)) or type(error).__name__
     return ValueError(f"'{path}' is no model saved by sklearn_ser, or damaged: {text}.")
 
 
