@@ -7,6 +7,8 @@ from numbers import Number
 
 import numpy as np
 
+_LONGEST = 500  # characters that a message takes over from elsewhere
+
 
 @contextmanager
 def naming(name):
@@ -25,7 +27,12 @@ def naming(name):
         if re.search(rf"\b{name}\b", str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name}: {error}") from error
+        raise kind(f"{name}: {shortened(str(error))}") from error
+
+
+def shortened(text):
+    """Return the start of a text that is too long for a message."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def as_column(values, name):

@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
+from sklearn_ser._columns import shortened
 from sklearn_ser._files import atomic_write, check_regular
 from sklearn_ser._saved_file import read_header
 from sklearn_ser.exceptions import VersionsDifferWarning, warn_caller
@@ -243,7 +244,7 @@ def _warn_of_versions(path, saved):
 
 
 def _damaged(path, error):
-    text = str(error) or type(error).__name__
+    text = shortened(str(error)) or type(error).__name__
     return ValueError(f"'{path}' is no model saved by sklearn_ser, or damaged: {text}.")
 
 

@@ -253,4 +253,5 @@ def _draw_validation(data, fraction, seed):
     else:
         splitter = GroupShuffleSplit
     splits = splitter(n_splits=1, test_size=fraction, random_state=seed)
-    return next(splits.split(data.y, data.y, data.speakers))
+    with naming("validation_fraction"):
+        return next(splits.split(data.y, data.y, data.speakers))

@@ -216,7 +216,10 @@ def draw_splits(rng, folder):
         return list(range(at)), list(range(at, n))
 
     splits = [pair() for _ in range(rng.integers(0, 4))]
-    if rng.random() < 0.1:
+    if sound := rng.random() < 0.3:
+        n, speakers = 6, list("aabbcc")
+        splits = [([0, 1, 2, 3], [4, 5]), pair()]
+    if not sound and rng.random() < 0.1:
         splits = [pick(rng, (None, 3, (), (part(),), "abc"))]
     unlabelled = pick(rng, (None, None, rng.random(n) < 0.5, [1] * n, "a"))
 

@@ -338,6 +338,20 @@ def test_a_mutated_file_is_one_error_or_loads(tmp_path):
     assert all(text.startswith(f"'{path}' ") for text in told)
 
 
+def test_an_error_does_not_show_what_a_damaged_file_holds(tmp_path):
+    path = tmp_path / "model.skops"
+    model = make_pipeline(StandardScaler()).fit(np.ones((3, 3)))
+    save(model, path)
+    data, name = path.read_bytes(), b".npy"
+    at = data.index(name) + len(name)
+    for length in (b"\xff\xff", b"\x00\x40"):  # of the name, in the header of a part
+        start = data.rindex(b"PK\x03\x04", 0, at)
+        path.write_bytes(data[: start + 26] + length + data[start + 28 :])
+        with pytest.raises(ValueError, match="no model saved") as info:
+            load(path)
+        assert len(str(info.value)) < 1000
+
+
 @pytest.mark.parametrize("content", [b"", b"P", b"PK\x05\x06" + bytes(18)])
 def test_an_empty_file_is_no_model(tmp_path, content):
     (tmp_path / "model.skops").write_bytes(content)

@@ -560,6 +560,19 @@ def test_a_sequence_whose_rows_differ_in_length_is_named():
         check([np.ones((2, 3)), [[1.0], [1.0, 2.0]]])
 
 
+def test_a_message_does_not_show_a_whole_array():
+    with pytest.raises(ValueError, match=r"^X: Complex data not supported") as info:
+        check(np.ones((4, 4, 4, 4), complex) / 3)
+    assert len(str(info.value)) < 600
+
+
+def test_a_validation_fraction_that_leaves_nothing_is_named(method):
+    X, y = np.eye(8, 3), [0, 1] * 4
+    model = method(validation_fraction=0.999, **method.speakerless)
+    with pytest.raises(ValueError, match=r"^validation_fraction: .* will be empty"):
+        model.fit(X, y, speakers=y)
+
+
 def test_weights_that_are_refused_are_named(method):
     X, y = np.eye(8, 3), [0, 1] * 4
     model = method(**method.speakerless)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from sklearn_ser._columns import shortened
 from sklearn_ser.datasets._spelling import spell_alike
 from sklearn_ser.exceptions import warn_caller
 
@@ -18,7 +19,6 @@ _NAMES = ("speaker", "emotion")
 _DELIMITERS = ",;\t"
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
-_MOST_SHOWN = 500  # characters of a name in a message
 
 
 def load_manifest(
@@ -159,11 +159,11 @@ def _read(path, renamed):
     missing = [name for name in _REQUIRED if name not in names]
     if missing:
         raise ValueError(
-            f"csv '{path}' lacks the columns {missing}; it has {_short(f'{names}')}."
+            f"csv '{path}' lacks the columns {missing}; it has {shortened(f'{names}')}."
         )
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        repeated = _short(f"{repeated}")
+        repeated = shortened(f"{repeated}")
         raise ValueError(f"csv '{path}' has more than one column named {repeated}.")
     if not rows:
         raise ValueError(
@@ -273,12 +273,8 @@ def _refuse(path, fault, places):
     if places:
         rest = len(places) - _SHOWN
         more = f", and {rest} more" if rest > 0 else ""
-        shown = ", ".join(map(_short, places[:_SHOWN]))
+        shown = ", ".join(map(shortened, places[:_SHOWN]))
         raise ValueError(f"csv '{path}' {fault}: {shown}{more}.")
-
-
-def _short(text):
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _to_pandas(frame):
