@@ -616,6 +616,16 @@ def test_the_target_is_predicted_by_its_own_statistics(data, alignment):
     assert np.abs(model._decide(by_source) - of_target).max() > 1e-3
 
 
+def test_domain_zero_is_a_source_in_prediction_too(data):
+    moved, _ = shifted(data)
+    expected = quick().fit(**moved).predict_proba(moved["X"], moved["sample_domain"])
+    domain = np.where(moved["sample_domain"] < 0, -1, 0)
+    model = quick().fit(**{**moved, "sample_domain": domain})
+    np.testing.assert_array_equal(model.predict_proba(moved["X"], domain), expected)
+    as_target = model.predict_proba(moved["X"])
+    assert np.abs(as_target - expected)[domain == 0].max() > 1e-3
+
+
 def test_statistics_of_the_target_survive_copies(data, tmp_path):
     moved, target = shifted(data)
     model = quick().fit(**moved)
