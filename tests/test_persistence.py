@@ -493,7 +493,7 @@ def plain():
 
 def test_other_versions_warn_once_for_all_packages(plain, tmp_path):
     path = tmp_path / "model.skops"
-    saved_with(path, plain, scikit_learn="1.6.2", torch="1.13.1+cu117", numpy="1.26.4")
+    saved_with(path, plain, scikit_learn="1.2.2", torch="1.13.1+cu117", numpy="1.24.4")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         loaded = load(path)
@@ -501,7 +501,7 @@ def test_other_versions_warn_once_for_all_packages(plain, tmp_path):
     assert warning.category is VersionsDifferWarning
     assert warning.filename == __file__
     text = str(warning.message)
-    assert f"'{path}' was saved with scikit-learn 1.6.2, torch 1.13.1+cu117" in text
+    assert f"'{path}' was saved with scikit-learn 1.2.2, torch 1.13.1+cu117" in text
     assert f"numpy 1.26.4; this is scikit-learn {version('scikit-learn')}, " in text
     X = np.random.default_rng(1).normal(size=(5, 3))
     np.testing.assert_array_equal(loaded.predict(X), plain.predict(X))
