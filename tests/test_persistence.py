@@ -502,7 +502,7 @@ def test_other_versions_warn_once_for_all_packages(plain, tmp_path):
     assert warning.filename == __file__
     text = str(warning.message)
     assert f"'{path}' was saved with scikit-learn 1.2.2, torch 1.13.1+cu117" in text
-    assert f"numpy 1.26.4; this is scikit-learn {version('scikit-learn')}, " in text
+    assert f"numpy 1.24.4; this is scikit-learn {version('scikit-learn')}, " in text
     X = np.random.default_rng(1).normal(size=(5, 3))
     np.testing.assert_array_equal(loaded.predict(X), plain.predict(X))
 
