@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import DSNetClassifier
+from sklearn_ser import DSNetClassifier, SpeakerNormalizer
 from sklearn_ser._progress import listening, report
 from sklearn_ser.datasets import Protocol
 from sklearn_ser.model_selection import speaker_cross_validate
@@ -128,6 +128,26 @@ def test_a_damaged_fold_is_computed_again(data, tmp_path, damage):
     resumed = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
     assert len(Fragile.fits) == 1
     assert bits(resumed) == bits(whole)
+
+
+@pytest.mark.parametrize("enrollment", [1, "all"])
+def test_an_evaluation_with_enrolment_goes_on(data, tmp_path, enrollment):
+    model = make_pipeline(SpeakerNormalizer(), Fragile())
+    asked = {"enrollment": enrollment, "n_draws": 2}
+    whole = speaker_cross_validate(model, *data, **asked)
+    speaker_cross_validate(model, *data, **asked, checkpoint_dir=tmp_path)
+    (tmp_path / "fold-0002.npz").unlink()
+    Fragile.fits.clear()
+    resumed = speaker_cross_validate(model, *data, **asked, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 1
+    assert bits(resumed) == bits(whole)
+    assert all(
+        len(fold.enrolled) == (1 if enrollment == "all" else 2)
+        for fold in resumed.folds
+    )
+    for other in ({}, {**asked, "n_draws": 3}):
+        with pytest.raises(ValueError, match="another evaluation: enrollment is"):
+            speaker_cross_validate(model, *data, **other, checkpoint_dir=tmp_path)
 
 
 def changed_row(data):

@@ -12,6 +12,7 @@ from sklearn_ser import (
     DSNetClassifier,
     SpeakerAdversarialClassifier,
 )
+from sklearn_ser.dsnet import DSNet
 from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import ConvEncoder, PointwiseEncoder, UtteranceEncoder
 from sklearn_ser.training_data import check_training_data
@@ -156,3 +157,32 @@ def test_noise_acts_follows_the_seed_and_can_be_left_out(method, weights):
     assert fit() == fit()
     assert fit() != fit(feature_noise=0)
     assert fit(feature_noise=0) == fit(feature_noise=0.0)
+
+
+def test_without_noise_a_training_batch_is_embedded_as_in_prediction():
+    torch.manual_seed(0)
+    encoder = UtteranceEncoder("pointwise", 6, feature_noise=1.0).train()
+    encoder.noise.set_residuals(torch.randn(20, 6))
+    x, lengths = torch.randn(8, 6, 1), torch.ones(8, dtype=torch.long)
+    assert not torch.equal(encoder(x, lengths), encoder(x, lengths))
+    before = copy.deepcopy(encoder.state_dict())
+    draws = torch.get_rng_state()
+    found = encoder.without_noise(x, lengths)
+    assert torch.equal(found, encoder.without_noise(x, lengths))
+    assert torch.equal(draws, torch.get_rng_state())
+    after = encoder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(m.training for m in encoder.modules())
+    assert encoder.adds_noise(x)
+    assert not encoder.eval().adds_noise(x)
+
+
+def test_terms_of_dsnet_are_of_vectors_without_noise():
+    torch.manual_seed(0)
+    net = DSNet(2, encoder="pointwise", n_features=6, feature_noise=1.0).train()
+    net.E.noise.set_residuals(torch.randn(20, 6))
+    x, lengths = torch.randn(8, 6, 1), torch.ones(8, dtype=torch.long)
+    first, second = net(x, lengths), net(x, lengths)
+    for name in ("encoded", "embedding", "irrelevant", "decoded"):
+        assert torch.equal(first[name], second[name])
+    assert not torch.equal(first["logits"], second["logits"])

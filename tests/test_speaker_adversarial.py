@@ -32,6 +32,13 @@ def data(corpus, log_mels):
     return {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
 
 
+@pytest.fixture(scope="module")
+def vectors():
+    rng = np.random.default_rng(0)
+    y, speakers = np.arange(48) % 2, np.repeat(["a", "b", "c"], 16)
+    return {"X": rng.normal(size=(48, 6)), "y": y, "speakers": speakers}
+
+
 def quick(**params):
     defaults = {"encoder": "conv", "max_epochs": 2, "batch_size": 8, "random_state": 0}
     return SpeakerAdversarialClassifier(**{**defaults, **params})
@@ -289,6 +296,39 @@ def test_without_weight_the_encoder_is_the_plain_one(data, method, alternate):
     ).fit(**data)
     sc, earlier = (state(m.net_.module_.SC) for m in (fresh, other))
     assert not same(sc, earlier)
+
+
+@pytest.mark.parametrize(("method", "alternate"), METHODS)
+def test_so_it_is_on_vectors_with_noise(vectors, method, alternate):
+    plain = quick(method=None, encoder="auto").fit(**vectors)
+    params = {"method": method, "alternate": alternate, "encoder": "auto"}
+    model = quick(adversary_weight=0, **params).fit(**vectors)
+    assert same(emotion_part(model), emotion_part(plain))
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_the_speaker_classifier_hears_vectors_without_noise(
+    vectors, method, monkeypatch
+):
+    """Noise would hide the speaker from SC in training, and not from a later probe."""
+    heard = []
+
+    def listen(self, x, lengths, with_speakers=False):
+        outputs = forward(self, x, lengths, with_speakers)
+        if with_speakers:
+            clean = self.ENC.without_noise(x, lengths)
+            heard.append((outputs["heard"], clean, outputs["embedding"]))
+        return outputs
+
+    forward = SpeakerAdversarial.forward
+    monkeypatch.setattr(SpeakerAdversarial, "forward", listen)
+    quick(method=method, encoder="auto", max_epochs=1).fit(**vectors)
+    for found, clean, noisy in heard:
+        assert torch.equal(found, clean)
+        assert (found - noisy).abs().max() > 1e-2
+    heard.clear()
+    quick(method=method, encoder="auto", max_epochs=1, feature_noise=0).fit(**vectors)
+    assert all(found is noisy for found, _, noisy in heard)
 
 
 @pytest.mark.parametrize(("method", "alternate"), METHODS)

@@ -68,15 +68,16 @@ def batch_norms(module):
 @contextmanager
 def kept_statistics(module):
     """Leave the running statistics of batch normalisation as they are, in training."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    momenta = [m.momentum for m in norms]
+    norms = batch_norms(module)
+    kept = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
     try:
         for m in norms:
             m.momentum = 0.0
         yield
     finally:
-        for m, momentum in zip(norms, momenta, strict=True):
+        for m, (momentum, n_batches) in zip(norms, kept, strict=True):
             m.momentum = momentum
+            m.num_batches_tracked.copy_(n_batches)
 
 
 def twin(module):
