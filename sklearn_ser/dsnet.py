@@ -163,7 +163,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         Weights of the three terms beside the cross-entropy; zero leaves one out.
     orthogonality : {"published", "correlation"}, default="published"
         What keeps u and r apart: the paper's term, or the correlations of their units,
-        which hide more of the speaker from r and need more than some 100 recordings.
+        which hide more of the speaker from r, but did not learn from 40 recordings.
     neutral_label : label or "auto", default="auto"
         The neutral class. "auto" recognises neutral, neu and n in any case. A
         meta-estimator that encodes y, such as VotingClassifier, needs the class's

@@ -22,6 +22,7 @@ from benchmarks import (  # noqa: E402
     features,
     methods,
     report,
+    rivals,
     rows,
     run,
     speed,
@@ -33,6 +34,7 @@ from sklearn_ser import (  # noqa: E402
     DSNetClassifier,
     SpeakerAdversarialClassifier,
 )
+from sklearn_ser.metrics import uar_score  # noqa: E402
 
 SEEDS = ["1", "2"]
 # What two runs of one experiment need not share.
@@ -793,3 +795,21 @@ def test_speed_has_a_figure_for_each_way(monkeypatch, tmp_path, capsys):
     assert found["prediction"]["bare"]["ratio"] == 1
     assert all(row["seconds"] > 0 for row in found["training"].values())
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_self_training_follows_a_target_that_moved():
+    """The rows of a target that was moved and sheared move the border to it."""
+    rng = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    source, target = (rng.normal(size=(200, 2)) + 4 * y[:, None] for _ in range(2))
+    target = target @ [[1.0, 0.0], [2.0, 1.0]] + [0.0, 2.5]
+    X, domain = np.r_[source, target], np.repeat([1, -1], 200)
+    models = []
+    for hidden in ("unknown", "other"):
+        labels = np.r_[np.array(["a", "b"])[y], [hidden] * 200]
+        models.append(rivals.SelfTrainingSVC().fit(X, labels, sample_domain=domain))
+    first, second = (model.predict(target) for model in models)
+    assert first.tolist() == second.tolist()  # labels of the target are not read
+    alone = rivals.SelfTrainingSVC(n_rounds=0).fit(X, labels, sample_domain=domain)
+    truth = np.array(["a", "b"])[y]
+    assert uar_score(truth, first) > uar_score(truth, alone.predict(target)) + 0.05

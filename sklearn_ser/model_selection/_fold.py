@@ -8,12 +8,8 @@ from sklearn import config_context
 from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.datasets._splitter import Protocol
 from sklearn_ser.metrics import uar_score, wa_score
-from sklearn_ser.model_selection._checks import (
-    check_predictions,
-)
-from sklearn_ser.model_selection._enrollment import (
-    predict_enrolled,
-)
+from sklearn_ser.model_selection._checks import check_predictions
+from sklearn_ser.model_selection._enrollment import predict_enrolled
 from sklearn_ser.model_selection._result import Fold
 from sklearn_ser.model_selection._routing import requested
 from sklearn_ser.model_selection._settings import training_history
