@@ -117,14 +117,14 @@ class MEnANNet(AdversarialNet):
 
     def step_1(self):
         """Train SC to tell the speakers apart, on the v = ENC(x) that step 2 kept."""
-        latest = joined(self.latest_)
+        latest = joined(self.latest_, "v", "speaker", "speaker_weight")
         self.module_.SC.train()
         for _ in range(SC_STEPS):
             rows = self.adversary_rng_.permutation(len(latest["v"]))[:SC_BATCH_SIZE]
             part = {name: values[rows] for name, values in latest.items()}
             self.adversary_optimizer_.zero_grad()
-            outputs = {"speaker_logits": self.module_.SC(part["v"])}
-            loss = SpeakerCrossEntropy()(outputs, part)
+            logits = self.module_.SC(part["v"])
+            loss = SpeakerCrossEntropy()({"speaker_logits": logits}, part)
             loss.backward()
             self.step_adversary(loss)
 

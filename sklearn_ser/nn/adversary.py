@@ -62,7 +62,9 @@ class AdversarialNet(SpeechNet):
         """Make one optimiser for the adversary and one for the rest."""
         super().initialize_optimizer()
         self.adversary_optimizer_ = torch.optim.Adam(
-            self.adversary.parameters(), lr=self.adversary_lr
+            self.adversary.parameters(),
+            lr=self.adversary_lr,
+            fused=torch.device(self.device).type in ("cpu", "cuda"),
         )
         return self
 
@@ -109,6 +111,6 @@ def frozen(module):
         module.requires_grad_(True)
 
 
-def joined(batches):
-    """Join the dicts of several batches into one dict of longer tensors."""
-    return {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
+def joined(batches, *names):
+    """Join tensors of several batches, dicts of tensors, into one dict of them."""
+    return {name: torch.cat([b[name] for b in batches]) for name in names}

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .augment import Augment, ClassNoise
-from .layers import AttentionPooling, Dropout, deltas, frame_mask
+from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize, kept_statistics
 
 
@@ -124,7 +124,7 @@ class PointwiseEncoder(nn.Module):
     def __init__(self, n_features, n_channels=128, dropout=0.5):
         super().__init__()
         self.dropout = Dropout(dropout)
-        self.conv = nn.Conv1d(n_features, n_channels, 1, bias=False)
+        self.conv = PointwiseConv(n_features, n_channels, bias=False)
         self.norm = MaskedBatchNorm(n_channels)
 
     def forward(self, x, lengths):
