@@ -4,8 +4,10 @@ Training: the plain network (``method=None``) on the log-mels of a corpus, by th
 estimator; by a plain torch loop over the same module, batches and recipe; and by a
 stock skorch ``NeuralNetClassifier`` on recordings padded to the longest. Prediction:
 one recording of 3 s from waveform to probabilities, by the pipeline, and by its
-log-mel and forward pass alone. One thread; repeats are interleaved, and medians
-reported. The corpus is ``$SKLEARN_SER_DATA/emodb4`` or, without it, the synthetic one.
+log-mel and forward pass alone; and 31 recordings of 3 s with one of 5 min, in one call
+and in two. The estimator and the plain loop also train on random vectors. One thread;
+repeats are interleaved, and medians reported. The corpus is
+``$SKLEARN_SER_DATA/emodb4`` or, without it, the synthetic one.
 
     python benchmarks/speed.py [--epochs N] [--repeats N] [--output FILE]
 """
@@ -28,6 +30,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from sklearn_ser import LogMelTransformer, SpeakerAdversarialClassifier
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
+from sklearn_ser.nn.augment import ClassNoise
 from sklearn_ser.nn.batching import BatchIterator, SequenceDataset
 from sklearn_ser.nn.normalization import Standardize
 from sklearn_ser.sequences import frame_statistics
@@ -66,6 +69,8 @@ def fresh_module(fitted, sequences):
     for layer in module.modules():
         if isinstance(layer, Standardize):
             layer.set_statistics(*frame_statistics(sequences))
+        elif isinstance(layer, ClassNoise):
+            layer.set_residuals(torch.from_numpy(np.concatenate(sequences, axis=1).T))
         if hasattr(layer, "generator"):
             layer.generator = torch.Generator().manual_seed(0)
     return module
@@ -138,6 +143,10 @@ def bare_prediction(pipeline, wave):
     return predict
 
 
+def noise(rng, seconds):
+    return rng.normal(size=seconds * 16000).astype(np.float32) / 10
+
+
 def interleaved(functions, repeats):
     """Seconds of each function, one after the other, `repeats` times."""
     seconds = {name: [] for name in functions}
@@ -189,12 +198,31 @@ def main(argv=None):
         },
         args.repeats,
     )
-    wave = np.random.default_rng(0).normal(size=48000).astype(np.float32) / 10
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(len(y), 1024)).astype(np.float32)
+    columns = [v[:, None] for v in vectors]
+    on_vectors = estimator(args.epochs).fit(vectors, y)
+    training_on_vectors = interleaved(
+        {
+            "estimator": lambda: estimator(args.epochs).fit(vectors, y),
+            "plain torch loop": lambda: plain_loop(on_vectors, columns, y, args.epochs),
+        },
+        2 * args.repeats,
+    )
+    wave = noise(rng, 3)
     bare = bare_prediction(pipeline, wave)
     np.testing.assert_allclose(pipeline.predict_proba([wave]), bare(), atol=1e-6)
     prediction = interleaved(
         {"pipeline": lambda: pipeline.predict_proba([wave]), "bare": bare},
         40 * args.repeats,
+    )
+    short, long = [noise(rng, 3) for _ in range(31)], [noise(rng, 300)]
+    mixed = interleaved(
+        {
+            "one call": lambda: pipeline.predict_proba(short + long),
+            "two calls": lambda: [pipeline.predict_proba(x) for x in (short, long)],
+        },
+        2 * args.repeats,
     )
     result = {
         "command": " ".join(["python", "benchmarks/speed.py", *(argv or sys.argv[1:])]),
@@ -213,12 +241,14 @@ def main(argv=None):
         "epochs": args.epochs,
         "repeats": args.repeats,
         "training": compared(training, "plain torch loop"),
+        "training on vectors": compared(training_on_vectors, "plain torch loop"),
         "prediction": compared(prediction, "bare"),
+        "mixed lengths": compared(mixed, "two calls"),
     }
     args.output.write_text(json.dumps(result, indent=1) + "\n")
-    for what in ("training", "prediction"):
+    for what in ("training", "training on vectors", "prediction", "mixed lengths"):
         for name, row in result[what].items():
-            print(f"{what:10} {name:22} {row['seconds']:8.4f} s {row['ratio']:6.2f}")
+            print(f"{what:20} {name:22} {row['seconds']:8.4f} s {row['ratio']:6.2f}")
 
 
 if __name__ == "__main__":

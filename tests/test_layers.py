@@ -16,6 +16,7 @@ from sklearn_ser.nn.layers import (
     AttentionPooling,
     Dropout,
     LogitLayer,
+    PointwiseConv,
     deltas,
     frame_mask,
 )
@@ -37,6 +38,22 @@ def batch(lengths, n_features=3, extra=0, seed=0):
 def test_frame_mask():
     expected = [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
     assert frame_mask(torch.tensor([1, 3, 6]), 4).tolist() == expected
+
+
+@pytest.mark.parametrize("n_frames", [1, 4])
+@pytest.mark.parametrize("bias", [True, False])
+def test_pointwise_is_a_convolution_of_width_one(n_frames, bias):
+    torch.manual_seed(0)
+    own = PointwiseConv(3, 5, bias=bias).double()
+    conv = nn.Conv1d(3, 5, 1, bias=bias).double()
+    conv.load_state_dict(own.state_dict())
+    x = torch.randn(2, 3, n_frames, dtype=torch.float64)
+    results = []
+    for layer in (own.train(), conv):
+        layer(x).square().sum().backward()
+        results.append([layer(x), *(p.grad for p in layer.parameters())])
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(own.eval()(x), conv(x))
 
 
 # ---------------------------------------------------------- batch normalisation

@@ -3,7 +3,8 @@
 from math import cos, pi
 
 import numpy as np
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
+from skorch.callbacks import Callback, EarlyStopping
+from torch.nn.utils import clip_grad_norm_
 from tqdm.auto import tqdm
 
 from .._progress import report
@@ -30,7 +31,7 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
     """
     callbacks = [("reporter", Reporter())]
     if clip is not None:
-        callbacks.append(("clip", GradientNormClipping(clip)))
+        callbacks.append(("clip", ClipGradient(clip)))
     if peak_lr is not None:
         callbacks.append(("one_cycle", OneCycle(peak_lr)))
     if keep_best:
@@ -49,6 +50,24 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
 
 def _silent(*args):
     """Ignore the text that a callback would print."""
+
+
+class ClipGradient(Callback):
+    """Clips the norm of the gradient; skorch's walks through the layers to find it.
+
+    Parameters
+    ----------
+    value : float
+        Largest norm.
+    """
+
+    def __init__(self, value):
+        self.value = value
+
+    def on_grad_computed(self, net, **kwargs):
+        """Clip what the net's optimiser steps by."""
+        groups = net.optimizer_.param_groups
+        clip_grad_norm_([p for g in groups for p in g["params"]], self.value)
 
 
 class OneCycle(Callback):

@@ -239,6 +239,11 @@ class SpeechNet(skorch.NeuralNet):
         rng = self.rng_ if training else None
         return BatchIterator(dataset, self.batch_size, rng)
 
+    def _set_training(self, training=True):
+        """Walk through the layers only if their mode changes."""
+        if self.module_.training != training:
+            super()._set_training(training)
+
     def infer(self, x, **fit_params):
         """Apply the module to a Batch."""
         return self.module_(x.x, x.lengths, **x.companions)
@@ -285,7 +290,8 @@ class SpeechNet(skorch.NeuralNet):
 
         def compute(rows):
             batch = dataset.batch(np.resize(rows, max(len(rows), full)))
-            module.eval()
+            if module.training:  # to walk through the layers takes a tenth of a clip
+                module.eval()
             with torch.inference_mode():
                 return module(batch.x, batch.lengths)[key].cpu().numpy()
 
