@@ -24,7 +24,7 @@ LOG_MEL = {
     if name not in ("n_jobs", "cache_dir")
 }
 # Options of a method that are not of its features but of what a fold does with them.
-OF_FOLDS = ("centred", "enrollment", "enrollment_label")
+OF_FOLDS = ("centred", "adapted", "enrollment", "enrollment_label")
 # What --features chooses from.
 SETS = {
     "log-mel": {"kind": "log_mel"} | LOG_MEL,

@@ -238,6 +238,15 @@ _VECTOR_TRANSFERS["self-training"] = Method(
     seeded=False,
     options={"by_domain": True},
 )
+# To new speakers of the same corpus, whose unlabelled recordings are the target.
+_ADAPTED = {"by_speaker": True, "adapted": True}
+METHODS |= {
+    f"{name}-adapted": replace(
+        method, label=f"{method.label}, new speakers", options=_ADAPTED, **_VECTORS
+    )
+    for name, method in (_ADAPTERS | _VECTOR_TRANSFERS).items()
+    if name in ("source-only", "didan", "lidan", "self-training")
+}
 # As they are, without normalisation by domain, and normalised by speaker.
 TRANSFER_METHODS = {
     **_ADAPTERS,

@@ -37,6 +37,7 @@ def sections(found, features="log-mel"):
         "wa": main_table(summaries, lambda s: mean(s.was)),
         "cost": main_table(summaries, lambda s: f"{s.minutes:.1f} min, {s.peak_mb} MB"),
         "transductive": main_table(summaries, **transductive),
+        "adapted": main_table(summaries, methods=tables.ADAPTED),
         "enrolled": main_table(summaries, methods=tables.ENROLLED),
         "pool": tables.pool_table(summaries, POOL, pooled),
         "probes": tables.probe_table(summaries),

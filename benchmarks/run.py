@@ -81,8 +81,12 @@ def tasks(corpus_names, method_names, seeds, settings, sets=("log-mel",)):
                     }
                     if wanted.get("centred"):
                         X = centre(features[kind], corpus.corpora, train)
-                    voices = {k: v for k, v in wanted.items() if k.startswith("enroll")}
-                    yield row, (seeded, X, corpus, train, test, voices)
+                    how = {
+                        k: v
+                        for k, v in wanted.items()
+                        if k.startswith("enroll") or k == "adapted"
+                    }
+                    yield row, (seeded, X, corpus, train, test, how)
 
 
 def _on_sets(method_names, sets):
@@ -107,22 +111,27 @@ def _with_seed(estimator, seed):
     return clone(estimator).set_params(**{min(names, key=len): seed})
 
 
-def run_fold(estimator, X, corpus, train, test, voices):
+def run_fold(estimator, X, corpus, train, test, how):
     """Fit and score one fold; return the figures of its row.
 
-    `voices` are the arguments of speaker_cross_validate that enrol the test speakers.
+    `how` says what the model may know of the test speakers: arguments of
+    speaker_cross_validate that enrol them, or ``adapted``, with which their unlabelled
+    recordings are the target of an adaptation.
     """
     data = estimator, X, corpus.target
     options = {"n_bootstrap": 0, "return_estimator": True}
-    if ":" in corpus.name:
-        who = corpus.corpora, corpus.speakers
-        pair = [tuple(corpus.name.split(":"))]
-        result = cross_corpus_validate(*data, *who, transfers=pair, **options)
+    if ":" in corpus.name or how.get("adapted"):
+        domains, pair = corpus.get("corpora"), tuple(corpus.name.split(":"))
+        if how.get("adapted"):
+            domains, pair = np.full(len(corpus.target), "known"), ("known", "new")
+            domains[test] = "new"
+        who = domains, corpus.speakers
+        result = cross_corpus_validate(*data, *who, transfers=[pair], **options)
         fold = result.transfers[0]
         classes, predictions, scored = fold.classes, fold.predictions, test
     else:
         result = speaker_cross_validate(
-            *data, corpus.speakers, cv=[(train, test)], **options, **voices
+            *data, corpus.speakers, cv=[(train, test)], **options, **how
         )
         fold, classes = result.folds[0], result.classes
         predictions, scored = result.predictions, result.rows

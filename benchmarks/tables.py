@@ -12,6 +12,7 @@ from .summaries import current, mark, mean, summarise, table
 CORPORA = (*DEVELOPMENT, *CONFIRMATION)
 SEEDS = {"log-mel": (12, 22, 32), "speech-model": (12, 22, 32, 42, 52)}
 TRANSDUCTIVE = [name for name, m in METHODS.items() if m.options == BY_SPEAKER]
+ADAPTED = [name for name, m in METHODS.items() if "adapted" in m.options]
 OF_POOLS = [name for name, m in METHODS.items() if m.options == CENTRED]
 ENROLLED = [name for name, m in METHODS.items() if "enrollment" in m.options]
 INDUCTIVE = [name for name, m in METHODS.items() if not m.options]

@@ -266,7 +266,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         sparsity=0.1,
         normalize_domains=True,
         encoder="auto",
-        max_epochs=20,
+        max_epochs=40,
         lr=3e-3,
         batch_size=32,
         weight_decay=1e-2,

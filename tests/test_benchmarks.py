@@ -314,12 +314,12 @@ def test_other_data_is_another_row(here, tmp_path, monkeypatch):
 def test_a_fold_that_fails_loses_no_other(here, tmp_path, monkeypatch, capfd):
     whole = run.run_fold
 
-    def faulty(estimator, X, corpus, train, test, voices):
+    def faulty(estimator, X, corpus, train, test, how):
         if "s01" in corpus.speakers[test]:
             raise RuntimeError("no luck")
         if "s02" in corpus.speakers[test]:
             os.kill(os.getpid(), signal.SIGKILL)
-        return whole(estimator, X, corpus, train, test, voices)
+        return whole(estimator, X, corpus, train, test, how)
 
     monkeypatch.setattr(run, "run_fold", faulty)
     results = tmp_path / "rows.jsonl"
@@ -547,6 +547,21 @@ def test_transfers_on_a_speech_model(with_speech):
     assert [row["method"] for row in found] == [*names, *linear]
     assert [row["label_free"] is None for row in found] == [False] * 3 + [True] * 6
     assert all(row["n_folds"] == 1 and len(row["confusion"]) == 2 for row in found)
+
+
+def test_new_speakers_are_the_target_of_an_adaptation(with_speech):
+    corpus = corpora.load("tiny")
+    names = ["source-only-adapted", "self-training-adapted"]
+    found = on_speech(with_speech, "tiny", names[0], settings=["max_epochs=1"])
+    found = on_speech(with_speech, "tiny", names[1])
+    assert {row["method"] for row in found} == set(names)
+    assert all(row["params"]["features__adapted"] for row in found)
+    for row in found:
+        test = corpus.splits[row["fold"] - 1][1]
+        assert row["confusion"].keys() == set(corpus.speakers[test])
+        assert np.sum(list(row["confusion"].values())) == len(test)
+    assert set(names) < set(tables.ADAPTED)
+    assert not set(tables.ADAPTED) & {*tables.INDUCTIVE, *tables.TRANSDUCTIVE}
 
 
 def test_a_pool_is_what_its_corpora_share(with_speech):
