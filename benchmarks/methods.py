@@ -155,6 +155,7 @@ _LINEAR = {
 }
 _RIVALS = _LINEAR | {
     "logistic": Method("logistic regression", _logistic, **_VECTORS, seeded=False),
+    "rbf-svm": Method("SVM, RBF kernel", _rbf_svm, **_VECTORS, seeded=False),
     "mlp": Method("MLP", _mlp, **_VECTORS),
     "egemaps": Method(
         "openSMILE eGeMAPS + LinearSVC",
@@ -172,7 +173,7 @@ _RIVALS = _LINEAR | {
 }
 METHODS = _NETS | _RIVALS
 _MAIN = ("dsnet", "plain", "dat", "menan")
-_ON_VECTORS = ("dsnet-no-terms", "linear-svc", "lda", "logistic", "mlp")
+_ON_VECTORS = ("dsnet-no-terms", "linear-svc", "lda", "logistic", "rbf-svm", "mlp")
 # The same with the features normalised by speaker: transductive, a table of their own.
 METHODS |= {
     f"{name}-by-speaker": replace(METHODS[name], options=BY_SPEAKER) for name in _MAIN
