@@ -26,7 +26,7 @@ from sklearn_ser.baseline import make_baseline
 from sklearn_ser.metrics import uar_scorer
 
 from .features import SETS
-from .rivals import SelfTrainingSVC, SkadaAdapter
+from .rivals import SelfTraining, SkadaAdapter
 from .rows import deciding
 
 WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
@@ -108,6 +108,14 @@ def _scaled(classifier, name, values):
 def _linear_svm(powers):
     svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
     return _scaled(svm, "C", [10.0**power for power in powers])
+
+
+def _plain_svm():
+    return LinearSVC(C=1e-3, class_weight="balanced", random_state=0)
+
+
+def _self_training(make):
+    return SelfTraining(make())
 
 
 def _rbf_svm():
@@ -232,13 +240,19 @@ _VECTOR_TRANSFERS = {
     f"{name}-transfer": replace(METHODS[name], options={"by_domain": True})
     for name in (*_LINEAR, "egemaps")
 }
-_VECTOR_TRANSFERS["self-training"] = Method(
-    "LinearSVC, self-training",
-    SelfTrainingSVC,
-    **_VECTORS,
-    seeded=False,
-    options={"by_domain": True},
-)
+_VECTOR_TRANSFERS |= {
+    name: Method(
+        f"{label}, self-training",
+        partial(_self_training, make),
+        **_VECTORS,
+        seeded=False,
+        options={"by_domain": True},
+    )
+    for name, label, make in (
+        ("self-training", "LinearSVC", _plain_svm),
+        ("self-training-lda", "shrinkage LDA", partial(make_baseline, of_frames=False)),
+    )
+}
 # To new speakers of the same corpus, whose unlabelled recordings are the target.
 _ADAPTED = {"by_speaker": True, "adapted": True}
 METHODS |= {
@@ -246,7 +260,7 @@ METHODS |= {
         method, label=f"{method.label}, new speakers", options=_ADAPTED, **_VECTORS
     )
     for name, method in (_ADAPTERS | _VECTOR_TRANSFERS).items()
-    if name in ("source-only", "didan", "lidan", "self-training")
+    if name in ("source-only", "didan", "lidan") or "self-training" in name
 }
 # As they are, without normalisation by domain, and normalised by speaker.
 TRANSFER_METHODS = {

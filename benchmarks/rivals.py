@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.svm import LinearSVC
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
 
 from sklearn_ser import DIDANDomainAdapter
@@ -76,19 +75,24 @@ class SkadaAdapter(DIDANDomainAdapter):
         return [Regression(), term]
 
 
-class SelfTrainingSVC(ClassifierMixin, BaseEstimator):
-    """A linear SVM that learns from its own guesses on the target.
+class SelfTraining(ClassifierMixin, BaseEstimator):
+    """A linear classifier that learns from its own guesses on the target.
 
     In each round, the half of each guessed class with the largest margins joins the
     labelled rows. Its features are vectors, normalised by corpus or by speaker.
+
+    Parameters
+    ----------
+    estimator : classifier
+        One with a ``decision_function``.
+    n_rounds : int, default=3
     """
 
     __metadata_request__fit: ClassVar = {"sample_domain": True}
 
-    def __init__(self, C=1e-3, n_rounds=3, random_state=0):
-        self.C = C
+    def __init__(self, estimator, n_rounds=3):
+        self.estimator = estimator
         self.n_rounds = n_rounds
-        self.random_state = random_state
 
     def fit(self, X, y, *, sample_domain):
         """Fit to the source, then `n_rounds` times to it and a half of the target."""
@@ -101,13 +105,11 @@ class SelfTrainingSVC(ClassifierMixin, BaseEstimator):
         return self
 
     def _fit(self, X, y):
-        self.svm_ = LinearSVC(
-            C=self.C, class_weight="balanced", random_state=self.random_state
-        ).fit(X, y)
-        self.classes_ = self.svm_.classes_
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.classes_ = self.estimator_.classes_
 
     def _sure_half(self, X):
-        scores = self.svm_.decision_function(X)
+        scores = self.estimator_.decision_function(X)
         if scores.ndim == 1:  # of two classes
             scores = np.c_[-scores, scores]
         ranked = np.sort(scores, axis=1)
@@ -120,5 +122,5 @@ class SelfTrainingSVC(ClassifierMixin, BaseEstimator):
         return np.array(sure), self.classes_[guess]
 
     def predict(self, X):
-        """Return the class with the largest margin."""
-        return self.svm_.predict(X)
+        """Return the most probable class."""
+        return self.estimator_.predict(X)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.svm import LinearSVC
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "benchmarks").is_dir():
@@ -820,12 +821,12 @@ def test_self_training_follows_a_target_that_moved():
     source, target = (rng.normal(size=(200, 2)) + 4 * y[:, None] for _ in range(2))
     target = target @ [[1.0, 0.0], [2.0, 1.0]] + [0.0, 2.5]
     X, domain = np.r_[source, target], np.repeat([1, -1], 200)
-    models = []
+    models, svm = [], LinearSVC(C=1e-3, class_weight="balanced", random_state=0)
     for hidden in ("unknown", "other"):
         labels = np.r_[np.array(["a", "b"])[y], [hidden] * 200]
-        models.append(rivals.SelfTrainingSVC().fit(X, labels, sample_domain=domain))
+        models.append(rivals.SelfTraining(svm).fit(X, labels, sample_domain=domain))
     first, second = (model.predict(target) for model in models)
     assert first.tolist() == second.tolist()  # labels of the target are not read
-    alone = rivals.SelfTrainingSVC(n_rounds=0).fit(X, labels, sample_domain=domain)
+    alone = rivals.SelfTraining(svm, n_rounds=0).fit(X, labels, sample_domain=domain)
     truth = np.array(["a", "b"])[y]
     assert uar_score(truth, first) > uar_score(truth, alone.predict(target)) + 0.05
