@@ -2,6 +2,8 @@
 
 import copy
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from torch import nn
 from sklearn_ser import didan, dsnet, speaker_adversarial
 from sklearn_ser.exceptions import TrainingDivergedError
 from sklearn_ser.nn.batching import Batch
+from sklearn_ser.nn.devices import threads_for
 from sklearn_ser.nn.faults import OutOfMemoryError
 from sklearn_ser.nn.layers import frame_mask
 from sklearn_ser.nn.losses import CrossEntropy, LossTerm
@@ -166,16 +169,49 @@ def test_batch_size_of_a_prediction(method, data):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("n_threads", [2, 3])
-def test_number_of_threads_of_a_prediction(method, data, n_threads):
-    model = method().fit(**data)
-    expected = model.predict_proba(data["X"])
-    torch.set_num_threads(n_threads)
-    try:
-        found = model.predict_proba(data["X"])
-    finally:
-        torch.set_num_threads(1)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+@pytest.fixture(params=[2, 3])
+def n_threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_number_of_threads_changes_no_bit(method, data, n_threads):
+    """Small networks run in one thread, and leave the number as it was."""
+    many = method().fit(**data)
+    found = many.predict_proba(data["X"])
+    assert torch.get_num_threads() == n_threads
+    torch.set_num_threads(1)
+    one = method().fit(**data)
+    np.testing.assert_array_equal(one.predict_proba(data["X"]), found)
+    for a, b in zip(*(m.net_.module_.parameters() for m in (one, many)), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_threads_of_networks_by_size(n_threads):
+    for n_units, within in ((10, 1), (2000, n_threads)):
+        with threads_for(nn.Linear(n_units, n_units)):
+            assert torch.get_num_threads() == within
+        assert torch.get_num_threads() == n_threads
+
+
+def test_threads_are_restored_after_the_last_of_several(n_threads):
+    small, inside, outside = nn.Linear(2, 2), Event(), Event()
+
+    def other():
+        with threads_for(small):
+            inside.set()
+            outside.wait(30)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        with threads_for(small):
+            running = pool.submit(other)
+            assert inside.wait(30)
+        outside.set()
+        assert running.result() == n_threads
+    assert torch.get_num_threads() == n_threads
 
 
 def test_a_fit_under_deterministic_algorithms(method, data, weights):

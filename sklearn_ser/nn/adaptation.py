@@ -3,6 +3,7 @@
 import torch
 
 from .batching import BatchIterator, SequenceDataset, side_by_side, summary
+from .devices import threads_for
 from .net import SpeechNet, to_numpy
 from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
 
@@ -65,7 +66,8 @@ class DomainNet(SpeechNet):
         dataset = SequenceDataset(sequences, device=self.device)
         module = twin(self.module_)
         batches = BatchIterator(dataset, self.batch_size, self.rng_)
-        estimate_statistics(module, ((b.x, b.lengths) for b, _ in batches))
+        with threads_for(module):
+            estimate_statistics(module, ((b.x, b.lengths) for b, _ in batches))
         self.target_modules_ = [module]
 
     def outputs(self, sequences, key, *, of_target=False):

@@ -9,7 +9,7 @@ from skorch.callbacks import PassthroughScoring
 
 from .augment import ClassNoise
 from .batching import BatchIterator, SequenceDataset, summary
-from .devices import existing_device
+from .devices import existing_device, threads_for
 from .faults import (
     OutOfMemoryError,
     check_last_step,
@@ -178,7 +178,7 @@ class SpeechNet(skorch.NeuralNet):
         if any(draws_globally(m) for m in self.module_.modules()):
             guard = seeded(int(self.rng_.integers(2**63)), self.device)
         try:
-            with guard:
+            with guard, threads_for(self.module_):
                 return super().fit_loop(X, y, epochs, **fit_params)
         finally:
             for layer in layers:
@@ -295,10 +295,12 @@ class SpeechNet(skorch.NeuralNet):
             with torch.inference_mode():
                 return module(batch.x, batch.lengths)[key].cpu().numpy()
 
-        for rows, values in in_batches_that_fit(self.get_iterator(dataset), compute):
-            if out is None:
-                out = np.empty((len(dataset), values.shape[1]), values.dtype)
-            out[rows] = values[: len(rows)]
+        batches = self.get_iterator(dataset)
+        with threads_for(module):
+            for rows, values in in_batches_that_fit(batches, compute):
+                if out is None:
+                    out = np.empty((len(dataset), values.shape[1]), values.dtype)
+                out[rows] = values[: len(rows)]
         return out
 
 
