@@ -6,7 +6,7 @@ import numpy as np
 
 from .corpora import CONFIRMATION, DEVELOPMENT
 from .methods import METHODS
-from .tables import INDUCTIVE, TRANSDUCTIVE
+from .tables import FRONT, INDUCTIVE, TRANSDUCTIVE
 
 CORPORA = (*DEVELOPMENT, *CONFIRMATION)
 
@@ -28,6 +28,27 @@ def _panels(path, height, xlabel, **options):
     fig.tight_layout()
     fig.savefig(path, metadata={"Date": None})
     plt.close(fig)
+
+
+def front_figure(summaries, path):
+    """Draw UAR of the front page's methods on both sets of features, and chance."""
+    colors = {"log-mel": "#8a94a0", "speech-model": "#1c5d8a"}
+    with _panels(path, 2.9, "UAR (%)", sharey=True) as axes:
+        for corpus, ax in axes.items():
+            for y, (method, features) in enumerate(FRONT):
+                if s := summaries[features][corpus, method]:
+                    uar, color = s.uars.mean(), colors[features]
+                    ax.barh(y, uar, 0.72, color=color)
+                    ax.plot(s.interval, [y, y], color="0.15", lw=1.2)
+                    ax.text(
+                        s.interval[1] + 2, y, f"{uar:.1f}", va="center", weight="bold"
+                    )
+                    ax.axvline(s.chance, color="#b4531f", ls="--", lw=1.5)
+                    ax.text(s.chance + 2, -0.75, "chance", color="#b4531f", va="center")
+            ax.set(xlim=(0, 126), xticks=(0, 50, 100))
+        first = axes[CORPORA[0]]
+        first.set_yticks(range(len(FRONT)), list(FRONT.values()))
+        first.set_ylim(len(FRONT) - 0.5, -1)
 
 
 def figure(summaries, path):

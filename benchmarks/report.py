@@ -13,7 +13,7 @@ from pathlib import Path
 from . import rows, tables, transfers
 from .corpora import POOLS
 from .features import SETS
-from .figures import figure, probe_figure
+from .figures import figure, front_figure, probe_figure
 from .summaries import mean
 
 HERE = Path(__file__).parent
@@ -51,7 +51,6 @@ def sections(found, features="log-mel"):
         "transfer weights": transfers.weights_table(found, features),
         "settings": tables.settings_table(found, features),
         "missing": tables.missing(found, features),
-        "front": main_table(summaries, lambda s: mean(s.uars), published=published),
     }
     return {_of(features, name): part for name, part in parts.items()}, summaries
 
@@ -84,6 +83,7 @@ def main(argv=None):
     for features in SETS:
         own, summaries[features] = sections(found, features)
         parts |= own
+    parts["front"] = tables.front_table(summaries)
     stale = []
     for path in (README, FRONT):
         text = path.read_text()
@@ -95,6 +95,7 @@ def main(argv=None):
     if args.check:
         print("stale:" if stale else "up to date", *stale)
         return int(bool(stale))
+    front_figure(summaries, FIGURE.with_stem("front"))
     for features, own in summaries.items():
         if any(own.values()):
             path = FIGURE.with_stem(_of(features, "uar", "-"))

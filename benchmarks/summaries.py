@@ -22,6 +22,7 @@ class Summary:
     minutes: float
     peak_mb: int
     probes: dict
+    chance: float
 
     @property
     def uar(self):
@@ -72,6 +73,7 @@ def summarise(runs, member=None):
         minutes=float(np.mean(seconds)) / 60,
         peak_mb=max(row["peak_mb"] for own in runs.values() for row in own),
         probes=_probes([row.get("probes") for own in runs.values() for row in own]),
+        chance=100 / (pooled.sum(axis=(0, 2)) > 0).sum(),
     )
 
 

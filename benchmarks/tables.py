@@ -25,6 +25,14 @@ PROBES = (
 )
 ENOUGH_SEEDS = 5  # fewer are preliminary and get no p-value
 NONE = "None yet."
+# What the front page shows: method and set of features, and their name there.
+FRONT = {
+    ("compare", "log-mel"): "openSMILE ComParE + linear SVM",
+    ("dsnet", "log-mel"): "log-mels + DSNet",
+    ("lda", "speech-model"): "Whisper base + shrinkage LDA",
+    ("dsnet", "speech-model"): "Whisper base + DSNet",
+    ("menan", "speech-model"): "Whisper base + MEnAN",
+}
 # On the same corpora by EmoBox (Table 4), frozen features, its own folds.
 PUBLISHED = {
     "wav2vec2-base, frozen": {"ravdess": 54.3, "casia": 39.6, "emovo": 31.1},
@@ -101,6 +109,22 @@ def main_table(
         body.append([f"*{label} (published, other folds)*", "-", *cells])
     header = ["method", "seeds", *(mark(c) for c in corpora)]
     return table(header, body) if body else NONE
+
+
+def front_table(summaries):
+    """UAR of a few methods on both sets of features, below chance."""
+    body, chances = [], {}
+    for (method, features), label in FRONT.items():
+        own = {c: summaries[features][c, method] for c in CORPORA}
+        if any(own.values()):
+            seeds = max(len(s.seeds) for s in own.values() if s)
+            seeds = str(seeds) if METHODS[method].seeded else "-"
+            cells = [mean(s.uars) if s else "missing" for s in own.values()]
+            body.append([label, seeds, *cells])
+        chances |= {c: f"{s.chance:.1f}" for c, s in own.items() if s}
+    header = ["method", "seeds", *(mark(c) for c in CORPORA)]
+    chance = ["chance", "-", *(chances.get(c, "-") for c in CORPORA)]
+    return table(header, [chance, *body]) if body else NONE
 
 
 def pool_table(summaries, pool, methods):

@@ -8,6 +8,7 @@ from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
 import sklearn_ser
+from sklearn_ser.cli import _make_parser
 
 # Joblib's workers and torch share two cores on a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -116,7 +117,33 @@ def _mathml(display):
     return visit, None
 
 
+def _describe_commands(app, docname, source):
+    """Write the options of each command into its page, from the parser itself."""
+    if docname != "reference/command_line":
+        return
+    commands = _make_parser()._subparsers._group_actions[0].choices
+    lines = []
+    for name, command in commands.items():
+        lines += ["", f"## {name}", "", command.description]
+        for group in command._action_groups:
+            rows = [_row(command, action) for action in group._group_actions]
+            rows = [row for row in rows if "`--help`" not in row]
+            lines += ["", f"| {group.title} | |", "|---|---|", *rows] if rows else []
+    source[0] = source[0].replace("<!-- commands -->", "\n".join(lines))
+
+
+def _row(command, action):
+    """Return an option and its help as a row of a table."""
+    formatter = command._get_formatter()
+    names = ", ".join(f"`{name}`" for name in action.option_strings)
+    value = "" if action.nargs == 0 else action.metavar or ", ".join(action.choices)
+    text = formatter._expand_help(action).replace("|", r"\|")
+    text = re.sub(r"(?<!\w)(--[a-z-]+|\w+\.(?:html|json|csv))", r"`\1`", text)
+    return f"| {names} {value} | {text} |" if names else f"| {value} | {text} |"
+
+
 def setup(app):
+    app.connect("source-read", _describe_commands)
     app.add_html_math_renderer("mathml", _mathml("inline"), _mathml("block"))
     app.connect("autodoc-process-docstring", _unlink_inherited)
     app.connect("autodoc-skip-member", _skip_requests)

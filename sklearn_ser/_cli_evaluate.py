@@ -12,10 +12,10 @@ from sklearn_ser._cli_options import (
     add_method_options,
     at_least,
     check_options,
-    given_columns,
     load_recordings,
     make_classifier,
     make_front,
+    read_manifest,
 )
 
 _COMMAND = "command.json"
@@ -30,7 +30,7 @@ def add_arguments(parser):
     parser.set_defaults(command=evaluate, parser=parser)
     add_corpus_options(parser, required=False)
     add_method_options(parser, METHODS)
-    option = parser.add_argument
+    option = parser.add_argument_group("evaluation").add_argument
     option(
         "--target",
         metavar="FILE",
@@ -50,6 +50,7 @@ def add_arguments(parser):
         help="tell SpeakerNormalizer, in front, the voice of each test speaker by K "
         "unlabelled recordings, which are not scored",
     )
+    option = parser.add_argument_group("what is kept").add_argument
     option(
         "--out",
         metavar="FOLDER",
@@ -167,9 +168,7 @@ def _join(source, args):
     import numpy as np
     from sklearn.utils import Bunch
 
-    from sklearn_ser.datasets import load_manifest
-
-    target = load_manifest(args.target, columns=given_columns(args))
+    target = read_manifest(args.target, args)
     rows = len(source.data), len(target.data)
     shared = source.frame.keys() & target.frame.keys()
     return Bunch(

@@ -27,13 +27,14 @@ METHODS = {
 
 def add_corpus_options(parser, *, required):
     """Add the options that name a corpus."""
-    group = parser.add_mutually_exclusive_group(required=required)
+    group = parser.add_argument_group("recordings")
+    either = group.add_mutually_exclusive_group(required=required)
     what = _MANIFEST if required else f"{_MANIFEST}; default: a small synthetic corpus"
-    group.add_argument("--manifest", metavar="FILE", help=what)
-    group.add_argument(
+    either.add_argument("--manifest", metavar="FILE", help=what)
+    either.add_argument(
         "--corpus", metavar="NAME", help="a known corpus, such as emodb or crema-d"
     )
-    option = parser.add_argument
+    option = group.add_argument
     option(
         "--protocol",
         metavar="NAME",
@@ -48,13 +49,13 @@ def add_corpus_options(parser, *, required):
         option(
             f"--{name}-column",
             metavar="COLUMN",
-            help=f"the column of the table with each {name}; default: {name}",
+            help=f"the table's column of the {name}; default: {name}",
         )
 
 
 def add_method_options(parser, methods):
     """Add the options of features and of the classifier."""
-    option = parser.add_argument
+    option = parser.add_argument_group("features and method").add_argument
     option(
         "--features",
         default=LOG_MEL,
@@ -72,20 +73,31 @@ def add_method_options(parser, methods):
         "--method",
         choices=sorted(methods),
         default="dsnet",
-        help="baseline is linear discriminant analysis with shrinkage; "
-        "default: %(default)s",
+        help="baseline is linear discriminant analysis with shrinkage, the others are "
+        "networks; default: %(default)s",
     )
     option(
         "--neutral-label",
         metavar="EMOTION",
         help="what dsnet calibrates with; default: the emotion that looks neutral",
     )
-    option("--epochs", type=at_least(1), metavar="N", help="default: the method's own")
     option(
-        "--device", metavar="DEVICE", help="such as cpu or cuda:1; default: the fastest"
+        "--epochs",
+        type=at_least(1),
+        metavar="N",
+        help="passes over the recordings; default: the method's own number",
     )
     option(
-        "--seed", type=at_least(0), default=0, metavar="N", help="default: %(default)s"
+        "--device",
+        metavar="DEVICE",
+        help="what trains, such as cpu or cuda:1; default: the fastest",
+    )
+    option(
+        "--seed",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="fixes all random choices; default: %(default)s",
     )
     option(
         "--jobs",
@@ -163,10 +175,10 @@ def check_options(args):
 
 def load_recordings(args):
     """Return the corpus that the options name."""
-    from sklearn_ser.datasets import load_corpus, load_manifest, make_emotional_speech
+    from sklearn_ser.datasets import load_corpus, make_emotional_speech
 
     if args.manifest is not None:
-        return load_manifest(args.manifest, columns=given_columns(args))
+        return read_manifest(args.manifest, args)
     if args.corpus is None:
         return make_emotional_speech(random_state=args.seed)
     corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
@@ -178,9 +190,21 @@ def load_recordings(args):
     return corpus
 
 
-def given_columns(args):
+def read_manifest(path, args):
+    """Return the corpus of a table, whose columns the options may name."""
+    from sklearn_ser.datasets import load_manifest
+
     given = {name: vars(args)[f"{name}_column"] for name in _COLUMNS}
-    return {name: column for name, column in given.items() if column is not None}
+    columns = {name: column for name, column in given.items() if column is not None}
+    try:
+        return load_manifest(path, columns=columns)
+    except ValueError as error:
+        if "columns" in str(error):
+            error.add_note(
+                "Other names are given by --file-column, --speaker-column and "
+                "--emotion-column"
+            )
+        raise
 
 
 def make_front(args):

@@ -21,10 +21,10 @@ def add_arguments(parser):
         "paths",
         nargs="+",
         metavar="FILE-OR-FOLDER",
-        help="folders with all below; - reads 16-bit little-endian samples of one "
-        "channel from standard input and prints a row for each window as it comes; a "
-        ".csv table stands for the recordings in its column file, and says in its "
-        "column speaker who speaks",
+        help="recordings, or folders with all below; - reads 16-bit little-endian "
+        "samples of one channel from standard input and prints a row for each window "
+        "as it comes; a .csv table stands for the recordings in its column file, and "
+        "says in its column speaker who speaks",
     )
     add_enroll_option(option)
     option("--csv", metavar="OUT", help="write the table to a CSV file too")
@@ -44,7 +44,7 @@ def add_arguments(parser):
         "--window",
         type=_number(0.1, 3600),
         metavar="SECONDS",
-        help="default: 10; 3 with --timeline or -",
+        help="length of a window; default: 10, and 3 with --timeline or -",
     )
     option(
         "--hop",

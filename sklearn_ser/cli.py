@@ -69,7 +69,7 @@ def main(argv=None):
 
 def _make_parser():
     parser = _Parser(prog="sklearn-ser", description="Speech emotion recognition.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, title="commands")
     evaluate = commands.add_parser(
         "evaluate",
         help="train and test on separate speakers, print UAR and WA",
@@ -86,7 +86,7 @@ def _make_parser():
     train.set_defaults(command=_train)
     add_corpus_options(train, required=True)
     add_method_options(train, METHODS.keys() - {"didan"})  # which needs a target
-    option = train.add_argument
+    option = train.add_argument_group("what is kept").add_argument
     option("--out", metavar="MODEL", required=True, help="file to save the model to")
     add_enrollable_option(option)
 

@@ -792,6 +792,21 @@ def test_the_readmes_show_the_committed_rows(capsys):
     assert capsys.readouterr().out == "up to date\n"
 
 
+def test_the_front_page_shows_both_features_and_chance(tmp_path):
+    summaries = {}
+    for name in ("log-mel", "speech-model"):
+        found = made_up("dsnet", "emodb4", 12, (6, 8), name)
+        summaries[name] = report.sections(found, name)[1]
+    lines = tables.front_table(summaries).splitlines()
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [
+        ["| chance", "-", "50.0"],
+        ["| log-mels + DSNet", "1", "70.0"],
+        ["| Whisper base + DSNet", "1", "70.0"],
+    ]
+    report.front_figure(summaries, tmp_path / "front.svg")
+    assert (tmp_path / "front.svg").stat().st_size > 1000
+
+
 def test_the_figure_is_drawn(tmp_path):
     _, summaries = report.sections(made_up("dsnet", "emodb4", 12, (6, 8)))
     report.figure(summaries, tmp_path / "uar.svg")

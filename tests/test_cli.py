@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 from sklearn_ser import enroll
 from sklearn_ser._cli_enroll import _cut
 from sklearn_ser.baseline import EqualPriorsLDA, FrameStatistics
-from sklearn_ser.cli import main
+from sklearn_ser.cli import _make_parser, main
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.features import (
     SpeechModelTransformer,
@@ -55,7 +55,7 @@ def fails(capsys, *argv):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "required: command"),
+        ([], "required: {evaluate,train,predict}"),
         (["train-all"], "train-all"),
         (["evaluate", "--method", "hmm"], "'hmm' (choose from"),
         (["evaluate", "--folds", "1"], "--folds: must be at least 2, got 1"),
@@ -110,6 +110,23 @@ def fails(capsys, *argv):
 )
 def test_wrong_arguments_end_in_one_line(capsys, argv, message):
     assert message in fails(capsys, *argv)
+
+
+def test_other_names_of_columns_are_asked_for(capsys, manifest, tmp_path):
+    table = tmp_path / "korpus.csv"
+    table.write_text(manifest.read_text().replace("emotion", "Gefühl", 1))
+    wrong = ["evaluate", "--manifest", str(table), "--emotion-column", "gefuehl"]
+    for argv in wrong[:3], wrong:
+        assert "--speaker-column and --emotion-column." in fails(capsys, *argv)
+
+
+def test_every_option_says_what_it_does():
+    commands = _make_parser()._subparsers._group_actions[0].choices
+    assert len(commands) == 3
+    for name, command in commands.items():
+        for action in command._actions:
+            assert action.help, (name, action.option_strings)
+            assert not action.help.startswith("default"), (name, action.option_strings)
 
 
 def test_one_speaker_is_an_error(capsys, manifest):

@@ -6,6 +6,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
+from sklearn_ser.cli import _make_parser
+
 SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
 
 if not SITE.is_dir():
@@ -45,3 +47,15 @@ def test_no_link_inside_the_site_is_dead():
             ):
                 dead.append(f"{path.relative_to(SITE)}: {link}")
     assert not dead, "\n".join(sorted(set(dead)))
+
+
+def test_the_page_of_the_command_line_names_every_option():
+    page = (SITE / "reference" / "command_line.html").read_text()
+    commands = _make_parser()._subparsers._group_actions[0].choices
+    parts = page.split("<h2>")[1:]
+    assert len(parts) == len(commands) == 3
+    for (name, command), part in zip(commands.items(), parts, strict=True):
+        assert part.startswith(name)
+        for action in command._actions:
+            for option in {*action.option_strings} - {"-h", "--help"}:
+                assert f">{option}</span>" in part, (name, option)
