@@ -20,8 +20,8 @@ _PARAMETERS = {
         "int",
         """Largest number of recordings in a batch. A batch also holds at most 1000
         frames for each of them, including padding, so long recordings make smaller
-        batches. In training, a longer recording than 1000 frames is cropped at
-        random.""",
+        batches. In training, a recording that exceeds an equal share of the batch's
+        frames is cropped at random.""",
     ),
     "weight_decay": ("float", "Decoupled weight decay."),
     "schedule": (
