@@ -5,82 +5,85 @@ import inspect
 _PARAMETERS = {
     "encoder": (
         "str or nn.Module class",
-        """"auto" takes {spectral} for spectrograms, "pointwise" for sequences of one
-        frame (functionals, pooled features), and "statistics" for those of more than
-        256 features (the states of a speech model). These, "conv", "conv_gru" and
-        "conv_lstm" are compact enough for a laptop; "cnn6" is that of DSNet's authors
-        and wants a GPU. Or a class built with ``(n_features)`` whose
-        ``forward(x, lengths)`` returns ``(z, lengths)``, z of shape
+        """The name of an encoder, or a class. "auto" takes {spectral} for
+        spectrograms, "pointwise" for sequences of one frame (functionals, pooled
+        features), and "statistics" for sequences of more than 256 features (the states
+        of a speech model). These encoders, "conv", "conv_gru" and "conv_lstm" are
+        compact enough for a laptop. "cnn6" is the encoder of DSNet's authors and needs
+        a GPU. The constructor of a class takes ``(n_features)``, and its
+        ``forward(x, lengths)`` returns ``(z, lengths)`` with z of shape
         (n_samples, n_channels, n_frames).""",
     ),
     "max_epochs": ("int", "Passes over the (labelled) training data."),
     "lr": ("float", "Learning rate of AdamW, the peak of the schedule."),
     "batch_size": (
         "int",
-        """Recordings in a batch at most. A batch also holds at most 1000 frames for
-        each of them, padding included, so that long recordings make smaller batches.
-        In training, a recording longer than its share is cropped at random.""",
+        """Largest number of recordings in a batch. A batch also holds at most 1000
+        frames for each of them, including padding, so long recordings make smaller
+        batches. In training, a recording that exceeds an equal share of the batch's
+        frames is cropped at random.""",
     ),
     "weight_decay": ("float", "Decoupled weight decay."),
     "schedule": (
         '"one_cycle" or None',
-        "Course of the learning rate; None keeps it constant.",
+        "Schedule of the learning rate; None keeps it constant.",
     ),
     "gradient_clip_value": (
         "float or None",
-        "Largest norm of a gradient, of each optimiser; None clips none.",
+        "Largest gradient norm for each optimiser; None does not clip gradients.",
     ),
-    "label_smoothing": ("float", "In [0, 1), of the cross-entropy."),
+    "label_smoothing": ("float", "Label smoothing of the cross-entropy, in [0, 1)."),
     "class_weight": (
         'dict, "balanced" or None',
-        "Weights of the classes in the task's loss, each above zero.",
+        "Weights of the classes in the task's loss. Each weight is above zero.",
     ),
     "speed_perturbation": (
         "float",
-        "Training recordings change their tempo by a factor of up to 1 +- this.",
+        "Training changes the tempo of recordings by a factor of up to 1 +- this.",
     ),
     "vocal_tract_perturbation": (
         "float",
-        "The frequency axis of training recordings is stretched likewise.",
+        "Training stretches the frequency axis of recordings in the same way.",
     ),
     "masking": (
         "float",
-        "Up to this share of the bands, and of the frames, is masked in training.",
+        "Training masks up to this share of the bands and of the frames.",
     ),
     "feature_noise": (
         "float",
-        """Recordings that are one vector each get Gaussian noise in training. Its
-        covariance is that of the features within the emotions, times the square of
+        """Training adds Gaussian noise to recordings of one vector each. The noise has
+        the covariance of the features within the emotions, times the square of
         this.""",
     ),
     "validation_fraction": (
         "float or None",
-        """Share of the training speakers that is set aside; the epoch with the best
-        UAR on them is kept. The `validation` of ``fit`` names the rows instead.""",
+        """Share of the training speakers in the validation part. The fit keeps the
+        epoch with the best UAR on them. The `validation` of ``fit`` can name the rows
+        instead.""",
     ),
     "callbacks": (
         "list of skorch callbacks",
-        "Further callbacks of the net; each fit works on copies.",
+        "Further callbacks of the net. Each fit uses copies of them.",
     ),
     "device": (
         "str or torch.device",
-        """"auto" takes CUDA, else MPS, else the CPU. A device asked for by name must be
-        there.""",
+        """"auto" takes CUDA, else MPS, else the CPU. A device with another name must
+        exist on the machine.""",
     ),
     "random_state": (
         "int, RandomState instance or None",
-        "Seeds initialisation, shuffling, dropout, augmentation and all that is drawn.",
+        "Seeds all random choices: initialisation, shuffling, dropout, augmentation.",
     ),
-    "warm_start": ("bool", "Whether a fit continues the one before."),
+    "warm_start": ("bool", "If True, a fit continues the fit before."),
     "verbose": ("int", "Positive shows a progress bar."),
 }
 
 _ATTRIBUTES = """    classes_ : array of shape (n_classes,)
-        The emotions that were learnt.
+        The emotions of the fit.
     n_features_in_ : int
         Number of features of a sequence.
     feature_names_in_ : array of shape (n_features,)
-        Names of the columns, where ``fit`` got a data frame.
+        Names of the columns, if ``fit`` got a data frame.
     n_iter_ : int
         Number of epochs.
     net_ : SpeechNet
@@ -91,10 +94,10 @@ _ATTRIBUTES = """    classes_ : array of shape (n_classes,)
 
 
 def shared_paragraphs(cls):
-    """Fill the markers of a classifier's docstring from the tables above.
+    """Fill in the markers of a classifier's docstring from the tables above.
 
     ``{shared parameters}`` becomes a paragraph for each parameter of the constructor
-    that the table has, with the default that stands in the signature;
+    in the table, with the default of the signature;
     ``{shared attributes}`` becomes the attributes of all classifiers.
     """
     if not cls.__doc__:

@@ -1,4 +1,4 @@
-"""Embeddings of a fitted classifier, wherever it stands in a pipeline."""
+"""Embeddings of a fitted classifier, alone or in a pipeline."""
 
 from typing import Any
 
@@ -20,10 +20,11 @@ def embed(
     estimator : estimator
         A fitted classifier of this library, a pipeline, or a search over either.
     X : recordings or sequences
-        What the estimator's ``predict`` takes.
+        The input of the estimator's ``predict``.
     speakers : array-like of shape (n_samples,), default=None
-        Who speaks. Passed to each step whose ``transform`` requests it, such as
-        :class:`SpeakerNormalizer`, whether metadata routing is enabled or not.
+        The speaker of each recording. The function passes them to each step whose
+        ``transform`` requests them, such as :class:`SpeakerNormalizer`, with and
+        without metadata routing.
     **params
         Passed to the classifier's ``embed``, such as ``subspace="irrelevant"``.
 

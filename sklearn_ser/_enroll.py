@@ -1,4 +1,4 @@
-"""Enrolment of new voices, wherever the speaker normalisation stands in a pipeline."""
+"""Enrolment of new voices in a pipeline with speaker normalisation."""
 
 from typing import Any
 
@@ -10,38 +10,38 @@ from sklearn_ser.model_selection._routing import before_normalizer, has_normaliz
 
 
 def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:
-    """Add voices to a fitted pipeline, known by a few unlabelled recordings each.
+    """Add new voices to a fitted pipeline, from a few unlabelled recordings each.
 
-    The recordings pass the steps in front of the :class:`SpeakerNormalizer`, which
-    keeps the statistics of each voice. Nothing else changes.
+    The recordings pass the steps before the :class:`SpeakerNormalizer`. The normaliser
+    stores the statistics of each voice, and nothing else changes.
 
     Parameters
     ----------
     estimator : estimator
         A fitted :class:`SpeakerNormalizer`, a pipeline that has one, or a search over
-        such a pipeline. It is changed in place.
+        such a pipeline. The call changes it in place.
     X : recordings or sequences
-        What the estimator's ``predict`` takes.
+        The input of the estimator's ``predict``.
     speakers : array-like of shape (n_samples,)
-        Who speaks. A speaker that is known already is replaced: give all of its
-        recordings in one call.
+        The speaker of each recording. A call replaces a known speaker, so pass all
+        recordings of a speaker in one call.
 
     Returns
     -------
     estimator : estimator
-        The same one. Saving it keeps the voices.
+        The same estimator. A saved estimator keeps the voices.
 
     Raises
     ------
     TypeError
         If the estimator has no :class:`SpeakerNormalizer`.
     ValueError
-        If X or speakers are not as described. No voice is added then.
+        If X or speakers are not as described. In this case no voice is added.
 
     Warns
     -----
     OneSidedEnrollmentWarning
-        If five recordings of a voice or more seem to show one emotion above all.
+        If five or more recordings of a voice seem to show mainly one emotion.
 
     Examples
     --------

@@ -22,24 +22,24 @@ COLOURS = (
 class EmotionTimeline:
     """The probabilities of a recording's emotions over time.
 
-    Each window stands for the time that lies nearer to its centre than to that of any
-    other, so that windows that overlap count no moment twice.
+    Each window stands for the time that is nearest to its centre. So overlapping
+    windows count no moment twice.
 
     Attributes
     ----------
     name : str
         The path of the recording, or ``"recording"``.
     starts, ends : ndarray of shape (n_windows,)
-        Where each window lies, in seconds.
+        Start and end of each window, in seconds.
     probabilities : ndarray of shape (n_windows, n_classes)
-        Of the emotions in each window.
+        The probability of each emotion in each window.
     classes : ndarray of shape (n_classes,)
         The emotions, in the order of the columns.
 
     See Also
     --------
-    emotion_timeline : Predict one.
-    sklearn_ser.inspection.EmotionTimelineDisplay : Draw it.
+    emotion_timeline : Predict a timeline.
+    sklearn_ser.inspection.EmotionTimelineDisplay : Draw a timeline.
     """
 
     name: str
@@ -55,7 +55,7 @@ class EmotionTimeline:
 
     @property
     def edges(self):
-        """Where the time that each window stands for begins and, at last, ends."""
+        """The starts of the times that the windows stand for, and the last end."""
         centres = (self.starts + self.ends) / 2
         return np.r_[self.starts[0], (centres[1:] + centres[:-1]) / 2, self.ends[-1]]
 
@@ -77,8 +77,8 @@ class EmotionTimeline:
         Returns
         -------
         frame : pandas DataFrame
-            With the columns ``file``, ``start``, ``end`` and ``emotion``, and one for
-            the probability of each emotion.
+            The columns are ``file``, ``start``, ``end``, ``emotion``, and one for the
+            probability of each emotion.
 
         Raises
         ------
@@ -114,7 +114,7 @@ def emotion_timeline(
 ) -> EmotionTimeline:
     """Predict the emotions of a long recording, window by window.
 
-    A file is read in blocks: an hour of it takes no more memory than a minute.
+    A file is read in blocks, so an hour needs no more memory than a minute.
 
     Parameters
     ----------
@@ -125,24 +125,26 @@ def emotion_timeline(
         A file, a waveform at the sampling rate of the pipeline's first step, or a
         mapping ``{"array": ..., "sampling_rate": ...}``. A file may last a day.
     window : float, default=3.0
-        Seconds of a window. Take about as long as the recordings that the model was
-        trained on.
+        Length of a window in seconds. Choose about the length of the training
+        recordings.
     hop : float, default=None
-        Seconds from the start of one window to that of the next; None takes half a
+        Seconds between the starts of two neighbouring windows. None means half a
         window. The last window ends with the recording.
 
     Returns
     -------
     timeline : EmotionTimeline
-        It prints as a summary; ``timeline.to_frame()`` has a row for each window.
+        ``print(timeline)`` shows a summary, and ``timeline.to_frame()`` has a row for
+        each window.
 
     Raises
     ------
     TypeError
-        If the model has no ``predict_proba``, or `recording` is none.
+        If the model has no ``predict_proba``, or `recording` is not a recording.
     ValueError
-        If `window` is not from 0.1 s to an hour, or `hop` not from 0.01 s to `window`;
-        or the recording is missing, does not decode, is empty or not finite.
+        If `window` is not between 0.1 s and an hour, or `hop` not between 0.01 s and
+        `window`. Also if the recording is missing, empty or not finite, or does not
+        decode.
 
     See Also
     --------

@@ -23,19 +23,19 @@ from .training_data import check_training_data
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     """Template of the speech emotion classifiers.
 
-    A method is one file. It holds a network (an ``nn.Module`` that returns a dict with
-    ``"logits"`` and ``"embedding"``), its loss terms, and a subclass, which passes the
-    shared parameters on and defines hooks. The hooks take the :class:`TrainingData` of
-    a fit. They can be called in any order, and they set nothing:
+    A method is one file. The file holds a network (an ``nn.Module`` that returns a dict
+    with ``"logits"`` and ``"embedding"``), its loss terms, and a subclass. The subclass
+    passes the shared parameters on and defines hooks. The hooks take the
+    :class:`TrainingData` of a fit. They set no attributes, so their order is free:
 
     - ``_module(data)``: the network's class and the arguments of its constructor;
     - ``_terms(data)``: the loss terms, weights included;
-    - ``_speaker_use()``: what the method needs speakers for, in words, or None;
-    - ``_columns(data)``: further columns of a batch, with one value per sample;
-    - ``_companions(data, device)``: a callable that draws the recordings which stand
-      beside a batch (see ``nn.companions``), or None;
+    - ``_speaker_use()``: the purpose of the speakers, in words, or None;
+    - ``_columns(data)``: more columns of a batch, with one value per sample;
+    - ``_companions(data, device)``: a callable that draws more recordings for a batch
+      (see ``nn.companions``), or None;
     - ``_net_class(data)``: a :class:`SpeechNet` with another training step;
-    - ``_decide(logits)``: the probabilities that follow from the network's logits.
+    - ``_decide(logits)``: the probabilities for the network's logits.
     """
 
     __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
@@ -154,12 +154,12 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Emotions.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks.
+            The speaker of each sample.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples in the task's loss.
         validation : array-like of bool of shape (n_samples,), default=None
-            The rows that are set aside, such as those of a paper's validation speaker.
-            The epoch with the best UAR on them is kept. With None,
+            The rows of the validation part, such as those of a paper's validation
+            speaker. The fit keeps the epoch with the best UAR on them. With None,
             `validation_fraction` decides.
 
         Returns
@@ -170,8 +170,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If the input is not as described; the message names the argument, the
-            sample, what was found and what was expected.
+            If the input is not as described. The message names the argument and the
+            sample, and what was found and expected.
         TrainingDivergedError
             If a loss becomes infinite or NaN.
         """
@@ -274,7 +274,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def embed(self, X):
-        """Return the embedding on which the classes are decided.
+        """Return the embedding from which the classes are predicted.
 
         Parameters
         ----------
@@ -300,10 +300,10 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
 
 def shared_parameters(values):
-    """Pick the parameters of every method out of the local names of an ``__init__``.
+    """Select the shared parameters from the local names of an ``__init__``.
 
-    A method's constructor lists all its parameters, as scikit-learn demands, and
-    passes these on by ``super().__init__(**shared_parameters(locals()))``.
+    scikit-learn demands that a constructor lists all its parameters. It passes these on
+    with ``super().__init__(**shared_parameters(locals()))``.
     """
     shared = inspect.signature(BaseSpeechClassifier).parameters
     return {name: values[name] for name in shared}

@@ -4,16 +4,16 @@ Zhao, Zong, Lian, Tang, Schuller et al., "Deep Implicit Distribution Alignment N
 for Cross-Corpus Speech Emotion Recognition", ICASSP 2023, arXiv:2302.08921, and "Layer-
 Adapted Implicit Distribution Alignment Networks", 2023, arXiv:2310.03992.
 
-With X_s, Y_s the labelled source corpus, Y_s one-hot, X_t the unlabelled target corpus,
-and D_s, D_t features at a fully connected layer, one column of norm one a sample::
+X_s, Y_s is the labelled source corpus, with one-hot Y_s. X_t is the unlabelled target
+corpus. D_s, D_t are features at a fully connected layer; a sample is a unit column::
 
     loss = ||Y_s - f(X_s)||_F^2 / n_s + lambda IDA(D_s, D_t)
     IDA  = min_Z (||D_t - D_s Z||_F^2 + tau ||Z||_1) / n_t
 
-Each target sample is reconstructed from few source samples; no form of distribution is
-assumed. LIDAN has three such terms, on three successive layers: a target sample is made
-of any source samples, of those of its degree of arousal, and of those of its emotion.
-The network's own guess stands for the emotion of a target sample.
+A few source samples reconstruct each target sample; the term assumes no form of the
+distribution. LIDAN has three such terms, on three layers: it uses all source samples,
+those with the same degree of arousal, and those with the same emotion. The network
+predicts the emotion of a target sample.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Regression(LossTerm):
 class ImplicitAlignment(LossTerm):
     """IDA at one layer.
 
-    Z is held fixed at its minimum, and the gradient reaches D_s and D_t alone.
+    Z stays fixed at its minimum, and the gradient reaches only D_s and D_t.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class ImplicitAlignment(LossTerm):
 class DIDAN(nn.Module):
     """A convolutional network, three fully connected layers and the regression.
 
-    The layers are normalised by the batch. Without that all features share a large
-    mean, and then any sample is close to any other and there is nothing to align.
+    Batch normalisation follows the layers. Without it all features share a large mean,
+    so all samples are close to each other and there is nothing to align.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class DIDAN(nn.Module):
     d : int, default=256
         Size of the encoder's embedding.
     own_statistics : bool, default=True
-        Whether source and target of a batch are normalised apart, or together.
+        If True, source and target of a batch are normalised separately.
     **encoder
         As for :class:`UtteranceEncoder`.
     """
@@ -160,10 +160,10 @@ class DIDAN(nn.Module):
 
 
 class DIDANNet(DomainNet):
-    """A net that warns of alignments that did nothing."""
+    """A net that warns of alignments without an effect."""
 
     def warn_of_idle_terms(self):
-        """Warn of each term that had nothing to do in the last epoch."""
+        """Warn of each term that had no effect in the last epoch."""
         for name, what in (
             (t.name, what) for t in self.terms for what in t.diagnostics
         ):
@@ -179,31 +179,31 @@ class DIDANNet(DomainNet):
 class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     """Cross-corpus emotion classifier by implicit distribution alignment.
 
-    It learns from a labelled source corpus and an unlabelled target corpus, and is
-    meant for the target [1]_, [2]_. The network regresses the source's emotions, while
-    each target utterance is drawn to a sparse combination of source utterances at a
-    fully connected layer.
+    The classifier learns from a labelled source corpus and an unlabelled target corpus,
+    and is meant for the target [1]_, [2]_. The network regresses the source's emotions.
+    At a fully connected layer, the training moves each target utterance towards a
+    sparse combination of source utterances.
 
     Parameters
     ----------
     alignment : {"didan", "lidan"} or None, default="didan"
-        "didan" has one term, on the last hidden layer. "lidan" has three, on three
-        layers: for all utterances, for those of a degree of arousal, and for those of
-        an emotion. None trains the network without the target.
+        "didan" has one term, on the last hidden layer. "lidan" has three terms, on
+        three layers: for all utterances, by degree of arousal, and by emotion. None
+        trains the network without the target.
     alignment_weight : float, default=1.0
-        The paper's lambda, of each term. It rises linearly over the training.
+        The paper's lambda, for each term. It rises linearly during the training.
     sparsity : float, default=0.1
         The paper's tau, as a share of the value above which all codes are zero.
     normalize_domains : bool, default=True
-        Whether each domain's features get mean zero and variance one by statistics of
-        its own, which need no label, and batch normalisation has running statistics of
-        both sides. Prediction assumes the target, unless `sample_domain` differs.
+        If True, each domain's own statistics normalise its features to mean zero and
+        variance one, without labels. Batch normalisation has running statistics for
+        both sides. Prediction uses the target's, unless `sample_domain` says otherwise.
     {shared parameters}
 
     Attributes
     ----------
     domain_statistics_ : dict
-        Mean and scale of the features of each domain of the fit. It is there only with
+        Mean and scale of the features of each domain of the fit. It exists only with
         ``normalize_domains=True``.
     {shared attributes}
 
@@ -217,10 +217,10 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     projects its outputs onto the distributions, moves them by 1e-6 towards the uniform
     one, and ranks the classes as the network does.
 
-    Only the abstracts of the papers are known here. The sizes, batch normalisation and
-    dropout of the layers, the dictionary (the source utterances of the batch), the
-    place of the terms and the groups by arousal are a reconstruction. An emotion that
-    is not among the field's words belongs to a third degree of arousal.
+    We know only the abstracts of the papers. The sizes, batch normalisation and dropout
+    of the layers, the dictionary (the source utterances of the batch), the layers of
+    the terms and the groups by arousal are a reconstruction. An emotion with an unknown
+    name belongs to a third degree of arousal.
 
     References
     ----------

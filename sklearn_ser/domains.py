@@ -1,7 +1,7 @@
 """Source and target: what every domain adaptation method shares.
 
-``sample_domain`` means what it means in skada: the labelled source has numbers from 0
-upwards, the unlabelled target has negative ones.
+``sample_domain`` has the meaning of skada: the labelled source has numbers from 0
+upwards, and the unlabelled target has negative numbers.
 """
 
 from typing import ClassVar
@@ -35,17 +35,17 @@ from .sequences import (
 
 
 class DomainAdapterMixin:
-    """What an adaptation method needs beside :class:`BaseSpeechClassifier`.
+    """The part of an adaptation method that :class:`BaseSpeechClassifier` lacks.
 
     A method inherits from this class first and from the other second. It has a
     parameter ``normalize_domains``, and its property ``_aligns`` tells whether it uses
     a target. In training, the ``forward`` of its network takes a Batch ``target`` with
     as many recordings as the batch of the source. The target's labels are never read.
 
-    With ``normalize_domains=True`` the features of each domain get mean zero and
-    variance one by statistics of the domain, and batch normalisation has running
-    statistics of the source and others of the target. A prediction uses those of the
-    sample's domain.
+    With ``normalize_domains=True``, each domain's own statistics normalise its features
+    to mean zero and variance one. Batch normalisation has separate running statistics
+    for the source and for the target. A prediction uses the statistics of the sample's
+    domain.
     """
 
     __metadata_request__fit: ClassVar = {
@@ -91,16 +91,15 @@ class DomainAdapterMixin:
         y : array-like of shape (n_samples,)
             Emotions of the source. The values at the target's rows are not read.
         sample_domain : array-like of shape (n_samples,), default=None
-            The domain of each sample, an integer. Numbers of the source are 0 or
-            positive, those of the target negative. By default, samples with a y of -1
-            are the target.
+            The domain of each sample, an integer: zero or positive for the source,
+            negative for the target. By default, samples with a y of -1 are the target.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks, for ``validation_fraction``.
+            The speaker of each sample, for ``validation_fraction``.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the source's samples in the task's loss.
         validation : array-like of bool of shape (n_samples,), default=None
-            The rows of the source that are set aside. The epoch with the best UAR on
-            them is kept.
+            The rows of the source that form the validation part. The fit keeps the
+            epoch with the best UAR on them.
 
         Returns
         -------
@@ -199,9 +198,9 @@ class DomainAdapterMixin:
         X : sequences
             As in ``fit``.
         sample_domain : array-like of shape (n_samples,), default=None
-            The domain whose statistics normalise a sample. A domain that the fit did
-            not have is taken for the only one on its side. By default all samples
-            belong to the target.
+            The domain whose statistics normalise a sample. A domain that is not in the
+            fit counts as the only domain of its side. By default all samples belong to
+            the target.
         allow_source : bool, default=False
             Accepted because skada passes it. Source samples are always allowed.
 
@@ -263,7 +262,7 @@ class DomainAdapterMixin:
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
     def embed(self, X, *, sample_domain=None):
-        """Return the embedding on which the classes are decided.
+        """Return the embedding from which the classes are predicted.
 
         Parameters
         ----------

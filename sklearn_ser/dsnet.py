@@ -3,14 +3,14 @@
 Chen and Zhang, "DSNet: Disentangled Siamese Network with Neutral Calibration for
 Speech Emotion Recognition", 2023, arXiv:2312.15593.
 
-Let x be an utterance, x_n a neutral one of the same speaker, and E, T, T2, D, C the
-encoder, the two projectors, the decoder and the classifier::
+x is an utterance, x_n a neutral utterance of the same speaker. E, T, T2, D and C are
+the encoder, the two projectors, the decoder and the classifier::
 
     e = E(x)    n = E(x_n)    u = T(e)    r = T2(e)
     loss = CE(C(r), y) + JS(softmax(u), softmax(n))
          + ||U^T R||_F^2 / d^2 + MSE(D([u; r]), e)
 
-r is the emotion-relevant and u the emotion-irrelevant subspace. Only r is rectified.
+r is the emotion-relevant and u the emotion-irrelevant subspace. Only r has a ReLU.
 """
 
 from dataclasses import dataclass
@@ -153,27 +153,27 @@ class Reconstruction(LossTerm):
 class DSNetClassifier(BaseSpeechClassifier):
     """Disentangled siamese network with neutral calibration (DSNet).
 
-    An utterance's embedding e is split into an emotion-relevant part r, which is
-    classified, and an irrelevant part u, which is drawn to the embedding of a neutral
-    utterance of the speaker [1]_. Prediction needs neither speaker nor neutral speech.
+    The network splits an utterance's embedding into two parts [1]_. It classifies the
+    emotion-relevant part r. The irrelevant part u learns to equal the embedding of a
+    neutral utterance of the speaker. Prediction needs no speaker and no neutral speech.
 
     Parameters
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
-        Weights of the three terms beside the cross-entropy; zero leaves one out.
+        Weights of the three terms beside the cross-entropy. Zero removes a term.
     orthogonality : {"published", "correlation"}, default="published"
-        What keeps u and r apart: the paper's term, or the correlations of their units,
-        which hide more of the speaker from r, but did not learn from 40 recordings.
+        The term that separates u from r: the paper's, or the correlations of their
+        units. Correlations hide more of the speaker, but fail with 40 recordings.
     neutral_label : label or "auto", default="auto"
-        The neutral class. "auto" recognises neutral, neu and n in any case. A
-        meta-estimator that encodes y, such as VotingClassifier, needs the class's
-        number here.
+        The neutral class. "auto" recognises neutral, neu and n in any letter case. With
+        a meta-estimator that encodes y, such as VotingClassifier, pass the number of
+        the class.
     n_neutral : int or None, default=3
-        Neutral partners are drawn afresh among this many neutral utterances of a
-        speaker, the first ones, as published. None draws among all.
+        Each batch draws neutral partners from the first `n_neutral` neutral utterances
+        of a speaker, as published. None draws from all.
     share_neutral : bool, default=True
-        Whether the utterances of a speaker in a batch share one neutral partner, which
-        is then encoded once. False draws one for each utterance, as published.
+        If True, the utterances of a speaker in a batch share one neutral partner, and
+        the network encodes it once. False draws one for each utterance, as published.
     {shared parameters}
 
     Attributes
@@ -195,12 +195,12 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     with the callbacks of skorch. It deviates from their code in six ways:
 
-    - The validation speaker is drawn, if neither a protocol nor the `validation` of
-      ``fit`` names it; theirs is the other one of the test speaker's session.
+    - The validation speaker is random, unless a protocol or the `validation` of ``fit``
+      names one. Theirs is the other speaker of the test speaker's session.
     - Log-mels are standardised before the batch normalisation; their window is Hann's.
-    - The projectors use their gate, as the paper says; the code does not.
-    - u is not rectified. With the code's ReLU, all of u was zero after training on
-      three corpora, and the terms had nothing to act on.
+    - The projectors use their gate, as in the paper; the code does not.
+    - u has no ReLU. With the code's ReLU, all of u was zero after training on three
+      corpora, so the terms had no effect.
     - The output bias starts at the frequencies of the classes instead of zero.
     - Batches hold recordings of similar length; ``duration=6`` makes all lengths equal.
 
@@ -280,7 +280,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         X : sequences
             As in ``fit``.
         subspace : {"relevant", "irrelevant"}, default="relevant"
-            Which of the two to return.
+            The part to return.
 
         Returns
         -------

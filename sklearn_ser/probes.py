@@ -1,4 +1,4 @@
-"""Probes measure what an embedding still knows of the speaker and the emotion."""
+"""Probes measure how much speaker and emotion an embedding still contains."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +29,11 @@ class ProbeScore:
     Attributes
     ----------
     score : float
-        Balanced accuracy of the probe on utterances it was not trained on.
+        Balanced accuracy of the probe on utterances outside its training data.
     chance : float
         Balanced accuracy of a guess: 1 / n_classes.
     interval : (float, float)
-        Bootstrap interval of the score, over groups or, without groups, utterances.
+        Bootstrap interval of the score, over groups, or over utterances without groups.
     """
 
     score: float
@@ -60,26 +60,27 @@ def speaker_probe_score(
 ) -> ProbeScore:
     """Measure how well a new probe recognises the speaker from an embedding.
 
-    The probe, which had no part in the training of the embedding, is trained on some
-    utterances and recognises the speakers of others.
+    The probe is a new classifier. It learns from some utterances, and predicts the
+    speakers of the others.
 
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Steps
-        that request the speakers get them.
+        Embeddings, or a fitted classifier or pipeline that embeds `X`. Steps that
+        request the speakers get them.
     speakers : array-like of shape (n_samples,)
-        Who speaks.
+        The speaker of each recording.
     X : recordings or sequences, default=None
-        What the estimator takes.
+        The input of the estimator.
     groups : array-like of shape (n_samples,), default=None
-        The text of each utterance: the probe is tested on texts that it was not
-        trained on. None splits by utterance.
+        The text of each utterance. The test texts of the probe are not in its training
+        data. None splits by utterance.
     probe : {"linear", "mlp"} or classifier, default="linear"
         Logistic regression, a network of 64 hidden units, or any other classifier, on
         standardised embeddings.
     cv : int, default=5
-        Number of folds; fewer if there are fewer groups, or utterances of a speaker.
+        Number of folds. There are fewer folds if there are fewer groups, or fewer
+        utterances of a speaker.
     n_bootstrap : int, default=1000
         Number of bootstrap samples; 0 computes no interval.
     confidence_level : float, default=0.95
@@ -95,10 +96,10 @@ def speaker_probe_score(
     Raises
     ------
     ValueError
-        If lengths differ, if there is one speaker only, or too few groups or
-        utterances of a speaker for two folds.
+        If lengths differ, if there is only one speaker, or if the groups or the
+        utterances of a speaker are too few for two folds.
     TypeError
-        If an estimator has no embedding, or comes without `X`.
+        If an estimator has no embedding, or if `X` is missing.
 
     See Also
     --------
@@ -142,15 +143,15 @@ def emotion_probe_score(
     Parameters
     ----------
     embeddings : array-like of shape (n_samples, n_embedding), or estimator
-        Embeddings; or a fitted classifier or pipeline, which then embeds `X`. Steps
-        that request the speakers get `groups`.
+        Embeddings, or a fitted classifier or pipeline that embeds `X`. Steps that
+        request the speakers get `groups`.
     y : array-like of shape (n_samples,)
         Emotions.
     X : recordings or sequences, default=None
-        What the estimator takes.
+        The input of the estimator.
     groups : array-like of shape (n_samples,), default=None
-        The speakers: the probe is tested on speakers that it was not trained on.
-        None splits by utterance.
+        The speakers. The test speakers of the probe are not in its training data. None
+        splits by utterance.
     **options
         `probe`, `cv`, `n_bootstrap`, `confidence_level` and `random_state`, as in
         :func:`speaker_probe_score`.
@@ -163,7 +164,7 @@ def emotion_probe_score(
     Raises
     ------
     ValueError, TypeError
-        As :func:`speaker_probe_score`.
+        As for :func:`speaker_probe_score`.
 
     See Also
     --------

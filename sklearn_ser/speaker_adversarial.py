@@ -13,8 +13,8 @@ emotion classifier and the speaker classifier::
                    ENC and EC  minimise   CE(EC(v), y) - lambda CE(SC(v), s)
                    in one step, the gradient reversed between SC and ENC
 
-H is the entropy. DAT is satisfied where one speaker is taken for another, MEnAN only
-where no speaker can be told.
+H is the entropy. DAT reaches its optimum when SC takes one speaker for another, MEnAN
+only when SC cannot tell any speakers apart.
 """
 
 from collections import deque
@@ -178,22 +178,21 @@ class DATNet(AdversarialNet):
 class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     """Speaker-invariant emotion classifier by adversarial training (MEnAN, DAT).
 
-    A speaker classifier SC learns to tell the training speakers from the embedding v
-    of an utterance, while the encoder learns to hide them from it [1]_: by maximising
-    the entropy of what SC believes (MEnAN) or by reversing SC's gradient (DAT).
-    Prediction needs no speaker and is meant for new ones.
+    A speaker classifier SC learns to recognise the training speakers from the embedding
+    v of an utterance. The encoder learns to hide the speakers from SC [1]_. It
+    maximises the entropy of SC's prediction (MEnAN) or reverses SC's gradient (DAT).
+    Prediction needs no speaker and is meant for new speakers.
 
     Parameters
     ----------
     method : {"menan", "dat"} or None, default="menan"
         Maximum entropy adversarial network, domain adversarial training, or neither.
     adversary_weight : float, default=0.5
-        The paper's lambda, of the entropy or of the reversed loss, at its own figure.
-        Over the part p of the training done it rises as p for MEnAN, as
-        2 / (1 + exp(-10 p)) - 1 for DAT, which wants a tenth of it. Log-mels of a few
-        speakers want less, too: 0.2 for MEnAN.
+        The paper's lambda, with the paper's value. After the share p of the training,
+        its factor is p for MEnAN and 2 / (1 + exp(-10 p)) - 1 for DAT. DAT needs a
+        tenth of the weight. On log-mels of few speakers MEnAN needs less, too: 0.2.
     alternate : {"batch", "epoch"}, default="batch"
-        Whether the steps of MEnAN alternate with each batch or with each epoch.
+        The steps of MEnAN alternate with each batch or with each epoch.
     adversary_lr : float, default=3e-3
         Learning rate of SC's Adam.
     {shared parameters}
@@ -202,21 +201,21 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     ----------
     {shared attributes}
     n_speakers_ : int
-        Number of speakers that SC tells apart; 0 if it was not trained.
+        Number of speakers that SC tells apart, or 0 if it was not trained.
 
     See Also
     --------
-    sklearn_ser.metrics.speaker_probe_score : What the embedding knows of the speaker.
+    sklearn_ser.metrics.speaker_probe_score : How well a probe reads the speaker.
 
     Notes
     -----
-    SC's loss gives every speaker the same weight. SC draws from a random generator of
-    its own: with ``adversary_weight=0`` it learns, and the encoder is that of
-    ``method=None``, to the bit. The sizes of the network are a reconstruction, and so
-    are two parts of MEnAN. Its step 1 is five small steps on the embeddings of the
-    latest eight batches (or of the epoch), as step 2 computed them; with a single one
-    SC falls behind the encoder. And lambda grows from zero; with all of it from the
-    start the encoder does not learn the emotions.
+    SC's loss gives every speaker the same weight. SC has its own random generator. With
+    ``adversary_weight=0`` SC learns, and the encoder equals that of ``method=None`` to
+    the bit. The sizes of the network and two parts of MEnAN are a reconstruction.
+    First, step 1 takes five small steps on the embeddings that step 2 computed for the
+    latest eight batches (or for the epoch). With a single step SC learns too slowly.
+    Second, lambda grows from zero. With the full lambda from the start the encoder does
+    not learn the emotions.
 
     References
     ----------

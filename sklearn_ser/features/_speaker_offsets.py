@@ -52,7 +52,7 @@ def enroll_voices(sequences, speakers, model, average, *, scale, relevance_facto
     sequences : list of arrays of shape (n_features, n_frames)
         The recordings.
     speakers : array-like of shape (n_samples,)
-        Who speaks.
+        The speaker of each recording.
     model, average : dict and ndarray
         `emotion_model_` and `scale_` of the fit.
     scale, relevance_factor : bool and float

@@ -1,4 +1,4 @@
-"""Normalisation by speaker, of those of the fit and of those enrolled later."""
+"""Normalisation by speaker, for speakers of the fit and for enrolled speakers."""
 
 from numbers import Real
 from typing import ClassVar
@@ -20,58 +20,61 @@ from ._speaker_offsets import effective_number, enroll_voices, fit_voices
 
 
 class SpeakerNormalizer(TransformerMixin, BaseEstimator):
-    """Centre the features of each speaker, known from the fit or enrolled later.
+    """Centre the features of each speaker, in the fit or enrolled later.
 
-    A speaker's mean is shrunk towards that of the training speakers, by how few its
-    recordings are (MAP adaptation [1]_), so that one recording does no harm. Labels are
-    never needed of a new voice. Where the fit has them, a new voice's mean is corrected
-    for the emotions that its recordings seem to show, since ten calm recordings say
-    less of a voice than ten mixed ones.
+    A speaker's mean is shrunk towards the mean of the training speakers (MAP adaptation
+    [1]_). The fewer recordings the speaker has, the stronger it is shrunk, so one
+    recording does no harm. A new voice needs no labels. If the fit has labels, the mean
+    of a new voice is corrected for the emotions that its recordings seem to show,
+    because the mean of ten calm recordings also contains the calm.
 
     Parameters
     ----------
     unseen : {"global", "utterance"} or None, default="global"
-        What ``transform`` does with a recording whose speaker it is not told or does
-        not know: normalise it by the statistics of the training speakers, normalise it
-        by itself, or raise an error. Scorers and ``cross_val_predict`` of scikit-learn
-        pass no speakers to ``transform``.
+        How ``transform`` normalises a recording of an unknown speaker. "global" uses
+        the statistics of the training speakers, "utterance" uses the recording itself,
+        and None raises an error. Without `speakers`, all speakers are unknown: scorers
+        and ``cross_val_predict`` of scikit-learn pass none.
     center : bool, default=True
-        Whether to subtract the mean of the speaker.
+        If True, subtract the mean of the speaker.
     scale : bool, default=False
-        Whether to divide by the deviation of the speaker, shrunk likewise.
+        If True, divide by the deviation of the speaker, shrunk in the same way.
     relevance_factor : float, default=3
-        The number of recordings whose mean counts half. With 0, nothing is shrunk.
+        The number of recordings at which a speaker's offset counts half. With 0,
+        nothing is shrunk.
 
     Attributes
     ----------
     mean_, scale_ : array of shape (n_features,)
         Mean and deviation of the average training speaker.
     speaker_statistics_ : dict
-        Mean and scale of each speaker, of the fit and enrolled.
+        Mean and scale of each speaker of the fit and each enrolled speaker.
     emotions_ : array of shape (n_classes,) or None
-        The sorted labels of the fit; None if it had none to learn from.
+        The sorted labels of the fit, or None if it had no labels.
     emotion_model_ : dict of str to array
-        What enrolment compares a voice with: the average recording and, if the fit had
-        labels, the offset of each emotion and a discriminant that tells them.
+        The values for enrolment: the average recording and, if the fit had labels, the
+        offset of each emotion and a discriminant that predicts the emotions.
     n_features_in_ : int
         Number of features of a sequence.
 
     Notes
     -----
-    Let m be the mean of k recordings, g that of the training speakers, mu_c the offset
+    m is the mean of k recordings, g the mean of the training speakers, mu_c the offset
     of emotion c, and q_c the share of c in the recordings::
 
         offset = k / (k + relevance_factor) * (m - g - sum_c q_c mu_c)
 
-    The shares p_c that a linear discriminant analysis sees in the recordings, less the
-    offset, are in error wherever the offset is; where all emotions seem to be there,
-    equal shares are the better guess. So q = (1 - e) p + e / n_classes, where e is the
-    effective share of the classes, exp(entropy(p)) / n_classes. Offset and shares are
-    computed by turns, ten times. Training speakers are centred by their labels.
+    A linear discriminant analysis predicts the shares p_c after the offset is
+    subtracted. If the offset is wrong, these shares are wrong, too. If they contain all
+    emotions, equal shares are a better estimate. So q = (1 - e) p + e / n_classes,
+    where e is the effective share of the classes, exp(entropy(p)) / n_classes. The
+    offset and the shares are computed in turn, ten times. Training speakers are centred
+    by their labels.
 
-    Three kinds of figures belong in separate tables: nothing of a test speaker is
-    enrolled (inductive), some recordings are, which are not scored (enrolled), or all
-    are (transductive). ``speaker_cross_validate`` makes them by its `enrollment`.
+    Three kinds of figures belong in separate tables. Inductive figures enroll nothing
+    of a test speaker, enrolled figures enroll some recordings and do not score them,
+    and transductive figures enroll all. The parameter `enrollment` of
+    ``speaker_cross_validate`` chooses the kind.
 
     References
     ----------
@@ -108,20 +111,20 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         self.relevance_factor = relevance_factor
 
     def fit(self, X, y=None, *, speakers=None):
-        """Compute the statistics of each speaker, and those of the average speaker.
+        """Compute the statistics of each speaker and of the average speaker.
 
         Parameters
         ----------
         X : list or object array of (n_features, n_frames) arrays, or array of \
                 shape (n_samples, n_features, n_frames) or (n_samples, n_features)
-            Sequences; a 2-D array holds one frame each.
+            Sequences. A row of a 2-D array is a sequence of one frame.
         y : array-like of shape (n_samples,), default=None
-            Emotions. With them a speaker's mean does not depend on how often it shows
-            each emotion, and enrolment knows the emotions. Ignored where a value masks
-            the label of a target domain (-1).
+            Emotions. With emotions, a speaker's mean does not depend on the frequency
+            of each emotion, and enrolment knows the emotions. They are ignored if a
+            value is -1, which masks the label of a target domain.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks. A fit without them warns, unless each utterance is to be
-            normalised by itself.
+            The speaker of each recording. A fit without speakers warns, unless `unseen`
+            is "utterance".
 
         Returns
         -------
@@ -131,7 +134,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If X or speakers are not as described; the message says where.
+            If X or speakers are not as described. The message names the place.
         """
         self._validate_params()
         fresh = clone(self)  # a fit that fails leaves this one as it was
@@ -153,8 +156,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         X : sequences
             As in ``fit``.
         speakers : array-like of shape (n_samples,)
-            Who speaks. A speaker that is known already is replaced: give all of its
-            recordings in one call.
+            The speaker of each recording. A call replaces a known speaker, so pass all
+            recordings of a speaker in one call.
 
         Returns
         -------
@@ -164,13 +167,13 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            If X or speakers are not as described; the message says where. No voice is
-            added then.
+            If X or speakers are not as described. The message names the place, and no
+            voice is added.
 
         Warns
         -----
         OneSidedEnrollmentWarning
-            If five recordings of a voice or more seem to show one emotion above all.
+            If five or more recordings of a voice seem to show mainly one emotion.
         """
         for name, (shares, n_recordings) in self._add_voices(X, speakers).items():
             # One emotion alone has 0, equally frequent ones have 1.
@@ -215,8 +218,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         X : sequences
             As in ``fit``.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks. A speaker of the fit or an enrolled one is normalised by its own
-            statistics, any other one as `unseen` says.
+            The speaker of each recording. The statistics of the speaker normalise the
+            recordings of a known speaker. `unseen` decides for any other speaker.
 
         Returns
         -------
@@ -267,7 +270,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         y : array-like of shape (n_samples,), default=None
             Emotions.
         speakers : array-like of shape (n_samples,), default=None
-            Who speaks.
+            The speaker of each recording.
 
         Returns
         -------
@@ -282,7 +285,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         super().__setstate__((earlier if "scale" not in state else {}) | state)
 
     def set_output(self, *, transform=None):
-        """Do nothing, since sequences do not fit into a data frame.
+        """Do nothing, because sequences do not fit into a data frame.
 
         Parameters
         ----------
