@@ -38,8 +38,10 @@ figure, ax = plt.subplots(layout="constrained")
 colors = np.where(differences > 0, "C0", "C1")
 ax.bar_label(ax.bar(list(per_speaker["DSNet"]), differences, color=colors), fmt="%+.0f")
 ax.axhline(0, color="0.3", linewidth=1)
-n_better, n = (differences > 0).sum(), len(differences)
-ax.set_title(f"DSNet's terms help {n_better} of {n} speakers")
+better, worse = (differences > 0).sum(), (differences < 0).sum()
+ax.set_title(
+    f"DSNet's terms: better on {better}, worse on {worse} of {len(differences)}"
+)
 ax.set(ylabel="UAR: with minus without (points)", xlabel="speaker")
 ax.margins(y=0.15)
 
