@@ -2,13 +2,17 @@
 
 import os
 import re
+import sys
 import warnings
+from pathlib import Path
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
 import sklearn_ser
 from sklearn_ser.cli import _make_parser
+
+sys.path.insert(0, str(Path(__file__).parent))  # where sphinx-gallery finds the style
 
 # Joblib's workers and torch share two cores on a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -71,7 +75,8 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "capture_repr": (),
     "abort_on_example_error": True,
-    "reset_modules": ("matplotlib",),
+    "reset_modules": ("matplotlib", "gallery_style.reset"),
+    "thumbnail_size": (600, 420),
     "min_reported_time": 5,
 }
 

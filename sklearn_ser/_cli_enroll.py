@@ -52,12 +52,17 @@ def read_speakers(path, option):
 
     Paths are relative to the table. A speaker is None if there is no such column.
     """
+    from sklearn_ser.datasets.manifest import find_delimiter
+
     path = Path(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(
+                stream, restval="", restkey="more", delimiter=find_delimiter(stream)
+            )
             rows = [
                 {str(k).strip().lower(): (v or "").strip() for k, v in row.items()}
-                for row in csv.DictReader(stream, restval="", restkey="more")
+                for row in table
             ]
     except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
         raise ValueError(

@@ -13,6 +13,10 @@ _COLUMNS = ("file", "speaker", "emotion")
 
 # The noise between words, and how loud all is, differ by room rather than by emotion.
 FEATURES = {"top_db": 50, "normalize": "level"}
+# What a warning says to a caller, and to who types a command.
+_IN_OPTIONS = {
+    "neutral_label, or set calibration_weight=0": "--neutral-label, if there is one"
+}
 # name -> (module, class or function) of the classifier
 METHODS = {
     "baseline": ("sklearn_ser.baseline", "make_baseline"),
@@ -254,6 +258,8 @@ def warnings_in_lines():
         from tqdm.auto import tqdm
 
         text = " ".join(str(message).split())
+        for called, typed in _IN_OPTIONS.items():
+            text = text.replace(called, typed)
         if text not in told:
             told.add(text)
             tqdm.write(f"sklearn-ser: warning: {text}", file=sys.stderr)

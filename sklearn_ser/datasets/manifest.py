@@ -145,7 +145,7 @@ def _read(path, renamed):
     """Return the columns as lists of text, and the line that each row ends at."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
-            options = {"delimiter": _delimiter(stream), "skipinitialspace": True}
+            options = {"delimiter": find_delimiter(stream), "skipinitialspace": True}
             reader = csv_reader.reader(stream, strict=True, **options)
             rows = [(reader.line_num, [v.strip() for v in row]) for row in reader]
     except (UnicodeDecodeError, csv_reader.Error) as error:
@@ -193,7 +193,7 @@ def _read(path, renamed):
     return columns, numbers
 
 
-def _delimiter(stream):
+def find_delimiter(stream):
     """Return what separates the required columns in the first line with names."""
     lines = (line for line in stream if line.strip(_DELIMITERS + " \r\n"))
     header = next(lines, "").lower()

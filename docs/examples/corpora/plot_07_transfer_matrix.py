@@ -16,6 +16,7 @@ from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.inspection import TransferMatrixDisplay
 from sklearn_ser.model_selection import cross_corpus_validate
 
+# sphinx_gallery_thumbnail_number = 2
 parts = [
     make_emotional_speech(n_speakers=3, n_utterances=4, channel=i, random_state=i)
     for i in range(3)
@@ -45,10 +46,24 @@ print(results["DIDAN"])
 # Side by side, with one scale.
 import matplotlib.pyplot as plt
 
-figure, axes = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
 for ax, (name, result) in zip(axes, results.items(), strict=True):
     TransferMatrixDisplay.from_result(result, ax=ax)
     ax.set_title(f"{name}: mean {100 * result.uar:.1f} %")
+
+# %%
+# Their means, and each transfer as a point.
+figure, ax = plt.subplots(layout="constrained")
+means = {name: 100 * result.uar for name, result in results.items()}
+ax.bar_label(ax.barh(list(means), list(means.values()), alpha=0.8), fmt=" %.0f")
+for row, result in enumerate(results.values()):
+    every = [100 * uar for line in result.table().values() for uar in line.values()]
+    ax.plot(every, [row + 0.25] * len(every), "o", color="0.25", markersize=5)
+ax.axvline(25, color="0.3", linestyle="--")
+gains = means["normalised"] - means["as they are"], means["DIDAN"] - means["normalised"]
+ax.set_title("Normalising: {:+d} points, alignment: {:+d}".format(*map(round, gains)))
+ax.set(xlabel="mean UAR (%) of six transfers, chance dashed", xlim=(0, 75))
+ax.invert_yaxis()
 
 # %%
 # Read a column to see how hard a target is, a row to see how good a source. Most of

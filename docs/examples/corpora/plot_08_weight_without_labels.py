@@ -55,20 +55,26 @@ for weight in weights:
     model.fit(X, y, sample_domain=domain)
     truth.append(100 * uar_score(labels[domain < 0], model.predict(X[domain < 0])))
 
-figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained", sharex=True)
-for ax, name, values in zip(
-    axes,
-    ["PredictionEntropyScorer", "SoftNeighborhoodDensity", "UAR (%), with labels"],
-    [*(search.cv_results_[f"mean_test_{n}"] for n in ("entropy", "density")), truth],
-    strict=True,
-):
-    ax.semilogx(weights, values, "o-")
-    ax.plot(weights[np.argmax(values)], np.max(values), "s", color="C1")
-    ax.set(title=name, xlabel="alignment_weight")
+choices = {
+    "entropy": search.cv_results_["mean_test_entropy"],
+    "density": search.cv_results_["mean_test_density"],
+    "the labels": truth,
+}
+figure, ax = plt.subplots(layout="constrained")
+ax.bar_label(ax.bar([f"{w:g}" for w in weights], truth, color="C5"), fmt="%.0f")
+above = np.array(truth) + 8
+for i, (name, scores) in enumerate(choices.items()):
+    best = np.argmax(scores)
+    ax.text(best, above[best], f"{name} ↓", color=f"C{i}", ha="center", weight="bold")
+    above[best] += 7
+missed = [max(truth) - truth[np.argmax(choices[n])] for n in ("entropy", "density")]
+ax.set_title("Without labels, {:.0f} and {:.0f} points are missed".format(*missed))
+ax.set(xlabel="alignment_weight", ylabel="UAR (%) that nobody sees")
+ax.margins(y=0.5)
 
 set_config(enable_metadata_routing=False)  # as it was before skada
 
 # %%
-# The orange squares are what each would choose. A label-free score follows confidence,
+# Above each bar stands who would choose it. A label-free score follows confidence,
 # and a network can be confidently wrong: the scorers need not agree with each other or
 # with the labels. Use more than one, on several transfers, and report which one chose.

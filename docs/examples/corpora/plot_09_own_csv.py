@@ -55,16 +55,26 @@ print(result)
 # %%
 # UAR is the mean recall over the emotions, known to scikit-learn as balanced accuracy;
 # WA is plain accuracy. The last line counts all folds together, with a 95 % interval
-# over speakers. Columns of your own are at hand, row by row: here, how the two genders
-# fare.
+# over speakers. Columns of your own are at hand, row by row: here, the gender.
 gender = corpus.frame["gender"][result.rows]
-figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+of = dict(zip(result.speakers, gender, strict=True))
+voices = dict(sorted(result.per_speaker().items(), key=lambda item: of[item[0]]))
+figure, ax = plt.subplots(layout="constrained")
+colors = ["C0" if of[who] == "female" else "C1" for who in voices]
+bars = ax.bar([f"{who}\n{of[who]}" for who in voices], voices.values(), color=colors)
+ax.bar_label(bars, [f"{100 * uar:.0f}" for uar in voices.values()])
+ax.axhline(0.25, color="0.3", linestyle="--")
+ax.set_title(f"From a CSV file: UAR {100 * result.uar:.0f} % on unheard voices")
+ax.set(ylabel="UAR, chance dashed", ylim=(0, 1.05))
+
+# %%
+# The display of recall takes any column, too: here a row for each gender.
+figure, axes = plt.subplots(1, 2, figsize=(12, 4.4), layout="constrained")
 SpeakerRecallDisplay.from_predictions(
     result.y_true, result.predictions, gender, ax=axes
 )
 axes[0].set_title("recall (%) by gender (UAR)")
 
 # %%
-# The left panel has a row for each gender instead of each speaker: any column can stand
-# there. With two speakers of each, a difference between the rows is one between four
-# people, not between women and men.
+# With two speakers of each, a difference between the rows is one between four people,
+# not between women and men.

@@ -53,14 +53,17 @@ print(results[f"{name} + LinearSVC"])
 
 # %%
 # Pooled UAR, with intervals over speakers.
-figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
-for row, result in enumerate(results.values()):
+figure, ax = plt.subplots(layout="constrained")
+for row, (label, result) in enumerate(results.items()):
     low, high = result.uar_interval
-    error = 100 * np.array([[result.uar - low], [high - result.uar]])
-    ax.errorbar(100 * result.uar, row, xerr=error, marker="o", capsize=4, color="C0")
-ax.axvline(25, color="0.5", linestyle=":")
-ax.set_yticks(range(len(results)), list(results))
-ax.set(xlabel="UAR (%), chance dotted", ylim=(-0.6, len(results) - 0.4))
+    ax.barh(row, 100 * result.uar, color="C1" if "SVC" in label else "C0")
+    ax.plot([100 * low, 100 * high], [row, row], color="0.2", linewidth=2)
+    ax.text(1, row, f"{label}: {100 * result.uar:.0f}", color="w", va="center")
+ax.axvline(25, color="0.3", linestyle="--")
+linear, *nets = (100 * result.uar for result in results.values())
+ax.set_title(f"A linear machine has {linear:.0f} %, the best network {max(nets):.0f} %")
+ax.set(xlabel="UAR (%), chance dashed", xlim=(0, 100), yticks=())
+ax.invert_yaxis()
 
 # %%
 # On little data, functionals and a linear machine are hard to beat, and they are

@@ -51,31 +51,42 @@ for who in np.unique(result.speakers):
     calibrated[~others] = at(best, result.probabilities[~others])
 
 # %%
-# Left, how often a prediction of some confidence is right: on the diagonal, it says
-# what it means. Right, the accuracy of what is left when the least certain are given
-# back.
-figure, (left, ax) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+# The accuracy of what is left when the least certain are given back.
+figure, ax = plt.subplots(layout="constrained")
+kept = np.arange(1, len(right) + 1)
+for i, proba in enumerate((result.probabilities, calibrated)):
+    accuracy = 100 * np.cumsum(right[np.argsort(-proba.max(axis=1))]) / kept
+    ax.plot(100 * kept[10:] / len(right), accuracy[10:], color=f"C{i}")
+    if i == 0:
+        half, everything = accuracy[len(right) // 2], accuracy[-1]
+        ax.plot([50, 100], [half, everything], "o", color="C0")
+        ax.text(51, half + 1, f"{half:.0f} %", color="C0", weight="bold")
+        ax.text(99, everything + 2, f"{everything:.0f} %", color="C0", ha="right")
+ax.text(12, 34, "as trained", color="C0")
+ax.text(12, 28, "calibrated by speaker", color="C1")
+ax.set_title(f"Answer half: {half:.0f} % are right instead of {everything:.0f} %")
+ax.set(xlabel="recordings that are answered (%)", ylabel="right (%)", ylim=(25, 102))
+
+# %%
+# How often a prediction of some confidence is right: on the diagonal, the confidence
+# says what it means.
+figure, ax = plt.subplots(layout="constrained")
 for label, proba in ("as trained", result.probabilities), ("calibrated", calibrated):
     sure = proba.max(axis=1)
     parts = np.array_split(np.argsort(sure), 6)
-    left.plot(
+    ax.plot(
         [sure[part].mean() for part in parts],
         [right[part].mean() for part in parts],
         "o-",
         label=label,
     )
-    order = np.argsort(-sure)
-    kept = np.arange(1, len(sure) + 1)
-    accuracy = np.cumsum(right[order]) / kept
-    ax.plot(100 * kept[10:] / len(sure), 100 * accuracy[10:], label=label)
-left.plot([0, 1], [0, 1], color="0.5", linestyle=":")
-left.set(xlabel="confidence", ylabel="accuracy", xlim=(0.2, 1), ylim=(0, 1))
-left.legend()
-ax.set(xlabel="recordings that are answered (%)", ylabel="accuracy of these (%)")
+ax.plot([0, 1], [0, 1], color="0.3", linestyle="--")
+ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0.2, 1), ylim=(0, 1))
+ax.legend()
 
 # %%
-# If the curve on the right rises to the left, confidence is worth something: answering
-# fewer recordings answers them better. The nearer the curve on the left is to the
-# diagonal, the sooner the number itself can be shown to a person. Calibration helps
+# If the first curve rises to the left, confidence is worth something: answering fewer
+# recordings answers them better. The nearer the second is to the diagonal, the sooner
+# the number itself can be shown to a person. Calibration helps
 # neither here: a temperature fitted to so few speakers does not fit the next one, and
 # as each has another, it even changes which recordings are answered first.

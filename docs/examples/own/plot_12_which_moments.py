@@ -45,17 +45,18 @@ whole = model.predict_proba([recording])[0, column]
 drop = whole - model.predict_proba(masked)[:, column]
 
 figure, (top, below) = plt.subplots(
-    2, 1, figsize=(8, 5), layout="constrained", height_ratios=[2, 1]
+    2, 1, layout="constrained", sharex=True, height_ratios=[2, 1]
 )
 LogMelDisplay.from_estimator(mel, corpus.data[chosen], ax=top)
-seconds = (starts + width / 2) * mel.hop_length / mel.sampling_rate
-below.axhline(0, color="0.5", linewidth=0.8)
-below.fill_between(seconds, drop, alpha=0.4)
-below.set(
-    xlim=top.get_xlim(),
-    xlabel="middle of the silenced window (s)",
-    ylabel="loss of P(anger)",
-)
+step = mel.hop_length / mel.sampling_rate
+heard = starts[np.argmax(drop)] * step
+for ax in top, below:
+    ax.axvspan(heard, heard + width * step, facecolor="none", edgecolor="C2", lw=3)
+top.set_title(f"Without this, P(anger) is {whole - drop.max():.2f}, not {whole:.2f}")
+top.set_xlabel("")
+below.axhline(0, color="0.3", linewidth=1)
+below.fill_between((starts + width / 2) * step, drop, alpha=0.6)
+below.set(xlabel="middle of the silenced window (s)", ylabel="loss")
 
 # %%
 # Peaks are moments without which the model would doubt. Where the curve is below zero,

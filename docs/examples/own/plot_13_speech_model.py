@@ -76,18 +76,16 @@ print(results["layer 3"])
 # Pooled UAR, with intervals over speakers. The speech is synthetic, so that the page
 # needs no corpus: on real speech the distance to log-mels is what the guide's page on
 # speech models tells, and the middle layer leads.
-figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
-for row, result in enumerate(results.values()):
+figure, ax = plt.subplots(layout="constrained")
+for row, (label, result) in enumerate(results.items()):
     low, high = result.uar_interval
-    error = 100 * np.array([[result.uar - low], [high - result.uar]])
-    ax.errorbar(100 * result.uar, row, xerr=error, marker="o", capsize=4, color="C0")
-ax.axvline(25, color="0.5", linestyle=":")
-ax.set_yticks(range(len(results)), list(results))
-ax.set(
-    title=f"{name}, synthetic speech" + ("" if is_real else ": no real figures"),
-    xlabel="UAR (%), chance dotted",
-    ylim=(-0.6, len(results) - 0.4),
-)
+    ax.barh(row, 100 * result.uar, color="C5" if label == "log-mels" else "C0")
+    ax.plot([100 * low, 100 * high], [row, row], color="0.2", linewidth=2)
+    ax.text(1, row, f"{label}: {100 * result.uar:.0f}", color="w", va="center")
+ax.axvline(25, color="0.3", linestyle="--")
+ax.set_title(f"{name}, synthetic speech" + ("" if is_real else ": no real figures"))
+ax.set(xlabel="UAR (%), chance dashed", xlim=(0, 100), yticks=())
+ax.invert_yaxis()
 
 # %%
 # As one pipeline it takes paths or waveforms, and is saved without the weights: their

@@ -13,7 +13,7 @@ from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.inspection import EmbeddingDisplay, HistoryDisplay
 from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 
-# sphinx_gallery_thumbnail_number = 2
+# sphinx_gallery_thumbnail_number = 3
 corpus = make_emotional_speech(n_speakers=6, n_utterances=8, random_state=0)
 Z = LogMelTransformer(n_mels=40, hop_length=320, top_db=50).transform(corpus.data)
 model = DSNetClassifier(max_epochs=20, random_state=0)
@@ -38,15 +38,18 @@ known = {
     ],
 }
 figure, ax = plt.subplots(layout="constrained")
-for shift, (what, scores) in zip((-0.2, 0.2), known.items(), strict=True):
+for i, scores in enumerate(known.values()):
     heights = [100 * score.above_chance for score in scores]
-    ax.bar([0 + shift, 1 + shift], heights, 0.4, label=what)
-ax.axhline(0, color="k", linewidth=0.8)
-ax.set_xticks([0, 1], ["r (relevant)", "u (irrelevant)"])
-ax.set(ylabel="read above chance (points)")
-ax.legend(title="probe of")
+    bars = ax.bar([3 * i, 3 * i + 1], heights, color=["C0", "C1"])
+    ax.bar_label(bars, fmt="%+.0f")
+ax.axhline(0, color="0.3", linewidth=1)
+ax.set_xticks([0, 1, 3, 4], ["from r", "from u", "from r", "from u"])
+for i, what in enumerate(known):
+    ax.text(3 * i + 0.5, ax.get_ylim()[1] * 1.08, f"the {what}", ha="center")
+ax.set(ylabel="read above chance (points)", title="What a probe reads")
+ax.margins(y=0.2)
 
 # %%
-# Compare the blue bars: a probe reads the speaker better from u than from r, as the
-# paper claims. Compare the orange ones: u is not free of the emotion. Nothing in the
-# loss forbids it to know what r knows, as long as it does so in other directions.
+# Compare the bars on the left: a probe reads the speaker better from u than from r, as
+# the paper claims. Compare those on the right: u is not free of the emotion. Nothing in
+# the loss forbids it to know what r knows, as long as it does so in other directions.

@@ -49,16 +49,19 @@ runs = {weight: [run(weight, seed) for seed in range(2)] for weight in (0.0, 1.0
 # Down is a model that knows less of who speaks; to the right is one that knows more of
 # how it is said. Small points are seeds, large ones their means.
 figure, ax = plt.subplots(layout="constrained")
-for color, (weight, found) in zip(("C0", "C1", "C2"), runs.items(), strict=True):
+means = []
+for color, (weight, found) in zip(("C5", "C0", "C1"), runs.items(), strict=True):
     _, uars, known = zip(*found, strict=True)
-    ax.scatter(uars, known, s=20, color=color)
-    ax.scatter(np.mean(uars), np.mean(known), s=120, color=color, label=f"{weight:g}")
-ax.set(
-    xlabel="UAR (%) on two unseen speakers",
-    ylabel="speaker read above chance (points)",
-    ylim=(0, None),
-)
-ax.legend(title="adversary_weight")
+    means.append((np.mean(uars), np.mean(known)))
+    ax.scatter(uars, known, s=40, color=color)
+    ax.scatter(*means[-1], s=250, color=color)
+    ax.annotate(f"weight {weight:g}", means[-1], (14, 8), textcoords="offset points")
+ax.plot(*np.transpose(means), color="0.6", zorder=0)
+lost = means[0][1] - means[-1][1]
+ax.set_title(f"The adversary hides {lost:.0f} points of the speaker")
+ax.set(xlabel="UAR (%) on two unseen speakers", ylabel="speaker read (points)")
+ax.set_ylim(0, None)
+ax.margins(x=0.25)
 
 # %%
 # The same in the plane: the network without the adversary, and the one with the largest

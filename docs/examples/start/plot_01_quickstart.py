@@ -17,6 +17,7 @@ from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.inspection import LogMelDisplay, SpeakerRecallDisplay
 from sklearn_ser.model_selection import speaker_cross_validate
 
+# sphinx_gallery_thumbnail_number = 2
 corpus = make_emotional_speech(n_speakers=5, n_utterances=5, random_state=0)
 print(len(corpus.data), "recordings of", *sorted(set(corpus.target)))
 
@@ -35,7 +36,20 @@ result = speaker_cross_validate(model, corpus.data, corpus.target, corpus.speake
 print(result)
 
 # %%
-# What was recognised of whom.
+# The score of each voice, while the model had heard the others only.
+import matplotlib.pyplot as plt
+
+voices = {who: 100 * uar for who, uar in result.per_speaker().items()}
+figure, ax = plt.subplots(layout="constrained")
+ax.bar_label(ax.bar(list(voices), list(voices.values())), fmt="%.0f")
+ax.axhline(25, color="0.3", linestyle="--")
+ax.set_title(f"Five unheard voices: UAR {100 * result.uar:.0f} %")
+ax.set(
+    xlabel="speaker who was left out", ylabel="UAR (%), chance dashed", ylim=(0, 105)
+)
+
+# %%
+# Which emotions of which speaker were recognised, and what the others were taken for.
 SpeakerRecallDisplay.from_result(result)
 
 # %%

@@ -46,13 +46,23 @@ def uars(speaker_effect, seed):
 effects = [0.0, 0.5, 1.0, 1.5]
 found = np.array([[uars(effect, seed) for seed in range(3)] for effect in effects])
 
+random, honest = found.mean(axis=1).T
 figure, ax = plt.subplots(layout="constrained")
+ax.fill_between(effects, honest, random, color="C1", alpha=0.15)
 for column, name in enumerate(["random split", "split by speaker"]):
     mean, deviation = found[..., column].mean(axis=1), found[..., column].std(axis=1)
-    ax.errorbar(effects, mean, deviation, marker="o", capsize=3, label=name)
-ax.axhline(25, color="0.5", linestyle=":", label="chance")
-ax.set(xlabel="how far speakers differ", ylabel="UAR (%)", ylim=(0, 100))
-ax.legend()
+    ax.errorbar(effects, mean, deviation, marker="o", capsize=3, color=f"C{1 - column}")
+    ax.text(effects[-1] + 0.05, mean[-1], name, color=f"C{1 - column}", va="center")
+ax.text(1.5, (random + honest)[-1] / 2, "the lie  ", color="C1", ha="right")
+ax.axhline(25, color="0.3", linestyle="--")
+ax.text(0, 20, "chance", color="0.3")
+ax.set_title(
+    f"A random split claims {random[-1]:.0f} %, new voices get {honest[-1]:.0f} %"
+)
+ax.set(
+    xlabel="how far speakers differ", ylabel="UAR (%)", ylim=(0, 102), xlim=(-0.1, 2.2)
+)
+ax.set_xticks(effects)
 
 # %%
 # Where speakers do not differ, the two agree. The more they differ, the more of the

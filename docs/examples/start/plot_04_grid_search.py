@@ -49,16 +49,24 @@ table = search.cv_results_
 mean = np.reshape(table["mean_test_score"], shape)
 deviation = np.reshape(table["std_test_score"], shape)
 figure, ax = plt.subplots(layout="constrained")
-for lr, means, deviations in zip(
-    grid["dsnetclassifier__lr"], 100 * mean, 100 * deviation, strict=True
-):
-    top_db = grid["logmeltransformer__top_db"]
-    ax.errorbar(top_db, means, deviations, marker="o", capsize=3, label=f"lr={lr:g}")
-ax.set(xlabel="top_db", ylabel="UAR (%) of inner folds")
-ax.legend()
+ax.imshow(
+    mean, cmap="Blues", vmin=mean.min() - 0.1, vmax=mean.max() + 0.05, aspect="auto"
+)
+for (row, column), score in np.ndenumerate(mean):
+    text = f"{100 * score:.0f} ± {100 * deviation[row, column]:.0f}"
+    best = "bold" if score == mean.max() else "normal"
+    ax.text(column, row, text, ha="center", va="center", weight=best, size=20)
+ax.set_xticks(range(shape[1]), grid["logmeltransformer__top_db"])
+ax.set_yticks(range(shape[0]), grid["dsnetclassifier__lr"])
+ax.grid(False)
+spread = 100 * np.ptp(mean)
+ax.set_title(
+    f"Settings: {spread:.0f} points apart; speakers: ± {100 * deviation.mean():.0f}"
+)
+ax.set(xlabel="top_db", ylabel="lr")
 
 # %%
-# The bars are as long as what they compare: three inner speakers choose nearly at
+# Speakers differ about as much as settings do: three inner speakers choose nearly at
 # random among settings that are alike. A search pays where settings differ by more than
 # speakers do; :func:`~sklearn_ser.model_selection.speaker_cross_validate` takes the
 # search itself as its estimator, so that the choice is made anew in every fold.
