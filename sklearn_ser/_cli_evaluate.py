@@ -55,7 +55,7 @@ def add_arguments(parser):
         "--out",
         metavar="FOLDER",
         help="where to write result.json, predictions.csv and report.html, beside a "
-        "linear baseline, and to keep each finished fold",
+        "linear baseline, and to keep each finished fold or transfer",
     )
     option(
         "--resume",
@@ -196,9 +196,8 @@ def _by_speaker(classifier, X, corpus, args, of=None):
         classifier = make_pipeline(SpeakerNormalizer(), classifier)
     synthetic = args.manifest is None and args.corpus is None
     cv = getattr(corpus, "protocol", None) or args.folds or (4 if synthetic else None)
-    keep = None if args.out is None else os.path.join(args.out, "folds")
     if of is not None:
-        cv, keep = [(fold.train, fold.test) for fold in of.folds], None
+        cv = [(fold.train, fold.test) for fold in of.folds]
     try:
         return speaker_cross_validate(
             classifier,
@@ -210,11 +209,17 @@ def _by_speaker(classifier, X, corpus, args, of=None):
             verbose=int(of is None),
             random_state=args.seed,
             enrollment=args.enroll,
-            checkpoint_dir=keep,
+            checkpoint_dir=_kept_in(args, "folds", of),
         )
     except KeyboardInterrupt as error:
         _print_folds(getattr(error, "finished", {}), args.out)
         raise
+
+
+def _kept_in(args, name, of):
+    """Return the folder that keeps what is finished, unless it is the baseline's."""
+    keep = args.out is not None and of is None
+    return os.path.join(args.out, name) if keep else None
 
 
 def _print_folds(finished, folder):
@@ -246,6 +251,7 @@ def _by_corpus(classifier, X, corpus, args, of=None):
         n_jobs=args.jobs,
         verbose=int(of is None),
         random_state=args.seed,
+        checkpoint_dir=_kept_in(args, "transfers", of),
     )
 
 

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ser import DSNetClassifier, SpeakerNormalizer
 from sklearn_ser._progress import listening, report
 from sklearn_ser.datasets import Protocol
-from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 from sklearn_ser.model_selection._checks import run_jobs
 
 
@@ -72,8 +72,9 @@ def data():
 
 def bits(result):
     """Everything in a result but the seconds."""
-    folds = [fold._replace(fit_time=0, score_time=0) for fold in result.folds]
-    values = vars(result) | {"folds": folds}
+    parts = "folds" if hasattr(result, "folds") else "transfers"
+    timeless = [p._replace(fit_time=0, score_time=0) for p in getattr(result, parts)]
+    values = vars(result) | {parts: timeless}
     return {name: repr_of(value) for name, value in values.items()}
 
 
@@ -148,6 +149,66 @@ def test_an_evaluation_with_enrolment_goes_on(data, tmp_path, enrollment):
     for other in ({}, {**asked, "n_draws": 3}):
         with pytest.raises(ValueError, match="another evaluation: enrollment is"):
             speaker_cross_validate(model, *data, **other, checkpoint_dir=tmp_path)
+
+
+CORPORA = np.array(list("abc"))[np.arange(30) // 3 % 3]
+
+
+def across(data, estimator=None, **options):
+    X, y, speakers = data
+    model = Fragile() if estimator is None else estimator
+    return cross_corpus_validate(model, X, y, CORPORA, speakers, **options)
+
+
+def test_finished_transfers_are_taken_and_the_rest_computed(data, tmp_path):
+    whole = across(data)
+    Fragile.fits.clear()
+    Fragile.fail_at = 4
+    with pytest.raises(KeyboardInterrupt):
+        across(data, checkpoint_dir=tmp_path)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {"settings.json", *(f"transfer-000{i}.npz" for i in range(1, 5))}
+    Fragile.fail_at = None
+    (tmp_path / "transfer-0002.npz").write_bytes(b"damaged")
+    Fragile.fits.clear()
+    resumed = across(data, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 3
+    assert bits(resumed) == bits(whole)
+    again = across(data, checkpoint_dir=tmp_path, n_jobs=2, n_bootstrap=2000)
+    assert len(Fragile.fits) == 3
+    assert bits(again) == bits(whole)
+    assert [t.fit_time for t in again.transfers] == [
+        t.fit_time for t in resumed.transfers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"mode": "inductive"}, "mode is inductive, but was transductive"),
+        ({"transfers": [("a", "b")]}, r"transfers is \[\(\('a',\), 'b'\)\], but was"),
+        ({"estimator": Fragile(random_state=1)}, "random_state is 1, but was 0"),
+        ({"random_state": 7}, "random_state is 7, but was 0"),
+    ],
+)
+def test_other_transfers_are_refused_by_name(data, tmp_path, change, named):
+    across(data, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=f"holds transfers of another .*{named}"):
+        across(data, checkpoint_dir=tmp_path, **change)
+    with pytest.raises(ValueError, match="holds transfers of another"):
+        across((data[0] + 1, *data[1:]), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"holds .* of another evaluation"):
+        speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+
+
+def test_labels_of_each_transfer_are_kept(data, tmp_path):
+    X, y, speakers = data
+    y = np.where((CORPORA == "b") & (y == "joy"), "fear", y)  # no joy in b
+    whole = across((X, y, speakers))
+    for _ in range(2):
+        kept = across((X, y, speakers), checkpoint_dir=tmp_path)
+        assert bits(kept) == bits(whole)
+    assert {len(transfer.classes) for transfer in whole.transfers} == {2, 3}
 
 
 def changed_row(data):
@@ -263,7 +324,7 @@ def test_validation_rows_count(data, tmp_path):
             speaker_cross_validate(
                 Fragile(), *data, cv=protocol, checkpoint_dir=tmp_path
             )
-    with pytest.raises(ValueError, match=r"(cv|folds) is "):
+    with pytest.raises(ValueError, match=r"(cv|fold rows) is "):
         speaker_cross_validate(Fragile(), *data, cv=protocol, checkpoint_dir=tmp_path)
 
 
@@ -272,6 +333,8 @@ def test_models_are_not_kept(data, tmp_path):
         speaker_cross_validate(
             Fragile(), *data, checkpoint_dir=tmp_path, return_estimator=True
         )
+    with pytest.raises(ValueError, match="return_estimator=True needs"):
+        across(data, checkpoint_dir=tmp_path, return_estimator=True)
 
 
 def test_damaged_settings_are_named(data, tmp_path):
@@ -316,50 +379,79 @@ def test_a_bar_moves_within_a_fold(log_mels, corpus, capsys):
 
 PROGRAM = """
 import sys
+import numpy as np
 from sklearn_ser import DSNetClassifier, LogMelTransformer
 from sklearn_ser.datasets import make_emotional_speech
-from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
-folder, tests = sys.argv[1:]
+what, folder, tests = sys.argv[1:]
 sys.path.append(tests)
 from test_checkpoint import bits
 
 corpus = make_emotional_speech(n_speakers=6, n_utterances=3, random_state=0)
 X = LogMelTransformer(n_mels=24).transform(corpus.data)
 model = DSNetClassifier(max_epochs=4, random_state=0)
-data = X, corpus.target, corpus.speakers
-print(bits(speaker_cross_validate(model, *data, checkpoint_dir=folder or None)))
+data, options = (X, corpus.target), {"checkpoint_dir": folder or None}
+if what == "fold":
+    print(bits(speaker_cross_validate(model, *data, corpus.speakers, **options)))
+else:
+    who = np.unique(corpus.speakers, return_inverse=True)[1]
+    data += np.array(list("abc"))[who // 2], corpus.speakers
+    print(bits(cross_corpus_validate(model, *data, **options)))
 """
+EVALUATES = "import sys; from sklearn_ser.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
-@pytest.mark.slow
-def test_a_killed_process_is_resumed_to_the_bit(tmp_path):
-    def run(folder):
-        command = [
-            sys.executable,
-            "-c",
-            PROGRAM,
-            str(folder),
-            str(Path(__file__).parent),
-        ]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
+def run(program, *args):
+    command = [sys.executable, "-c", program, *map(str, args)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
 
-    def output(process):
-        printed = process.communicate(timeout=300)[0]
-        assert process.returncode == 0
-        return printed
 
-    whole, folder = output(run("")), tmp_path / "folds"
-    process = run(folder)
+def output(process):
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0
+    return printed
+
+
+def kill_after(path, process):
+    """Kill a process as soon as a file is there."""
     deadline = time.monotonic() + 300
-    while not (folder / "fold-0002.npz").exists() and time.monotonic() < deadline:
+    while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in folder.glob("fold-*.npz")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["fold", "transfer"])
+def test_a_killed_process_is_resumed_to_the_bit(tmp_path, what):
+    tests, folder = Path(__file__).parent, tmp_path / "kept"
+    whole = output(run(PROGRAM, what, "", tests))
+    kill_after(folder / f"{what}-0002.npz", run(PROGRAM, what, folder, tests))
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob(f"{what}-*.npz")}
     assert 2 <= len(kept) < 6
-    assert output(run(folder)) == whole
+    assert output(run(PROGRAM, what, folder, tests)) == whole
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    assert len(list(folder.glob("fold-*.npz"))) == 6
+    assert len(list(folder.glob(f"{what}-*.npz"))) == 6
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_with_its_transfer(tmp_path, write_corpus):
+    words = ["evaluate", "--epochs", 3]
+    for i, option in enumerate(("--manifest", "--target")):
+        (tmp_path / option).mkdir()
+        table = tmp_path / option / "corpus.csv"
+        write_corpus(table, n_speakers=2, n_utterances=2, random_state=i)
+        words += [option, table]
+    output(run(EVALUATES, *words, "--out", tmp_path / "whole"))
+    out = tmp_path / "out"
+    kept = out / "transfers" / "transfer-0001.npz"
+    kill_after(kept, run(EVALUATES, *words, "--out", out))
+    assert not (out / "report.html").exists()
+    written = kept.stat().st_mtime_ns
+    assert b"Written to" in output(run(EVALUATES, "evaluate", "--resume", out))
+    assert kept.stat().st_mtime_ns == written
+    name = "predictions.csv"
+    assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -1,9 +1,8 @@
 """Evaluation across corpora: train on some, score on another."""
 
-import functools
 import numbers
-import time
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,13 @@ from sklearn_ser._confusions import (
     percentile_interval,
     speaker_confusions,
 )
-from sklearn_ser._sklearn import safe_indexing
 from sklearn_ser.metrics import uar_score, wa_score
+from sklearn_ser.model_selection._checkpoint import Transfers, refuse_models, resume
 from sklearn_ser.model_selection._checks import (
     check_bootstrap,
     check_column,
     check_corpora,
     check_lengths,
-    check_predictions,
     run_jobs,
 )
 from sklearn_ser.model_selection._leakage import (
@@ -33,10 +31,10 @@ from sklearn_ser.model_selection._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._routing import consumes, predict_once, requested
+from sklearn_ser.model_selection._one_transfer import mark, plan_of, run_transfer
+from sklearn_ser.model_selection._routing import consumes
 from sklearn_ser.model_selection._settings import describe
-from sklearn_ser.model_selection._table import spread_columns
-from sklearn_ser.model_selection._transfers import CrossCorpusResult, Transfer, join
+from sklearn_ser.model_selection._transfers import CrossCorpusResult, Transfer
 
 
 def cross_corpus_validate(
@@ -54,6 +52,7 @@ def cross_corpus_validate(
     confidence_level: float = 0.95,
     random_state: Any = 0,
     return_estimator: bool = False,
+    checkpoint_dir: str | PathLike | None = None,
 ) -> CrossCorpusResult:
     """Train on one corpus, or several, and score on another.
 
@@ -97,6 +96,9 @@ def cross_corpus_validate(
         one. Global generators are neither read nor changed.
     return_estimator : bool, default=False
         Whether to keep the fitted estimators.
+    checkpoint_dir : str or path-like, default=None
+        A folder that keeps each finished transfer, as that of
+        :func:`speaker_cross_validate` keeps each finished fold.
 
     Returns
     -------
@@ -110,7 +112,8 @@ def cross_corpus_validate(
         names an unknown one, a transfer's corpora share fewer than two classes, the
         inductive mode finds one target speaker only, a labelled source row and a
         tested one hold the same audio, `y` contains the label of the
-        unlabelled rows, or the estimator predicts other labels than the classes.
+        unlabelled rows, the estimator predicts other labels than the classes, or
+        `checkpoint_dir` holds transfers of another evaluation.
 
     See Also
     --------
@@ -144,16 +147,18 @@ def cross_corpus_validate(
     """
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora, "corpora")
-    check_lengths({"X": X, "y": y, "corpora": corpora, "speakers": speakers})
+    columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
+    check_lengths(columns)
     check_classification_targets(y)
     check_bootstrap(n_bootstrap, confidence_level)
+    refuse_models(checkpoint_dir, return_estimator)
     if mode not in ("transductive", "inductive"):
         raise ValueError(f'mode must be "transductive" or "inductive", got {mode!r}.')
     with config_context(enable_metadata_routing=True):
         adapted = consumes(estimator, "fit", "sample_domain")
-    if adapted and (y == _mark(y)).any():
+    if adapted and (y == mark(y)).any():
         raise ValueError(
-            f"y contains {_mark(y)!r}, which marks the unlabelled rows in the fit of "
+            f"y contains {mark(y)!r}, which marks the unlabelled rows in the fit of "
             "an estimator that adapts: give that class another label."
         )
     names = np.unique(corpora).tolist()
@@ -165,7 +170,7 @@ def cross_corpus_validate(
 
     plans, transductive, duplicates = [], False, duplicates_in(X, estimator)
     for source, target in _check_transfers(transfers, names):
-        classes, train, adapt, test = _plan(
+        classes, train, adapt, test = plan_of(
             source, target, y, corpora, keys, mode, seeds[target]
         )
         adapt = adapt if adapted else adapt[:0]
@@ -176,12 +181,29 @@ def cross_corpus_validate(
         transductive |= checked.transductive
         plans.append((source, target, classes, train, adapt, test))
 
+    settings = {**describe(estimator), "random_state": repr(random_state)}
+    asked = settings | {"mode": mode, "transfers": str([plan[:2] for plan in plans])}
+    finished, keep = resume(
+        checkpoint_dir,
+        Transfers([plan[2] for plan in plans]),
+        asked,
+        columns,
+        [rows for plan in plans for rows in plan[3:]],
+    )
     jobs = (
         (number, clone(estimator), X, y, corpora, keys, plan)
-        for number, plan in enumerate(plans)
+        for number, plan in enumerate(plans, 1)
+        if number not in finished
     )
     predictions, probabilities, times, estimators = run_jobs(
-        _run_transfer, jobs, len(plans), "transfer", n_jobs, verbose
+        run_transfer,
+        jobs,
+        len(plans),
+        "transfer",
+        n_jobs,
+        verbose,
+        done=finished,
+        keep=keep,
     )
     scored, draws = [], []
     for plan, predicted, proba, seconds in zip(
@@ -205,71 +227,8 @@ def cross_corpus_validate(
         uar_interval=percentile_interval(np.mean(draws, axis=0), confidence_level),
         confidence_level=confidence_level,
         estimators=estimators if return_estimator else None,
-        settings={**describe(estimator), "random_state": repr(random_state)},
+        settings=settings,
     )
-
-
-def _run_transfer(number, estimator, X, y, corpora, keys, plan):
-    """Fit on the source and the unlabelled target, and predict the test rows."""
-    source, target, classes, train, adapt, test = plan
-    rows = np.concatenate([train, adapt])
-    labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
-    if len(adapt):
-        labels = np.concatenate([labels, np.full(len(adapt), _mark(y))])
-        domain = np.concatenate([domain, np.full(len(adapt), -1)])
-    try:
-        with config_context(enable_metadata_routing=True):
-            start = time.perf_counter()
-            metadata = {"speakers": keys[rows], "sample_domain": domain}
-            params = requested(estimator, "fit", metadata, {"groups": keys[rows]})
-            estimator.fit(safe_indexing(X, rows), labels, **params)
-            fitted = time.perf_counter()
-            predicted, proba = predict_once(
-                estimator,
-                safe_indexing(X, test),
-                ("predict", "predict_proba"),
-                metadata={"speakers": keys[test]},
-                if_requested={
-                    "groups": keys[test],
-                    "sample_domain": np.full(len(test), -1),
-                },
-            )
-            scored = time.perf_counter()
-        check_predictions(estimator, predicted, len(test), classes)
-    except Exception as error:
-        error.add_note(f"In transfer {join(source)} -> {target}.")
-        raise
-    # The mark may have changed the type of the labels, as from bool to int.
-    predicted = classes[np.searchsorted(classes, predicted)]
-    proba = spread_columns(proba, getattr(estimator, "classes_", classes), classes)
-    return number, predicted, proba, (fitted - start, scored - fitted), estimator
-
-
-def _plan(source, target, y, corpora, keys, mode, seed):
-    """Return the classes of a transfer, and its train, adapt and test rows."""
-    name = f"Transfer {join(source)} -> {target}"
-    members = {corpus: np.unique(y[corpora == corpus]) for corpus in (*source, target)}
-    classes = functools.reduce(np.intersect1d, members.values())
-    if len(classes) < 2:
-        each = "; ".join(f"{corpus} has {c.tolist()}" for corpus, c in members.items())
-        raise ValueError(
-            f"{name} needs two or more classes that all its corpora have, found "
-            f"{classes.tolist()}: {each}."
-        )
-    is_shared = np.isin(y, classes)
-    train = np.flatnonzero(is_shared & np.isin(corpora, source))
-    test = np.flatnonzero(is_shared & (corpora == target))
-    if mode == "transductive":
-        return classes, train, test, test
-    people = np.unique(keys[test])
-    if len(people) < 2:
-        raise ValueError(
-            f'{name}: mode="inductive" needs two or more target speakers, found '
-            f"{people.tolist()} with the classes {classes.tolist()}."
-        )
-    half = np.random.default_rng(seed).permutation(people)[: len(people) // 2]
-    adapting = np.isin(keys[test], half)
-    return classes, train, test[adapting], test[~adapting]
 
 
 def _check_transfers(transfers, names):
@@ -302,11 +261,6 @@ def _check_transfers(transfers, names):
     if len(set(checked)) < len(checked) or not checked:
         raise ValueError(f"transfers must hold transfers, none twice; got {transfers}.")
     return checked
-
-
-def _mark(y):
-    """Return the label of unlabelled rows: of the type of y, but no class of it."""
-    return "" if y.dtype.kind == "U" else -1
 
 
 def _draw_seed(random_state):

@@ -2,6 +2,7 @@
 
 import numbers
 import warnings
+from itertools import chain
 from os import PathLike
 from typing import Any
 
@@ -18,7 +19,7 @@ from sklearn_ser._confusions import (
     speaker_confusions,
 )
 from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.model_selection._checkpoint import Checkpoint
+from sklearn_ser.model_selection._checkpoint import Folds, refuse_models, resume
 from sklearn_ser.model_selection._checks import (
     check_bootstrap,
     check_column,
@@ -172,11 +173,7 @@ def speaker_cross_validate(
             "on unseen speakers needs two or more."
         )
     check_bootstrap(n_bootstrap, confidence_level)
-    if checkpoint_dir is not None and return_estimator:
-        raise ValueError(
-            "return_estimator=True needs all folds fitted in one call, but "
-            "checkpoint_dir keeps no models: leave one of the two out."
-        )
+    refuse_models(checkpoint_dir, return_estimator)
     kind = check_enrollment(estimator, enrollment, enrollment_label, n_draws, y)
     if cv is None:
         cv = LeaveOneGroupOut()
@@ -199,13 +196,14 @@ def speaker_cross_validate(
         "random_state": repr(random_state),
         "enrollment": repr(asked[:3]) if enrollment else "None",
     }
-    checkpoint, finished = None, {}
-    if checkpoint_dir is not None:
-        columns |= {f"fit_params {name}": value for name, value in fit_params.items()}
-        checkpoint = Checkpoint(
-            checkpoint_dir, settings, columns, splits, masks, speakers, classes
-        )
-        finished = checkpoint.finished()
+    columns |= {f"fit_params {name}": value for name, value in fit_params.items()}
+    finished, keep = resume(
+        checkpoint_dir,
+        Folds(splits, speakers, classes),
+        settings,
+        columns,
+        [*chain(*splits), *(mask for mask in masks if mask is not None)],
+    )
     data = X, y, speakers, groups, fit_params
     jobs = (
         (number, clone(estimator), *data, *of_fold, *split)
@@ -222,7 +220,7 @@ def speaker_cross_validate(
         n_jobs,
         verbose,
         done=finished,
-        keep=None if checkpoint is None else checkpoint.store,
+        keep=keep,
     )
     rows, predictions = (
         np.concatenate(parts) for parts in ([fold.test for fold in folds], predictions)

@@ -1,4 +1,4 @@
-"""Finished folds are kept in a folder, so that an evaluation can be resumed."""
+"""Finished folds and transfers are kept in a folder, so that an evaluation goes on."""
 
 import json
 import os
@@ -13,39 +13,136 @@ _SETTINGS = "settings.json"
 _FIGURES = ("uar", "wa", "fit_time", "score_time")
 
 
+def refuse_models(checkpoint_dir, return_estimator):
+    """Refuse to return models from a folder that keeps none."""
+    if checkpoint_dir is not None and return_estimator:
+        raise ValueError(
+            "return_estimator=True needs all models fitted in one call, but "
+            "checkpoint_dir keeps no models: leave one of the two out."
+        )
+
+
+def resume(folder, parts, settings, columns, rows):
+    """Return the outputs that a folder keeps, and a function that keeps one more.
+
+    Parameters
+    ----------
+    folder : str, PathLike or None
+        Without a folder there are no outputs, and the function is None.
+    parts, settings, columns, rows
+        As of :class:`Checkpoint`.
+
+    Returns
+    -------
+    finished : dict of int to list
+    keep : callable or None
+    """
+    if folder is None:
+        return {}, None
+    checkpoint = Checkpoint(folder, parts, settings, columns, rows)
+    return checkpoint.finished(), checkpoint.store
+
+
+class Folds:
+    """How the outputs of a fold become arrays, and are made of them.
+
+    Parameters
+    ----------
+    splits : list of (train, test)
+    speakers, classes : ndarray
+        The speaker of each row, and the sorted labels.
+    """
+
+    unit = "fold"
+
+    def __init__(self, splits, speakers, classes):
+        self.splits, self.speakers, self.classes = splits, speakers, classes
+
+    def __len__(self):
+        return len(self.splits)
+
+    def pack(self, number, fold, predicted, proba, estimator):
+        """Return arrays."""
+        codes = np.searchsorted(self.classes, predicted)
+        arrays = {"codes": codes, "figures": [getattr(fold, n) for n in _FIGURES]}
+        arrays["history"] = np.frombuffer(json.dumps(fold.history).encode(), np.uint8)
+        arrays["test"] = fold.test
+        arrays["enrolled"] = np.concatenate([np.empty(0, int), *fold.enrolled])
+        arrays["n_enrolled"] = np.array([len(rows) for rows in fold.enrolled], int)
+        return arrays if proba is None else arrays | {"proba": proba}
+
+    def unpack(self, number, arrays):
+        """Return the outputs."""
+        train, test = self.splits[number - 1]
+        history = json.loads(arrays["history"].tobytes())
+        figures = arrays["figures"].tolist()
+        who = np.unique(self.speakers[test])
+        ends = np.cumsum(arrays["n_enrolled"])[:-1]
+        drawn = tuple(np.split(arrays["enrolled"], ends))
+        drawn = drawn if len(arrays["n_enrolled"]) else ()
+        fold = Fold(train, arrays["test"], who, *figures, history, drawn)
+        return [fold, self.classes[arrays["codes"]], arrays.get("proba"), None]
+
+
+class Transfers:
+    """How the outputs of a transfer become arrays, and are made of them.
+
+    Parameters
+    ----------
+    classes : list of ndarray
+        The sorted labels of each transfer.
+    """
+
+    unit = "transfer"
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    def __len__(self):
+        return len(self.classes)
+
+    def pack(self, number, predicted, proba, seconds, estimator):
+        """Return arrays."""
+        codes = np.searchsorted(self.classes[number - 1], predicted)
+        arrays = {"codes": codes, "seconds": np.array(seconds)}
+        return arrays if proba is None else arrays | {"proba": proba}
+
+    def unpack(self, number, arrays):
+        """Return the outputs."""
+        predicted = self.classes[number - 1][arrays["codes"]]
+        return [predicted, arrays.get("proba"), arrays["seconds"].tolist(), None]
+
+
 class Checkpoint:
-    """A folder with the settings of an evaluation and one file for each finished fold.
+    """A folder with the settings of an evaluation and one file for each finished part.
 
     Parameters
     ----------
     folder : str or PathLike
         The folder, made if it is missing.
+    parts : Folds or Transfers
+        What the evaluation consists of.
     settings : dict of str to str
         What the results depend on, besides the data.
     columns : dict of str to column
         The data: `X` and what has an entry for each row. They are hashed.
-    splits, validations : list
-        Rows of each fold, and masks of its validation rows or None.
-    speakers, classes : ndarray
-        The speaker of each row, and the sorted labels.
+    rows : list of array
+        The rows of all parts. They are hashed, too.
 
     Raises
     ------
     ValueError
-        If the folder holds folds of another evaluation; the message names the setting.
+        If the folder holds parts of another evaluation; the message names the setting.
     """
 
-    def __init__(
-        self, folder, settings, columns, splits, validations, speakers, classes
-    ):
-        self.folder = os.fspath(folder)
-        self.splits, self.speakers, self.classes = splits, speakers, classes
+    def __init__(self, folder, parts, settings, columns, rows):
+        self.folder, self.parts = os.fspath(folder), parts
         self._settings = settings | {
             name: digest(column) for name, column in columns.items()
         }
-        parts = [rows for split in splits for rows in split]
-        parts += [mask for mask in validations if mask is not None]
-        self._settings["folds"] = digest([np.asarray(part) for part in parts])
+        self._settings[f"{parts.unit} rows"] = digest(
+            [np.asarray(each) for each in rows]
+        )
         self._claim()
 
     def _claim(self):
@@ -70,49 +167,36 @@ class Checkpoint:
             if found.get(name) != self._settings.get(name)
         }
         if differ:
-            # A step is told by the parameter of it that differs, which is the shortest.
-            name = min(sorted(differ), key=lambda name: len("".join(differ[name])))
+            # A step is told by the parameter of it that differs, which is the shortest;
+            # the rows follow from the rest.
+            rows = f"{self.parts.unit} rows"
+            length = {name: len("".join(texts)) for name, texts in differ.items()}
+            name = min(sorted(differ), key=lambda name: (name == rows, length[name]))
             raise ValueError(
-                f"checkpoint_dir '{self.folder}' holds folds of another evaluation: "
-                f"{name} is {differ[name][1]}, but was {differ[name][0]}. Take another "
-                "folder, or the same settings."
+                f"checkpoint_dir '{self.folder}' holds {self.parts.unit}s of another "
+                f"evaluation: {name} is {differ[name][1]}, but was {differ[name][0]}. "
+                "Take another folder, or the same settings."
             )
 
-    def store(self, number, fold, predicted, proba, estimator):
-        """Keep a finished fold, wholly or not at all."""
-        codes = np.searchsorted(self.classes, predicted)
-        arrays = {"codes": codes, "figures": [getattr(fold, n) for n in _FIGURES]}
-        arrays["history"] = np.frombuffer(json.dumps(fold.history).encode(), np.uint8)
-        arrays["test"] = fold.test
-        arrays["enrolled"] = np.concatenate([np.empty(0, int), *fold.enrolled])
-        arrays["n_enrolled"] = np.array([len(rows) for rows in fold.enrolled], int)
-        if proba is not None:
-            arrays["proba"] = proba
+    def store(self, number, *output):
+        """Keep a finished part, wholly or not at all."""
         with atomic_write(self._path(number)) as file:
-            np.savez(file, **arrays)
+            np.savez(file, **self.parts.pack(number, *output))
 
     def finished(self):
-        """Return the folds that were kept, as a dict from number to outputs.
+        """Return the parts that were kept, as a dict from number to outputs.
 
         One that is damaged counts as missing: it is computed again.
         """
         found = {}
-        for number, (train, test) in enumerate(self.splits, 1):
+        for number in range(1, len(self.parts) + 1):
             try:
                 with open(self._path(number), "rb") as file:
                     arrays = dict(np.load(file, allow_pickle=False))
-                codes, proba = arrays["codes"], arrays.get("proba")
-                history = json.loads(arrays["history"].tobytes())
-                figures = arrays["figures"].tolist()
-                who = np.unique(self.speakers[test])
-                ends = np.cumsum(arrays["n_enrolled"])[:-1]
-                drawn = tuple(np.split(arrays["enrolled"], ends))
-                drawn = drawn if len(arrays["n_enrolled"]) else ()
-                fold = Fold(train, arrays["test"], who, *figures, history, drawn)
-                found[number] = [fold, self.classes[codes], proba, None]
+                found[number] = self.parts.unpack(number, arrays)
             except Exception:  # a damaged file may raise anything
                 continue
         return found
 
     def _path(self, number):
-        return os.path.join(self.folder, f"fold-{number:04d}.npz")
+        return os.path.join(self.folder, f"{self.parts.unit}-{number:04d}.npz")
