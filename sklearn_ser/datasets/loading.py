@@ -1,4 +1,4 @@
-"""Corpora as downloaded, loaded from their declarations."""
+"""Corpora in their authors' folders, loaded from their declarations."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def list_corpora() -> list[str]:
     Returns
     -------
     names : list of str
-        In alphabetical order.
+        The names in alphabetical order.
 
     Examples
     --------
@@ -47,27 +47,28 @@ def load_corpus(
 ) -> Bunch:
     """Load a corpus as its authors distribute it.
 
-    The recordings may lie anywhere below `data_home`, in any container that soundfile
-    decodes; emotions, speakers and the rest come from file names and from the label
-    files of the corpus.
+    The recordings may be in any folder below `data_home`, and in any format that
+    soundfile decodes. Emotions, speakers and other columns come from the file names and
+    from the label files of the corpus.
 
     Parameters
     ----------
     name : str, CorpusSpec, or list of these
-        A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or a
-        declaration of another one. Several corpora are joined, as for a transfer.
+        A corpus in :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or the
+        declaration of another corpus. Several corpora are joined, as for a transfer.
     data_home : str or path-like, default=None
-        The folder of the corpus, or one above it. None reads the environment variable
-        ``SKLEARN_SER_DATA``.
+        The folder of the corpus, or a folder above it. None reads the environment
+        variable ``SKLEARN_SER_DATA``.
     protocol : str, default=None
-        A protocol of :func:`list_protocols`: only its classes are loaded, and
-        ``corpus.protocol`` splits them. None loads everything.
+        A protocol in :func:`list_protocols`. The corpus then has only the protocol's
+        classes, and ``corpus.protocol`` splits it. None loads everything.
     download : bool, default=False
-        Whether to fetch the corpus into `data_home` if no recording of it lies there
-        and its licence allows it.
+        If True, download the corpus into `data_home` if it has no recording there and
+        its licence allows the download.
     errors : {"raise", "drop"}, default="raise"
-        What to do with recordings that are missing, empty or cut short, or have two
-        labels or none: raise an error that names them, or leave them out.
+        The action for recordings that are missing, empty or cut short, or that have two
+        labels or none. "raise" raises an error that names them, and "drop" leaves them
+        out.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def load_corpus(
         target : ndarray of shape (n_samples,), dtype str
             The emotions, in the field's words: "anger", "happiness", "neutral", ...
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers; of several corpora, ``"corpus/speaker"``.
+            The speakers. For several corpora, they are ``"corpus/speaker"``.
         frame : dict of str to ndarray of shape (n_samples,)
             More columns: ``gender``, ``text``, ``session``, ``intensity``, ``raters``
             ("" where unknown), ``utterance``, and the corpus's further columns.
@@ -88,24 +89,24 @@ def load_corpus(
         protocol : Protocol or None
             A splitter over these rows.
         dropped : list of str
-            The recordings left out with ``errors="drop"``, with the reasons.
+            The recordings that ``errors="drop"`` left out, with the reasons.
         DESCR : str
-            Language, licence, citation, how to get it and known traps.
+            Language, licence, citation, the way to get the corpus, and known problems.
 
     Raises
     ------
     ValueError
-        If the corpus or the protocol is not known, `data_home` has no recording of it,
-        recordings cannot be used, labels contradict each other, or the corpus cannot be
-        fetched.
+        If the corpus or the protocol is unknown, or `data_home` has no recording of the
+        corpus. If recordings cannot be used, labels contradict each other, or the
+        corpus cannot be downloaded.
     ConnectionError
-        If a download broke off. It leaves no file behind.
+        If a download was interrupted. It leaves no file behind.
     ImportError
         If ``download=True`` and pooch is not installed.
 
     See Also
     --------
-    load_manifest : Load a corpus that is listed in a CSV file.
+    load_manifest : Load a corpus from a CSV file.
 
     Examples
     --------
