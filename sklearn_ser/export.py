@@ -1,4 +1,4 @@
-"""Models outside of Python: one ONNX graph from recordings to probabilities."""
+"""Models without Python: one ONNX graph from recordings to probabilities."""
 
 import copy
 import json
@@ -31,18 +31,18 @@ TOLERANCE = 1e-4
 
 
 def to_onnx(pipeline: Any, path: str | PathLike) -> None:
-    """Write a fitted pipeline as an ONNX graph, which runs without Python.
+    """Write a fitted pipeline as an ONNX graph that runs without Python.
 
     Parameters
     ----------
     pipeline : estimator
-        A fitted classifier of this library, or a pipeline that ends in one. In front of
-        it may stand a :class:`~sklearn_ser.LogMelTransformer`, which becomes part of
-        the graph, and a :class:`~sklearn_ser.SpeakerNormalizer` with
+        A fitted classifier of this library, or a pipeline that ends in one. The steps
+        before it can be a :class:`~sklearn_ser.LogMelTransformer`, which becomes part
+        of the graph, and a :class:`~sklearn_ser.SpeakerNormalizer` with
         ``unseen="global"``.
     path : str or path-like
-        The file, by convention ``.onnx``. An existing one is replaced only when the new
-        one is complete.
+        The file, by convention ``.onnx``. It replaces an existing file only when it is
+        complete.
 
     Raises
     ------
@@ -65,21 +65,21 @@ def to_onnx(pipeline: Any, path: str | PathLike) -> None:
     The graph has opset 17 and these inputs, of any size along `batch`, `samples` and
     `frames`:
 
-    - behind LogMelTransformer ``waveform``, float32 (batch, samples), mono at the
+    - with LogMelTransformer, ``waveform``, float32 (batch, samples), mono at the
       transformer's sampling rate, and ``lengths``, int64 (batch,);
     - for sequences ``sequences``, float32 (batch, features, frames), and ``lengths``;
     - for vectors ``vectors``, float32 (batch, features). These are the input of a
       classifier with ``encoder="auto"`` that was fitted on vectors.
 
-    Its output ``probabilities`` is float32 (batch, classes). What lies beyond a length
-    is padding, and its values do not count. The metadata of the graph hold ``classes``
-    (a list in JSON), ``sampling_rate`` in Hz, ``input`` (the input in words),
-    ``estimator`` and ``sklearn_ser_version``.
+    Its output ``probabilities`` is float32 (batch, classes). Values beyond a length are
+    padding and do not count. The metadata of the graph hold ``classes`` (a list in
+    JSON), ``sampling_rate`` in Hz, ``input`` (the input in words), ``estimator`` and
+    ``sklearn_ser_version``.
 
-    A domain adapter takes its input for the target's, as ``predict_proba`` does.
-    Before it is written, the graph is run on noise of several lengths. Its
-    probabilities must be within 1e-4 of the pipeline's. An encoder of one's own that
-    needs some frames at the least names that number by an attribute ``reach``.
+    A domain adapter treats its input as target data, as ``predict_proba`` does. Before
+    the function writes the graph, it runs the graph on noise of several lengths. The
+    probabilities must be within 1e-4 of the pipeline's. If an encoder of your own needs
+    a minimum number of frames, set its attribute ``reach`` to this number.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Saving and loading fitted estimators without pickle.
 
-A file is a zip archive of arrays and JSON, written by skops. Loading it runs no code
-from the file: types outside of scikit-learn and this library are refused unless the
-caller trusts them by name.
+A file is a zip archive of arrays and JSON, written by skops. Loading runs no code from
+the file. It refuses types outside of scikit-learn and this library, unless the caller
+trusts them by name.
 """
 
 import os
@@ -56,26 +56,26 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     estimator : estimator
         An estimator of this library or of scikit-learn, a pipeline or a search.
     path : str or path-like
-        The file, by convention ``.skops``. An existing one is replaced only when the
-        new one is complete.
+        The file, by convention ``.skops``. It replaces an existing file only when it is
+        complete.
 
     Raises
     ------
     ImportError
         If skops is not installed.
     TypeError
-        If `estimator` is no estimator, or holds a type or a function that cannot be
+        If `estimator` is not an estimator, or holds a type or a function that cannot be
         imported by its module and name.
     ValueError
-        If a part has `callbacks`, which may hold anything.
+        If a part has `callbacks`, because they can be any objects.
 
     See Also
     --------
-    load : Load what was saved.
+    load : Load a saved estimator.
 
     Notes
     -----
-    The state of the optimiser is saved with ``warm_start=True`` only.
+    The state of the optimiser is saved only with ``warm_start=True``.
 
     Examples
     --------
@@ -128,26 +128,26 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     path : str or path-like
         The file.
     trusted : sequence of str, default=()
-        Qualified names of further types and functions that the file may hold, such
-        as ``"my_module.MyEncoder"``. Loading imports and calls them, so name only those
-        that you know.
+        Qualified names of further types and functions in the file, such as
+        ``"my_module.MyEncoder"``. Loading imports and calls them, so name only types
+        and functions that you know.
 
     Returns
     -------
     estimator : estimator
-        It is on the CPU if the device that it was fitted on is missing. Every
-        `cache_dir` in it is None, since the folder may be that of another machine.
+        It is on the CPU if the machine lacks the device of the fit. Every `cache_dir`
+        in it is None, because the folder may belong to another machine.
 
     Raises
     ------
     ImportError
         If skops is not installed.
     TypeError
-        If the file holds types that are not trusted, which the message names; or if
-        `path` is no path.
+        If the file holds types that are not trusted; the message names them. If `path`
+        is not a path.
     ValueError
-        If the file is missing or damaged, is no saved model, has a later format, or
-        would inflate to more than 20 times its size.
+        If the file is missing or damaged, is not a saved model, has a later format, or
+        would unpack to more than 20 times its size.
 
     Warns
     -----
