@@ -140,24 +140,24 @@ def _split(pipeline):
     *named, (_, classifier) = steps or [("", pipeline)]
     if not isinstance(classifier, BaseSpeechClassifier):
         raise TypeError(
-            f"pipeline must be a classifier of this library or a Pipeline that ends in "
-            f"one, got {type(classifier).__name__}. Of a search, export the "
-            "best_estimator_."
+            "pipeline must be a classifier of this library or a Pipeline that "
+            f"ends in one, got {type(classifier).__name__}. For a search, export "
+            "its best_estimator_."
         )
     check_is_fitted(classifier)
     for place, (name, step) in enumerate(named):
         where = f"The step {name!r} ({type(step).__name__}) cannot be exported"
         if isinstance(step, SpeechModelTransformer):
             raise TypeError(
-                f"{where}: the graph of a speech model is its maker's. Export the "
-                "classifier behind it, to_onnx(pipeline[-1], path), whose input is "
-                "what the speech model returns."
+                f"{where}: to_onnx does not export speech models. Export the "
+                "classifier behind it, to_onnx(pipeline[-1], path), and pass the "
+                "features of the speech model to its graph."
             )
         if isinstance(step, LogMelTransformer) and place == 0:
             if step.trim is not None:
                 raise ValueError(
-                    f"{where} with trim={step.trim!r}: expected trim=None. Fit the "
-                    "pipeline on recordings that are trimmed before."
+                    f"{where} with trim={step.trim!r}: expected trim=None. Trim the "
+                    "recordings before the pipeline."
                 )
         elif isinstance(step, SpeakerNormalizer):
             check_is_fitted(step)
@@ -167,7 +167,7 @@ def _split(pipeline):
                 )
         else:
             raise TypeError(
-                f"{where}: expected LogMelTransformer, as the first step, or "
+                f"{where}: expected LogMelTransformer as the first step, or "
                 "SpeakerNormalizer."
             )
     return [step for _, step in named], classifier

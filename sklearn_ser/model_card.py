@@ -89,7 +89,7 @@ def make_model_card(
         ) from error
     check_is_fitted(estimator)
     if by and result is None:
-        raise ValueError("by needs a result, whose figures it splits.")
+        raise ValueError("by needs a result, but result is None.")
     classes = ", ".join(map(str, estimator.classes_))
     card = Card(estimator, template=None)
     card.add(**{"Intended use": USE.format(classes=classes), "Limits": LIMITS})

@@ -101,8 +101,9 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     for name, value in estimator.get_params().items():
         if name.rpartition("__")[2] == "callbacks" and value:
             raise ValueError(
-                f"{name} cannot be saved: callbacks may hold anything. Set {name}=None "
-                "first; a fitted estimator no longer needs them to predict."
+                f"{name} cannot be saved, because callbacks can be any objects. Set "
+                f"{name}=None first. A fitted estimator does not need them to "
+                "predict."
             )
     versions = {name: version(name) for name in _PACKAGES}
     content = {"format": _FORMAT, "versions": versions, "estimator": estimator}
@@ -113,8 +114,8 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     lost = [n for n in io.get_untrusted_types(data=data) if _find(n) is None]
     if lost:
         raise TypeError(
-            f"estimator holds {lost}, which no other process can find by that name: "
-            "define it at the top level of a module."
+            f"estimator holds {lost}, and no other process can find it by this "
+            "name. Define it at the top level of a module."
         )
     with atomic_write(path) as file:
         file.write(data)
@@ -178,7 +179,8 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     if foreign:
         raise TypeError(
             f"'{path}' holds types that are not trusted: {foreign}. If you know "
-            f"them and where the file comes from, load(path, trusted={foreign})."
+            "them and the source of the file, call load(path, "
+            f"trusted={foreign})."
         )
     _warn_of_versions(path, versions)
     try:
@@ -186,7 +188,9 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
             warnings.simplefilter("ignore", InconsistentVersionWarning)
             estimator = io.loads(data, trusted=found)["estimator"]
         if not isinstance(estimator, BaseEstimator):
-            raise TypeError(f"found a {type(estimator).__name__}, no estimator")
+            raise TypeError(
+                f"found a {type(estimator).__name__}, expected an estimator"
+            )
         for part in _estimators_in(estimator):
             if "cache_dir" in part.get_params(deep=False):
                 part.set_params(cache_dir=None)
@@ -222,8 +226,8 @@ def _check_header(path, data):
         raise _damaged(path, error) from error
     if written > _FORMAT:
         raise ValueError(
-            f"'{path}' has the format {written}, written by sklearn_ser {writer}; this "
-            f"is {version('sklearn-ser')}, which reads up to {_FORMAT}."
+            f"'{path}' has the format {written} of sklearn_ser {writer}, but "
+            f"version {version('sklearn-ser')} reads formats up to {_FORMAT}."
         )
     return versions
 
@@ -237,8 +241,9 @@ def _warn_of_versions(path, saved):
             for versions in (saved, here)
         )
         warn_caller(
-            f"'{path}' was saved with {then}; this is {now}. Compare some predictions "
-            "with those of then before you rely on it.",
+            f"'{path}' was saved with {then}, but this process has {now}. "
+            "Compare some predictions with earlier ones before you rely on the "
+            "model.",
             VersionsDifferWarning,
         )
 

@@ -97,7 +97,7 @@ def make_report(
     True
     """
     if audio and recordings is None:
-        raise ValueError("audio=True needs recordings, which are played.")
+        raise ValueError("audio=True needs recordings, but recordings is None.")
     views = _views(result)
     rows = np.concatenate([view.rows for view in views])
     if recordings is not None and len(recordings) <= rows.max():

@@ -188,7 +188,7 @@ def _weights_of_classes(class_weight, data):
             if not weight > 0:
                 raise ValueError(
                     f"class_weight[{label!r}] is {weight}, expected a weight above "
-                    "zero. To leave a class out, leave its samples out."
+                    "zero. To remove a class, remove its samples."
                 )
     return compute_class_weight(class_weight, classes=data.classes, y=data.y)
 
@@ -237,7 +237,7 @@ def split_validation(data, fraction, rng):
     missing = np.setdiff1d(data.classes, data.y[train])
     if len(missing):
         raise ValueError(
-            f"{name} leaves no training sample of the classes {missing.tolist()}."
+            f"{name} leaves no training sample for the classes {missing.tolist()}."
         )
     return train, valid
 

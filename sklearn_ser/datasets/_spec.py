@@ -242,8 +242,8 @@ class CorpusSpec:
             wanted = {"speaker"} if self.labels else {"speaker", "emotion"}
             if missing := sorted(wanted - columns):
                 raise ValueError(
-                    f"pattern {pattern!r} of {self.name} has no group {missing}, nor "
-                    "have formats."
+                    f"pattern {pattern!r} of {self.name} has no group {missing}, and "
+                    "formats have none either."
                 )
 
     @property

@@ -73,25 +73,27 @@ class Protocol:
         lengths += [] if data is None else [len(data)]
         if len(set(lengths)) > 1 or not names:
             raise ValueError(
-                "utterances, labels, folds and data must be of one length, and not "
-                f"empty; got {lengths}."
+                "utterances, labels, folds and data must have the same length and "
+                f"not be empty; got {lengths}."
             )
         numbers = np.unique(self._folds)
         if self._folds.ndim != 1 or not np.array_equal(
             numbers[numbers != -1], np.arange(len(numbers[numbers != -1]))
         ):
             raise ValueError(
-                "folds must hold the numbers 0, 1, ... of the folds that test, or -1; "
-                f"got {numbers.tolist()}."
+                "folds must hold the number 0, 1, ... of the test fold of each row, "
+                f"or -1; got {numbers.tolist()}."
             )
         self._folds = self._folds.astype(int)
         if self._folds.max() < 0:
-            raise ValueError("folds must hold the number of a fold that tests, got -1.")
+            raise ValueError(
+                "folds must hold the number of at least one test fold, got only -1."
+            )
         repeated = [n for n, times in Counter(names).items() if times > 1]
         if repeated:
             raise ValueError(
-                f"Several recordings are called {repeated[:5]}: a protocol needs one "
-                "name for each."
+                f"Several recordings have the names {repeated[:5]}, but a protocol "
+                "needs a different name for each."
             )
         self.validation = self._check_validation(validation)
         self.hash = self._digest(names)
@@ -180,7 +182,7 @@ class Protocol:
         for row, (value, wanted) in enumerate(zip(values, expected, strict=True)):
             if value != wanted:
                 raise ValueError(
-                    f"{name} is not what the protocol '{self.name}' was made for: row "
+                    f"{name} differs from the data of the protocol '{self.name}': row "
                     f"{row} is {value!r}, expected {wanted!r}."
                 )
 

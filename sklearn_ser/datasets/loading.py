@@ -131,7 +131,7 @@ def load_corpus(
     specs = [_find_spec(one) for one in wanted]
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"name must hold corpora, none twice; got {name!r}.")
+        raise ValueError(f"name must hold one or more different corpora, got {name!r}.")
     if protocol is not None:
         protocol = check_protocol(protocol, names)
     home = _find_home(data_home)
@@ -158,14 +158,14 @@ def _find_home(data_home):
     home = data_home if data_home is not None else os.environ.get("SKLEARN_SER_DATA")
     if not home:
         raise ValueError(
-            "data_home must be given: the folder that the corpora lie in. Or set the "
-            "environment variable SKLEARN_SER_DATA to it."
+            "data_home must be the folder of the corpora, got None. Pass it, or "
+            "set the environment variable SKLEARN_SER_DATA."
         )
     if not isinstance(home, str | os.PathLike):
         raise TypeError(f"data_home must be a path, got {type(home).__name__}.")
     home = Path(home).expanduser().absolute()
     if home.exists() and not home.is_dir():
-        raise ValueError(f"data_home must be a folder, '{home}' is a file.")
+        raise ValueError(f"data_home must be a folder, but '{home}' is a file.")
     return home
 
 
@@ -179,8 +179,9 @@ def _load_one(spec, home, keep, download, errors):
     if not (files.recordings or files.labels or faults):
         hint = f"; take the audio tracks out of its {len(videos)} videos"
         raise ValueError(
-            f"No recording of {spec.name} lies below '{home}'{hint * bool(videos)}. "
-            f"To get the corpus: {spec.access or 'see its declaration'}."
+            f"No recording of {spec.name} is below "
+            f"'{home}'{hint * bool(videos)}. To get the corpus: "
+            f"{spec.access or 'see its declaration'}."
         )
     if spec.labels:
         utterances = files.read_labels()

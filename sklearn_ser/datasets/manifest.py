@@ -229,8 +229,8 @@ def _rename(path, names, renamed):
         column = column.strip().lower()
         if name not in _REQUIRED or column not in names:
             raise ValueError(
-                f"columns says that {name!r} is {column!r}: expected one of "
-                f"{_REQUIRED} and a column of csv '{path}', which has {names}."
+                f"columns[{name!r}] is {column!r}, expected the keys {_REQUIRED} and "
+                f"columns of csv '{path}', which has {names}."
             )
         if name != column:
             names = [f"original {n}" if n == name else n for n in names]
@@ -251,9 +251,10 @@ def _unify(path, column, names):
         rest = len(groups) - _SHOWN
         more = f"; and {rest} more" if rest > 0 else ""
         warn_caller(
-            f"csv '{path}' spells {len(groups)} {column}(s) in several ways, which are "
-            f"taken for one, spelt as first: {'; '.join(groups[:_SHOWN])}{more}. If "
-            f"two of them are different {column}s, rename one in the file."
+            f"csv '{path}' has {len(groups)} {column}(s) with several spellings. "
+            "Each counts as one and gets its first spelling: "
+            f"{'; '.join(groups[:_SHOWN])}{more}. If two of them are different "
+            f"{column}s, rename one in the file."
         )
     return [spelling[name] for name in names]
 

@@ -220,7 +220,7 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     rows = np.flatnonzero(np.isin(emotions, list(spec.classes)))
     if not len(rows):
         raise ValueError(
-            f"No recording is of the classes of '{spec.name}', {sorted(spec.classes)}: "
+            f"No recording has a class of '{spec.name}', {sorted(spec.classes)}: "
             f"the corpus has {np.unique(emotions).tolist()}."
         )
     frame = {k: np.asarray(v)[rows] for k, v in dict(corpus.get("frame", {})).items()}
@@ -232,12 +232,12 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     is_transfer = len(spec.corpora) == 2
     if is_transfer and corpora is None:
         raise ValueError(
-            f"'{spec.name}' needs recordings of {list(spec.corpora)}, and 'corpora' "
-            "that names the corpus of each."
+            f"'{spec.name}' needs recordings of {list(spec.corpora)}, and an "
+            "array 'corpora' with the corpus of each recording."
         )
     if corpora is not None and set(corpora.tolist()) != set(spec.corpora):
         raise ValueError(
-            f"'{spec.name}' is of {list(spec.corpora)}, not of "
+            f"'{spec.name}' is a protocol of {list(spec.corpora)}, not of "
             f"{np.unique(corpora).tolist()}."
         )
     utterances = frame.get("utterance", [_utterance(spec, path) for path in data])
@@ -278,7 +278,7 @@ def check_protocol(name, corpora=None):
     spec = PROTOCOLS[name]
     if corpora is not None and sorted(corpora) != sorted(spec.corpora):
         raise ValueError(
-            f"The protocol '{name}' is of {list(spec.corpora)}, not of {corpora}."
+            f"'{name}' is a protocol of {list(spec.corpora)}, not of {corpora}."
         )
     return spec
 

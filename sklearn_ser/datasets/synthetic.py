@@ -280,7 +280,7 @@ def _check_emotions(emotions):
     if not emotions or len(set(emotions) & set(_EMOTIONS)) < len(emotions):
         known = ", ".join(_EMOTIONS)
         raise ValueError(
-            f"emotions must be some of {known}, each once, got {emotions}."
+            f"emotions must be different names from {known}, got {emotions}."
         )
     return emotions
 

@@ -167,8 +167,8 @@ def load_audio(
         if recording.get("array") is not None:
             if "sampling_rate" not in recording:
                 raise ValueError(
-                    f"{name} has no 'sampling_rate' beside its 'array', found keys "
-                    f"{sorted(map(str, recording))}."
+                    f"{name} is a mapping with an 'array' but no 'sampling_rate', "
+                    f"found keys {sorted(map(str, recording))}."
                 )
             wave = _as_array(recording["array"], name, (1, 2))
             rate = _check_rate(recording["sampling_rate"], name)
@@ -206,7 +206,7 @@ def _check_output(sampling_rate, channel):
             "or an int."
         )
     if is_int and channel < 0:
-        raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0 on.")
+        raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0.")
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
         raise TypeError(
             f"sampling_rate is {sampling_rate!r} of type {type(sampling_rate).__name__}"
@@ -285,8 +285,8 @@ def _to_mono(wave, channel, name):
     n_channels = len(wave) if wave.ndim == 2 else 1
     if channel >= n_channels:
         raise ValueError(
-            f"{name} has {n_channels} channel(s), but channel={channel} was asked "
-            f"for, expected channel='mean' or an int below {n_channels}."
+            f"{name} has {n_channels} channel(s), but channel is {channel}, "
+            f"expected channel='mean' or an int below {n_channels}."
         )
     return wave[channel] if wave.ndim == 2 else wave
 

@@ -292,9 +292,10 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         known = getattr(self, "weights_hash_", source.weights_hash)
         if known != source.weights_hash:
             raise ValueError(
-                f"model {source.name!r} has other weights than those of the fit: found "
-                f"SHA-256 {source.weights_hash} in {source.directory!r}, expected "
-                f"{known}. Name the directory or revision that holds them, or fit anew."
+                f"model {source.name!r} has other weights than those of the fit: "
+                f"found SHA-256 {source.weights_hash} in {source.directory!r}, "
+                f"expected {known}. Pass the directory or revision with these "
+                "weights, or fit again."
             )
         return source
 

@@ -155,8 +155,9 @@ def cross_corpus_validate(
         adapted = consumes(estimator, "fit", "sample_domain")
     if adapted and (y == _mark(y)).any():
         raise ValueError(
-            f"y contains {_mark(y)!r}, which marks the unlabelled rows in the fit of "
-            "an estimator that adapts: give that class another label."
+            f"y contains {_mark(y)!r}, but this label marks the unlabelled rows "
+            "in the fit of an estimator that adapts. Give the class another "
+            "label."
         )
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
@@ -255,7 +256,7 @@ def _plan(source, target, y, corpora, keys, mode, seed):
     if len(classes) < 2:
         each = "; ".join(f"{corpus} has {c.tolist()}" for corpus, c in members.items())
         raise ValueError(
-            f"{name} needs two or more classes that all its corpora have, found "
+            f"{name} needs two or more classes that all its corpora share, found "
             f"{classes.tolist()}: {each}."
         )
     is_shared = np.isin(y, classes)
@@ -296,13 +297,15 @@ def _check_transfers(transfers, names):
         unknown = [name for name in (*source, target) if name not in names]
         if unknown or not source:
             raise ValueError(
-                f"{what} must name corpora among {names}, got {unknown or source}."
+                f"{what} must name corpora in {names}, got {unknown or source}."
             )
         if target in source or len(set(source)) < len(source):
             raise ValueError(f"{what} names a corpus twice: {source} -> {target}.")
         checked.append((tuple(sorted(source)), target))
     if len(set(checked)) < len(checked) or not checked:
-        raise ValueError(f"transfers must hold transfers, none twice; got {transfers}.")
+        raise ValueError(
+            f"transfers must hold one or more different transfers, got {transfers}."
+        )
     return checked
 
 

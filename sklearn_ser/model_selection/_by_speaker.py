@@ -172,14 +172,14 @@ def speaker_cross_validate(
     check_classification_targets(y)
     if len(np.unique(speakers)) < 2:
         raise ValueError(
-            f"speakers holds one speaker only, {speakers[:1].tolist()}: an evaluation "
-            "on unseen speakers needs two or more."
+            f"speakers holds one speaker only, {speakers[:1].tolist()}: an "
+            "evaluation on unseen speakers needs at least two."
         )
     check_bootstrap(n_bootstrap, confidence_level)
     if checkpoint_dir is not None and return_estimator:
         raise ValueError(
-            "return_estimator=True needs all folds fitted in one call, but "
-            "checkpoint_dir keeps no models: leave one of the two out."
+            "return_estimator=True and checkpoint_dir cannot be combined, "
+            "because a checkpoint keeps no models. Pass only one of them."
         )
     kind = check_enrollment(estimator, enrollment, enrollment_label, n_draws, y)
     if cv is None:

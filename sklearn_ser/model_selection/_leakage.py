@@ -101,7 +101,7 @@ for example with GroupKFold and groups=speakers.
         transductive |= bool(np.isin(speakers[test], adapted_speakers).any())
         checked.append((train, test))
     if not checked:
-        raise ValueError("splits holds no fold.")
+        raise ValueError("splits is empty, expected at least one fold.")
     return CheckedSplits(checked, transductive)
 
 
@@ -188,8 +188,8 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
                 f"{row} ({part}{_path_of(recordings[row])})" for row, part in copies
             ]
             raise ValueError(
-                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. Leave "
-                "one out."
+                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. "
+                "Remove one of them."
             )
 
 

@@ -78,7 +78,8 @@ class Table:
         taken = sorted(columns.keys() & more.keys())
         if taken:
             raise ValueError(
-                f"by has the columns {taken}, which the result has itself."
+                f"by has the columns {taken}, but the result has columns with these "
+                "names."
             )
         columns |= more
         return columns | {f"p_{name}": p for name, p in probabilities.items()}
