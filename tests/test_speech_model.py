@@ -566,7 +566,7 @@ def test_missing_weights_are_not_made_up(models, tmp_path):
     [
         (
             lambda d: (d / "config.json").unlink(),
-            "is not a speech model: .*config.json",
+            "not a speech model: .*config.json",
         ),
         (lambda d: (d / "config.json").write_text("{"), "is not a speech model"),
         (

@@ -288,12 +288,12 @@ def test_without_speaker_effect_nobody_can_tell_speakers_apart():
         (
             {"emotions": []},
             ValueError,
-            r"emotions must be different names from.* got \[\]",
+            r"must be different names from.* got \[\]",
         ),
         (
             {"emotions": ["fear"] * 2},
             ValueError,
-            "different names from .*, got .'fear', 'fear'",
+            "different names .*, got .'fear', 'fear'",
         ),
         ({"emotions": "fear"}, TypeError, "emotions must be a sequence.* 'fear'"),
         ({"emotions": 4}, TypeError, "emotions must be a sequence.* 4"),
