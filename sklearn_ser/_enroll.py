@@ -62,8 +62,8 @@ def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:
     """
     if not has_normalizer(estimator):
         raise TypeError(
-            f"estimator is a {type(estimator).__name__} without a SpeakerNormalizer: "
-            "enrolment needs a pipeline that has one, as "
+            f"estimator is a {type(estimator).__name__} without a "
+            "SpeakerNormalizer, expected a pipeline with one, such as "
             "make_pipeline(SpeakerNormalizer(), ...)."
         )
     is_search = isinstance(estimator, BaseSearchCV)

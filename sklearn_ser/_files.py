@@ -60,6 +60,6 @@ def check_regular(path):
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a NUL in the name
-        raise OSError(f"its name is no file name ({error}).") from error
+        raise OSError(f"its name is not a valid file name ({error}).") from error
     if not stat.S_ISREG(mode):
-        raise OSError("it is a folder, a device or a pipe, no regular file.")
+        raise OSError("it is a folder, a device or a pipe, expected a regular file.")

@@ -54,6 +54,6 @@ def read_header(data):
 def _refuse_size(size, data):
     if size > MAX_INFLATION * len(data) + 2**20:
         raise ValueError(
-            f"it inflates from {len(data)} to {size} bytes, expected at most "
+            f"it unpacks from {len(data)} to {size} bytes, expected at most "
             f"{MAX_INFLATION} times its size"
         )

@@ -189,10 +189,10 @@ def check_times(window, hop=None):
     """
     hop = window / 2 if hop is None else hop
     if not 0.1 <= window <= 3600:
-        raise ValueError(f"window must be from 0.1 s to 3600 s, got {window!r}.")
+        raise ValueError(f"window must be between 0.1 s and 3600 s, got {window!r}.")
     if not 0.01 <= hop <= window:
         raise ValueError(
-            f"hop must be from 0.01 s to the window of {window:g} s, got {hop!r}."
+            f"hop must be between 0.01 s and the window of {window:g} s, got {hop!r}."
         )
     return window, hop
 

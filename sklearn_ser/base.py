@@ -209,7 +209,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         if self._continues and not np.array_equal(data.classes, self.classes_):
             raise ValueError(
                 f"y has the classes {data.classes.tolist()}, but warm_start=True "
-                f"continues a fit on {self.classes_.tolist()}."
+                f"continues a fit with {self.classes_.tolist()}."
             )
         return data
 

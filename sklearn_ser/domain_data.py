@@ -45,9 +45,9 @@ def known_domains(domain, known):
         unknown = rows & ~np.isin(domain, known)
         if unknown.any() and len(fitted) > 1:
             raise ValueError(
-                f"The fit had several {side} domains, {fitted.tolist()}, each with "
-                "its own statistics: sample_domain must say to which of them each "
-                "row belongs."
+                "sample_domain must name the domain of each row: the fit had "
+                f"several {side} domains, {fitted.tolist()}, each with its own "
+                "statistics."
             )
         domain[unknown] = fitted[0]
     return domain

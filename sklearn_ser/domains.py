@@ -138,9 +138,9 @@ class DomainAdapterMixin:
                 columns[name] = np.asarray(values)[source]
         if not len(target) and self._aligns:
             warn_caller(
-                f"{type(self).__name__} aligns with a target and got none: pass "
-                "sample_domain, negative at the rows of the target, or switch the "
-                "alignment off. The fit is on the source alone.",
+                f"{type(self).__name__} needs a target for its alignment and got "
+                "none. The fit uses the source only. Pass sample_domain, negative "
+                "at the rows of the target, or switch the alignment off.",
                 TargetMissingWarning,
             )
         learnt = {}

@@ -320,7 +320,7 @@ class DSNetClassifier(BaseSpeechClassifier):
         if not neutral:
             warn_caller(
                 f"No class of {data.classes.tolist()} looks neutral: the calibration "
-                "term is left out. Name the class by neutral_label, or set "
+                "term is left out. Pass the class as neutral_label, or set "
                 "calibration_weight=0."
             )
             return None

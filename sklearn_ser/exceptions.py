@@ -5,19 +5,19 @@ import warnings
 
 
 class SpeakersMissingWarning(UserWarning):
-    """A fit that uses speakers was given none."""
+    """A fit that uses speakers got none."""
 
 
 class TargetMissingWarning(UserWarning):
-    """A fit that aligns corpora was given no target."""
+    """A fit that aligns corpora got no target."""
 
 
 class OneSidedEnrollmentWarning(UserWarning):
-    """The recordings that a voice is enrolled with show few of the emotions."""
+    """The enrolled recordings of a voice show mainly one emotion."""
 
 
 class VersionsDifferWarning(UserWarning):
-    """A model was saved with other versions of the packages that it depends on."""
+    """A model was saved with other versions of the packages."""
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -25,7 +25,7 @@ class TrainingDivergedError(ArithmeticError):
 
 
 def warn_caller(message, category=UserWarning):
-    """Warn at the line outside of this library from which it was called."""
+    """Warn at the line of the caller outside of this library."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back and frame.f_globals["__name__"].startswith("sklearn_ser."):
         level, frame = level + 1, frame.f_back

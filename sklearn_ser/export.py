@@ -1,4 +1,4 @@
-"""Models outside of Python: one ONNX graph from recordings to probabilities."""
+"""Models without Python: one ONNX graph from recordings to probabilities."""
 
 import copy
 import json
@@ -31,18 +31,18 @@ TOLERANCE = 1e-4
 
 
 def to_onnx(pipeline: Any, path: str | PathLike) -> None:
-    """Write a fitted pipeline as an ONNX graph, which runs without Python.
+    """Write a fitted pipeline as an ONNX graph that runs without Python.
 
     Parameters
     ----------
     pipeline : estimator
-        A fitted classifier of this library, or a pipeline that ends in one. In front of
-        it may stand a :class:`~sklearn_ser.LogMelTransformer`, which becomes part of
-        the graph, and a :class:`~sklearn_ser.SpeakerNormalizer` with
+        A fitted classifier of this library, or a pipeline that ends in one. The steps
+        before it can be a :class:`~sklearn_ser.LogMelTransformer`, which becomes part
+        of the graph, and a :class:`~sklearn_ser.SpeakerNormalizer` with
         ``unseen="global"``.
     path : str or path-like
-        The file, by convention ``.onnx``. An existing one is replaced only when the new
-        one is complete.
+        The file, by convention ``.onnx``. It replaces an existing file only when it is
+        complete.
 
     Raises
     ------
@@ -65,21 +65,21 @@ def to_onnx(pipeline: Any, path: str | PathLike) -> None:
     The graph has opset 17 and these inputs, of any size along `batch`, `samples` and
     `frames`:
 
-    - behind LogMelTransformer ``waveform``, float32 (batch, samples), mono at the
+    - with LogMelTransformer, ``waveform``, float32 (batch, samples), mono at the
       transformer's sampling rate, and ``lengths``, int64 (batch,);
     - for sequences ``sequences``, float32 (batch, features, frames), and ``lengths``;
     - for vectors ``vectors``, float32 (batch, features). These are the input of a
       classifier with ``encoder="auto"`` that was fitted on vectors.
 
-    Its output ``probabilities`` is float32 (batch, classes). What lies beyond a length
-    is padding, and its values do not count. The metadata of the graph hold ``classes``
-    (a list in JSON), ``sampling_rate`` in Hz, ``input`` (the input in words),
-    ``estimator`` and ``sklearn_ser_version``.
+    Its output ``probabilities`` is float32 (batch, classes). Values beyond a length are
+    padding and do not count. The metadata of the graph hold ``classes`` (a list in
+    JSON), ``sampling_rate`` in Hz, ``input`` (the input in words), ``estimator`` and
+    ``sklearn_ser_version``.
 
-    A domain adapter takes its input for the target's, as ``predict_proba`` does.
-    Before it is written, the graph is run on noise of several lengths. Its
-    probabilities must be within 1e-4 of the pipeline's. An encoder of one's own that
-    needs some frames at the least names that number by an attribute ``reach``.
+    A domain adapter treats its input as target data, as ``predict_proba`` does. Before
+    the function writes the graph, it runs the graph on noise of several lengths. The
+    probabilities must be within 1e-4 of the pipeline's. If an encoder of your own needs
+    a minimum number of frames, set its attribute ``reach`` to this number.
 
     Examples
     --------
@@ -140,24 +140,24 @@ def _split(pipeline):
     *named, (_, classifier) = steps or [("", pipeline)]
     if not isinstance(classifier, BaseSpeechClassifier):
         raise TypeError(
-            f"pipeline must be a classifier of this library or a Pipeline that ends in "
-            f"one, got {type(classifier).__name__}. Of a search, export the "
-            "best_estimator_."
+            "pipeline must be a classifier of this library or a Pipeline that "
+            f"ends in one, got {type(classifier).__name__}. For a search, export "
+            "its best_estimator_."
         )
     check_is_fitted(classifier)
     for place, (name, step) in enumerate(named):
         where = f"The step {name!r} ({type(step).__name__}) cannot be exported"
         if isinstance(step, SpeechModelTransformer):
             raise TypeError(
-                f"{where}: the graph of a speech model is its maker's. Export the "
-                "classifier behind it, to_onnx(pipeline[-1], path), whose input is "
-                "what the speech model returns."
+                f"{where}: to_onnx does not export speech models. Export the "
+                "classifier behind it, to_onnx(pipeline[-1], path), and pass the "
+                "features of the speech model to its graph."
             )
         if isinstance(step, LogMelTransformer) and place == 0:
             if step.trim is not None:
                 raise ValueError(
-                    f"{where} with trim={step.trim!r}: expected trim=None. Fit the "
-                    "pipeline on recordings that are trimmed before."
+                    f"{where} with trim={step.trim!r}: expected trim=None. Trim the "
+                    "recordings before the pipeline."
                 )
         elif isinstance(step, SpeakerNormalizer):
             check_is_fitted(step)
@@ -167,7 +167,7 @@ def _split(pipeline):
                 )
         else:
             raise TypeError(
-                f"{where}: expected LogMelTransformer, as the first step, or "
+                f"{where}: expected LogMelTransformer as the first step, or "
                 "SpeakerNormalizer."
             )
     return [step for _, step in named], classifier

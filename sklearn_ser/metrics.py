@@ -26,12 +26,12 @@ def uar_score(
     labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Unweighted average recall (UAR): the mean of the per-class recalls.
+    """Unweighted average recall (UAR): the mean of the recalls of the classes.
 
-    Only classes that occur in `y_true` have a recall and take part in the mean, so
-    a fold without a class, or a prediction of a class that the fold lacks, neither
-    warns nor divides by zero. :func:`sklearn.metrics.balanced_accuracy_score` warns
-    then, and ``recall_score(average="macro")`` counts a class that is only predicted.
+    The mean is over the classes that occur in `y_true`. So there is no warning and no
+    division by zero if a fold lacks a class that is predicted. In this case
+    :func:`sklearn.metrics.balanced_accuracy_score` warns, and
+    ``recall_score(average="macro")`` counts the class with recall zero.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def uar_score(
     y_pred : array-like of shape (n_samples,)
         The predicted emotions.
     labels : array-like of shape (n_labels,), default=None
-        The classes of the task; samples of other classes do not count. By default,
-        all classes in `y_true`.
+        The classes of the task. Samples of other classes do not count. By default, the
+        classes are those in `y_true`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the samples within their class. A class of total weight zero
         counts as absent.
@@ -49,7 +49,7 @@ def uar_score(
     Returns
     -------
     uar : float
-        Between 0 and 1; 1 / n_classes for a constant prediction.
+        Between 0 and 1. A constant prediction has 1 / n_classes.
 
     Raises
     ------
@@ -101,8 +101,8 @@ def wa_score(
 ) -> float:
     """Weighted accuracy (WA): the share of correct predictions.
 
-    The field calls plain accuracy "weighted", as it is the mean of the per-class
-    recalls weighted by the size of the classes.
+    The field calls the accuracy "weighted", because it is the mean of the recalls of
+    the classes, weighted by the size of the classes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A model card says what a model is for, how it was tested, and on whom."""
+"""A model card names the use of a model, its test, and the tested speakers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +43,7 @@ def make_model_card(
         this estimator. None leaves the figures out.
     by : dict of str to array-like of shape (n_samples,), default=None
         Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``. The card
-        shows the UAR of each of their values, besides that of each speaker.
+        shows the UAR of each of their values, and of each speaker.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def make_model_card(
     ImportError
         If skops is not installed.
     ValueError
-        If a column of `by` is shorter than the evaluated corpus, or given without
+        If a column of `by` is shorter than the evaluated corpus, or is given without
         `result`.
     NotFittedError
         If the estimator is not fitted.
@@ -89,7 +89,7 @@ def make_model_card(
         ) from error
     check_is_fitted(estimator)
     if by and result is None:
-        raise ValueError("by needs a result, whose figures it splits.")
+        raise ValueError("by needs a result, but result is None.")
     classes = ", ".join(map(str, estimator.classes_))
     card = Card(estimator, template=None)
     card.add(**{"Intended use": USE.format(classes=classes), "Limits": LIMITS})

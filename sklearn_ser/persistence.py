@@ -1,8 +1,8 @@
 """Saving and loading fitted estimators without pickle.
 
-A file is a zip archive of arrays and JSON, written by skops. Loading it runs no code
-from the file: types outside of scikit-learn and this library are refused unless the
-caller trusts them by name.
+A file is a zip archive of arrays and JSON, written by skops. Loading runs no code from
+the file. It refuses types outside of scikit-learn and this library, unless the caller
+trusts them by name.
 """
 
 import os
@@ -56,26 +56,26 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     estimator : estimator
         An estimator of this library or of scikit-learn, a pipeline or a search.
     path : str or path-like
-        The file, by convention ``.skops``. An existing one is replaced only when the
-        new one is complete.
+        The file, by convention ``.skops``. It replaces an existing file only when it is
+        complete.
 
     Raises
     ------
     ImportError
         If skops is not installed.
     TypeError
-        If `estimator` is no estimator, or holds a type or a function that cannot be
+        If `estimator` is not an estimator, or holds a type or a function that cannot be
         imported by its module and name.
     ValueError
-        If a part has `callbacks`, which may hold anything.
+        If a part has `callbacks`, because they can be any objects.
 
     See Also
     --------
-    load : Load what was saved.
+    load : Load a saved estimator.
 
     Notes
     -----
-    The state of the optimiser is saved with ``warm_start=True`` only.
+    The state of the optimiser is saved only with ``warm_start=True``.
 
     Examples
     --------
@@ -101,8 +101,9 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     for name, value in estimator.get_params().items():
         if name.rpartition("__")[2] == "callbacks" and value:
             raise ValueError(
-                f"{name} cannot be saved: callbacks may hold anything. Set {name}=None "
-                "first; a fitted estimator no longer needs them to predict."
+                f"{name} cannot be saved, because callbacks can be any objects. Set "
+                f"{name}=None first. A fitted estimator does not need them to "
+                "predict."
             )
     versions = {name: version(name) for name in _PACKAGES}
     content = {"format": _FORMAT, "versions": versions, "estimator": estimator}
@@ -113,8 +114,8 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     lost = [n for n in io.get_untrusted_types(data=data) if _find(n) is None]
     if lost:
         raise TypeError(
-            f"estimator holds {lost}, which no other process can find by that name: "
-            "define it at the top level of a module."
+            f"estimator holds {lost}, and no other process can find it by this "
+            "name. Define it at the top level of a module."
         )
     with atomic_write(path) as file:
         file.write(data)
@@ -128,26 +129,26 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     path : str or path-like
         The file.
     trusted : sequence of str, default=()
-        Qualified names of further types and functions that the file may hold, such
-        as ``"my_module.MyEncoder"``. Loading imports and calls them, so name only those
-        that you know.
+        Qualified names of further types and functions in the file, such as
+        ``"my_module.MyEncoder"``. Loading imports and calls them, so name only types
+        and functions that you know.
 
     Returns
     -------
     estimator : estimator
-        It is on the CPU if the device that it was fitted on is missing. Every
-        `cache_dir` in it is None, since the folder may be that of another machine.
+        It is on the CPU if the machine lacks the device of the fit. Every `cache_dir`
+        in it is None, because the folder may belong to another machine.
 
     Raises
     ------
     ImportError
         If skops is not installed.
     TypeError
-        If the file holds types that are not trusted, which the message names; or if
-        `path` is no path.
+        If the file holds types that are not trusted; the message names them. If `path`
+        is not a path.
     ValueError
-        If the file is missing or damaged, is no saved model, has a later format, or
-        would inflate to more than 20 times its size.
+        If the file is missing or damaged, is not a saved model, has a later format, or
+        would unpack to more than 20 times its size.
 
     Warns
     -----
@@ -178,7 +179,8 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     if foreign:
         raise TypeError(
             f"'{path}' holds types that are not trusted: {foreign}. If you know "
-            f"them and where the file comes from, load(path, trusted={foreign})."
+            "them and the source of the file, call load(path, "
+            f"trusted={foreign})."
         )
     _warn_of_versions(path, versions)
     try:
@@ -186,7 +188,9 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
             warnings.simplefilter("ignore", InconsistentVersionWarning)
             estimator = io.loads(data, trusted=found)["estimator"]
         if not isinstance(estimator, BaseEstimator):
-            raise TypeError(f"found a {type(estimator).__name__}, no estimator")
+            raise TypeError(
+                f"found a {type(estimator).__name__}, expected an estimator"
+            )
         for part in _estimators_in(estimator):
             if "cache_dir" in part.get_params(deep=False):
                 part.set_params(cache_dir=None)
@@ -222,8 +226,8 @@ def _check_header(path, data):
         raise _damaged(path, error) from error
     if written > _FORMAT:
         raise ValueError(
-            f"'{path}' has the format {written}, written by sklearn_ser {writer}; this "
-            f"is {version('sklearn-ser')}, which reads up to {_FORMAT}."
+            f"'{path}' has the format {written} of sklearn_ser {writer}, but "
+            f"version {version('sklearn-ser')} reads formats up to {_FORMAT}."
         )
     return versions
 
@@ -237,8 +241,9 @@ def _warn_of_versions(path, saved):
             for versions in (saved, here)
         )
         warn_caller(
-            f"'{path}' was saved with {then}; this is {now}. Compare some predictions "
-            "with those of then before you rely on it.",
+            f"'{path}' was saved with {then}, but this process has {now}. "
+            "Compare some predictions with earlier ones before you rely on the "
+            "model.",
             VersionsDifferWarning,
         )
 

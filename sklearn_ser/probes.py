@@ -201,7 +201,10 @@ def _probe_score(
         from sklearn_ser import embed
 
         if X is None:
-            raise TypeError("X must be given for an estimator to embed.")
+            raise TypeError(
+                "X is None, expected recordings or sequences, because an estimator "
+                "has to embed them."
+            )
         speakers = target if name == "speakers" else groups
         embeddings = embed(embeddings, X, speakers=speakers)
     embeddings, target = check_array(embeddings), column_or_1d(target)
@@ -215,8 +218,8 @@ def _probe_score(
         n_splits, splitter = min(n_splits, units.max() + 1), StratifiedGroupKFold
     if n_splits < 2:
         raise ValueError(
-            f"{name} and groups leave {n_splits} fold(s), expected at least 2: each "
-            "class needs two utterances, and there must be two groups."
+            f"{name} and groups give {n_splits} fold(s), expected at least 2: "
+            "each class needs two utterances, and there must be two groups."
         )
     folds = splitter(n_splits, shuffle=True, random_state=random_state)
     predicted = cross_val_predict(

@@ -1,4 +1,4 @@
-"""A report of an evaluation: one HTML file to read, print and send."""
+"""A report of an evaluation, as one HTML file."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -45,28 +45,28 @@ def make_report(
     """Make a report of an evaluation, as one HTML page that needs no network.
 
     The page shows scores with their intervals and chance, the classes, each fold or
-    transfer, the confusion, recalls by emotion and speaker, the calibration, the course
-    of the training, the most confident mistakes, intended use and limits, and the
+    transfer, the confusion matrix, the recall by emotion and speaker, the calibration,
+    the training curves, the most confident mistakes, intended use and limits, and the
     settings.
 
     Parameters
     ----------
     result : SpeakerCVResult or CrossCorpusResult
-        What an evaluation returned.
+        The result of an evaluation.
     title : str, default="Speech emotion recognition: a test on unheard voices"
         The heading.
     what : str, default=""
-        What was run, in a sentence.
+        A sentence that describes the evaluation.
     baseline : SpeakerCVResult or CrossCorpusResult, default=None
         The result of a simpler method on the same folds.
     by : dict of str to array-like of shape (n_samples,), default=None
-        Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``. The UAR
-        of each of their values is shown, where there are two to forty.
+        Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``. The page
+        shows the UAR of each value of a column with two to forty values.
     recordings : list of length n_samples, default=None
-        The recordings; paths name the mistakes.
+        The recordings. If they are paths, the paths name the mistakes.
     audio : bool, default=False
-        Whether the page holds the recordings of the mistakes, to be played. Who gets
-        the page, gets these voices.
+        If True, the page holds and plays the recordings of the mistakes. Everyone who
+        gets the page then gets these voices.
 
     Returns
     -------
@@ -76,13 +76,13 @@ def make_report(
     Raises
     ------
     ValueError
-        If a column of `by`, or `recordings`, is shorter than the evaluated corpus,
-        `audio` is asked for without recordings, or `baseline` was not scored on the
-        same rows.
+        If a column of `by`, or `recordings`, is shorter than the evaluated corpus. If
+        `audio` is True without recordings, or `baseline` was not scored on the same
+        rows.
 
     See Also
     --------
-    sklearn_ser.model_card.make_model_card : The card alone, as Markdown.
+    sklearn_ser.model_card.make_model_card : Only the card, as Markdown.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def make_report(
     True
     """
     if audio and recordings is None:
-        raise ValueError("audio=True needs recordings, which are played.")
+        raise ValueError("audio=True needs recordings, but recordings is None.")
     views = _views(result)
     rows = np.concatenate([view.rows for view in views])
     if recordings is not None and len(recordings) <= rows.max():

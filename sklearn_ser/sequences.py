@@ -199,7 +199,7 @@ def _check_sequence(x, index):
     try:
         cached, x = x, np.asarray(x)
     except ValueError as error:
-        raise ValueError(f"X[{index}] is no sequence: {error}. {_HINT}") from error
+        raise ValueError(f"X[{index}] is not a sequence: {error}. {_HINT}") from error
     if x.dtype.kind not in "fiub":
         raise TypeError(
             f"X[{index}] has dtype {x.dtype}, expected real numbers. {_HINT}"
@@ -317,7 +317,8 @@ def check_outputs(values):
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         raise ValueError(
-            f"X[{bad[0]}] has outputs that are not finite ({len(bad)} of {len(values)} "
-            "samples have): expected values such as those that the model was fitted on."
+            f"X[{bad[0]}] has outputs that are not finite ({len(bad)} of "
+            f"{len(values)} samples have), expected values like those of the "
+            "fit."
         )
     return values

@@ -289,8 +289,8 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         n_speakers = len(np.unique(data.speakers)) if with_adversary else 0
         if self._continues and n_speakers != self.n_speakers_:
             raise ValueError(
-                f"speakers has {n_speakers} speakers, but warm_start=True continues a "
-                f"fit on {self.n_speakers_}."
+                f"speakers has {n_speakers} speakers, but warm_start=True continues "
+                f"a fit with {self.n_speakers_}."
             )
         return n_speakers
 

@@ -103,8 +103,8 @@ def _choose_encoder(estimator, data):
     encoder = estimator.encoder
     if isinstance(encoder, torch.nn.Module):
         raise TypeError(
-            f"encoder is an instance of {type(encoder).__name__}, expected the class: "
-            "an instance would be trained in place, fit after fit."
+            f"encoder is an instance of {type(encoder).__name__}, expected the "
+            "class, because every fit would train the same instance."
         )
     if isinstance(encoder, str) and encoder == "auto":
         return estimator._auto_encoders[data.kind]

@@ -1,4 +1,4 @@
-"""What a fit was given: checked, weighted, and split by speaker."""
+"""The input of a fit: checked, weighted, and split by speaker."""
 
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ MOST_RESIDUALS = 512
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a fit was given, checked.
+    """The checked input of a fit.
 
     Attributes
     ----------
@@ -28,18 +28,18 @@ class TrainingData:
     y : array of shape (n_samples,)
         Emotions.
     classes : array of shape (n_classes,)
-        The emotions that occur in y, sorted.
+        The sorted emotions in y.
     weight : float array of shape (n_samples,)
-        The weight of a sample times that of its class, above zero.
+        The weight of a sample times the weight of its class, above zero.
     speakers : int array of shape (n_samples,) or None
     validation : bool array of shape (n_samples,) or None
-        The rows that the caller sets aside.
+        The rows of the caller's validation part.
     target : tuple of float32 arrays of shape (n_features, n_frames)
-        Unlabelled sequences to adapt to; most methods have none.
+        Unlabelled sequences for the adaptation. Most methods have none.
     encoder : str or nn.Module class
-        The one asked for, or what "auto" takes for these sequences.
+        The encoder of the caller, or the choice of "auto" for these sequences.
     row : int array of shape (n_samples,)
-        What each sample is numbered in the X of the caller.
+        The number of each sample in the X of the caller.
     """
 
     sequences: list
@@ -59,11 +59,11 @@ class TrainingData:
 
     @property
     def kind(self):
-        """What the sequences are, by their shape.
+        """The kind of the sequences, by their shape.
 
-        "vector" where all have one frame, such as functionals; "spectrogram" where
-        neighbouring features can be neighbouring frequencies; "states" of a speech
-        model where there are more features than a spectrogram has bands.
+        "vector" if all have one frame, such as functionals. "spectrogram" if
+        neighbouring features can be neighbouring frequencies. "states" of a speech
+        model if there are more features than bands of a spectrogram.
         """
         if all(x.shape[1] == 1 for x in self.sequences):
             return "vector"
@@ -85,7 +85,7 @@ class TrainingData:
         scale : array of shape (n_features,)
             The unit of each feature.
         rng : numpy.random.Generator
-            It draws samples if there are too many.
+            It draws samples if there are more than needed.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class TrainingData:
         return np.searchsorted(self.classes, self.y)
 
     def rows(self, rows):
-        """Return a part of the data, which knows all its classes."""
+        """Return a part of the data, with the classes of the whole."""
         columns = {
             name: values[rows]
             for name in ("y", "weight", "speakers", "validation", "row")
@@ -113,7 +113,7 @@ class TrainingData:
         return replace(self, sequences=[self.sequences[i] for i in rows], **columns)
 
     def with_mean_weight_one(self, rows):
-        """Scale the weights so that those of some rows have mean one."""
+        """Scale the weights so that some rows have mean weight one."""
         return replace(self, weight=self.weight / self.weight[rows].mean())
 
 
@@ -139,18 +139,18 @@ def check_training_data(
     class_weight : dict, "balanced" or None
     target : tuple of arrays of shape (n_features, n_frames)
     row : int array of shape (n_samples,) or None
-        What each sample is numbered in X, where that has others, too.
+        The number of each sample in X, if X has other samples, too.
 
     Returns
     -------
     TrainingData
-        Without the samples of weight zero.
+        The data without the samples of weight zero.
 
     Raises
     ------
     ValueError
-        If lengths differ, a weight is negative, none is above zero, or y has one class
-        only.
+        If lengths differ, a weight is negative, no weight is above zero, or y has only
+        one class.
     """
     n = len(sequences)
     speakers = check_speakers(speakers, n)
@@ -188,7 +188,7 @@ def _weights_of_classes(class_weight, data):
             if not weight > 0:
                 raise ValueError(
                     f"class_weight[{label!r}] is {weight}, expected a weight above "
-                    "zero. To leave a class out, leave its samples out."
+                    "zero. To remove a class, remove its samples."
                 )
     return compute_class_weight(class_weight, classes=data.classes, y=data.y)
 
@@ -208,14 +208,14 @@ def _check_validation(validation, n_samples):
 
 
 def split_validation(data, fraction, rng):
-    """Set a validation part aside, disjoint by speaker where they are known.
+    """Split off a validation part, disjoint by speaker if speakers are given.
 
     Parameters
     ----------
     data : TrainingData
-        Its `validation` names the rows; where that is None, they are drawn.
+        Its `validation` names the rows. With None, the rows are drawn.
     fraction : float or None
-        Share of the speakers that is drawn.
+        Share of the speakers to draw.
     rng : numpy.random.Generator
 
     Returns
@@ -223,7 +223,7 @@ def split_validation(data, fraction, rng):
     train : int array
         The rows to train on.
     valid : int array or None
-        The rows set aside.
+        The rows of the validation part.
     """
     rows = np.arange(len(data.y))
     if data.validation is not None and data.validation.any():
@@ -237,7 +237,7 @@ def split_validation(data, fraction, rng):
     missing = np.setdiff1d(data.classes, data.y[train])
     if len(missing):
         raise ValueError(
-            f"{name} leaves no training sample of the classes {missing.tolist()}."
+            f"{name} leaves no training sample for the classes {missing.tolist()}."
         )
     return train, valid
 

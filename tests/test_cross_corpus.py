@@ -583,7 +583,9 @@ def test_marks_among_the_labels(data):
     blank = np.where(y == "joy", "", y)
     number = np.where(y == "joy", -1, np.where(y == "anger", 1, 2))
     for labels, mark in ((blank, "''"), (number, "-1")):
-        with pytest.raises(ValueError, match=f"y contains {mark}, which marks the unl"):
+        with pytest.raises(
+            ValueError, match=f"y contains {mark}, but this label marks"
+        ):
             cross_corpus_validate(NeverFit(), X, labels, corpora, speakers)
         # Without adaptation nothing is marked.
         assert cross_corpus_validate(SOURCE_ONLY, X, labels, corpora, speakers)
@@ -601,12 +603,12 @@ def test_marks_among_the_labels(data):
         ({"speakers": [float("nan")] * 114}, "speakers has 114 missing"),
         ({"corpora": [["a"]] * 114}, "corpora must be 1-D"),
         ({"corpora": ["a"] * 114}, r"corpora holds one corpus only, \['a'\]"),
-        ({"corpora": None}, "corpora must be given"),
+        ({"corpora": None}, "corpora must hold the corpus of each row"),
         ({"y": np.linspace(0, 1, 114)}, "continuous"),
         (
             {"y": ["joy"] * 114},
             r"Transfer casia -> emodb needs two or more classes that all its corpora "
-            r"have, found \['joy'\]: casia has \['joy'\]; emodb has \['joy'\]\.",
+            r"share, found \['joy'\]: casia has \['joy'\]; emodb has \['joy'\]\.",
         ),
         (
             {"speakers": ["ann"] * 114, "mode": "inductive"},
@@ -616,8 +618,14 @@ def test_marks_among_the_labels(data):
         ({"mode": "semi"}, "mode must be .*, got 'semi'"),
         ({"transfers": "all"}, "transfers must be .*, got 'all'"),
         ({"transfers": 3}, "transfers must be .*, got 3"),
-        ({"transfers": []}, r"transfers must hold transfers, none twice; got \[\]"),
-        ({"transfers": [("emodb", "casia"), ("emodb", "casia")]}, "none twice; got"),
+        (
+            {"transfers": []},
+            r"or more different transfers, got \[\]",
+        ),
+        (
+            {"transfers": [("emodb", "casia"), ("emodb", "casia")]},
+            "different transfers, got",
+        ),
         (
             {
                 "transfers": [
@@ -625,14 +633,14 @@ def test_marks_among_the_labels(data):
                     (["emovo", "emodb"], "casia"),
                 ]
             },
-            "none twice; got",
+            "different transfers, got",
         ),
         ({"transfers": ["emodb"]}, r"transfers\[0\] must be a pair.*, got 'emodb'"),
         ({"transfers": [("emodb", "casia"), 3]}, r"transfers\[1\] must be a pair"),
         ({"transfers": [("emodb",)]}, r"transfers\[0\] must be a pair"),
         (
             {"transfers": [("emodb", "iemocap")]},
-            r"transfers\[0\] must name corpora among \['casia', 'emodb', 'emovo'\], "
+            r"transfers\[0\] must name corpora in \['casia', 'emodb', 'emovo'\], "
             r"got \['iemocap'\]",
         ),
         ({"transfers": [(["emodb", "x"], "casia")]}, r"among.*, got \['x'\]"),
@@ -641,7 +649,7 @@ def test_marks_among_the_labels(data):
         ({"transfers": [("casia", "casia")]}, "names a corpus twice"),
         ({"transfers": [(["emodb", "emodb"], "casia")]}, "names a corpus twice"),
         ({"n_bootstrap": -1}, "n_bootstrap"),
-        ({"confidence_level": 95}, "confidence_level must lie between 0 and 1, got 95"),
+        ({"confidence_level": 95}, "confidence_level must be between 0 and 1, got 95"),
         ({"random_state": -1}, "random_state"),
     ],
 )
@@ -686,8 +694,11 @@ def test_leave_one_corpus_out_in_cross_validate(data):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (None, "groups must be given: the corpus of each row"),
-        (["a"] * 4, r"groups holds one corpus only, \['a'\].*across corpora needs two"),
+        (None, "groups must hold the corpus of each row, got None"),
+        (
+            ["a"] * 4,
+            r"groups holds one corpus only, \['a'\].* needs at least two",
+        ),
         (["a", "b", None, "b"], "groups has 1 missing values, the first at row 2"),
     ],
 )

@@ -545,14 +545,14 @@ def test_a_speaker_with_one_recording_is_scored():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"enrollment": "some"}, "enrollment must be None, 'all' or how many"),
+        ({"enrollment": "some"}, "enrollment must be None, 'all' or a number"),
         ({"enrollment": 0}, "enrollment == 0, must be >= 1"),
         ({"enrollment": 2, "n_draws": 0}, "n_draws == 0, must be >= 1"),
         (
             {"enrollment": 2, "enrollment_label": "calm"},
-            r"enrollment_label='calm' is no label of y: \['anger'",
+            r"enrollment_label='calm' is not a label of y: \['anger'",
         ),
-        ({"enrollment_label": "neutral"}, "needs enrollment, how many"),
+        ({"enrollment_label": "neutral"}, "needs a number as enrollment"),
         (
             {"enrollment": "all", "enrollment_label": "neutral"},
             "got enrollment='all'",

@@ -400,7 +400,7 @@ REFUSED = [
     (
         [LogMelTransformer(), LogMelTransformer()],
         TypeError,
-        r"'logmeltransformer-2'.*expected LogMelTransformer, as the first step",
+        r"'logmeltransformer-2'.*expected LogMelTransformer as the first step",
     ),
     ([StandardScaler()], TypeError, r"'standardscaler' \(StandardScaler\) cannot be"),
     (
@@ -435,7 +435,7 @@ def test_an_adapter_of_several_targets(corpus, log_mels, tmp_path):
     model.fit(log_mels, corpus.y, sample_domain=domain)
     with pytest.raises(
         ValueError,
-        match=r"DIDANDomainAdapter cannot be exported: The fit had several target",
+        match=r"DIDANDomainAdapter cannot be exported: .* fit had several target",
     ):
         to_onnx(model, tmp_path / "model.onnx")
 

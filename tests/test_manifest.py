@@ -292,14 +292,16 @@ def test_what_is_no_path(write, bad):
 )
 def test_spellings_of_one_speaker_are_unified(write, spellings):
     text = GOOD.replace("03", spellings[0]).replace("11", spellings[1])
-    with pytest.warns(UserWarning, match="taken for one, spelt as first") as caught:
+    with pytest.warns(
+        UserWarning, match="counts as one and gets its first spelling"
+    ) as caught:
         corpus = load_manifest(write(text))
     assert corpus.speakers.tolist() == [spellings[0]] * 2
     assert corpus.frame["speaker"].tolist() == [spellings[0]] * 2
     assert "by 1 speakers" in corpus.DESCR
     (warning,) = caught
     counted = " and ".join(f"{name!a} (1 row(s))" for name in spellings)
-    assert "1 speaker(s) in several ways" in str(warning.message)
+    assert "1 speaker(s) with several spellings" in str(warning.message)
     assert counted in str(warning.message)
     assert warning.filename == __file__
 
@@ -328,7 +330,7 @@ def test_spellings_of_one_emotion_are_unified_and_counted(write, tmp_path):
     (warning,) = caught
     for text in (
         "'Anger' (1 row(s)) and 'anger' (2 row(s)); 'very sad' (1 row(s)) and",
-        "taken for one, spelt as first",
+        "counts as one and gets its first spelling",
         "If two of them are different emotions, rename one in the file.",
     ):
         assert text in str(warning.message)
@@ -348,7 +350,7 @@ def test_columns_may_have_other_names(tmp_path):
     assert (corpus.speakers.tolist(), corpus.target.tolist()) == (["03"], ["joy"])
     assert list(corpus.frame) == ["file", "speaker", "emotion", "original emotion"]
     for bad in ({"emotion": "mood"}, {"mood": "label"}):
-        with pytest.raises(ValueError, match=r"columns says that .* has .*'label'"):
+        with pytest.raises(ValueError, match=r"columns\[.* has .*'label'"):
             load_manifest(path, columns=bad)
 
 

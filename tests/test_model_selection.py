@@ -136,7 +136,7 @@ def test_disjoint_splits_pass_as_index_arrays():
         ([([True, False], [2])], "Fold 1: train must hold integers"),
         ([(0, 1, 2)], "Fold 1 is not a pair"),
         ([3], "Fold 1 is not a pair"),
-        ([], "no fold"),
+        ([], "at least one fold"),
     ],
 )
 def test_bad_splits_are_refused(splits, message):
@@ -724,10 +724,10 @@ def test_labels_that_y_lacks_are_refused(corpus):
         ({"y": np.linspace(0, 1, 72)}, "continuous"),
         ({"speakers": ["ann"] * 72}, r"one speaker only, \['ann'\]"),
         ({"n_bootstrap": -1}, "n_bootstrap"),
-        ({"confidence_level": 95}, "confidence_level must lie between 0 and 1, got 95"),
+        ({"confidence_level": 95}, "confidence_level must be between 0 and 1, got 95"),
         ({"cv": 7}, "n_splits=7"),
         ({"cv": "loso"}, "Expected `?cv`? as an integer"),
-        ({"cv": []}, "no fold"),
+        ({"cv": []}, "at least one fold"),
     ],
 )
 def test_errors(corpus, changes, message):

@@ -162,7 +162,7 @@ def test_without_bootstrap_there_is_no_interval():
         ({"probe": "forest"}, ValueError, 'probe must be "linear"'),
         ({"probe": 3}, ValueError, 'probe must be "linear"'),
         ({"embeddings": np.full((72, 2), np.nan)}, ValueError, "NaN"),
-        ({"embeddings": LinearSVC()}, TypeError, "X must be given"),
+        ({"embeddings": LinearSVC()}, TypeError, "X is None"),
         ({"embeddings": LinearSVC(), "X": np.ones((72, 2))}, TypeError, "with embed"),
     ],
 )

@@ -301,9 +301,9 @@ def test_other_rows_are_refused():
     protocol = corpus.protocol
     with pytest.raises(ValueError, match="X has 3 entries, but the protocol"):
         list(protocol.split(corpus.data[:3]))
-    with pytest.raises(ValueError, match=r"X is not what the protocol .* row 0 is"):
+    with pytest.raises(ValueError, match=r"X differs from the data of .* row 0 is"):
         list(protocol.split(corpus.data[::-1]))
-    with pytest.raises(ValueError, match=r"y is not what the protocol .* row 0 is"):
+    with pytest.raises(ValueError, match=r"y differs from the data of .* row 0 is"):
         list(protocol.split(corpus.data, corpus.target[::-1]))
     numbers = np.unique(corpus.target, return_inverse=True)[1]
     assert len(list(protocol.split(corpus.data, numbers))) == 3
@@ -326,30 +326,33 @@ def test_what_a_protocol_cannot_be_applied_to():
     with pytest.raises(ValueError, match=r"the corpus has \['calm'\]"):
         apply_protocol("emodb-loso", Bunch(**strange))
     twice = _emodb() | {"data": ["a.wav", "b/A.wav", "c.wav", "d.wav", "e.wav"]}
-    with pytest.raises(ValueError, match=r"Several recordings are called \['a'\]"):
+    with pytest.raises(ValueError, match=r"Several recordings have the names \['a'\]"):
         apply_protocol("emodb-loso", Bunch(**twice))
     with pytest.raises(ValueError, match="needs a column 'session'"):
         apply_protocol("iemocap-4class-loso", _emodb())
-    with pytest.raises(ValueError, match="'corpora' that names the corpus of each"):
+    with pytest.raises(ValueError, match="'corpora' with the corpus of each"):
         apply_protocol("didan-emodb-casia", _emodb())
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": ["x"]}, r"must be of one length, and not empty; got \[2, 1, 2\]"),
+        (
+            {"labels": ["x"]},
+            r"same length and not be empty; got \[2, 1, 2\]",
+        ),
         (
             {"data": ["a.wav"]},
-            r"of one length, and not empty; got \[2, 2, 2, 1",
+            r"the same length and not be empty; got \[2, 2, 2, 1",
         ),
-        ({"folds": [0, 2]}, r"must hold the numbers 0, 1, \.\.\."),
-        ({"folds": [0, -7]}, r"must hold the numbers 0, 1, \.\.\."),
-        ({"folds": [[0], [1]]}, r"must hold the numbers 0, 1, \.\.\."),
-        ({"folds": [-1, -1]}, r"must hold the number of a fold that tests"),
+        ({"folds": [0, 2]}, r"must hold the number 0, 1, \.\.\."),
+        ({"folds": [0, -7]}, r"must hold the number 0, 1, \.\.\."),
+        ({"folds": [[0], [1]]}, r"must hold the number 0, 1, \.\.\."),
+        ({"folds": [-1, -1]}, r"must hold the number of at least one test fold"),
         ({"validation": [[1]]}, "must hold the rows of 2 folds, got 1"),
         ({"validation": [[5], [0]]}, r"validation\[0\] must hold training rows"),
         ({"validation": [[0], [0]]}, r"validation\[0\] must hold training rows"),
-        ({"utterances": ["a", "A"]}, "Several recordings are called"),
+        ({"utterances": ["a", "A"]}, "Several recordings have the names"),
     ],
 )
 def test_wrong_protocols_of_ones_own(change, message):
@@ -379,7 +382,7 @@ def test_rows_are_told_apart_by_their_folders():
     protocol = apply_protocol("casia-loso", corpus).protocol
     assert len(list(protocol.split(data))) == 2
     for wrong in (data[::-1], np.array(data[::-1]), pd.Series(data[::-1])):
-        with pytest.raises(ValueError, match="X is not what the protocol"):
+        with pytest.raises(ValueError, match="X differs from the data of the protocol"):
             list(protocol.split(wrong))
     flat = [f"/y/{who}_angry_201.flac" for who in corpus.speakers]
     again = apply_protocol("casia-loso", Bunch(**corpus | {"data": flat}))

@@ -165,7 +165,7 @@ def test_saved_cells_are_no_formulas(result, tmp_path):
 def test_bad_columns_are_refused(result):
     with pytest.raises(ValueError, match=r"by\['text'\] must have .* 60; got 3"):
         result.to_frame(by={"text": [1, 2, 3]})
-    with pytest.raises(ValueError, match=r"columns \['fold'\], which the result has"):
+    with pytest.raises(ValueError, match=r"columns \['fold'\], but the result has"):
         result.to_frame(by={"fold": np.arange(60)})
 
 

@@ -556,7 +556,7 @@ def test_labels_of_an_evaluation_are_strings_or_numbers():
 
 
 def test_a_sequence_whose_rows_differ_in_length_is_named():
-    with pytest.raises(ValueError, match=r"^X\[1\] is no sequence: .*inhomogeneous"):
+    with pytest.raises(ValueError, match=r"^X\[1\] is not a sequence: .*inhomogeneous"):
         check([np.ones((2, 3)), [[1.0], [1.0, 2.0]]])
 
 

@@ -443,7 +443,7 @@ def test_warm_start_continues_the_adversary(data, method):
     assert same(state(model.net_.module_), state(again.net_.module_))
     after = model.net_.adversary_optimizer_.state_dict()["state"][0]["step"].item()
     assert after == 2 * steps
-    message = "speakers has 2 speakers, but warm_start=True continues a fit on 4"
+    message = "speakers has 2 speakers, but warm_start=True continues a fit with 4"
     with pytest.raises(ValueError, match=message):
         model.fit(data["X"], data["y"], speakers=["a", "b"] * 12)
 

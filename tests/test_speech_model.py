@@ -564,8 +564,11 @@ def test_missing_weights_are_not_made_up(models, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: (d / "config.json").unlink(), "is no speech model: .*config.json"),
-        (lambda d: (d / "config.json").write_text("{"), "is no speech model"),
+        (
+            lambda d: (d / "config.json").unlink(),
+            "not a speech model: .*config.json",
+        ),
+        (lambda d: (d / "config.json").write_text("{"), "is not a speech model"),
         (
             lambda d: (d / "config.json").write_text('{"model_type": "bert"}'),
             "is of the type 'bert', expected a speech encoder",
@@ -576,7 +579,7 @@ def test_missing_weights_are_not_made_up(models, tmp_path):
         ),
         (
             lambda d: (d / "preprocessor_config.json").unlink(),
-            "holds no preprocessor_config.json",
+            "has no preprocessor_config.json",
         ),
         (lambda d: (d / "model.safetensors").unlink(), "has no model.safetensors\\."),
     ],
@@ -739,7 +742,7 @@ def test_a_name_on_the_hub_without_safetensors(hub, monkeypatch, tmp_path):
 
 
 def test_a_name_that_the_hub_does_not_know(hub):
-    with pytest.raises(ValueError, match=r"Hub did not give it \(Repo.*hf download"):
+    with pytest.raises(ValueError, match=r"Hub failed \(Repo.*hf download"):
         SpeechModelTransformer("some/other").fit(WAVES)
 
 

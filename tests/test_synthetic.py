@@ -283,10 +283,18 @@ def test_without_speaker_effect_nobody_can_tell_speakers_apart():
         (
             {"emotions": ["joy"]},
             ValueError,
-            "emotions must be some of .*fear.* got .'joy'",
+            "emotions must be different names from .*fear.* got .'joy'",
         ),
-        ({"emotions": []}, ValueError, r"emotions must be some of.* got \[\]"),
-        ({"emotions": ["fear"] * 2}, ValueError, "each once, got .'fear', 'fear'"),
+        (
+            {"emotions": []},
+            ValueError,
+            r"must be different names from.* got \[\]",
+        ),
+        (
+            {"emotions": ["fear"] * 2},
+            ValueError,
+            "different names .*, got .'fear', 'fear'",
+        ),
         ({"emotions": "fear"}, TypeError, "emotions must be a sequence.* 'fear'"),
         ({"emotions": 4}, TypeError, "emotions must be a sequence.* 4"),
         ({"duration": 0.05}, ValueError, "duration .*>= 0.1.*got 0.05"),

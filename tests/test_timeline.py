@@ -243,10 +243,10 @@ def test_a_table_has_a_row_for_each_window(timeline, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0.05}, "window must be from 0.1 s to 3600 s, got 0.05"),
+        ({"window": 0.05}, "window must be between 0.1 s and 3600 s, got 0.05"),
         ({"window": float("nan")}, "window must be"),
-        ({"hop": 0}, "hop must be from 0.01 s to the window of 3 s, got 0"),
-        ({"hop": 3.5}, "hop must be from 0.01 s to the window of 3 s, got 3.5"),
+        ({"hop": 0}, "hop must be between 0.01 s and the window of 3 s, got 0"),
+        ({"hop": 3.5}, "hop must be between 0.01 s and the window of 3 s, got 3.5"),
     ],
 )
 def test_windows_that_make_no_timeline(model, options, message):

@@ -1,4 +1,4 @@
-"""Declarations of corpora: where their files and labels are, and what they mean."""
+"""Declarations of corpora: their files, their labels, and the meaning of both."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,9 +19,10 @@ class Archive:
     Attributes
     ----------
     url : str
-        Where a zip archive lies.
+        The address of a zip archive.
     known_hash : str or None
-        Its checksum, ``"md5:..."`` or ``"sha256:..."``. With None it is not fetched.
+        Its checksum, ``"md5:..."`` or ``"sha256:..."``. An archive with None is not
+        downloaded.
     """
 
     url: str
@@ -30,17 +31,18 @@ class Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLines:
-    """Labels in text files: one utterance per line, its raters in the lines below.
+    """Labels in text files: one utterance per line, and its raters in the next lines.
 
     Attributes
     ----------
     files : str
-        The files, as a shell pattern of the end of their paths.
+        The files, as a shell pattern for the end of their paths.
     line : str
-        A regular expression with the groups ``utterance`` and ``emotion``; other groups
+        A regular expression with the groups ``utterance`` and ``emotion``. Other groups
         become columns.
     rater : str or None
-        A regular expression of a rater's line, with the groups ``rater`` and ``label``.
+        A regular expression for a rater's line, with the groups ``rater`` and
+        ``label``.
     """
 
     files: str
@@ -86,15 +88,16 @@ class LabelLines:
 class LabelVotes:
     """Labels in CSV files: each row has one rater's intensities of several emotions.
 
-    The utterance gets the emotion with the largest mean. It is neutral if all are zero,
-    and left out if there is a tie.
+    The utterance gets the emotion with the largest mean. It is neutral if all means are
+    zero, and it is left out if there is a tie.
 
     Attributes
     ----------
     files : str
-        As for `LabelLines`; tables without the columns are skipped.
+        As in `LabelLines`. Tables without the columns are skipped.
     utterance : tuple of tuple of str
-        The columns that name an utterance, joined by "_", each under one of its names.
+        The columns that name an utterance; their values are joined by "_". Each column
+        has one or several possible names.
     votes : mapping of str to tuple of str
         The columns of each emotion.
     """
@@ -149,7 +152,7 @@ class SpeakerTable:
     speaker : str
         The column that names the speaker.
     columns : mapping of str to str
-        Columns of the file, and what they are called here.
+        Columns of the file, and their names in this library.
     """
 
     files: str
@@ -188,32 +191,33 @@ class CorpusSpec:
     name, title, language : str
         A short name in lower case, the full name, and the language spoken.
     aliases : tuple of str
-        Other names that it goes by.
+        Other names of the corpus.
     pattern : str or tuple of str
-        Regular expressions, tried in their order, of a file's path without its suffix,
-        from any folder on: "speaker/emotion/003", "03a01Wa". Letter case is ignored.
-        Named groups are columns; ``speaker``, ``emotion`` and, where known, ``gender``,
-        ``text``, ``session``, ``intensity`` are the usual names. ``utterance`` is what
-        label files call the recording, else the part of the path that matched.
+        Regular expressions for a file's path without its suffix, tried in their order.
+        A match may start at any folder: "speaker/emotion/003", "03a01Wa". Letter case
+        is ignored. Named groups are columns, usually ``speaker``, ``emotion`` and, if
+        known, ``gender``, ``text``, ``session`` and ``intensity``. The group
+        ``utterance`` is the name of the recording in label files. By default it is the
+        part of the path that matches.
     formats : mapping of str to str
-        Columns that are composed of others: ``{"speaker": "{gender}{session}"}``.
+        Columns composed of other columns: ``{"speaker": "{gender}{session}"}``.
     codes : mapping of str to mapping or callable
-        The meaning of the codes in a column, which are compared in lower case. An
-        utterance whose emotion means None is left out.
+        The meaning of the codes in a column. Codes are compared in lower case. An
+        utterance is left out if the meaning of its emotion is None.
     labels : LabelLines, LabelVotes or None
         The files that hold the emotions, if file names do not.
     speakers : SpeakerTable or None
-        The table that holds more about speakers.
+        The table with more columns of the speakers.
     license, citation, access : str
-        The terms, what to cite, and how to get the corpus.
+        The terms, the citation, and the way to get the corpus.
     traps : tuple of str
-        Mistakes that are easy to make with this corpus.
+        Known problems of this corpus.
     archive : Archive or None
-        What ``download=True`` fetches.
+        The archive that ``download=True`` downloads.
 
     See Also
     --------
-    load_corpus : Loads a corpus from its declaration.
+    load_corpus : Load a corpus from its declaration.
     """
 
     name: str
@@ -238,8 +242,8 @@ class CorpusSpec:
             wanted = {"speaker"} if self.labels else {"speaker", "emotion"}
             if missing := sorted(wanted - columns):
                 raise ValueError(
-                    f"pattern {pattern!r} of {self.name} has no group {missing}, nor "
-                    "have formats."
+                    f"pattern {pattern!r} of {self.name} has no group {missing}, and "
+                    "formats have none either."
                 )
 
     @property

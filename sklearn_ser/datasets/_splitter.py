@@ -11,8 +11,8 @@ import numpy as np
 class Protocol:
     """The folds of a protocol over the rows of a corpus: a scikit-learn splitter.
 
-    Two protocols with the same `hash` have the same utterances, labels and folds; the
-    order of rows and files has no influence. :func:`load_corpus` and
+    Two protocols with the same `hash` have the same utterances, labels and folds. The
+    order of rows and files does not change the hash. :func:`load_corpus` and
     :func:`apply_protocol` make the protocols of the literature.
 
     Parameters
@@ -20,30 +20,29 @@ class Protocol:
     name : str
         Name of the protocol.
     utterances : list of str of length n_samples
-        A name of each recording that does not depend on its folder. Letter case is
-        ignored.
+        The name of each recording, without its folder. Letter case is ignored.
     labels : array-like of shape (n_samples,)
         The classes.
     folds : array-like of int of shape (n_samples,)
-        The number of the fold that tests a row, from 0 on; -1 if none does.
+        The number of the fold that tests a row, from 0, or -1 if no fold tests it.
     validation : list of array-like of int, default=None
-        For each fold, the rows of the speaker on which the paper validates. They are
-        training rows; ``speaker_cross_validate`` passes their mask to a `fit` that
-        requests `validation`.
+        For each fold, the rows of the paper's validation speaker. They are training
+        rows. ``speaker_cross_validate`` passes their mask to a `fit` that requests
+        `validation`.
     version : int, default=1
         Version of the protocol.
     data : list of str, default=None
-        The recordings. `split` then refuses them in another order.
+        The recordings. If given, `split` refuses another order of them.
 
     Attributes
     ----------
     hash : str
         The first 16 hexadecimal digits of a SHA-256 over utterances, labels, folds and
-        validation rows; not over the name or the audio.
+        validation rows, but not over the name or the audio.
 
     See Also
     --------
-    load_corpus : Loads a corpus with its protocol.
+    load_corpus : Load a corpus with its protocol.
 
     Examples
     --------
@@ -74,25 +73,27 @@ class Protocol:
         lengths += [] if data is None else [len(data)]
         if len(set(lengths)) > 1 or not names:
             raise ValueError(
-                "utterances, labels, folds and data must be of one length, and not "
-                f"empty; got {lengths}."
+                "utterances, labels, folds and data must have the same length and "
+                f"not be empty; got {lengths}."
             )
         numbers = np.unique(self._folds)
         if self._folds.ndim != 1 or not np.array_equal(
             numbers[numbers != -1], np.arange(len(numbers[numbers != -1]))
         ):
             raise ValueError(
-                "folds must hold the numbers 0, 1, ... of the folds that test, or -1; "
-                f"got {numbers.tolist()}."
+                "folds must hold the number 0, 1, ... of the test fold of each row, "
+                f"or -1; got {numbers.tolist()}."
             )
         self._folds = self._folds.astype(int)
         if self._folds.max() < 0:
-            raise ValueError("folds must hold the number of a fold that tests, got -1.")
+            raise ValueError(
+                "folds must hold the number of at least one test fold, got only -1."
+            )
         repeated = [n for n, times in Counter(names).items() if times > 1]
         if repeated:
             raise ValueError(
-                f"Several recordings are called {repeated[:5]}: a protocol needs one "
-                "name for each."
+                f"Several recordings have the names {repeated[:5]}, but a protocol "
+                "needs a different name for each."
             )
         self.validation = self._check_validation(validation)
         self.hash = self._digest(names)
@@ -127,7 +128,7 @@ class Protocol:
         Parameters
         ----------
         X : list or array-like of length n_samples, default=None
-            The corpus's recordings, or anything with one entry for each.
+            The corpus's recordings, or any list with one entry for each recording.
         y : array-like of shape (n_samples,), default=None
             The corpus's target.
         groups : object, default=None
@@ -141,7 +142,7 @@ class Protocol:
         Raises
         ------
         ValueError
-            If `X` or `y` are not of this corpus, or in another order.
+            If `X` or `y` belong to another corpus, or have another order.
         """
         self._check(X, y)
         for number in range(self.get_n_splits()):
@@ -159,7 +160,7 @@ class Protocol:
         Returns
         -------
         n_splits : int
-            How many folds there are.
+            Number of folds.
         """
         return int(self._folds.max()) + 1
 
@@ -181,7 +182,7 @@ class Protocol:
         for row, (value, wanted) in enumerate(zip(values, expected, strict=True)):
             if value != wanted:
                 raise ValueError(
-                    f"{name} is not what the protocol '{self.name}' was made for: row "
+                    f"{name} differs from the data of the protocol '{self.name}': row "
                     f"{row} is {value!r}, expected {wanted!r}."
                 )
 

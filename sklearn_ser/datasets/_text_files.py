@@ -18,7 +18,7 @@ def rows_of(path):
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                raise ValueError(f"'{path}' is no CSV table: {error}.") from error
+                raise ValueError(f"'{path}' is not a CSV table: {error}.") from error
             if row is None:
                 return
             yield {

@@ -19,20 +19,20 @@ _MIN_VALUES = 64
 def find_duplicates(recordings: Any) -> list[list[int]]:
     """Find recordings that decode to the same audio.
 
-    Copies under other names, in other folders or in other lossless containers are
-    found; copies that were cut, filtered, resampled or compressed are not.
+    The function finds copies with other names, in other folders or in other lossless
+    formats. It does not find copies that were cut, filtered, resampled or compressed.
 
     Parameters
     ----------
     recordings : list of recordings, or array of shape (n_samples, ...)
-        Paths, waveforms or mappings, as :class:`~sklearn_ser.LogMelTransformer` takes
-        them; log-mels or other arrays are compared as they are.
+        Paths, waveforms or mappings, as for :class:`~sklearn_ser.LogMelTransformer`.
+        Log-mels and other arrays are compared by their values.
 
     Returns
     -------
     duplicates : list of list of int
         The rows of each recording that occurs more than once. Constant recordings and
-        those of fewer than 64 values are never called duplicates.
+        recordings of fewer than 64 values never count as duplicates.
 
     Raises
     ------

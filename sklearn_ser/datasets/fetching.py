@@ -68,12 +68,13 @@ def fetch(spec, home):
         except OSError as error:
             raise ConnectionError(
                 f"{spec.name} could not be downloaded from {archive.url}: {error}. "
-                f"Nothing was left behind. Try again, or by hand: {spec.access}."
+                "No file was kept. Try again, or download it by hand: "
+                f"{spec.access}."
             ) from error
         except ValueError as error:
             raise ValueError(
-                f"What {archive.url} sent is not the archive of {spec.name}: {error} "
-                f"Nothing was left behind. {by_hand}"
+                f"The download from {archive.url} is not the archive of {spec.name}: "
+                f"{error} No file was kept. {by_hand}"
             ) from error
         unpacked = Path(work, "unpacked")
         unpack(path, unpacked)
@@ -122,6 +123,10 @@ def _check_member(member):
         or parts[0].startswith("/")
         or PureWindowsPath(name).drive
     ):
-        raise ValueError(f"The archive holds {name!r}, which leads out of its folder.")
+        raise ValueError(
+            f"The archive holds {name!r}, which points outside of its folder."
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise ValueError(f"The archive holds {name!r}, a link; expected files only.")
+        raise ValueError(
+            f"The archive holds {name!r}, which is a link, expected only files."
+        )

@@ -1,4 +1,4 @@
-"""Corpora as downloaded, loaded from their declarations."""
+"""Corpora in their authors' folders, loaded from their declarations."""
 
 import os
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def list_corpora() -> list[str]:
     Returns
     -------
     names : list of str
-        In alphabetical order.
+        The names in alphabetical order.
 
     Examples
     --------
@@ -47,27 +47,28 @@ def load_corpus(
 ) -> Bunch:
     """Load a corpus as its authors distribute it.
 
-    The recordings may lie anywhere below `data_home`, in any container that soundfile
-    decodes; emotions, speakers and the rest come from file names and from the label
-    files of the corpus.
+    The recordings may be in any folder below `data_home`, and in any format that
+    soundfile decodes. Emotions, speakers and other columns come from the file names and
+    from the label files of the corpus.
 
     Parameters
     ----------
     name : str, CorpusSpec, or list of these
-        A corpus of :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or a
-        declaration of another one. Several corpora are joined, as for a transfer.
+        A corpus in :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or the
+        declaration of another corpus. Several corpora are joined, as for a transfer.
     data_home : str or path-like, default=None
-        The folder of the corpus, or one above it. None reads the environment variable
-        ``SKLEARN_SER_DATA``.
+        The folder of the corpus, or a folder above it. None reads the environment
+        variable ``SKLEARN_SER_DATA``.
     protocol : str, default=None
-        A protocol of :func:`list_protocols`: only its classes are loaded, and
-        ``corpus.protocol`` splits them. None loads everything.
+        A protocol in :func:`list_protocols`. The corpus then has only the protocol's
+        classes, and ``corpus.protocol`` splits it. None loads everything.
     download : bool, default=False
-        Whether to fetch the corpus into `data_home` if no recording of it lies there
-        and its licence allows it.
+        If True, download the corpus into `data_home` if it has no recording there and
+        its licence allows the download.
     errors : {"raise", "drop"}, default="raise"
-        What to do with recordings that are missing, empty or cut short, or have two
-        labels or none: raise an error that names them, or leave them out.
+        The action for recordings that are missing, empty or cut short, or that have two
+        labels or none. "raise" raises an error that names them, and "drop" leaves them
+        out.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def load_corpus(
         target : ndarray of shape (n_samples,), dtype str
             The emotions, in the field's words: "anger", "happiness", "neutral", ...
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers; of several corpora, ``"corpus/speaker"``.
+            The speakers. For several corpora, they are ``"corpus/speaker"``.
         frame : dict of str to ndarray of shape (n_samples,)
             More columns: ``gender``, ``text``, ``session``, ``intensity``, ``raters``
             ("" where unknown), ``utterance``, and the corpus's further columns.
@@ -88,24 +89,24 @@ def load_corpus(
         protocol : Protocol or None
             A splitter over these rows.
         dropped : list of str
-            The recordings left out with ``errors="drop"``, with the reasons.
+            The recordings that ``errors="drop"`` left out, with the reasons.
         DESCR : str
-            Language, licence, citation, how to get it and known traps.
+            Language, licence, citation, the way to get the corpus, and known problems.
 
     Raises
     ------
     ValueError
-        If the corpus or the protocol is not known, `data_home` has no recording of it,
-        recordings cannot be used, labels contradict each other, or the corpus cannot be
-        fetched.
+        If the corpus or the protocol is unknown, or `data_home` has no recording of the
+        corpus. If recordings cannot be used, labels contradict each other, or the
+        corpus cannot be downloaded.
     ConnectionError
-        If a download broke off. It leaves no file behind.
+        If a download was interrupted. It leaves no file behind.
     ImportError
         If ``download=True`` and pooch is not installed.
 
     See Also
     --------
-    load_manifest : Load a corpus that is listed in a CSV file.
+    load_manifest : Load a corpus from a CSV file.
 
     Examples
     --------
@@ -130,7 +131,7 @@ def load_corpus(
     specs = [_find_spec(one) for one in wanted]
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"name must hold corpora, none twice; got {name!r}.")
+        raise ValueError(f"name must hold one or more different corpora, got {name!r}.")
     if protocol is not None:
         protocol = check_protocol(protocol, names)
     home = _find_home(data_home)
@@ -157,14 +158,14 @@ def _find_home(data_home):
     home = data_home if data_home is not None else os.environ.get("SKLEARN_SER_DATA")
     if not home:
         raise ValueError(
-            "data_home must be given: the folder that the corpora lie in. Or set the "
-            "environment variable SKLEARN_SER_DATA to it."
+            "data_home must be the folder of the corpora, got None. Pass it, or "
+            "set the environment variable SKLEARN_SER_DATA."
         )
     if not isinstance(home, str | os.PathLike):
         raise TypeError(f"data_home must be a path, got {type(home).__name__}.")
     home = Path(home).expanduser().absolute()
     if home.exists() and not home.is_dir():
-        raise ValueError(f"data_home must be a folder, '{home}' is a file.")
+        raise ValueError(f"data_home must be a folder, but '{home}' is a file.")
     return home
 
 
@@ -178,8 +179,9 @@ def _load_one(spec, home, keep, download, errors):
     if not (files.recordings or files.labels or faults):
         hint = f"; take the audio tracks out of its {len(videos)} videos"
         raise ValueError(
-            f"No recording of {spec.name} lies below '{home}'{hint * bool(videos)}. "
-            f"To get the corpus: {spec.access or 'see its declaration'}."
+            f"No recording of {spec.name} is below "
+            f"'{home}'{hint * bool(videos)}. To get the corpus: "
+            f"{spec.access or 'see its declaration'}."
         )
     if spec.labels:
         utterances = files.read_labels()

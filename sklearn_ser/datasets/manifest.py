@@ -1,4 +1,4 @@
-"""Load a corpus that is listed in a CSV file."""
+"""Load a corpus from a CSV file."""
 
 import csv as csv_reader
 import os
@@ -28,26 +28,26 @@ def load_manifest(
     as_frame: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Bunch:
-    """Load a corpus listed in a CSV file, one recording a row.
+    """Load a corpus from a CSV file with one row for each recording.
 
     Parameters
     ----------
     csv : str or path-like
-        A table in UTF-8, whose first row names the columns, separated by commas,
-        semicolons or tabs. ``file``, ``speaker`` and ``emotion`` are required, in any
-        order and case; other columns are kept. Spaces around names and values and blank
-        lines are ignored.
+        A table in UTF-8 with commas, semicolons or tabs between the cells. The first
+        row names the columns. ``file``, ``speaker`` and ``emotion`` are required, in
+        any order and letter case. Other columns are kept. Blank lines, and spaces
+        around names and values, are ignored.
 
     root : str or path-like, default=None
-        The folder that relative paths in ``file`` start from. None takes the folder of
-        the CSV file.
+        The start folder of relative paths in ``file``. None takes the folder of the CSV
+        file.
 
     as_frame : bool, default=False
-        Whether ``frame`` is a pandas DataFrame.
+        If True, ``frame`` is a pandas DataFrame.
     columns : dict of str to str, default=None
-        Which column is the ``file``, the ``speaker`` or the ``emotion``, where it has
-        another name, as in ``{"emotion": "label"}``. Another column of the required
-        name is kept as ``"original emotion"``.
+        The names of the columns ``file``, ``speaker`` and ``emotion``, if the table has
+        other names, as in ``{"emotion": "label"}``. If the table also has a column
+        ``emotion``, it is kept as ``"original emotion"``.
 
     Returns
     -------
@@ -57,34 +57,36 @@ def load_manifest(
         data : list of str
             Absolute paths of the recordings.
         target : ndarray of shape (n_samples,), dtype str
-            The emotions as written, but for spellings that differ in what is told of
-            speakers below, or in spaces: these are one emotion, spelt as first.
+            The emotions. Spellings that differ only in letter case, Unicode form,
+            characters without width or spaces are one emotion. It gets its first
+            spelling.
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers as written, "03" stays "03", but for spellings that differ in
-            letter case, Unicode form (NFC, NFD) or characters without width: these are
-            one speaker, spelt as first.
+            The speakers as text: "03" stays "03". Spellings that differ only in letter
+            case, Unicode form (NFC, NFD) or characters without width are one speaker.
+            It gets its first spelling.
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
-            All columns as text, under their names in lower case: ``speaker`` and
-            ``emotion``, of at most 200 characters, as above, the others as objects,
-            since one long note would make every row of an array of text as long.
+            All columns as text, with names in lower case. ``speaker`` and ``emotion``
+            are as above and have at most 200 characters. Other columns are object
+            arrays, because one long text would lengthen every row of a text array.
         DESCR : str
-            Where the corpus comes from and how large it is.
+            The origin and the size of the corpus.
 
     Raises
     ------
     ValueError
-        If the CSV file is missing, is not a UTF-8 table or has no rows, lacks a
-        required column or value, or lists a recording twice or one that does not exist.
+        If the CSV file is missing, is not a UTF-8 table or has no rows. If it lacks a
+        required column or value, or lists a recording twice, or a recording that does
+        not exist.
     TypeError
-        If ``csv`` or ``root`` is no path.
+        If ``csv`` or ``root`` is not a path.
     ImportError
         If ``as_frame=True`` and pandas is not installed.
 
     Warns
     -----
     UserWarning
-        If a speaker or an emotion is spelt in several ways; the warning counts the rows
-        of each.
+        If a speaker or an emotion has several spellings. The warning counts the rows of
+        each spelling.
 
     Examples
     --------
@@ -227,8 +229,8 @@ def _rename(path, names, renamed):
         column = column.strip().lower()
         if name not in _REQUIRED or column not in names:
             raise ValueError(
-                f"columns says that {name!r} is {column!r}: expected one of "
-                f"{_REQUIRED} and a column of csv '{path}', which has {names}."
+                f"columns[{name!r}] is {column!r}, expected the keys {_REQUIRED} and "
+                f"columns of csv '{path}', which has {names}."
             )
         if name != column:
             names = [f"original {n}" if n == name else n for n in names]
@@ -249,9 +251,10 @@ def _unify(path, column, names):
         rest = len(groups) - _SHOWN
         more = f"; and {rest} more" if rest > 0 else ""
         warn_caller(
-            f"csv '{path}' spells {len(groups)} {column}(s) in several ways, which are "
-            f"taken for one, spelt as first: {'; '.join(groups[:_SHOWN])}{more}. If "
-            f"two of them are different {column}s, rename one in the file."
+            f"csv '{path}' has {len(groups)} {column}(s) with several spellings. "
+            "Each counts as one and gets its first spelling: "
+            f"{'; '.join(groups[:_SHOWN])}{more}. If two of them are different "
+            f"{column}s, rename one in the file."
         )
     return [spelling[name] for name in names]
 

@@ -1,4 +1,4 @@
-"""Frozen protocols: which utterances, under which labels, in which folds."""
+"""Frozen protocols: the utterances, their labels and their folds."""
 
 import os
 from dataclasses import dataclass
@@ -31,18 +31,18 @@ class ProtocolSpec:
     Attributes
     ----------
     name : str
-        Its name. The folds of a version never change: other folds are another version.
+        Its name. The folds of a version never change. Other folds are another version.
     corpora : tuple of str
-        The corpus; two, a source and a target, for a transfer.
+        The corpus, or the source and the target of a transfer.
     classes : dict of str to str
-        The emotions, and the class that each belongs to.
+        The emotions, and the class of each.
     folds : tuple of str, default=None
-        The test speakers of each fold. None leaves one speaker out; in a transfer, the
-        target is the one test fold.
+        The test speakers of each fold. None leaves one speaker out. In a transfer, the
+        target is the only test fold.
     validation : str, default=None
-        The column that names what a validation speaker shares with the test speaker.
+        The column in which a validation speaker has the value of the test speaker.
     version : int
-        From 1 on.
+        The version, from 1.
     """
 
     name: str
@@ -154,17 +154,17 @@ def list_protocols(corpus: str | None = None) -> list[str]:
     Parameters
     ----------
     corpus : str, default=None
-        A corpus of :func:`list_corpora`; None lists those of all.
+        A corpus in :func:`list_corpora`. None lists the protocols of all corpora.
 
     Returns
     -------
     names : list of str
-        In alphabetical order.
+        The names in alphabetical order.
 
     Raises
     ------
     ValueError
-        If the corpus is not known.
+        If the corpus is unknown.
 
     Examples
     --------
@@ -185,22 +185,22 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     Parameters
     ----------
     protocol : str
-        A protocol of :func:`list_protocols`.
+        A protocol in :func:`list_protocols`.
     corpus : Bunch
-        Of :func:`load_corpus` or :func:`load_manifest`. A transfer needs both corpora
-        in one Bunch, whose ``corpora`` names the corpus of each row.
+        A result of :func:`load_corpus` or :func:`load_manifest`. A transfer needs both
+        corpora in one Bunch, and its ``corpora`` names the corpus of each row.
 
     Returns
     -------
     corpus : Bunch
-        Like `corpus`, with ``protocol``. Its ``frame`` keeps the emotions before the
-        merge.
+        The rows of the protocol, with the attribute ``protocol``. Its ``frame`` keeps
+        the emotions before the merge.
 
     Raises
     ------
     ValueError
-        If the protocol is not known, a speaker is in none of its folds, no row is of
-        its classes, two utterances have one name, or a column that it needs is missing.
+        If the protocol is unknown, or needs a column that is missing. If a speaker is
+        in no fold, no row has one of the classes, or two utterances have the same name.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     rows = np.flatnonzero(np.isin(emotions, list(spec.classes)))
     if not len(rows):
         raise ValueError(
-            f"No recording is of the classes of '{spec.name}', {sorted(spec.classes)}: "
+            f"No recording has a class of '{spec.name}', {sorted(spec.classes)}: "
             f"the corpus has {np.unique(emotions).tolist()}."
         )
     frame = {k: np.asarray(v)[rows] for k, v in dict(corpus.get("frame", {})).items()}
@@ -232,12 +232,12 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     is_transfer = len(spec.corpora) == 2
     if is_transfer and corpora is None:
         raise ValueError(
-            f"'{spec.name}' needs recordings of {list(spec.corpora)}, and 'corpora' "
-            "that names the corpus of each."
+            f"'{spec.name}' needs recordings of {list(spec.corpora)}, and an "
+            "array 'corpora' with the corpus of each recording."
         )
     if corpora is not None and set(corpora.tolist()) != set(spec.corpora):
         raise ValueError(
-            f"'{spec.name}' is of {list(spec.corpora)}, not of "
+            f"'{spec.name}' is a protocol of {list(spec.corpora)}, not of "
             f"{np.unique(corpora).tolist()}."
         )
     utterances = frame.get("utterance", [_utterance(spec, path) for path in data])
@@ -272,13 +272,13 @@ def _utterance(spec, path):
 
 
 def check_protocol(name, corpora=None):
-    """Return the protocol of this name, which must belong to these corpora."""
+    """Return the protocol of this name, and refuse one of other corpora."""
     if not isinstance(name, str) or name not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {list_protocols()}, got {name!r}.")
     spec = PROTOCOLS[name]
     if corpora is not None and sorted(corpora) != sorted(spec.corpora):
         raise ValueError(
-            f"The protocol '{name}' is of {list(spec.corpora)}, not of {corpora}."
+            f"'{name}' is a protocol of {list(spec.corpora)}, not of {corpora}."
         )
     return spec
 

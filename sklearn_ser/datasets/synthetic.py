@@ -1,8 +1,8 @@
 """A small emotional corpus from a source-filter synthesiser.
 
-It does not replace speech: it is data of known difficulty. The speaker and the emotion
-act on the same quantities (pitch, tempo, level, voice quality), so that the voice hides
-the emotion. ``speaker_effect`` sets how much.
+It does not replace speech. It is data of known difficulty. The speaker and the emotion
+change the same quantities (pitch, tempo, level, voice quality), so the voice hides the
+emotion. ``speaker_effect`` sets the strength of the voice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -64,14 +64,14 @@ def make_emotional_speech(
 ) -> Bunch:
     """Synthesise a corpus of emotional speech by several speakers.
 
-    A pulse train and breath noise are shaped by the formants of a sequence of vowels.
-    Emotions change the level, range and slope of F0, the loudness, the syllable rate
-    and the voice quality, each time with another intensity, so that classes overlap.
-    Speakers differ in the same quantities, in vocal-tract length and in the colouring
-    of their recordings.
+    The formants of a sequence of vowels shape a pulse train and breath noise. Emotions
+    change the level, range and slope of F0, the loudness, the syllable rate and the
+    voice quality. Their intensity is random, so classes overlap. Speakers differ in the
+    same quantities, in vocal-tract length and in the colouring of their recordings.
 
     An utterance depends only on ``random_state``, the index of its speaker, its emotion
-    and its own index: it stays the same if there are more of any of these.
+    and its own index. It does not change if there are more speakers, emotions or
+    utterances.
 
     Parameters
     ----------
@@ -80,21 +80,23 @@ def make_emotional_speech(
     n_utterances : int, default=10
         Number of utterances per speaker and emotion.
     emotions : sequence of str, default=("neutral", "happiness", "anger", "sadness")
-        Any of neutral, happiness, anger, sadness, fear, surprise, disgust, boredom.
+        The emotions, from neutral, happiness, anger, sadness, fear, surprise, disgust,
+        boredom.
     speaker_effect : float, default=1.0
-        How much speakers differ, from 0 to 10. At 0 all have the same distribution.
+        Strength of the differences between speakers, from 0 to 10. With 0 all speakers
+        have the same distribution.
     channel : int or None, default=0
-        The recording channel: frequency response, gain and noise floor. Another
-        integer records the same speech with other equipment, which together with
-        another ``random_state`` makes a second corpus. None is a flat, quiet channel.
+        The recording channel: frequency response, gain and noise floor. Another integer
+        records the same speech with other equipment. For a second corpus, change
+        ``random_state``, too. None is a flat, quiet channel.
     duration : float or (float, float), default=(1.0, 2.0)
-        Length of an utterance in seconds, or the bounds between which it is drawn.
+        Length of an utterance in seconds, or the bounds of a random length.
     sampling_rate : int, default=16000
         Samples per second, at least 4000.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same corpus at every call. A RandomState instance gives one
-        draw. None gives another corpus each time and leaves numpy's global generator
-        alone.
+        An int gives the same corpus at every call. A RandomState instance gives a new
+        corpus at every call, and so does None. None does not use numpy's global
+        generator.
 
     Returns
     -------
@@ -104,14 +106,14 @@ def make_emotional_speech(
         data : list of ndarray of shape (n_samples_i,), dtype float32
             The waveforms, within [-1, 1].
         target, speakers, genders, texts : ndarray of shape (n,), dtype str
-            Emotions; speakers "s00", "s01", ...; "f" or "m"; the syllables, which are
-            repeated or cut off as the time allows.
+            Emotions; speakers "s00", "s01", ...; "f" or "m"; and the syllables,
+            repeated or cut to the length of the utterance.
         utterances : ndarray of shape (n,), dtype int
             Index of the utterance within its speaker and emotion.
         sampling_rate : int
             Samples per second.
         DESCR : str
-            What this corpus is.
+            A description of the corpus.
 
     Raises
     ------
@@ -278,7 +280,7 @@ def _check_emotions(emotions):
     if not emotions or len(set(emotions) & set(_EMOTIONS)) < len(emotions):
         known = ", ".join(_EMOTIONS)
         raise ValueError(
-            f"emotions must be some of {known}, each once, got {emotions}."
+            f"emotions must be different names from {known}, got {emotions}."
         )
     return emotions
 

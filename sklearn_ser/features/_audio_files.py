@@ -84,8 +84,8 @@ def read_file(path, name):
             if cut or claims_more(file, path):
                 raise ValueError(
                     f"{name} is cut short: found {len(wave)} samples at {rate} Hz, "
-                    "expected as many as its header says. Copy or download it again; "
-                    "to use what is left of it, decode it and pass the waveform."
+                    "expected as many as its header says. Copy or download it again. "
+                    "To use the existing samples, decode them and pass the waveform."
                 )
             return wave.T, rate
     except FileNotFoundError as error:
@@ -146,8 +146,8 @@ def open_audio(path):
 def _known(file):
     if file.format not in FORMATS:
         raise OSError(
-            f"it has the format {file.format}, whose files do not tell where they end. "
-            f"Convert it to one of {', '.join(FORMATS)}."
+            f"it has the format {file.format}, whose files do not store their "
+            f"length. Convert it to one of {', '.join(FORMATS)}."
         )
     return file
 

@@ -40,9 +40,9 @@ class SpeechEncoder:
             self.sampling_rate = float(self._extractor.sampling_rate)
         except (OSError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"model {source.name!r} does not say what input it needs: "
-                f"{source.directory!r} holds no preprocessor_config.json of a speech "
-                "model. Copy the one of the model it was made from."
+                f"model {source.name!r} does not describe its input: "
+                f"{source.directory!r} has no preprocessor_config.json of a speech "
+                "model. Copy this file from the original model."
             ) from error
         self._config = transformers.AutoConfig.from_pretrained(
             source.directory, trust_remote_code=False, local_files_only=True

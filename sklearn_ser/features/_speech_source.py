@@ -103,8 +103,8 @@ class Source:
         if not -self.n_layers - 1 <= layer <= self.n_layers:
             raise ValueError(
                 f"layer must be 'middle', 'last' or an int from {-self.n_layers - 1} "
-                f"to {self.n_layers}, for model {self.name!r} has {self.n_layers} "
-                f"layers; got {layer}."
+                f"to {self.n_layers}, because model {self.name!r} has "
+                f"{self.n_layers} layers; got {layer}."
             )
         return int(layer) % (self.n_layers + 1)
 
@@ -141,8 +141,8 @@ def locate(model, revision=None, local_files_only=False, seen=None):
     if os.path.isdir(name):
         if revision is not None:
             raise ValueError(
-                f"revision is {revision!r}, but model {name!r} is a directory, which "
-                "holds one version; expected revision=None."
+                f"revision is {revision!r}, but model {name!r} is a directory with a "
+                "single version; expected revision=None."
             )
         return _source(name, name, None)
     if home and revision is None and _HUB_NAME.fullmatch(name):
@@ -151,9 +151,9 @@ def locate(model, revision=None, local_files_only=False, seen=None):
                 return _source(name, directory, None)
     if not _HUB_NAME.fullmatch(name):
         raise ValueError(
-            f"model is {name!r}, but there is no such directory; expected one that "
-            "holds config.json and model.safetensors, or a name on the Hugging Face "
-            "Hub, such as 'openai/whisper-base'."
+            f"model is {name!r}, but there is no such directory; expected a "
+            "directory with config.json and model.safetensors, or a name on the "
+            "Hugging Face Hub, such as 'openai/whisper-base'."
         )
     directory = _snapshot(name, revision or seen, local_files_only)
     return _source(name, directory, os.path.basename(directory))
@@ -203,8 +203,9 @@ def _snapshot(name, revision, local_files_only):
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"model {name!r} is not on this machine, and the Hugging Face Hub did not "
-            f"give it ({type(error).__name__}: {reason}). {remedy}"
+            f"model {name!r} is not on this machine, and the download from the "
+            f"Hugging Face Hub failed ({type(error).__name__}: {reason}). "
+            f"{remedy}"
         ) from None
 
 
@@ -226,8 +227,8 @@ def _source(name, directory, revision):
             config = json.load(file)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"model {name!r} is no speech model: {path!r} is missing or no JSON "
-            f"({error})."
+            f"model {name!r} is not a speech model: {path!r} is missing or not "
+            f"JSON ({error})."
         ) from None
     family = config.get("model_type")
     if family not in FAMILIES:
@@ -239,7 +240,7 @@ def _source(name, directory, revision):
         n_layers, n_features = (int(config[key]) for key in FAMILIES[family])
     except KeyError as error:
         raise ValueError(
-            f"model {name!r}: {path!r} lacks {error}, as no complete config does."
+            f"model {name!r} has an incomplete config: {path!r} lacks {error}."
         ) from None
     weights = _weights(name, directory)
     return Source(name, directory, revision, weights, family, n_layers, n_features)

@@ -1,4 +1,4 @@
-"""What a recording is, and how it becomes a mono float32 waveform."""
+"""The forms of a recording, and its conversion to a mono float32 waveform."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -39,12 +39,13 @@ def check_recordings(X):
     Returns
     -------
     X : list, or ndarray of shape (n_samples, n_times)
-        An array only for a 2-D numeric input.
+        An array only if the input is a 2-D numeric array.
 
     Raises
     ------
     TypeError, ValueError
-        If `X` is not a batch: one recording, sparse, empty or of other shape.
+        If `X` is not a batch: a single recording, a sparse matrix, an empty list, or an
+        array of another shape.
     """
     if issparse(X):
         raise TypeError(
@@ -118,35 +119,35 @@ def load_audio(
     Parameters
     ----------
     recording : str, PathLike, ndarray of shape (n_times,) or mapping
-        A file that soundfile can decode (WAV, FLAC, OGG, MP3, ...), a waveform
-        at `sampling_rate`, or a mapping with ``"array"`` of shape (n_times,) or
+        A file that soundfile can decode (WAV, FLAC, OGG, MP3, ...), a waveform at
+        `sampling_rate`, or a mapping with ``"array"`` of shape (n_times,) or
         (n_channels, n_times) and its ``"sampling_rate"`` in Hz, at most
         `MAX_SAMPLING_RATE`; a mapping without an array may hold a ``"path"`` instead.
-        Integers of 8, 16 and 32 bits are scaled to [-1, 1]; int64, which has no full
-        scale in audio, is taken as it is.
+        Integers of 8, 16 and 32 bits are scaled to [-1, 1]. int64 has no full scale in
+        audio and is not scaled.
     sampling_rate : float, default=16000
         The rate in Hz of the waveform returned, from 1 to `MAX_SAMPLING_RATE`.
     channel : "mean" or int, default="mean"
-        The channel taken from a recording with several, or their mean.
+        The number of the channel to use, or the mean of all channels.
     name : str, default="recording"
-        What error messages call the recording.
+        The name of the recording in error messages.
 
     Returns
     -------
     waveform : ndarray of shape (n_times,), float32
-        Resampled by soxr where the recording has another rate.
+        The waveform, resampled by soxr if the recording has another rate.
 
     Raises
     ------
     TypeError, ValueError
-        If the recording is missing, does not decode, is empty, cut short, longer than
-        `MAX_DURATION` seconds, not finite, or not a recording at all.
+        If the recording is missing, empty, cut short, longer than `MAX_DURATION`
+        seconds or not finite, if it does not decode, or if it is not a recording.
 
     Notes
     -----
-    A file that holds fewer samples than its header claims is an error. An exception is
-    a WAV or AU file that was streamed: its header claims the largest possible length,
-    because its end was not known yet. Such a file is read as it is.
+    A file with fewer samples than its header says is an error. A streamed WAV or AU
+    file is an exception. Its header has the largest possible length, because its end
+    was not known. Such a file is read to its end.
 
     Examples
     --------
@@ -166,8 +167,8 @@ def load_audio(
         if recording.get("array") is not None:
             if "sampling_rate" not in recording:
                 raise ValueError(
-                    f"{name} has no 'sampling_rate' beside its 'array', found keys "
-                    f"{sorted(map(str, recording))}."
+                    f"{name} is a mapping with an 'array' but no 'sampling_rate', "
+                    f"found keys {sorted(map(str, recording))}."
                 )
             wave = _as_array(recording["array"], name, (1, 2))
             rate = _check_rate(recording["sampling_rate"], name)
@@ -205,7 +206,7 @@ def _check_output(sampling_rate, channel):
             "or an int."
         )
     if is_int and channel < 0:
-        raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0 on.")
+        raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0.")
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
         raise TypeError(
             f"sampling_rate is {sampling_rate!r} of type {type(sampling_rate).__name__}"
@@ -284,8 +285,8 @@ def _to_mono(wave, channel, name):
     n_channels = len(wave) if wave.ndim == 2 else 1
     if channel >= n_channels:
         raise ValueError(
-            f"{name} has {n_channels} channel(s), but channel={channel} was asked "
-            f"for, expected channel='mean' or an int below {n_channels}."
+            f"{name} has {n_channels} channel(s), but channel is {channel}, "
+            f"expected channel='mean' or an int below {n_channels}."
         )
     return wave[channel] if wave.ndim == 2 else wave
 

@@ -21,21 +21,21 @@ class LogMelTransformer(  # type: ignore[call-arg]
 ):
     """Turn recordings into log-mel spectrograms.
 
-    The result equals ``librosa.feature.melspectrogram(center=True,
-    pad_mode="constant", power=2)`` followed by ``librosa.power_to_db(ref=1.0)``,
-    several times faster. There is nothing to fit.
+    The result equals ``librosa.feature.melspectrogram(center=True, pad_mode="constant",
+    power=2)`` followed by ``librosa.power_to_db(ref=1.0)``, and is several times
+    faster. The transformer learns nothing from the data.
 
     Parameters
     ----------
     sampling_rate : float, default=16000
-        Hz. Bare waveforms are assumed to have this rate; files and mappings, which
-        name their own, are resampled to it.
+        Sampling rate in Hz. Bare waveforms are assumed to have this rate. Files and
+        mappings name their own rate, and are resampled to this one.
     n_fft : int, default=512
         Samples in a Fourier transform.
     win_length : int, default=400
         Samples in the Hann window, at most `n_fft`.
     hop_length : int, default=160
-        Samples from one frame to the next.
+        Samples between the starts of two neighbouring frames.
     n_mels : int, default=80
         Mel bands (Slaney's filterbank).
     fmin : float, default=0
@@ -43,46 +43,46 @@ class LogMelTransformer(  # type: ignore[call-arg]
     fmax : float, default=None
         Highest frequency in Hz; None is half of `sampling_rate`.
     top_db : float, default=80
-        Cells more than this below the recording's peak are raised to that level;
-        None raises none.
+        Range below the recording's peak in dB. Lower cells are raised to the lower end
+        of the range. None raises no cell.
     duration : float, default=None
-        Length of all recordings in seconds: a longer one is cut at its end, a shorter
-        one is extended as `length_mode` says.
+        Length of all recordings in seconds. A longer recording is cut at its end, and
+        `length_mode` extends a shorter one.
     length_mode : {"wrap", "constant"}, default="wrap"
-        Extend a short recording by repeating it, or by zeros.
+        "wrap" repeats a short recording, and "constant" appends zeros.
     normalize : {"level", "utterance"}, default=None
-        ``"level"`` takes each recording's mean level away, so that its gain no
-        longer matters; ``"utterance"`` gives each band of each recording zero mean
-        and unit variance over the frames. None keeps both.
+        ``"level"`` subtracts each recording's mean level, so its gain has no effect.
+        ``"utterance"`` gives each band of each recording zero mean and unit variance
+        over the frames. None changes nothing.
     trim : float, default=None
-        Cut silence on both sides, that is frames more than this many dB below the
-        loudest, before `duration` applies; as ``librosa.effects.trim`` does with
-        frames of `win_length`. None keeps it.
+        Remove the frames at both ends that are more than this many dB below the loudest
+        frame, before `duration` applies. ``librosa.effects.trim`` does the same with
+        frames of `win_length`. None removes no frame.
     channel : "mean" or int, default="mean"
-        The channel used of a recording with several, or their mean.
+        The number of the channel to use, or the mean of all channels.
     dtype : {"float16", "float32", "float64"}, default="float32"
         Type of the features.
     n_jobs : int, default=None
-        Recordings transformed in parallel, by joblib (threads, unless
-        ``joblib.parallel_config`` says otherwise). None means 1 and -1 all
+        Number of recordings transformed in parallel by joblib, in threads unless
+        ``joblib.parallel_config`` sets another backend. None means 1, and -1 means all
         processors.
     cache_dir : str or PathLike, default=None
         Folder that keeps the features of each recording. A later run finds them by the
         recording's content and the parameters above. The result is then a list of
-        read-only array-likes that ``np.asarray`` reads from disk, so that features
-        may be larger than memory.
+        read-only array-likes that ``np.asarray`` reads from disk, so the features may
+        be larger than the memory.
 
     See Also
     --------
-    load_audio : The waveform that the features are made of.
+    load_audio : Read the waveform of a recording.
 
     Notes
     -----
-    A recording shorter than a window is padded. Transforms run in single
-    precision, which keeps cells within 60 dB of the peak closer than 1e-3 dB to
-    librosa and others closer than 1e-2 dB. They run in double precision where single
-    precision is not enough: with ``dtype="float64"``, with a `top_db` above 80 or of
-    None, and if a sound outside the bands is much louder than those within.
+    A recording shorter than a window is padded. The computation runs in single
+    precision. It differs from librosa by less than 1e-3 dB in cells within 60 dB of the
+    peak, and by less than 1e-2 dB in other cells. Double precision is used with
+    ``dtype="float64"``, with a `top_db` above 80 or of None, and if a sound outside the
+    bands is much louder than the sounds within.
 
     Examples
     --------
@@ -134,12 +134,12 @@ class LogMelTransformer(  # type: ignore[call-arg]
         self.cache_dir = cache_dir
 
     def fit(self, X, y=None):
-        """Check the parameters and the form of X; there is nothing to learn.
+        """Check the parameters and the form of X, and learn nothing.
 
         Parameters
         ----------
         X : list or array of recordings, or array of shape (n_samples, n_times)
-            As for `transform`; no recording is decoded.
+            As in `transform`. No recording is decoded.
         y : ignored
             For the API's sake.
 
@@ -170,15 +170,14 @@ class LogMelTransformer(  # type: ignore[call-arg]
         -------
         features : list of arrays of shape (n_mels, n_frames), or array of shape \
                 (n_samples, n_mels, n_frames)
-            Levels in dB, unless normalised. One array where all are sure to
-            have one length: `duration` is set, or `X` is a 2-D array and `trim` is
-            None.
+            Levels in dB, unless normalised. The result is one array if `duration` is
+            set, or if `X` is a 2-D array and `trim` is None.
 
         Raises
         ------
         TypeError, ValueError
-            If a parameter is out of its range, or a recording is missing, does not
-            decode, is empty or not finite: the message names its index and path.
+            If a parameter is out of its range, or a recording is missing, empty or not
+            finite, or does not decode. The message names its index and path.
         """
         settings = self._check()
         batch = check_recordings(X)
@@ -197,7 +196,7 @@ class LogMelTransformer(  # type: ignore[call-arg]
         return features
 
     def set_output(self, *, transform=None):
-        """Do nothing, since sequences do not fit into a data frame.
+        """Do nothing, because sequences do not fit into a data frame.
 
         Parameters
         ----------

@@ -183,7 +183,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
                 warn_caller(
                     f"The recordings of speaker {name!r} seem to show mostly "
                     f"{self.emotions_.tolist()[top]!r}. The voice is enrolled, but "
-                    "recordings of several emotions would tell more of it.",
+                    "recordings of several emotions would work better.",
                     OneSidedEnrollmentWarning,
                 )
         return self
@@ -193,8 +193,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not hasattr(self, "emotion_model_"):
             raise ValueError(
-                "This SpeakerNormalizer was fitted by an earlier version, which kept "
-                "nothing that enrolment could use. Fit it again."
+                "This SpeakerNormalizer was fitted by an earlier version and lacks "
+                "the values for enrolment. Fit it again."
             )
         sequences = check_sequences(X, estimator=self, reset=False)
         if speakers is None:

@@ -24,34 +24,34 @@ def _is_vector(estimator):
 class OpenSMILETransformer(TransformerMixin, BaseEstimator):
     """Turn recordings into features of openSMILE, such as eGeMAPS.
 
-    There is nothing to fit. Needs the package of ``pip install
-    sklearn_ser[opensmile]``, whose licence allows private, educational and research
-    use; read it before any other.
+    The transformer learns nothing from the data. It needs
+    ``pip install sklearn_ser[opensmile]``. The licence of openSMILE allows private,
+    educational and research use. Read it before any other use.
 
     Parameters
     ----------
     feature_set : str, default="eGeMAPSv02"
-        A name of ``opensmile.FeatureSet``, such as ``"eGeMAPSv02"`` (88 functionals)
-        or ``"ComParE_2016"`` (6373).
+        A name in ``opensmile.FeatureSet``, such as ``"eGeMAPSv02"`` (88 functionals) or
+        ``"ComParE_2016"`` (6373).
     level : {"functionals", "lld"}, default="functionals"
-        One vector of statistics a recording, or the sequence of its low-level
-        descriptors, one vector each 10 ms.
+        "functionals" gives one vector of statistics for each recording. "lld" gives the
+        sequence of low-level descriptors, one vector for each 10 ms.
     sampling_rate : float, default=16000
-        Hz. Bare waveforms are taken to be at this rate; files and mappings, which
-        tell their own, are resampled to it.
+        Sampling rate in Hz. Bare waveforms are assumed to have this rate. Files and
+        mappings name their own rate, and are resampled to this one.
     channel : "mean" or int, default="mean"
-        The channel used of a recording with several, or their mean.
+        The number of the channel to use, or the mean of all channels.
     n_jobs : int, default=None
-        Recordings transformed in parallel, by joblib (threads, unless
-        ``joblib.parallel_config`` says otherwise). None means 1 and -1 all
+        Number of recordings transformed in parallel by joblib, in threads unless
+        ``joblib.parallel_config`` sets another backend. None means 1, and -1 means all
         processors.
     cache_dir : str or PathLike, default=None
-        Folder that keeps the features of each recording, found again by the
+        Folder that keeps the features of each recording. A later run finds them by the
         recording's content, the parameters above and the version of openSMILE.
 
     See Also
     --------
-    LogMelTransformer : Spectrograms, which the networks do better on.
+    LogMelTransformer : Spectrograms, on which the networks do better.
 
     Notes
     -----
@@ -88,12 +88,12 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
         self.cache_dir = cache_dir
 
     def fit(self, X, y=None):
-        """Check the parameters and the form of X; there is nothing to learn.
+        """Check the parameters and the form of X, and learn nothing.
 
         Parameters
         ----------
         X : list or array of recordings, or array of shape (n_samples, n_times)
-            As for `transform`; no recording is decoded.
+            As in `transform`. No recording is decoded.
         y : ignored
             For the API's sake.
 
@@ -107,7 +107,7 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
         ImportError
             If opensmile is not installed.
         TypeError, ValueError
-            If a parameter is out of its range, or `X` is no batch of recordings.
+            If a parameter is out of its range, or `X` is not a batch of recordings.
         """
         _make_smile(self.feature_set, self.level)
         check_recordings(X)
@@ -127,16 +127,16 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
         features : array of shape (n_samples, n_features_out), list of arrays of \
                 shape (n_features, n_frames), or array of shape (n_samples, \
                 n_features, n_frames)
-            The first for functionals. The second for low-level descriptors; one array
-            if `X` is a 2-D array.
+            The first form for functionals. For low-level descriptors the second, or the
+            third if `X` is a 2-D array.
 
         Raises
         ------
         ImportError
             If opensmile is not installed.
         TypeError, ValueError
-            If a parameter is out of its range, or a recording is missing, does not
-            decode, is empty or not finite: the message names its index and path.
+            If a parameter is out of its range, or a recording is missing, empty or not
+            finite, or does not decode. The message names its index and path.
         """
         _make_smile(self.feature_set, self.level)
         batch = check_recordings(X)
@@ -156,7 +156,7 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
 
     @available_if(_is_vector)
     def get_feature_names_out(self, input_features=None):
-        """Return openSMILE's names of the functionals.
+        """Return the names of the functionals in openSMILE.
 
         Parameters
         ----------
@@ -177,8 +177,8 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, default=None
-            The container; None leaves it as it is. It is ignored for low-level
-            descriptors: sequences fit no data frame.
+            The container. None does not change it. It is ignored for low-level
+            descriptors, because sequences do not fit into a data frame.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""A frozen pre-trained speech model in front of any classifier."""
+"""A frozen pre-trained speech model as features for any classifier."""
 
 from functools import partial
 
@@ -27,55 +27,55 @@ def _is_pooled(estimator):
 class SpeechModelTransformer(TransformerMixin, BaseEstimator):
     """Turn recordings into the hidden states of a pre-trained speech model.
 
-    The model is frozen: its weights are read and never trained. The estimator keeps
-    only their name and hash. It needs ``pip install sklearn_ser[speech-model]``.
+    The model is frozen: nothing trains its weights. The estimator stores only the name
+    and the hash of the weights. It needs ``pip install sklearn_ser[speech-model]``.
 
     Parameters
     ----------
     model : str or PathLike, default="openai/whisper-base"
-        A directory that holds ``config.json``, ``preprocessor_config.json`` and
-        ``model.safetensors``; or a name on the Hugging Face Hub, which is looked up
-        as a folder below the directory in the environment variable
-        ``SKLEARN_SER_MODELS``, then in the Hub's cache on this machine, and only then
-        downloaded. Whisper, wav2vec 2.0 (MMS and XLS-R among them), HuBERT, WavLM,
-        data2vec-audio, w2v-BERT 2.0, UniSpeech and wav2vec2-conformer are known.
+        A directory with ``config.json``, ``preprocessor_config.json`` and
+        ``model.safetensors``, or a name on the Hugging Face Hub. A name is searched
+        below the directory in the environment variable ``SKLEARN_SER_MODELS``, then in
+        the Hub's cache on this machine, and then downloaded. The known models are
+        Whisper, wav2vec 2.0 (with MMS and XLS-R), HuBERT, WavLM, data2vec-audio,
+        w2v-BERT 2.0, UniSpeech and wav2vec2-conformer.
     layer : {"middle", "last"} or int, default="middle"
-        After how many transformer layers the states are taken: 0 is the input of the
-        first layer, -1 is ``"last"``; 3 is the middle of 6. The layers above are not
+        The number of transformer layers before the states: 0 is the input of the first
+        layer, -1 is ``"last"``, and 3 is the middle of 6. The layers above are not
         computed.
     pooling : {"mean", "mean_std"}, default=None
-        Over the frames of a recording: their mean, or their mean and standard
-        deviation. None keeps the frames.
+        The mean over the frames of a recording, or the mean and the standard deviation.
+        None keeps the frames.
     revision : str, default=None
-        A branch, tag or commit on the Hub. None is the one on this machine, else the
-        main branch; after a fit, the commit that the fit saw.
+        A branch, tag or commit on the Hub. None takes the commit on this machine, else
+        the main branch. After a fit, None takes the commit of the fit.
     channel : "mean" or int, default="mean"
-        The channel used of a recording with several, or their mean.
+        The number of the channel to use, or the mean of all channels.
     duration : float, default=None
-        Length of all recordings in seconds: a longer one is cut at its end, a shorter
-        one is repeated.
+        Length of all recordings in seconds. A longer recording is cut at its end, and a
+        shorter one is repeated.
     frames_per_batch : int, default=1500
-        The most frames, 50 a second, that the model computes at once. More of them
-        help a GPU; they change results by rounding errors only.
+        Largest number of frames that the model computes at once; a second has 50
+        frames. A GPU needs more. The number changes results by rounding errors only.
     device : str or torch.device, default="auto"
-        Where the model runs; ``"auto"`` is CUDA, else MPS, else the CPU.
+        The device of the model. ``"auto"`` takes CUDA, else MPS, else the CPU.
     dtype : {"float16", "float32", "float64"}, default="float32"
         Type of the features. The model itself always runs in single precision.
     n_jobs : int, default=None
-        Batches computed in parallel, by joblib (threads that share the model, unless
-        ``joblib.parallel_config`` says otherwise). The threads of torch are divided
-        among them. None means 1 and -1 all processors.
+        Number of batches computed in parallel by joblib. The default backend uses
+        threads that share the model and the threads of torch. None means 1, and -1
+        means all processors.
     cache_dir : str or PathLike, default=None
         Folder that keeps the features of each recording. A later run finds them by the
-        recording's content, the hash of the weights and the parameters above. They
-        are written batch by batch, so that an extraction that was stopped goes on
-        where it was. The model is not loaded if all features are there. Without
-        `pooling` the result is a list of read-only array-likes that ``np.asarray``
-        reads from disk.
+        recording's content, the hash of the weights and the parameters above. Each
+        batch is written when it is finished, so an interrupted extraction continues
+        where it stopped. The model is not loaded if the folder has all features.
+        Without `pooling` the result is a list of read-only array-likes that
+        ``np.asarray`` reads from disk.
     local_files_only : bool, default=False
-        Never ask the Hub.
+        If True, never ask the Hub.
     verbose : int, default=0
-        Positive shows a progress bar over the recordings.
+        A positive value shows a progress bar over the recordings.
 
     Attributes
     ----------
@@ -83,11 +83,11 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         SHA-256 of the weights of the fit: of ``model.safetensors``, or of the digests
         of its parts. `transform` refuses other weights.
     revision_ : str or None
-        The commit of a model from the Hub.
+        The commit of a model from the Hub, or None for a directory.
 
     See Also
     --------
-    LogMelTransformer : The front-end that needs no model.
+    LogMelTransformer : Log-mel spectrograms, which need no model.
     release_speech_models : Free the memory of the models that were loaded.
 
     Notes
@@ -96,9 +96,9 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
     recording that is not cached. Only safetensors files are read, and code that comes
     with a model is never run.
 
-    Whisper sees a recording at its own length, not padded to 30 s. A recording longer
-    than 30 s is cut into windows that overlap by 3 s or more. Their states are
-    cross-faded where they overlap.
+    Whisper gets a recording at its own length, without padding to 30 s. A recording
+    longer than 30 s is cut into windows that overlap by 3 s or more. A cross-fade joins
+    the states of neighbouring windows.
 
     Examples
     --------
@@ -144,12 +144,12 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X, y=None):
-        """Find the model and keep the hash of its weights; nothing is learnt.
+        """Find the model and store the hash of its weights, and learn nothing.
 
         Parameters
         ----------
         X : list or array of recordings, or array of shape (n_samples, n_times)
-            As for `transform`; no recording is decoded.
+            As in `transform`. No recording is decoded.
         y : ignored
             For the API's sake.
 
@@ -189,17 +189,17 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         features : array of shape (n_samples, n_features_out), list of arrays of \
                 shape (n_features, n_frames), or array of shape (n_samples, \
                 n_features, n_frames)
-            The first with `pooling`, else the second. The third where all are sure to
-            have one length: `duration` is set, or `X` is a 2-D array.
+            The first form with `pooling`. Without `pooling` the second, or the third if
+            `duration` is set or `X` is a 2-D array.
 
         Raises
         ------
         ImportError
             If transformers or safetensors is not installed.
         TypeError, ValueError
-            If a parameter is out of its range; the model is not found, or its weights
-            are not those of the fit; or a recording is missing, does not decode, is
-            empty or not finite: the message names its index and path.
+            If a parameter is out of its range. If the model is not found, or has other
+            weights than in the fit. If a recording is missing, empty or not finite, or
+            does not decode. The message names the index and path of the recording.
         """
         check_parameters(self)
         batch = check_recordings(X)
@@ -262,8 +262,8 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, default=None
-            The container; None leaves it as it is. Without `pooling` it is ignored,
-            since sequences do not fit into a data frame.
+            The container. None does not change it. Without `pooling` it is ignored,
+            because sequences do not fit into a data frame.
 
         Returns
         -------
@@ -292,9 +292,10 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         known = getattr(self, "weights_hash_", source.weights_hash)
         if known != source.weights_hash:
             raise ValueError(
-                f"model {source.name!r} has other weights than those of the fit: found "
-                f"SHA-256 {source.weights_hash} in {source.directory!r}, expected "
-                f"{known}. Name the directory or revision that holds them, or fit anew."
+                f"model {source.name!r} has other weights than those of the fit: "
+                f"found SHA-256 {source.weights_hash} in {source.directory!r}, "
+                f"expected {known}. Pass the directory or revision with these "
+                "weights, or fit again."
             )
         return source
 
@@ -302,12 +303,12 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
 def release_speech_models() -> None:
     """Free the memory of all speech models that this process has loaded.
 
-    They are loaded again when they are needed. A transform that is running keeps its
-    model until it ends.
+    The next transform loads its model again. A running transform keeps its model until
+    it ends.
 
     See Also
     --------
-    SpeechModelTransformer : Loads them.
+    SpeechModelTransformer : Load and apply a speech model.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from sklearn_ser.inspection._axes import axes_of, last_step
 
 
 class EmbeddingDisplay:
-    """Embeddings in the plane, coloured by emotion and, beside it, by speaker.
+    """Embeddings in two dimensions, coloured by emotion and by speaker.
 
     Use :meth:`from_estimator` or :meth:`from_embeddings`; the arguments are stored as
     attributes.
@@ -19,7 +19,7 @@ class EmbeddingDisplay:
     Parameters
     ----------
     points : dict of str to ndarray of shape (n_samples, 2)
-        Coordinates of each embedding, which gets a row of panels.
+        Coordinates of each embedding. Each embedding gets a row of panels.
     emotions, speakers : ndarray of shape (n_samples,)
         The labels that colour the points, left and right.
 
@@ -32,12 +32,12 @@ class EmbeddingDisplay:
 
     See Also
     --------
-    sklearn_ser.metrics.speaker_probe_score : Measure what this display shows.
+    sklearn_ser.metrics.speaker_probe_score : How well a probe reads the speaker.
 
     Notes
     -----
-    The plane is that of the two principal components: points that look mixed there may
-    lie apart in the other components.
+    The axes are the first two principal components. Points that look mixed there may be
+    apart in the other components.
 
     Examples
     --------
@@ -59,25 +59,26 @@ class EmbeddingDisplay:
     def from_estimator(cls, estimator, X, y, speakers, *, ax=None):
         """Draw the embeddings of recordings by a fitted classifier.
 
-        DSNet has two, drawn in two rows: the emotion-relevant r and the irrelevant u.
+        DSNet has two embeddings, in two rows: the emotion-relevant r and the irrelevant
+        u.
 
         Parameters
         ----------
         estimator : estimator
             A fitted classifier of this library, a pipeline or a search with one.
         X : recordings or sequences
-            What its ``predict`` takes.
+            The input of its ``predict``.
         y : array-like of shape (n_samples,)
             The emotions.
         speakers : array-like of shape (n_samples,)
-            The speakers, who also reach the steps that request them.
+            The speakers. Steps that request the speakers get them.
         ax : array-like of matplotlib Axes, default=None
-            Where to draw, two for each embedding; None makes a figure.
+            Axes to draw in, two for each embedding; None makes a new figure.
 
         Returns
         -------
         display : EmbeddingDisplay
-            Drawn.
+            The display, drawn.
         """
         method = getattr(last_step(estimator), "embed", None)
         if method is not None and "subspace" in signature(method).parameters:
@@ -98,18 +99,18 @@ class EmbeddingDisplay:
         Parameters
         ----------
         embeddings : array-like of shape (n_samples, n_features) or dict of these
-            One, or several under their names.
+            One embedding, or several embeddings with names.
         y : array-like of shape (n_samples,)
             The emotions.
         speakers : array-like of shape (n_samples,)
             The speakers.
         ax : array-like of matplotlib Axes, default=None
-            Where to draw, two for each embedding; None makes a figure.
+            Axes to draw in, two for each embedding; None makes a new figure.
 
         Returns
         -------
         display : EmbeddingDisplay
-            Drawn.
+            The display, drawn.
         """
         if not isinstance(embeddings, dict):
             embeddings = {"embedding": embeddings}
@@ -123,17 +124,17 @@ class EmbeddingDisplay:
         return cls(points, emotions=emotions, speakers=speakers).plot(ax=ax)
 
     def plot(self, *, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : array-like of matplotlib Axes, default=None
-            Where to draw, two for each embedding; None makes a figure.
+            Axes to draw in, two for each embedding; None makes a new figure.
 
         Returns
         -------
         display : EmbeddingDisplay
-            Itself.
+            The display itself.
         """
         shape = len(self.points), 2
         self.figure_, self.axes_ = axes_of(self, ax, shape, (5.0, 3.2))

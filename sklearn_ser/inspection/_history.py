@@ -26,7 +26,7 @@ class HistoryDisplay:
     figure_ : matplotlib Figure
         The figure that holds the plot.
     axes_ : ndarray of Axes of shape (n_terms,)
-        One for each term, since terms differ by orders of magnitude.
+        One for each term, because terms differ by orders of magnitude.
     lines_ : list of matplotlib Line2D
         The curves.
 
@@ -59,12 +59,12 @@ class HistoryDisplay:
         estimator : estimator
             A fitted classifier of this library, a pipeline or a search with one.
         ax : array-like of matplotlib Axes, default=None
-            Where to draw, one for each term; None makes a figure.
+            Axes to draw in, one for each term; None makes a new figure.
 
         Returns
         -------
         display : HistoryDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
@@ -96,17 +96,17 @@ class HistoryDisplay:
         return cls(terms).plot(ax=ax)
 
     def plot(self, *, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : array-like of matplotlib Axes, default=None
-            Where to draw, one for each term; None makes a figure.
+            Axes to draw in, one for each term; None makes a new figure.
 
         Returns
         -------
         display : HistoryDisplay
-            Itself.
+            The display itself.
         """
         shape, size = (1, len(self.terms)), (2.8, 2.6)
         self.figure_, axes = axes_of(self, ax, shape, size)

@@ -18,7 +18,7 @@ class LogMelDisplay:
     frequencies : ndarray of shape (n_mels,)
         Centres of the bands, in Hz.
     hop : float
-        Seconds from frame to frame.
+        Seconds between the starts of two neighbouring frames.
 
     Attributes
     ----------
@@ -56,17 +56,17 @@ class LogMelDisplay:
         Parameters
         ----------
         estimator : LogMelTransformer, Pipeline or search
-            Steps before the transformer change the recording first and must be fitted,
-            unless they need no fit. The transformer needs none.
+            The transformer, alone or in a pipeline. Steps before it transform the
+            recording first, so they must be fitted if they need a fit.
         recording : str, PathLike, ndarray of shape (n_times,) or mapping
             One recording.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : LogMelDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
@@ -93,17 +93,17 @@ class LogMelDisplay:
         return cls(log_mel, frequencies=edges[1:-1], hop=hop).plot(ax=ax)
 
     def plot(self, *, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : LogMelDisplay
-            Itself.
+            The display itself.
         """
         self.figure_, ((self.ax_,),) = axes_of(self, ax, size=(7.0, 3.0))
         times = self.hop * np.arange(self.log_mel.shape[1])

@@ -15,7 +15,8 @@ class SpeakerRecallDisplay:
     Parameters
     ----------
     confusions : ndarray of shape (n_speakers, n_classes, n_classes)
-        Counts of each speaker; rows are true classes, columns predicted ones.
+        Counts of each speaker. Rows are true classes, and columns are predicted
+        classes.
     speakers : ndarray of shape (n_speakers,)
         The names of the speakers.
     classes : ndarray of shape (n_classes,)
@@ -24,8 +25,8 @@ class SpeakerRecallDisplay:
     Attributes
     ----------
     recall : ndarray of shape (n_speakers, n_classes)
-        Share of each speaker's utterances of an emotion that were recognised; NaN where
-        there are none.
+        Recall of each emotion for each speaker. It is NaN if the speaker has no
+        utterance of the emotion.
     figure_ : matplotlib Figure
         The figure that holds the plot.
     axes_ : ndarray of Axes of shape (2,)
@@ -51,7 +52,7 @@ class SpeakerRecallDisplay:
 
     @property
     def recall(self):
-        """Share of each speaker's utterances of an emotion that were recognised."""
+        """Recall of each emotion for each speaker."""
         hits = np.diagonal(self.confusions, axis1=1, axis2=2)
         return _shares(hits, self.confusions.sum(axis=2))
 
@@ -66,12 +67,12 @@ class SpeakerRecallDisplay:
         speakers : array-like of shape (n_samples,)
             The speaker of each row.
         ax : array-like of two matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : SpeakerRecallDisplay
-            Drawn.
+            The display, drawn.
         """
         classes = np.unique(np.concatenate([np.asarray(y_true), np.asarray(y_pred)]))
         names, counts = speaker_confusions(y_true, y_pred, speakers, classes)
@@ -86,29 +87,29 @@ class SpeakerRecallDisplay:
         result : SpeakerCVResult
             The result of :func:`~sklearn_ser.model_selection.speaker_cross_validate`.
         ax : array-like of two matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : SpeakerRecallDisplay
-            Drawn.
+            The display, drawn.
         """
         return cls.from_predictions(
             result.y_true, result.predictions, result.speakers, ax=ax
         )
 
     def plot(self, *, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : array-like of two matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : SpeakerRecallDisplay
-            Itself.
+            The display itself.
         """
         high = max(3.6, 1.4 + 0.3 * len(self.speakers))
         self.figure_, axes = axes_of(self, ax, (1, 2), (5.0, high))

@@ -11,7 +11,7 @@ _STRIP = 1.06, 0.1  # lower edge and height of the band of most probable emotion
 
 
 class EmotionTimelineDisplay:
-    """Probability of each emotion over time, and the most probable one above.
+    """Probability of each emotion over time, and the most probable emotion.
 
     Use :meth:`from_estimator` or :meth:`from_result`; the arguments are stored as
     attributes.
@@ -19,9 +19,10 @@ class EmotionTimelineDisplay:
     Parameters
     ----------
     probabilities : ndarray of shape (n_windows, n_classes)
-        Of the emotions in each window.
+        The probability of each emotion in each window.
     edges : ndarray of shape (n_windows + 1,)
-        Seconds at which the time that each window stands for begins and, at last, ends.
+        The starts of the times that the windows stand for, and the last end, in
+        seconds.
     classes : ndarray of shape (n_classes,)
         The emotions, in the order of the columns.
     title : str, default=""
@@ -38,7 +39,7 @@ class EmotionTimelineDisplay:
 
     See Also
     --------
-    sklearn_ser.emotion_timeline : Predict what this display shows.
+    sklearn_ser.emotion_timeline : Predict a timeline.
 
     Examples
     --------
@@ -70,36 +71,36 @@ class EmotionTimelineDisplay:
         recording : str, PathLike, ndarray of shape (n_times,) or mapping
             The recording.
         window : float, default=3.0
-            Seconds of a window.
+            Length of a window in seconds.
         hop : float, default=None
-            Seconds from the start of one window to that of the next; None takes half a
+            Seconds between the starts of two neighbouring windows. None means half a
             window.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : EmotionTimelineDisplay
-            Drawn.
+            The display, drawn.
         """
         result = emotion_timeline(estimator, recording, window=window, hop=hop)
         return cls.from_result(result, ax=ax)
 
     @classmethod
     def from_result(cls, result, *, ax=None):
-        """Draw what was predicted before.
+        """Draw an existing timeline.
 
         Parameters
         ----------
         result : EmotionTimeline
             The result of :func:`~sklearn_ser.emotion_timeline`.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : EmotionTimelineDisplay
-            Drawn.
+            The display, drawn.
         """
         display = cls(
             result.probabilities,
@@ -110,17 +111,17 @@ class EmotionTimelineDisplay:
         return display.plot(ax=ax)
 
     def plot(self, *, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : EmotionTimelineDisplay
-            Itself.
+            The display itself.
         """
         self.figure_, ((self.ax_,),) = axes_of(self, ax, size=(7.0, 3.0))
         edges, P = np.asarray(self.edges), np.asarray(self.probabilities)

@@ -17,7 +17,7 @@ class TransferMatrixDisplay:
     table : dict of str to dict of str to float
         ``table[source][target]``, between 0 and 1.
     title : str, default=""
-        The title, such as what the training saw of the target.
+        The title of the plot.
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class TransferMatrixDisplay:
         result : CrossCorpusResult
             The result of :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : TransferMatrixDisplay
-            Drawn.
+            The display, drawn.
         """
         title = f"UAR (%), {result.protocol}, mean {100 * result.uar:.1f}"
         return cls(result.table(), title=title).plot(ax=ax)
@@ -86,30 +86,30 @@ class TransferMatrixDisplay:
         speakers : array-like of shape (n_samples,)
             The speaker of each row.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
         **params : dict
             Passed to :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
 
         Returns
         -------
         display : TransferMatrixDisplay
-            Drawn.
+            The display, drawn.
         """
         result = cross_corpus_validate(estimator, X, y, corpora, speakers, **params)
         return cls.from_result(result, ax=ax)
 
     def plot(self, *, ax=None):
-        """Draw.
+        """Draw the display.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
         display : TransferMatrixDisplay
-            Itself.
+            The display itself.
         """
         sources = list(self.table)
         targets = sorted({target for row in self.table.values() for target in row})

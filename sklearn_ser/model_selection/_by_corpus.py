@@ -1,4 +1,4 @@
-"""Evaluation across corpora: train on some, score on another."""
+"""Evaluation across corpora: train on some corpora, score on another."""
 
 import numbers
 from collections.abc import Sequence
@@ -54,48 +54,50 @@ def cross_corpus_validate(
     return_estimator: bool = False,
     checkpoint_dir: str | PathLike | None = None,
 ) -> CrossCorpusResult:
-    """Train on one corpus, or several, and score on another.
+    """Train on one or several corpora, and score on another.
 
-    An estimator whose `fit` requests `sample_domain` adapts: it is fitted on the
-    labelled source rows and the unlabelled target rows together, with `sample_domain`
-    1, 2, ... for the source corpora and -1 for the target. Any other estimator is
-    fitted on the source rows alone. No true label of the target reaches a fit: its
-    rows carry the label -1, or an empty string where labels are strings.
+    An estimator whose `fit` requests `sample_domain` adapts to the target. Its fit gets
+    the labelled source rows and the unlabelled target rows, with `sample_domain` 1, 2,
+    ... for the source corpora and -1 for the target. Any other estimator gets the
+    source rows only. No fit gets a true label of the target. Target rows have the label
+    -1, or an empty string if labels are strings.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier, a pipeline or a search; cloned for each transfer.
+        A classifier, a pipeline or a search. Each transfer fits a clone of it.
     X : list or array-like of length n_samples
-        Recordings, sequences or features, whatever `estimator` takes.
+        Recordings, sequences or features, as `estimator` takes them.
     y : array-like of shape (n_samples,)
-        The emotions. A transfer's classes are those that its target and each of its
-        sources have in common; rows of other classes are left out of it.
+        The emotions. A transfer uses the classes that its target and all its sources
+        share, and leaves out the rows of other classes.
     corpora : array-like of shape (n_samples,)
-        The corpus of each row, two or more.
+        The corpus of each row. There are at least two corpora.
     speakers : array-like of shape (n_samples,)
-        The speaker of each row. The same name in two corpora means two persons: an
+        The speaker of each row. The same name in two corpora means two persons. An
         estimator that requests `speakers` gets strings ``"corpus/speaker"``.
     transfers : {"pairs", "leave_one_out"} or list of (source, target), \
             default="pairs"
-        All ordered pairs of corpora; all other corpora to each one; or a list, in
-        which a source is the name of a corpus or a list of names.
+        "pairs" takes all ordered pairs of corpora. "leave_one_out" trains on all other
+        corpora for each target. In a list, a source is the name of a corpus or a list
+        of names.
     mode : {"transductive", "inductive"}, default="transductive"
-        Transductive: all target rows train, unlabelled, and are scored. Inductive:
-        half of the target's speakers train, unlabelled, the others are scored.
+        Transductive: all target rows train without labels, and all are scored.
+        Inductive: half of the target's speakers train without labels, and the other
+        half is scored.
     n_jobs : int, default=None
         Number of transfers that run at the same time.
     verbose : int, default=0
-        Above 0, a progress bar is shown on stderr.
+        A value above 0 shows a progress bar on stderr.
     n_bootstrap : int, default=2000
         Number of bootstrap samples; 0 computes no intervals.
     confidence_level : float, default=0.95
         Coverage of the intervals.
     random_state : int, Generator, RandomState or None, default=0
-        Seed of the bootstrap and of the inductive mode's halves. None draws a fresh
-        one. Global generators are neither read nor changed.
+        Seed of the bootstrap and of the halves in the inductive mode. None takes a
+        random seed. The function neither reads nor changes global generators.
     return_estimator : bool, default=False
-        Whether to keep the fitted estimators.
+        If True, the result keeps the fitted estimators.
     checkpoint_dir : str or path-like, default=None
         A folder that keeps each finished transfer, as that of
         :func:`speaker_cross_validate` keeps each finished fold.
@@ -103,17 +105,17 @@ def cross_corpus_validate(
     Returns
     -------
     result : CrossCorpusResult
-        It prints as a table that says what the training saw of the target.
+        ``print(result)`` shows a table that names what the training saw of the target.
 
     Raises
     ------
     ValueError
-        If lengths differ, labels are missing, there is one corpus only, `transfers`
-        names an unknown one, a transfer's corpora share fewer than two classes, the
-        inductive mode finds one target speaker only, a labelled source row and a
-        tested one hold the same audio, `y` contains the label of the
-        unlabelled rows, the estimator predicts other labels than the classes, or
-        `checkpoint_dir` holds transfers of another evaluation.
+        If lengths differ, labels are missing, there is only one corpus, or `transfers`
+        names an unknown corpus. If the corpora of a transfer share fewer than two
+        classes, or the inductive mode finds only one target speaker. If a labelled
+        source row and a tested row hold the same audio. If `y` contains the label of
+        unlabelled rows, or the estimator predicts a label that is not a class.
+        If `checkpoint_dir` holds transfers of another evaluation.
 
     See Also
     --------
@@ -122,11 +124,11 @@ def cross_corpus_validate(
 
     Notes
     -----
-    The interval is a percentile bootstrap over the target's speakers, while the fitted
-    models stay the same; transfers to the same target share its draws. With fewer than
-    ten speakers it is too narrow.
+    The interval is a percentile bootstrap over the speakers of the target. The fitted
+    models stay the same, and transfers to the same target share the draws. With fewer
+    than ten speakers the interval is too narrow.
 
-    Estimators of skada adapt here, too; they need labels that are integers >= 0.
+    Estimators of skada adapt, too. They need integer labels >= 0.
 
     Examples
     --------
@@ -158,8 +160,9 @@ def cross_corpus_validate(
         adapted = consumes(estimator, "fit", "sample_domain")
     if adapted and (y == mark(y)).any():
         raise ValueError(
-            f"y contains {mark(y)!r}, which marks the unlabelled rows in the fit of "
-            "an estimator that adapts: give that class another label."
+            f"y contains {mark(y)!r}, but this label marks the unlabelled rows "
+            "in the fit of an estimator that adapts. Give the class another "
+            "label."
         )
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
@@ -253,13 +256,15 @@ def _check_transfers(transfers, names):
         unknown = [name for name in (*source, target) if name not in names]
         if unknown or not source:
             raise ValueError(
-                f"{what} must name corpora among {names}, got {unknown or source}."
+                f"{what} must name corpora in {names}, got {unknown or source}."
             )
         if target in source or len(set(source)) < len(source):
             raise ValueError(f"{what} names a corpus twice: {source} -> {target}.")
         checked.append((tuple(sorted(source)), target))
     if len(set(checked)) < len(checked) or not checked:
-        raise ValueError(f"transfers must hold transfers, none twice; got {transfers}.")
+        raise ValueError(
+            f"transfers must hold one or more different transfers, got {transfers}."
+        )
     return checked
 
 

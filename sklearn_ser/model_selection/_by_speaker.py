@@ -1,4 +1,4 @@
-"""Evaluation on speakers that a model was not trained on."""
+"""Evaluation on speakers that are not in the training data."""
 
 import numbers
 import warnings
@@ -60,90 +60,94 @@ def speaker_cross_validate(
     return_estimator: bool = False,
     checkpoint_dir: str | PathLike | None = None,
 ) -> SpeakerCVResult:
-    """Evaluate an estimator on speakers that it was not trained on.
+    """Evaluate an estimator on speakers that are not in its training data.
 
-    The rows are split first, splits that share a speaker or a recording are refused,
-    and only then is one clone fitted per fold. The training rows' `speakers` reach
-    every step that requests them and no other (metadata routing is on inside the loop,
-    whatever the caller's configuration), so that any classifier can be evaluated;
-    `groups` reach the splitter of a :class:`~sklearn.model_selection.GridSearchCV`
-    likewise. In prediction, a search passes the test rows' speakers on to its best
-    estimator.
+    The function splits the rows first, and refuses a split that shares a speaker or a
+    recording. Then it fits one clone for each fold. It works with any classifier: only
+    the steps that request `speakers` get those of the training rows. Metadata routing
+    is on inside the loop, whatever the caller's configuration. The splitter of a
+    :class:`~sklearn.model_selection.GridSearchCV` gets the `groups`. In prediction, a
+    search passes the speakers of the test rows to its best estimator.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier, a pipeline or a search; cloned for each fold.
+        A classifier, a pipeline or a search. Each fold fits a clone of it.
     X : list or array-like of length n_samples
-        Recordings, sequences or features, whatever `estimator` takes.
+        Recordings, sequences or features, as `estimator` takes them.
     y : array-like of shape (n_samples,)
         The emotions.
     speakers : array-like of shape (n_samples,)
         The speaker of each row.
     groups : array-like of shape (n_samples,), default=None
-        What a split keeps together, such as sessions. None takes the speakers.
+        The groups that a split keeps together, such as sessions. None takes the
+        speakers.
     cv : int, splitter or iterable of (train, test), default=None
-        None leaves one group out; an int is the number of folds of
-        :class:`~sklearn.model_selection.GroupKFold`. The result carries name and hash
-        of a :class:`~sklearn_ser.datasets.Protocol`. If the protocol has validation
-        rows, a `fit` that requests `validation` gets them as a boolean mask of the
-        training rows: a classifier of this library keeps its best epoch on them. Any
-        other estimator trains on them as on the rest.
+        None leaves one group out. An int is the number of folds of a
+        :class:`~sklearn.model_selection.GroupKFold`. For a
+        :class:`~sklearn_ser.datasets.Protocol`, the result has its name and hash. If
+        the protocol has validation rows, a `fit` that requests `validation` gets them
+        as a boolean mask of the training rows. A classifier of this library keeps its
+        best epoch on them. Any other estimator trains on them, too.
     enrollment : int, "all" or None, default=None
-        Recordings of each test speaker that are enrolled after the fit, without their
-        labels: see :func:`~sklearn_ser.enroll`. A number is drawn, or half of what the
-        speaker has if that is less, and not scored. ``"all"`` enrolls and scores all of
-        them, which is a transductive figure. None enrolls nothing, which is inductive.
+        Number of recordings of each test speaker to enroll after the fit, without their
+        labels: see :func:`~sklearn_ser.enroll`. They are drawn at random and not
+        scored. At most half of a speaker's recordings are enrolled. ``"all"`` enrolls
+        and scores all recordings, and the figure is transductive. None enrolls nothing,
+        and the figure is inductive.
     enrollment_label : label of `y`, default=None
-        Draw among the recordings with this label only, such as ``"neutral"``.
+        Draw only recordings with this label, such as ``"neutral"``.
     n_draws : int, default=3
-        How often an enrolment is drawn. What each draw scores joins the pool.
+        Number of random draws of an enrolment. The pool holds the scored rows of all
+        draws.
     fit_params : dict, default=None
-        More metadata for `fit`, such as ``{"sample_weight": w}``, of length n_samples
-        each and sliced to the training rows. Steps of a pipeline must request them.
-        A `validation` here takes the place of the protocol's.
+        More metadata for `fit`, such as ``{"sample_weight": w}``. Each value has length
+        n_samples, and `fit` gets the training rows of it. Steps of a pipeline must
+        request them. A `validation` here replaces the one of the protocol.
     n_jobs : int, default=None
         Number of folds that run at the same time.
     verbose : int, default=0
-        Above 0, a progress bar is shown on stderr.
+        A value above 0 shows a progress bar on stderr.
     n_bootstrap : int, default=2000
         Number of bootstrap samples; 0 computes no intervals.
     confidence_level : float, default=0.95
         Coverage of the intervals.
     random_state : int, Generator, RandomState or None, default=0
-        Seed of the bootstrap and of what is enrolled. None draws a fresh one. Global
-        generators are neither read nor changed.
+        Seed of the bootstrap and of the draws. None takes a random seed. The function
+        neither reads nor changes global generators.
     return_estimator : bool, default=False
-        Whether to keep the fitted estimators.
+        If True, the result keeps the fitted estimators.
     checkpoint_dir : str or path-like, default=None
-        A folder that keeps each finished fold, for this evaluation alone. The same call
-        after an interruption, or a crash, takes the finished folds from there, and the
-        result is the same to the bit if `estimator` has a fixed `random_state`. The
-        folder holds figures, predictions and hashes of the data, but no model: it does
-        not go with `return_estimator`.
+        A folder that keeps each finished fold of this one evaluation. After an
+        interruption or a crash, the same call reads the finished folds from the folder.
+        The result is the same to the bit if `estimator` has a fixed `random_state`. The
+        folder holds figures, predictions and hashes of the data, but no model. So it
+        cannot be combined with `return_estimator`.
 
     Returns
     -------
     result : SpeakerCVResult
-        It prints as a table.
+        ``print(result)`` shows a table.
 
     Raises
     ------
     ValueError
-        If lengths differ, labels are missing, there is one speaker only, a fold shares
-        a speaker or a recording between train and test, the estimator predicts other
-        labels than those of `y`, has no :class:`~sklearn_ser.SpeakerNormalizer` for an
-        enrolment, or `checkpoint_dir` holds folds of another evaluation.
+        If lengths differ, labels are missing, or there is only one speaker. If a fold
+        shares a speaker or a recording between train and test. If the estimator
+        predicts labels that are not in `y`, or has no
+        :class:`~sklearn_ser.SpeakerNormalizer` for an enrolment. If `checkpoint_dir`
+        holds folds of another evaluation.
 
     Notes
     -----
-    The interval is a percentile bootstrap over speakers: who speaks varies, while the
-    fitted models stay the same. With fewer than ten speakers it is too narrow.
+    The interval is a percentile bootstrap over speakers. The fitted models stay the
+    same. With fewer than ten speakers the interval is too narrow.
 
-    Recordings are compared by their audio, sequences of frames by their values. The
-    rows of a table may be equal, and so may vectors of one length in a list. Where a
-    step of the estimator takes recordings, as :class:`~sklearn_ser.LogMelTransformer`
-    does, these are waveforms and are compared, too.
+    The check for copies compares recordings by their audio, and sequences by their
+    values. Rows of a table may be equal, and so may vectors of one length in a list.
+    But if a step of the estimator takes recordings, as
+    :class:`~sklearn_ser.LogMelTransformer` does, such vectors are waveforms and must
+    differ.
 
     Examples
     --------
@@ -169,8 +173,8 @@ def speaker_cross_validate(
     check_classification_targets(y)
     if len(np.unique(speakers)) < 2:
         raise ValueError(
-            f"speakers holds one speaker only, {speakers[:1].tolist()}: an evaluation "
-            "on unseen speakers needs two or more."
+            f"speakers holds one speaker only, {speakers[:1].tolist()}: an "
+            "evaluation on unseen speakers needs at least two."
         )
     check_bootstrap(n_bootstrap, confidence_level)
     refuse_models(checkpoint_dir, return_estimator)

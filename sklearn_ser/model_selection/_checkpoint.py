@@ -17,8 +17,8 @@ def refuse_models(checkpoint_dir, return_estimator):
     """Refuse to return models from a folder that keeps none."""
     if checkpoint_dir is not None and return_estimator:
         raise ValueError(
-            "return_estimator=True needs all models fitted in one call, but "
-            "checkpoint_dir keeps no models: leave one of the two out."
+            "return_estimator=True and checkpoint_dir cannot be combined, "
+            "because a checkpoint keeps no models. Pass only one of them."
         )
 
 

@@ -90,7 +90,7 @@ def check_lengths(columns):
     lengths = {name: num_samples(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
-        raise ValueError(f"One entry per recording is expected, but {found}.")
+        raise ValueError(f"Each column needs one entry per recording, but {found}.")
 
 
 def check_bootstrap(n_bootstrap, confidence_level):
@@ -98,7 +98,7 @@ def check_bootstrap(n_bootstrap, confidence_level):
     check_scalar(n_bootstrap, "n_bootstrap", numbers.Integral, min_val=0)
     if not 0 < confidence_level < 1:
         raise ValueError(
-            f"confidence_level must lie between 0 and 1, got {confidence_level!r}."
+            f"confidence_level must be between 0 and 1, got {confidence_level!r}."
         )
 
 
@@ -134,11 +134,11 @@ def check_column(values, name):
 def check_corpora(corpora, name):
     """Return the corpus of each row, and refuse fewer than two corpora."""
     if corpora is None:
-        raise ValueError(f"{name} must be given: the corpus of each row.")
+        raise ValueError(f"{name} must hold the corpus of each row, got None.")
     corpora = check_column(corpora, name)
     if len(found := np.unique(corpora)) < 2:
         raise ValueError(
-            f"{name} holds one corpus only, {found.tolist()}: an evaluation across "
-            "corpora needs two or more."
+            f"{name} holds one corpus only, {found.tolist()}: an evaluation "
+            "across corpora needs at least two."
         )
     return corpora

@@ -31,13 +31,13 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
     if enrollment is None or isinstance(enrollment, str):
         if enrollment not in (None, "all"):
             raise ValueError(
-                "enrollment must be None, 'all' or how many recordings of each test "
-                f"speaker are enrolled, got {enrollment!r}."
+                "enrollment must be None, 'all' or a number of recordings of each "
+                f"test speaker, got {enrollment!r}."
             )
         if label is not None:
             raise ValueError(
-                f"enrollment_label={label!r} needs enrollment, how many recordings "
-                f"of that label are drawn; got enrollment={enrollment!r}."
+                f"enrollment_label={label!r} needs a number as enrollment, got "
+                f"enrollment={enrollment!r}."
             )
     elif isinstance(enrollment, bool):
         raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
@@ -47,16 +47,16 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
         return "inductive"
     if not has_normalizer(estimator):
         raise ValueError(
-            f"enrollment={enrollment!r} needs a SpeakerNormalizer, which keeps the "
-            f"voices, but {type(estimator).__name__} has none: put one in front of the "
-            "classifier, as make_pipeline(SpeakerNormalizer(), classifier)."
+            f"enrollment={enrollment!r} needs a SpeakerNormalizer, but "
+            f"{type(estimator).__name__} has none. Put one before the "
+            "classifier: make_pipeline(SpeakerNormalizer(), classifier)."
         )
     if enrollment == "all":
         return "transductive"
     if label is None:
         return f"enrolled ({enrollment})"
     if label not in (classes := np.unique(y).tolist()):
-        raise ValueError(f"enrollment_label={label!r} is no label of y: {classes}.")
+        raise ValueError(f"enrollment_label={label!r} is not a label of y: {classes}.")
     return f'enrolled ({enrollment}, "{label}")'
 
 

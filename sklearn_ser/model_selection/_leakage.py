@@ -1,4 +1,4 @@
-"""Splits that leak: the same speaker, or the same recording, trains and tests."""
+"""Checks for splits with the same speaker or recording in training and test."""
 
 import os
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from sklearn_ser.model_selection._table import shorten
 class CheckedSplits(list):
     """Pairs (train, test) of row indices without leakage.
 
-    Its attribute `transductive` says whether a fold tests a row or a speaker that is
+    Its attribute `transductive` is True if a fold tests a row or a speaker that is
     among its unlabelled training rows.
     """
 
@@ -28,7 +28,7 @@ class CheckedSplits(list):
 def check_speaker_leakage(
     splits: Iterable, speakers: ArrayLike, *, unlabelled: ArrayLike | None = None
 ) -> CheckedSplits:
-    """Refuse splits in which a speaker both trains and tests.
+    """Refuse splits that have a speaker in both training and test.
 
     Parameters
     ----------
@@ -37,22 +37,22 @@ def check_speaker_leakage(
     speakers : array-like of shape (n_samples,)
         The speaker of each row.
     unlabelled : array-like of bool of shape (n_samples,), default=None
-        The rows that train without their labels, as the target of a domain
-        adaptation does. These rows, and others of their speakers, may be tested. A
-        labelled training row of a tested speaker is refused all the same.
+        The rows that train without their labels, such as the target of a domain
+        adaptation. The test may contain these rows, and other rows of their speakers. A
+        labelled training row of a tested speaker is still an error.
 
     Returns
     -------
     splits : list of (train, test)
         The same splits as arrays of row indices. The list has an attribute
-        `transductive`: whether a fold tests a row or a speaker that is among its
-        unlabelled training rows. Figures of such folds must be called transductive.
+        `transductive`. It is True if a fold tests a row or a speaker that is among its
+        unlabelled training rows. Call the figures of such folds transductive.
 
     Raises
     ------
     ValueError
-        If a fold, counted from 1, shares a speaker or a row between its two parts, if
-        a part is empty or points outside of `speakers`, if there is no fold, or if
+        If a fold, counted from 1, shares a speaker or a row between its two parts. If a
+        part is empty or has a row outside of `speakers`, or if there is no fold. If
         `unlabelled` is not a mask of the rows.
 
     Examples
@@ -101,31 +101,31 @@ for example with GroupKFold and groups=speakers.
         transductive |= bool(np.isin(speakers[test], adapted_speakers).any())
         checked.append((train, test))
     if not checked:
-        raise ValueError("splits holds no fold.")
+        raise ValueError("splits is empty, expected at least one fold.")
     return CheckedSplits(checked, transductive)
 
 
 def check_duplicate_leakage(
     splits: Iterable, recordings: Any, *, unlabelled: ArrayLike | None = None
 ) -> None:
-    """Refuse splits in which the same recording both trains and tests.
+    """Refuse splits that have a recording in both training and test.
 
-    Recordings are compared by their audio, whatever their names and speakers: a corpus
-    may hold copies, and two corpora may share recordings.
+    The function compares recordings by their audio, not by their names and speakers. A
+    corpus may hold copies, and two corpora may share recordings.
 
     Parameters
     ----------
     splits : iterable of (train, test)
         Row indices of each fold.
     recordings : list or array of length n_samples
-        Paths, waveforms or mappings, or arrays that were made of them.
+        Paths, waveforms or mappings, or arrays of their features.
     unlabelled : array-like of bool of shape (n_samples,), default=None
-        The rows that train without their labels; copies of these may be tested.
+        The rows that train without their labels. The test may contain copies of them.
 
     Raises
     ------
     ValueError
-        If a fold, counted from 1, trains and tests the same audio.
+        If a fold, counted from 1, has the same audio in training and test.
 
     See Also
     --------
@@ -154,8 +154,8 @@ def check_duplicate_leakage(
 def duplicates_in(X, estimator):
     """Return the rows of each recording that `X` holds more than once.
 
-    Vectors of one length may be waveforms or features: whether a step of the estimator
-    takes recordings decides.
+    Vectors of one length may be waveforms or features. They are waveforms if a step of
+    the estimator takes recordings.
     """
     parts = [estimator, *estimator.get_params().values()]
     parts = [part for part in parts if not isinstance(part, type)]
@@ -167,7 +167,7 @@ def duplicates_in(X, estimator):
 
 
 def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
-    """Refuse splits in which two rows of one list of `duplicates` train and test."""
+    """Refuse splits that have rows of one list of `duplicates` in training and test."""
     if not duplicates:
         return
     recordings = list(recordings)
@@ -188,8 +188,8 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
                 f"{row} ({part}{_path_of(recordings[row])})" for row, part in copies
             ]
             raise ValueError(
-                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. Leave "
-                "one out."
+                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. "
+                "Remove one of them."
             )
 
 

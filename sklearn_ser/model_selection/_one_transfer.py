@@ -57,7 +57,7 @@ def plan_of(source, target, y, corpora, keys, mode, seed):
     if len(classes) < 2:
         each = "; ".join(f"{corpus} has {c.tolist()}" for corpus, c in members.items())
         raise ValueError(
-            f"{name} needs two or more classes that all its corpora have, found "
+            f"{name} needs two or more classes that all its corpora share, found "
             f"{classes.tolist()}: {each}."
         )
     is_shared = np.isin(y, classes)

@@ -1,4 +1,4 @@
-"""What the evaluation by speaker returns."""
+"""The result of an evaluation by speaker."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,24 +39,24 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SpeakerCVResult(Table):
-    """What :func:`speaker_cross_validate` returns; it prints as a table.
+    """Result of :func:`speaker_cross_validate`. ``print(result)`` shows a table.
 
-    The pool holds the test rows of all folds, in the order of the folds: a row that no
-    fold tests is left out, one that two folds test counts twice. So does one that two
-    draws of an enrolment score.
+    The pool holds the test rows of all folds, in the order of the folds. It leaves out
+    a row that no fold tests. A row counts twice if two folds test it, or if two draws
+    of an enrolment score it.
 
     Attributes
     ----------
     folds : tuple of Fold
-        Per fold `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
-        `fit_time` and `score_time` (seconds); `history`, the losses of each epoch of
-        an estimator that has a `history_`; and `enrolled`, the rows of each draw of an
-        enrolment. `test` has what the draws score, one draw after the other.
+        Each fold has `train` and `test` (row indices), `test_speakers`, `uar`, `wa`,
+        `fit_time` and `score_time` (seconds). `history` has the losses of each epoch,
+        if the estimator has a `history_`. `enrolled` has the rows of each draw of an
+        enrolment, and then `test` has the scored rows of one draw after the other.
     uar, wa : float
         Pooled unweighted average recall and accuracy, between 0 and 1.
     uar_interval, wa_interval : (float, float)
-        Bootstrap intervals over speakers; NaN if there is one test speaker only, or
-        no bootstrap.
+        Bootstrap intervals over speakers. They are NaN with a single test speaker, or
+        without a bootstrap.
     confidence_level : float
         Coverage of the intervals.
     rows : ndarray of shape (n_tested,)
@@ -64,11 +64,11 @@ class SpeakerCVResult(Table):
     y_true, predictions, speakers : ndarray of shape (n_tested,)
         True emotion, predicted emotion and speaker.
     probabilities : ndarray of shape (n_tested, n_classes) or None
-        Zero for a class that the training rows lack; None without `predict_proba`.
+        Zero for a class that the training rows lack. None without `predict_proba`.
     classes : ndarray of shape (n_classes,)
         The sorted classes of `y`: columns of `probabilities`, axes of `confusion`.
     confusion : ndarray of shape (n_classes, n_classes)
-        Pooled counts; rows are true classes, columns predicted ones.
+        Pooled counts. Rows are true classes, and columns are predicted classes.
     estimators : tuple of estimators or None
         The fitted estimators, with ``return_estimator=True``.
     protocol : str or None
@@ -77,9 +77,9 @@ class SpeakerCVResult(Table):
         The estimator's parameters, the splitter, the seed of the bootstrap, and the
         versions of the packages.
     kind : str
-        What the prediction knew of the test speakers: "inductive", "transductive", or
-        such as "enrolled (10)" or 'enrolled (10, "neutral")'. Figures of one kind
-        belong in one ranking.
+        The knowledge of the test speakers in prediction: "inductive", "transductive",
+        or, for example, "enrolled (10)" or 'enrolled (10, "neutral")'. Rank only
+        figures of one kind together.
     """
 
     folds: tuple
@@ -119,7 +119,7 @@ class SpeakerCVResult(Table):
         Returns
         -------
         uars : dict of speaker to float
-            Sorted by speaker; each over the classes that occur in the speaker's rows.
+            Sorted by speaker. Each UAR is over the classes in the speaker's rows.
         """
         names, counts = speaker_confusions(
             self.y_true, self.predictions, self.speakers, self.classes
@@ -173,13 +173,13 @@ class SpeakerCVResult(Table):
         )
 
     def to_dict(self):
-        """Return all but the predictions as values that JSON knows.
+        """Return everything except the predictions as JSON values.
 
         Returns
         -------
         values : dict
-            Scores, intervals and what chance gives; figures of each fold and speaker;
-            the confusion; the protocol with its hash; settings, seed and versions.
+            Scores, intervals and chance levels; figures of each fold and speaker; the
+            confusion matrix; the protocol with its hash; settings, seed and versions.
         """
         folds = [
             {
@@ -204,12 +204,13 @@ class SpeakerCVResult(Table):
         )
 
     def remarks(self):
-        """Return what a reader of the figures should know, in sentences.
+        """Return sentences with warnings for a reader of the figures.
 
         Returns
         -------
         remarks : list of str
-            That one class only was predicted, or that the interval holds chance.
+            A sentence if only one class was predicted, or if the interval contains
+            chance.
         """
         return remarks(
             self.y_true, self.predictions, self.uar_interval, self.confidence_level

@@ -6,14 +6,14 @@ from sklearn_ser.model_selection._checks import check_corpora
 
 
 class LeaveOneCorpusOut(LeaveOneGroupOut):
-    """Split so that each corpus is tested by a model of all the others.
+    """Split so that each fold tests one corpus and trains on all others.
 
-    For estimators that do not adapt to the tested corpus; see
-    :func:`cross_corpus_validate` for those that do, which a splitter cannot serve.
+    Use it for estimators that do not adapt to the tested corpus. A splitter cannot
+    serve an estimator that adapts: see :func:`cross_corpus_validate`.
 
     See Also
     --------
-    cross_corpus_validate : Also adapts, pairs corpora and leaves out other classes.
+    cross_corpus_validate : Evaluation across corpora, with and without adaptation.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class LeaveOneCorpusOut(LeaveOneGroupOut):
         Returns
         -------
         splits : iterator of (train, test)
-            In the order of the corpora's names.
+            The folds, in the order of the corpora's names.
         """
         return super().split(X, y, check_corpora(groups, "groups"))
 
@@ -62,6 +62,6 @@ class LeaveOneCorpusOut(LeaveOneGroupOut):
         Returns
         -------
         n_splits : int
-            How many folds there are.
+            Number of folds.
         """
         return super().get_n_splits(X, y, check_corpora(groups, "groups"))

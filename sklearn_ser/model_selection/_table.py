@@ -1,4 +1,4 @@
-"""How a result prints, and the files that it is written to."""
+"""The printed table of a result, and its files."""
 
 import os
 from html import escape
@@ -54,14 +54,14 @@ class Table:
         Parameters
         ----------
         by : dict of str to array-like of shape (n_samples,), default=None
-            Columns of the corpus to take along, such as ``{"file": corpus.data}``.
+            More columns for the frame, such as ``{"file": corpus.data}``.
 
         Returns
         -------
         frame : pandas.DataFrame
-            With the row of `X`, the fold (or source and target), the speaker, `y_true`,
-            `prediction` and, where the estimator has them, the probabilities of the
-            classes: ``p_anger`` and so on.
+            The columns are the row of `X`, the fold (or source and target), the
+            speaker, `y_true` and `prediction`. If the estimator has probabilities,
+            there is a column for each class, such as ``p_anger``.
         """
         try:
             from pandas import DataFrame
@@ -78,7 +78,8 @@ class Table:
         taken = sorted(columns.keys() & more.keys())
         if taken:
             raise ValueError(
-                f"by has the columns {taken}, which the result has itself."
+                f"by has the columns {taken}, but the result has columns with these "
+                "names."
             )
         columns |= more
         return columns | {f"p_{name}": p for name, p in probabilities.items()}
@@ -89,9 +90,10 @@ class Table:
         Parameters
         ----------
         folder : str or PathLike
-            Made if it is missing. Files of these names in it are replaced.
+            The folder of the files, made if it is missing. Old files with these names
+            are replaced.
         by : dict of str to array-like of shape (n_samples,), default=None
-            Columns of the corpus to take along in the predictions.
+            More columns for the predictions.
         """
         columns = self._table(by)
         os.makedirs(folder, exist_ok=True)
@@ -108,7 +110,7 @@ class Table:
         path : str or PathLike
             The file to write.
         **options : dict
-            As of :func:`~sklearn_ser.report.make_report`.
+            As in :func:`~sklearn_ser.report.make_report`.
         """
         from sklearn_ser.report import make_report
 

@@ -1,4 +1,4 @@
-"""What the evaluation across corpora returns."""
+"""The result of an evaluation across corpora."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -46,36 +46,36 @@ class Transfer(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrossCorpusResult(Table):
-    """What :func:`cross_corpus_validate` returns; it prints as a table.
+    """Result of :func:`cross_corpus_validate`. ``print(result)`` shows a table.
 
     Attributes
     ----------
     transfers : tuple of Transfer
-        Per transfer `source` (the names of its corpora), `target`, `classes`; the
-        rows of `X` that trained with labels (`train`), that trained without (`adapt`,
-        empty for an estimator that does not adapt) and that were scored (`test`);
-        the `predictions` of the latter and how many speakers they have (`n_speakers`);
-        `uar`, `wa` and `uar_interval`; `fit_time` and `score_time` (seconds); of the
-        scored rows `y_true`, `speakers` and `probabilities` (a column for each of
-        `classes`, or None without `predict_proba`).
+        Each transfer has `source` (the names of its corpora), `target` and `classes`.
+        The rows of `X` are in `train` (with labels), `adapt` (without labels; empty for
+        an estimator that does not adapt) and `test` (scored). The scored rows have
+        `predictions`, `y_true`, `speakers` and `probabilities` (a column for each of
+        `classes`, or None without `predict_proba`), and `n_speakers` counts their
+        speakers. The scores are `uar`, `wa` and `uar_interval`, the seconds `fit_time`
+        and `score_time`.
     mode : {"transductive", "inductive"}
-        What was asked for: whether all or half of the target's speakers are scored.
+        The argument `mode`: all or half of the target's speakers are scored.
     protocol : {"transductive", "inductive", "source-only"}
-        What the training saw of the target: rows of scored speakers, rows of others
+        The target rows in the training: rows of scored speakers, rows of other speakers
         only, or none.
     adapted : bool
-        Whether the estimator adapts: its fit got the target's unlabelled rows.
+        True if the fit of the estimator got the target's unlabelled rows.
     uar : float
         Mean UAR over the transfers, between 0 and 1.
     uar_interval : (float, float)
-        Bootstrap interval of the mean; NaN if a transfer scores one speaker only, or
-        no bootstrap.
+        Bootstrap interval of the mean. It is NaN if a transfer scores a single speaker,
+        or without a bootstrap.
     confidence_level : float
         Coverage of the intervals.
     estimators : tuple of estimators or None
         The fitted estimators, with ``return_estimator=True``.
     settings : dict of str to str
-        As of :class:`SpeakerCVResult`.
+        As in :class:`SpeakerCVResult`.
     """
 
     transfers: tuple
@@ -94,7 +94,7 @@ class CrossCorpusResult(Table):
         Returns
         -------
         table : dict of str to dict of str to float
-            ``table[source][target]``; several sources are one key, as in ``"a+b"``.
+            ``table[source][target]``. Several sources are one key, as in ``"a+b"``.
         """
         return {
             source: {target: transfer.uar for target, transfer in row.items()}
@@ -162,13 +162,13 @@ class CrossCorpusResult(Table):
         )
 
     def to_dict(self):
-        """Return all but the predictions as values that JSON knows.
+        """Return everything except the predictions as JSON values.
 
         Returns
         -------
         values : dict
-            Scores and intervals of the mean and of each transfer, and what chance
-            gives; what the training saw of the target; settings, seed and versions.
+            Scores and intervals of the mean and of each transfer, and chance levels;
+            the protocol; settings, seed and versions.
         """
         transfers = []
         for transfer in self.transfers:
@@ -207,13 +207,13 @@ class CrossCorpusResult(Table):
         )
 
     def remarks(self):
-        """Return what a reader of the figures should know, in sentences.
+        """Return sentences with warnings for a reader of the figures.
 
         Returns
         -------
         remarks : list of str
-            Of each transfer, that one class only was predicted, or that the interval
-            holds chance.
+            A sentence for each transfer that predicted only one class, or whose
+            interval contains chance.
         """
         return [
             f"{join(t.source)} to {t.target}: {remark}"

@@ -104,7 +104,8 @@ def neutral_classes(classes, neutral_label):
         return [c for c in classes if str(c).strip().lower() in NEUTRAL]
     if neutral_label not in classes:
         raise ValueError(
-            f"neutral_label={neutral_label!r} does not occur in y, whose classes are "
-            f"{classes}. (A meta-estimator that encodes y passes numbers on.)"
+            f"neutral_label={neutral_label!r} does not occur in y, whose classes "
+            f"are {classes}. (If a meta-estimator encodes y, pass the number of "
+            "the class.)"
         )
     return [neutral_label]

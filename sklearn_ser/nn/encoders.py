@@ -1,10 +1,10 @@
 """Encoders turn (n_samples, n_features, n_frames) and lengths into frame embeddings.
 
-An encoder is built with ``(n_features)``; ``forward(x, lengths)`` returns ``z`` of
-shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames of
-``x`` beyond a length are zero, and so must be those of ``z``. Its attribute
-``spectral``, True by default, tells whether neighbouring features are neighbouring
-frequencies. Only then does training stretch and mask the frequency axis.
+The constructor of an encoder takes ``(n_features)``. ``forward(x, lengths)`` returns
+``z`` of shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames
+of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. The attribute
+``spectral``, True by default, is True if neighbouring features are neighbouring
+frequencies. Only then training stretches and masks the frequency axis.
 """
 
 import torch
@@ -19,7 +19,7 @@ from .normalization import MaskedBatchNorm, Standardize, kept_statistics
 class StridedBlock(nn.Module):
     """A strided convolution, batch normalisation and ReLU, masked.
 
-    There is no dropout. In front of the next batch normalisation it would change the
+    There is no dropout, because before the next batch normalisation it would change the
     variance in training only.
 
     Parameters
@@ -67,8 +67,8 @@ class ConvEncoder(nn.Module):
 class ConvGRUEncoder(nn.Module):
     """Strided convolutions over bands and time, then a bidirectional GRU.
 
-    Filters that are local in frequency serve voices of any pitch. With few training
-    speakers they suit new speakers better than filters over all bands do.
+    Filters that are local in frequency fit voices of any pitch. With few training
+    speakers they work better on new speakers than filters over all bands.
     """
 
     recurrent: type[nn.GRU | nn.LSTM] = nn.GRU
@@ -109,7 +109,7 @@ class ConvLSTMEncoder(ConvGRUEncoder):
 
 
 class PointwiseEncoder(nn.Module):
-    """A convolution of width one: for functionals, or each frame of a speech model.
+    """A convolution of width one, for functionals or frames of a speech model.
 
     Parameters
     ----------
@@ -133,10 +133,10 @@ class PointwiseEncoder(nn.Module):
 
 
 class StatisticsEncoder(PointwiseEncoder):
-    """The pointwise encoder on mean and deviation of each feature over the frames.
+    """The pointwise encoder on the mean and deviation of each feature.
 
-    These statistics are the input of the whole network: in training and in prediction
-    each recording is one vector.
+    The whole network works on these statistics over the frames. In training and in
+    prediction each recording is one vector.
     """
 
     summarizes = True
@@ -145,9 +145,9 @@ class StatisticsEncoder(PointwiseEncoder):
 class CNN6Encoder(nn.Module):
     """The DSNet authors' network: four 5x5 convolutions with 2x2 max-pooling.
 
-    Deltas and delta-deltas are stacked as channels inside the network; clips
-    shorter than the reach of 16 frames are padded to it. The network has about 4.6
-    million parameters and needs a GPU.
+    The network stacks deltas and delta-deltas as channels. It pads clips that are
+    shorter than its reach of 16 frames. It has about 4.6 million parameters and needs a
+    GPU.
     """
 
     reach = 16
@@ -191,15 +191,15 @@ ENCODERS = {
 
 
 class UtteranceEncoder(nn.Module):
-    """Turns each padded sequence into one embedding in (0, 1)^n_embedding.
+    """Turn each padded sequence into one embedding in (0, 1)^n_embedding.
 
-    It standardises the features, augments them in training, applies the encoder and
-    ends in DSNet's attention pooling.
+    The module standardises the features, augments them in training, and applies the
+    encoder and DSNet's attention pooling.
 
     Parameters
     ----------
     encoder : str or nn.Module class
-        A key of ``ENCODERS``, or a class that keeps the contract of this module.
+        A key of ``ENCODERS``, or a class that meets the contract of this module.
     n_features : int
     n_embedding : int, default=256
     speed, vocal_tract, masking : float, default=0
@@ -229,7 +229,7 @@ class UtteranceEncoder(nn.Module):
         self.pool = AttentionPooling(n_channels, n_embedding)
 
     def library_layers(self):
-        """Yield the layers of this library; those of a user's encoder are left out."""
+        """Yield the layers of this library, but not of a user's encoder."""
         for name, part in self.named_children():
             if name != "encoder" or type(part) in ENCODERS.values():
                 yield from part.modules()
@@ -246,8 +246,8 @@ class UtteranceEncoder(nn.Module):
     def without_noise(self, x, lengths):
         """Embed a training batch without noise and dropout, as prediction does.
 
-        Noise hides the speaker in training, but not later. A term that is to hide the
-        speaker, or to part it from the emotion, must not rely on the noise.
+        Noise hides the speaker in training, but not later. So a term that hides the
+        speaker, or separates it from the emotion, must not rely on noise.
         """
         random = [m for m in self.modules() if isinstance(m, ClassNoise | Dropout)]
         try:

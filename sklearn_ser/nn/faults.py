@@ -75,8 +75,8 @@ def in_batches_that_fit(batches, compute):
                 warned = True
                 warn_caller(
                     f"The device ran out of memory at a batch of {len(rows)} "
-                    "recordings. The frames of a batch are halved until one fits; a "
-                    f"smaller batch_size (now {batches.batch_size}) spares the attempt."
+                    "recordings. The fit halves the frames of a batch until one fits. "
+                    f"A smaller batch_size (now {batches.batch_size}) avoids this."
                 )
             continue
         yield rows, values
@@ -127,9 +127,9 @@ def check_last_step(net, dataset):
     logits = net.module_(batch.x, batch.lengths)["logits"]
     if not torch.isfinite(logits).all():
         raise TrainingDivergedError(
-            f"The outputs are not finite after the last step of epoch "
+            "The outputs are not finite after the last step of epoch "
             f"{net.history[-1]['epoch']}: the training diverged. Lower lr (now "
-            f"{net.lr:g}) or weight_decay, or look for extreme values in X."
+            f"{net.lr:g}) or weight_decay, or check X for extreme values."
         )
 
 

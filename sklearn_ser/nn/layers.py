@@ -28,18 +28,18 @@ def frame_mask(lengths, n_frames):
 def round_up(width):
     """Round a number of frames up to one of eight widths an octave.
 
-    oneDNN compiles code for each shape and keeps it. If each batch had another shape,
-    that would cost time, and memory that is never given back.
+    oneDNN compiles code for each shape and keeps it. Many shapes would cost time, and
+    memory that is never released.
     """
     step = 1 << max(0, width.bit_length() - 4)
     return -(-width // step) * step
 
 
 class Dropout(nn.Module):
-    """Dropout that can draw from a generator of its own.
+    """Dropout with its own random generator.
 
-    PyTorch's dropout draws from the global generator, so that two fits in two threads
-    disturb each other. Without a generator, this layer behaves like ``nn.Dropout``.
+    PyTorch's dropout draws from the global generator, so two fits in two threads change
+    each other's numbers. Without a generator, this layer equals ``nn.Dropout``.
     """
 
     def __init__(self, p=0.5):
@@ -74,7 +74,7 @@ class PointwiseConv(nn.Conv1d):
 
 
 class LogitLayer(nn.Linear):
-    """The linear layer to the logits; its bias can start at the classes' log prior."""
+    """The linear layer to the logits. Its bias can start at the classes' log prior."""
 
     def set_prior(self, prior):
         """Set the bias to the log of the (weighted) class frequencies, centred."""
@@ -102,7 +102,7 @@ class AttentionPooling(nn.Module):
 
 
 def deltas(x, lengths, width=2):
-    """Regression deltas along the last axis, each sequence's ends repeated.
+    """Regression deltas along the last axis, with repeated ends of each sequence.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def deltas(x, lengths, width=2):
     Returns
     -------
     tensor of the shape of ``x``
-        sum_k k (x[t + k] - x[t - k]) / (2 sum_k k^2), with t kept inside the
-        sequence; frames beyond a length are zero.
+        sum_k k (x[t + k] - x[t - k]) / (2 sum_k k^2), with indices limited to the
+        sequence. Frames beyond a length are zero.
     """
     n_frames = x.shape[-1]
     frames = torch.arange(n_frames, device=x.device)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 def linear_ramp(progress):
-    """Return the part of the training that is done."""
+    """Return the finished share of the training."""
     return progress
 
 
@@ -23,10 +23,10 @@ def sigmoid_ramp(progress):
 class LossTerm:
     """One summand of a training loss.
 
-    A subclass sets ``name`` and defines ``__call__(outputs, batch)``, which takes
-    the module's outputs (a dict) and the :class:`Batch`, and returns a scalar.
-    A term of weight zero is neither computed nor recorded. If a term has more figures
-    to record, it lists their names in ``diagnostics``, and puts each of them into
+    A subclass sets ``name`` and defines ``__call__(outputs, batch)``. The call takes
+    the module's outputs (a dict) and the :class:`Batch`, and returns a scalar. A term
+    of weight zero is neither computed nor recorded. A term can record more figures: it
+    lists their names in ``diagnostics``, and puts each figure into
     ``outputs["diagnostics"]`` as ``"<name of the term>_<name of the figure>"``.
 
     Parameters
@@ -34,8 +34,8 @@ class LossTerm:
     weight : float, default=1
         Weight at the end of the training.
     ramp : callable, default=None
-        It takes the part of the training that is done, in [0, 1), and returns the share
-        of the weight that applies then. None applies the whole weight throughout.
+        It takes the finished share of the training, in [0, 1), and returns the share of
+        the weight. None always applies the whole weight.
     """
 
     weight: float = 1.0
@@ -44,7 +44,7 @@ class LossTerm:
     diagnostics: ClassVar[tuple] = ()
 
     def weight_at(self, progress):
-        """Return the weight after a part of the training, in [0, 1]."""
+        """Return the weight after a share of the training, in [0, 1]."""
         return self.weight if self.ramp is None else self.weight * self.ramp(progress)
 
 
@@ -53,7 +53,7 @@ class CrossEntropy(LossTerm):
     """Cross-entropy of the logits, weighted per sample.
 
     The weights have mean one over the training set, and the sum over a batch is divided
-    by the batch's size. So a batch of samples of small weight makes a small step.
+    by the size of the batch. So samples of small weight make a small step.
     """
 
     label_smoothing: float = 0.0
@@ -70,7 +70,7 @@ class CrossEntropy(LossTerm):
 
 
 class TermSum(torch.nn.Module):
-    """The weighted sum of loss terms; ``values`` holds each one, unweighted."""
+    """The weighted sum of loss terms. ``values`` holds each unweighted term."""
 
     def __init__(self, terms):
         super().__init__()
