@@ -52,6 +52,7 @@ def read_speakers(path, option):
 
     Paths are relative to the table. A speaker is None if there is no such column.
     """
+    from sklearn_ser._columns import shortened
     from sklearn_ser.datasets.manifest import find_delimiter
 
     path = Path(path)
@@ -76,7 +77,8 @@ def read_speakers(path, option):
         for name in needed:
             if not row.get(name):
                 raise ValueError(
-                    f"argument {option}: '{path}' lacks the column {name!r}"
+                    f"argument {option}: '{path}' lacks the column {name!r}; it has "
+                    f"{shortened(str([*row]))}"
                     if name not in row
                     else f"argument {option}: '{path}' has no {name} in row {number}"
                 )

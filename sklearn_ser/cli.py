@@ -24,6 +24,8 @@ from sklearn_ser._printing import discard_output
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         """End in one line, without the usage."""
+        if message.startswith("unrecognized") and message.lower().endswith(".csv"):
+            message += ": a table is given by --manifest"
         self.exit(2, f"sklearn-ser: error: {' '.join(message.split())}\n")
 
 

@@ -90,6 +90,7 @@ def fails(capsys, *argv):
         (["evaluate", "--features", "no/such/dir"], "'no/such/dir', but there is no"),
         (["evaluate", "--folds", "9"], "8 speaker(s) found, but 9"),
         (["evaluate", "--manifest", "no/such.csv"], "no/such.csv"),
+        (["evaluate", "my.csv"], "my.csv: a table is given by --manifest"),
         (
             ["train", "--out", "m.skops"],
             "one of the arguments --manifest --corpus is required",
@@ -644,7 +645,10 @@ def test_what_cannot_be_enrolled(capsys, model, enrollable, calls, formats, tmp_
     assert "no CSV table" in fails(capsys, *predict, formats, "--enroll", "no.csv")
     bad = tmp_path / "bad.csv"
     for text, expected in (
-        ("file,name\na.wav,ann\n", "lacks the column 'speaker'"),
+        (
+            "file,name\na.wav,ann\n",
+            "lacks the column 'speaker'; it has ['file', 'name']",
+        ),
         ("file,speaker\na.wav,\n", "has no speaker in row 2"),
         ("file,speaker\n", "has no rows"),
         ("file,speaker\nabsent.wav,ann\n", "absent.wav"),

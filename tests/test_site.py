@@ -1,5 +1,8 @@
 """The documentation, once built, has no dead link inside it; see ``.ci/run``."""
 
+import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -8,6 +11,7 @@ import pytest
 
 from sklearn_ser.cli import _make_parser
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
 
 if not SITE.is_dir():
@@ -59,3 +63,31 @@ def test_the_page_of_the_command_line_names_every_option():
         for action in command._actions:
             for option in {*action.option_strings} - {"-h", "--help"}:
                 assert f">{option}</span>" in part, (name, option)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [400, 1200])
+def test_no_page_is_wider_than_the_screen(tmp_path, width):
+    names = ["index", "gallery/index", "reference/command_line", "developer/figures"]
+    names += [f"guide/{p.stem}" for p in sorted((SITE / "guide").glob("*.html"))]
+    frames = "".join(
+        f'<iframe name="{name}" src="{(SITE / name).as_uri()}.html" '
+        f'style="width:{width}px;height:900px"></iframe>'
+        for name in names
+    )
+    script = """onload = () => { document.body.textContent = [...frames].map(
+        f => f.name + "=" + f.document.documentElement.scrollWidth).join(" ") }"""
+    page = tmp_path / "all.html"
+    page.write_text(f"<body>{frames}<script>{script}</script></body>")
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--allow-file-access-from-files", "--virtual-time-budget=10000"]
+    done = subprocess.run(
+        [*command, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    widths = dict(re.findall(r"([\w/]+)=(\d+)", done.stdout))
+    assert widths.keys() == {*names}
+    assert {name: w for name, w in widths.items() if int(w) > width} == {}
