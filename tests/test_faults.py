@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import joblib
 import numpy as np
 import pytest
 
+from sklearn_ser import DSNetClassifier
 from sklearn_ser.features import LogMelTransformer
+from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.persistence import load
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals of POSIX")
@@ -90,6 +94,43 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     finally:
         for pid in filter(is_running, workers):
             os.kill(pid, signal.SIGKILL)
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [list, np.stack])
+def test_the_folds_of_a_dask_worker_that_is_killed_are_computed_by_another(kind):
+    distributed = pytest.importorskip("distributed")
+    X = kind([*np.random.default_rng(0).normal(size=(24, 8, 40)).astype(np.float32)])
+    y, speakers = np.arange(24) % 2, np.repeat(["s", "t", "u", "v"], 6)
+    model = DSNetClassifier(
+        encoder="conv", max_epochs=4, calibration_weight=0, random_state=0
+    )
+    expected = speaker_cross_validate(model, X, y, speakers, n_bootstrap=0)
+    killed = []
+
+    def kill_a_busy_worker():
+        busy = wait_for(
+            lambda: [worker for worker, jobs in client.processing().items() if jobs]
+        )
+        os.kill(pids[busy[0]], signal.SIGKILL)
+        killed.append(pids[busy[0]])
+
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(n_workers=2, **options) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+        killer = threading.Thread(target=kill_a_busy_worker)
+        killer.start()
+        with joblib.parallel_config("dask"):
+            found = speaker_cross_validate(model, X, y, speakers, n_bootstrap=0)
+        killer.join()
+        assert not is_running(killed[0])
+    assert len(found.folds) == 4
+    for name in ("rows", "predictions", "probabilities", "uar"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 # ------------------------------------------------------------------------- saved models
