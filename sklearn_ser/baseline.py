@@ -93,7 +93,7 @@ class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X):
-        """Return how far each vector is on the side of each class.
+        """Return the score of each class for each vector.
 
         Parameters
         ----------

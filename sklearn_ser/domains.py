@@ -1,4 +1,4 @@
-"""Source and target: what every domain adaptation method shares.
+"""Source and target: the shared part of the domain adaptation methods.
 
 ``sample_domain`` has the meaning of skada: the labelled source has numbers from 0
 upwards, and the unlabelled target has negative numbers.

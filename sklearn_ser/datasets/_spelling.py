@@ -4,7 +4,7 @@ import unicodedata
 
 
 def same_name(name, spaces=True):
-    """Return what all spellings of a name have in common.
+    """Return a key that is equal for all spellings of a name.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def same_name(name, spaces=True):
 
 
 def spell_alike(names, spaces=True):
-    """Return one spelling for each name, and which spellings became one.
+    """Return one spelling for each name, and the unified spellings.
 
     Parameters
     ----------

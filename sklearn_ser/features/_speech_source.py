@@ -1,4 +1,4 @@
-"""Where a speech model is on disk, and the hash of its weights; nothing is loaded."""
+"""The files of a speech model, and the hash of its weights. Nothing is loaded."""
 
 import hashlib
 import json

@@ -149,7 +149,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         return self
 
     def enroll(self, X, speakers):
-        """Add voices, known by a few unlabelled recordings each.
+        """Add new voices, from a few unlabelled recordings each.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         return self
 
     def _add_voices(self, X, speakers):
-        """Add voices without a warning; return the emotions that are seen in each."""
+        """Add voices without a warning, and return the emotions of each."""
         check_is_fitted(self)
         if not hasattr(self, "emotion_model_"):
             raise ValueError(

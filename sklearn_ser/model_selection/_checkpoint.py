@@ -1,4 +1,4 @@
-"""Finished folds are kept in a folder, so that an evaluation can be resumed."""
+"""A folder of finished folds, to resume an evaluation."""
 
 import json
 import os
@@ -49,7 +49,7 @@ class Checkpoint:
         self._claim()
 
     def _claim(self):
-        """Write the settings, or compare those that stand there."""
+        """Write the settings, or compare them with the stored settings."""
         os.makedirs(self.folder, exist_ok=True)
         path = os.path.join(self.folder, _SETTINGS)
         try:
@@ -79,7 +79,7 @@ class Checkpoint:
             )
 
     def store(self, number, fold, predicted, proba, estimator):
-        """Keep a finished fold, wholly or not at all."""
+        """Store a finished fold, completely or not at all."""
         codes = np.searchsorted(self.classes, predicted)
         arrays = {"codes": codes, "figures": [getattr(fold, n) for n in _FIGURES]}
         arrays["history"] = np.frombuffer(json.dumps(fold.history).encode(), np.uint8)
@@ -92,7 +92,7 @@ class Checkpoint:
             np.savez(file, **arrays)
 
     def finished(self):
-        """Return the folds that were kept, as a dict from number to outputs.
+        """Return the stored folds, as a dict from number to outputs.
 
         One that is damaged counts as missing: it is computed again.
         """

@@ -1,4 +1,4 @@
-"""Networks that see a source and a target: pairs of batches, statistics of each."""
+"""Networks with a source and a target: pairs of batches, statistics of each."""
 
 import torch
 

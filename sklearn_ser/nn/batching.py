@@ -21,7 +21,7 @@ _RESIDENT_SHARE = 0.5
 
 @dataclass
 class Batch:
-    """Padded sequences and what is known of each.
+    """Padded sequences and their columns.
 
     Attributes
     ----------

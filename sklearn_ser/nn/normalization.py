@@ -1,4 +1,4 @@
-"""Normalisation by statistics that are set before training, and by those of a batch."""
+"""Normalisation by statistics that are set before training, or by batch statistics."""
 
 import copy
 from contextlib import contextmanager
@@ -67,7 +67,7 @@ def batch_norms(module):
 
 @contextmanager
 def kept_statistics(module):
-    """Leave the running statistics of batch normalisation as they are, in training."""
+    """Keep the running statistics of batch normalisation unchanged in training."""
     norms = batch_norms(module)
     kept = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
     try:
