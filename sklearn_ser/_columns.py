@@ -46,7 +46,7 @@ def as_column(values, name):
     values : array-like
         One value for each row. Its shape is not checked.
     name : str
-        What error messages call it.
+        The name of the column in error messages.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def check_one_kind(values, name):
     values : sequence
         One value for each row.
     name : str
-        What error messages call it.
+        The name of the column in error messages.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def timeline_page(timelines, model=""):
     timelines : list of EmotionTimeline
         One for each recording.
     model : str
-        What predicted them.
+        The model that predicted them.
 
     Returns
     -------

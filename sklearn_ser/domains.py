@@ -66,7 +66,7 @@ class DomainAdapterMixin:
 
     @property
     def _aligns(self):
-        """Whether the method uses a target."""
+        """True if the method uses a target."""
         return True
 
     def fit(

@@ -62,7 +62,7 @@ class LabelLines:
         utterance : str
             Its name.
         columns : dict
-            What the file says of it.
+            Its columns in the file.
         path : path
             The file.
         """
@@ -172,7 +172,7 @@ class SpeakerTable:
         speaker : str
             Its name.
         columns : dict
-            What the file says of it.
+            Its columns in the file.
         """
         for row in rows_of(path):
             columns = {

@@ -11,7 +11,7 @@ def same_name(name, spaces=True):
     name : str
         A name, such as a speaker's.
     spaces : bool, default=True
-        Whether names that differ in spaces differ: "S 1" and "S1" may be two speakers.
+        If True, spaces make two names: "S 1" and "S1" may be two speakers.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def spell_alike(names, spaces=True):
     names : list of str
         Names, of which several may be spellings of one.
     spaces : bool, default=True
-        Whether names that differ in spaces differ.
+        If True, spaces make two names.
 
     Returns
     -------

@@ -40,7 +40,7 @@ FORMATS = (
     *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
     *("FLAC", "OGG", "MP3", "MPEG"),
 )
-"""Formats of libsndfile whose files tell their length, so that a cut is noticed."""
+"""Formats of libsndfile whose files store their length, so a cut is noticed."""
 
 
 def read_file(path, name):
@@ -51,7 +51,7 @@ def read_file(path, name):
     path : str or PathLike
         The file.
     name : str
-        What error messages call the recording.
+        The name of the recording in error messages.
 
     Returns
     -------

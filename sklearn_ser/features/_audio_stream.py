@@ -26,7 +26,7 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     channel : "mean" or int, default="mean"
         The channel taken from a recording with several, or their mean.
     name : str, default="recording"
-        What error messages call the recording.
+        The name of the recording in error messages.
 
     Yields
     ------

@@ -77,7 +77,7 @@ class SpeechEncoder:
         Parameters
         ----------
         inputs : list of arrays
-            What `inputs` returns.
+            The output of `inputs`.
         frames_per_batch : int
             The most frames in one pass, unless one window alone has more.
 

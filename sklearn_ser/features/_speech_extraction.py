@@ -164,7 +164,7 @@ def run(job, batches, n_jobs, verbose):
     Yields
     ------
     result : tuple
-        What a job returns; its first member is the rows.
+        The output of a job. Its first member is the rows.
     """
     from tqdm.auto import tqdm
 
@@ -210,7 +210,7 @@ def extract(
     source : Source
         The model.
     settings : Settings
-        What shapes the features.
+        The settings of the features.
     device : str or torch.device
         Where the model runs.
     frames_per_batch : int

@@ -250,7 +250,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
                 raise ValueError(_MISSING)
             else:
                 raise ValueError(
-                    f"Speaker {name!r} was neither in the fit nor enrolled. Enroll it, "
+                    f"Speaker {name!r} is neither in the fit nor enrolled. Enroll it, "
                     'or set unseen="global".'
                 )
             mean = mean if self.center else np.zeros_like(mean)

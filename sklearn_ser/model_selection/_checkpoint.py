@@ -21,7 +21,7 @@ class Checkpoint:
     folder : str or PathLike
         The folder, made if it is missing.
     settings : dict of str to str
-        What the results depend on, besides the data.
+        The settings of the results, without the data.
     columns : dict of str to column
         The data: `X` and what has an entry for each row. They are hashed.
     splits, validations : list

@@ -77,7 +77,7 @@ class DomainNet(SpeechNet):
         key : str
             Name of the output.
         of_target : bool, default=False
-            Whether the sequences belong to the target.
+            True if the sequences belong to the target.
 
         Returns
         -------

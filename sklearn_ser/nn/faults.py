@@ -50,7 +50,7 @@ def in_batches_that_fit(batches, compute):
     ------
     rows : array of int
     values : object
-        What `compute` returned for these rows.
+        The result of `compute` for these rows.
 
     Warns
     -----
@@ -120,7 +120,7 @@ def check_last_step(net, dataset):
     ----------
     net : SpeechNet
     dataset : SequenceDataset
-        What it was trained on.
+        The training data.
     """
     batch = dataset.batch(net.get_iterator(dataset).rows()[0])
     net.module_.eval()
