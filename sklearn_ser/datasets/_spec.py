@@ -218,6 +218,18 @@ class CorpusSpec:
     See Also
     --------
     load_corpus : Load a corpus from its declaration.
+
+    Examples
+    --------
+    >>> from sklearn_ser.datasets import CorpusSpec
+    >>> spec = CorpusSpec(
+    ...     name="mine",
+    ...     title="My corpus",
+    ...     pattern="(?P<speaker>[a-z]+)/(?P<emotion>[an])[0-9]+",
+    ...     codes={"emotion": {"a": "anger", "n": "neutral"}},
+    ... )
+    >>> spec.parse("anna/a01")["emotion"]
+    'anger'
     """
 
     name: str

@@ -26,7 +26,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     [1]_). The fewer recordings the speaker has, the stronger it is shrunk, so one
     recording does no harm. A new voice needs no labels. If the fit has labels, the mean
     of a new voice is corrected for the emotions that its recordings seem to show,
-    because the mean of ten calm recordings also contains the calm.
+    because calm speech changes the mean, too.
 
     Parameters
     ----------

@@ -28,8 +28,17 @@ class Standardize(nn.Module):
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation over the true cells of (n_samples, n_channels, ...).
 
-    ``mask`` broadcasts against the input and is 1 where a cell is true; padded
-    cells neither enter the statistics nor leave the layer.
+    ``mask`` broadcasts against the input, and is 1 for a true cell. Padded cells do not
+    enter the statistics, and the output is zero there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ser.nn.layers import MaskedBatchNorm, frame_mask
+    >>> x = torch.tensor([[[1.0, 3.0, 9.0]]])
+    >>> mask = frame_mask(torch.tensor([2]), 3)[:, None]
+    >>> MaskedBatchNorm(1)(x, mask).tolist()[0][0][2]
+    0.0
     """
 
     def _check_input_dim(self, input):
