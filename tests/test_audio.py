@@ -385,7 +385,9 @@ def test_missing_channel(tmp_path):
     assert "2 channel(s), but channel is 2" in (
         _error_of(load_audio, path, channel=2, name="X[0]")
     )
-    assert "1 channel(s), but channel is 1" in _error_of(load_audio, _noise(), channel=1)
+    assert "1 channel(s), but channel is 1" in _error_of(
+        load_audio, _noise(), channel=1
+    )
 
 
 def _error_of(function, *args, **kwargs):

@@ -530,7 +530,9 @@ def test_wrong_arguments(tmp_path):
         load_corpus("emodb", tmp_path / "file")
     with pytest.raises(ValueError, match="protocol must be one of"):
         load_corpus("emodb", tmp_path, protocol="emodb")
-    with pytest.raises(ValueError, match=r"is a protocol of \['casia'\], not of \['emodb'\]"):
+    with pytest.raises(
+        ValueError, match=r"protocol of \['casia'\], not of \['emodb'\]"
+    ):
         load_corpus("emodb", tmp_path, protocol="casia-loso")
 
 
