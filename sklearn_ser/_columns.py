@@ -12,7 +12,7 @@ _LONGEST = 500  # characters that a message takes over from elsewhere
 
 @contextmanager
 def naming(name):
-    """Put a name in front of the message of an error that does not tell it.
+    """Add a name to the message of an error that lacks it.
 
     NumPy and scikit-learn do not always say which argument they refuse.
 
@@ -36,7 +36,7 @@ def shortened(text):
 
 
 def as_column(values, name):
-    """Return values as an array in which none has become another.
+    """Return values as an array, and change no value.
 
     NumPy makes text of everything in a list that holds one string: NaN becomes "nan",
     and 1 becomes "1".
@@ -46,7 +46,7 @@ def as_column(values, name):
     values : array-like
         One value for each row. Its shape is not checked.
     name : str
-        What error messages call it.
+        The name of the column in error messages.
 
     Returns
     -------
@@ -79,14 +79,14 @@ def as_column(values, name):
 
 
 def check_one_kind(values, name):
-    """Refuse a missing value, and strings, bytes, numbers and others in one column.
+    """Refuse missing values, and a column with values of several kinds.
 
     Parameters
     ----------
     values : sequence
         One value for each row.
     name : str
-        What error messages call it.
+        The name of the column in error messages.
 
     Raises
     ------

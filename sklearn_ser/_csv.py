@@ -1,4 +1,4 @@
-"""Tables for spreadsheets, in which no cell is taken for a formula."""
+"""Tables for spreadsheets, without cells that look like formulas."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ from sklearn_ser._files import atomic_write
 
 
 def write_csv(path, table):
-    """Write rows of text or numbers to a CSV file, wholly or not at all."""
+    """Write rows of text or numbers to a CSV file, completely or not at all."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([harmless(cell) for cell in row] for row in table)
     with atomic_write(path) as out:
@@ -15,7 +15,7 @@ def write_csv(path, table):
 
 
 def harmless(cell):
-    """Return a cell that no spreadsheet takes for a formula: with a quote in front."""
+    """Return a cell with a quote before it if it looks like a formula."""
     if not isinstance(cell, str) or not cell.startswith(
         ("=", "+", "-", "@", "\t", "\r")
     ):

@@ -1,4 +1,4 @@
-"""Write files wholly or not at all, and read no device or pipe, which may never end."""
+"""Write files completely or not at all, and refuse devices and pipes."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ def atomic_write(path):
 
 
 def check_regular(path):
-    """Refuse, with an OSError, what is no regular file, without opening it.
+    """Raise an OSError if a path is not a regular file, without opening it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a pipeline computes, as one torch module that can be traced into a graph."""
+"""A pipeline as one torch module that can be traced into a graph."""
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ class Summary(nn.Module):
 
 
 class Reach(nn.Module):
-    """Padding to at least the frames that an encoder needs, whatever the length is.
+    """Padding to at least the number of frames that an encoder needs.
 
     Encoders pad what is too short. A graph cannot choose, so it always pads.
     """
@@ -127,7 +127,7 @@ def softmax(logits):
 
 
 def nearest_distribution(f, floor=1e-6):
-    """Return what the function of this name in ``nn.regression`` does."""
+    """Return the result of the function with this name in ``nn.regression``."""
     k = f.shape[1]
     ranked = f.sort(dim=1, descending=True)[0]
     shift = (ranked.cumsum(1) - 1) / torch.arange(1, k + 1)
@@ -138,7 +138,7 @@ def nearest_distribution(f, floor=1e-6):
 
 
 def find_decision(classifier):
-    """Return the function above that does what the classifier's `_decide` does."""
+    """Return the function above that equals the classifier's `_decide`."""
     shape = 100, len(classifier.classes_)
     logits = np.random.default_rng(0).normal(scale=3, size=shape)
     expected = classifier._decide(logits)
@@ -153,7 +153,7 @@ def find_decision(classifier):
 
 
 class Graph(nn.Module):
-    """What is exported: the steps, the network and the decision, one after another."""
+    """The exported module: the steps, the network and the decision."""
 
     def __init__(self, steps, net, decide):
         super().__init__()

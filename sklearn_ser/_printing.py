@@ -1,11 +1,11 @@
-"""Output to whoever reads it, until they have enough."""
+"""Output to a reader that may stop early."""
 
 import os
 import sys
 
 
 def say(line, more_is_wanted):
-    """Print a line. A reader may have enough while a file is still wanted."""
+    """Print a line. The reader may stop while a file is still written."""
     try:
         print(line, flush=True)
     except BrokenPipeError:
@@ -15,5 +15,5 @@ def say(line, more_is_wanted):
 
 
 def discard_output():
-    """Let whatever is printed from here on go nowhere."""
+    """Discard all further output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""How far a training is, told to whoever shows a bar around it."""
+"""The progress of a training, for a progress bar around it."""
 
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +17,7 @@ def listening(listener):
 
 
 def report(done):
-    """Tell which part of a training is done; nobody need listen."""
+    """Report the finished share of a training to the listener, if there is one."""
     listener = _listener.get()
     if listener is not None:
         listener(done)

@@ -1,4 +1,4 @@
-"""What a saved model says of itself, read before any object is made of it."""
+"""The header of a saved model, read before any object is made."""
 
 import json
 from io import BytesIO

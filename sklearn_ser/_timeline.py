@@ -198,7 +198,7 @@ def check_times(window, hop=None):
 
 
 def first_step(model):
-    """Return what sees the recordings first: of a search, of a pipeline, or itself."""
+    """Return the step of an estimator that takes the recordings."""
     while True:
         model = getattr(model, "best_estimator_", model)
         steps = [
@@ -262,7 +262,7 @@ def predict_windows(model, blocks, rate, window, hop, batch=_BATCH):
 
 
 def collect(name, model, windows):
-    """Return windows and their probabilities, as they are predicted, as one result."""
+    """Return one result with all predicted windows and their probabilities."""
     starts, ends, rows = zip(*windows, strict=True)
     return EmotionTimeline(
         name,

@@ -40,7 +40,7 @@ def timeline_page(timelines, model=""):
     timelines : list of EmotionTimeline
         One for each recording.
     model : str
-        What predicted them.
+        The model that predicted them.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def _section(timeline):
 
 
 def _band(edges, best, colours):
-    """Draw the most probable emotion: neighbours that are alike are one."""
+    """Draw the most probable emotion, and join equal neighbours."""
     first = np.flatnonzero(np.r_[True, best[1:] != best[:-1]])
     x = 1000 * (np.r_[edges[first], edges[-1]] - edges[0]) / (edges[-1] - edges[0])
     parts = "".join(
@@ -126,5 +126,5 @@ def _svg(name, height, label, parts):
 
 
 def _text(value):
-    """Return text for a page, without what is no character, as in odd file names."""
+    """Return text for a page, without invalid characters."""
     return escape(str(value).encode(errors="backslashreplace").decode())

@@ -1,4 +1,4 @@
-"""Worker processes that end when the process that started them does.
+"""Worker processes that end when their parent process ends.
 
 A process that is killed by SIGKILL cannot stop its workers. They would compute to the
 end of their job, and nobody would read the result.
@@ -16,7 +16,7 @@ _watching = threading.Event()
 
 
 def tied_to_this_process(jobs):
-    """Yield jobs of `delayed` that end when this process does, wherever they run.
+    """Yield jobs of `delayed` that end when this process ends.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     # ------------------------------------------------------------------------- hooks
 
     def _speaker_use(self):
-        """Return what the fit needs speakers for, in words, or None."""
+        """Return the purpose of the speakers in the fit, in words, or None."""
 
     def _columns(self, data):
         """Return further columns of the training batches, as a dict of arrays."""
@@ -200,7 +200,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return sequences, {n: vars(checked)[n] for n in names if n in vars(checked)}
 
     def _check_data(self, sequences, y, **columns):
-        """Check what comes with the sequences; return TrainingData."""
+        """Check the other arguments of a fit, and return TrainingData."""
         if columns["speakers"] is None and self._speaker_use():
             warn_caller(_speakers_missing(self), SpeakersMissingWarning)
         data = check_training_data(

@@ -18,7 +18,7 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : batch of sequences
-            What LogMelTransformer returns.
+            The output of LogMelTransformer.
         y : ignored
             For the API's sake.
 
@@ -93,7 +93,7 @@ class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X):
-        """Return how far each vector is on the side of each class.
+        """Return the score of each class for each vector.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ def make_baseline(of_frames):
     Parameters
     ----------
     of_frames : bool
-        Whether the input is sequences. Their statistics are then the vectors.
+        True for sequences. Their statistics are then the vectors.
 
     Returns
     -------

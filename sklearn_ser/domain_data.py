@@ -1,4 +1,4 @@
-"""The domain of each sample: how it is checked, and the statistics of each domain.
+"""The domain of each sample: its checks, and the statistics of each domain.
 
 ``sample_domain`` means what it means in skada: the labelled source has numbers from 0
 upwards, the unlabelled target has negative ones.
@@ -35,7 +35,7 @@ def normalized_by_domain(sequences, domain, statistics):
 
 
 def known_domains(domain, known):
-    """Replace a domain that the fit did not have by the only one on its side."""
+    """Replace an unknown domain by the only domain of its side."""
     domain = domain.copy()
     for side, rows, fitted in (
         ("target", domain < 0, known[known < 0]),

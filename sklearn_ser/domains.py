@@ -1,4 +1,4 @@
-"""Source and target: what every domain adaptation method shares.
+"""Source and target: the shared part of the domain adaptation methods.
 
 ``sample_domain`` has the meaning of skada: the labelled source has numbers from 0
 upwards, and the unlabelled target has negative numbers.
@@ -66,7 +66,7 @@ class DomainAdapterMixin:
 
     @property
     def _aligns(self):
-        """Whether the method uses a target."""
+        """True if the method uses a target."""
         return True
 
     def fit(

@@ -126,7 +126,7 @@ class Orthogonality(LossTerm):
 
 @dataclass(frozen=True)
 class Decorrelation(LossTerm):
-    """A share of ||C||_F^2 / d, C the correlations of u's units with those of r."""
+    """A share of ||C||_F^2 / d, with C the correlations of the units of u and r."""
 
     name: ClassVar[str] = "orthogonality"
 

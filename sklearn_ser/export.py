@@ -134,7 +134,7 @@ def to_onnx(pipeline: Any, path: str | PathLike) -> None:
 
 
 def _split(pipeline):
-    """Return the transformers in front, and the classifier, if all can be exported."""
+    """Return the transformers and the classifier, if all can be exported."""
     steps = pipeline.steps if isinstance(pipeline, Pipeline) else []
     steps = [(n, step) for n, step in steps if step not in (None, "passthrough")]
     *named, (_, classifier) = steps or [("", pipeline)]
@@ -174,7 +174,7 @@ def _split(pipeline):
 
 
 def _encoder(classifier):
-    """Return the name or the class of the encoder that was fitted."""
+    """Return the name or the class of the fitted encoder."""
     return classifier.net_.get_params_for("module")["encoder"]
 
 
@@ -216,7 +216,7 @@ def _metadata(kind, front, classifier):
 
 
 def _graph(front, classifier):
-    """Join what the pipeline computes, on copies on the CPU."""
+    """Join copies of the pipeline's parts on the CPU."""
     steps, net = [], classifier.net_
     for step in front:
         if isinstance(step, LogMelTransformer):
@@ -283,7 +283,7 @@ def _traced(graph, kind, n_features):
 
 
 def _difference(data, graph, kind, front, classifier):
-    """Return how far a graph's probabilities are from the model's, on noise."""
+    """Return the difference of a graph's and the model's probabilities, on noise."""
     import onnxruntime
 
     rng, n_features = np.random.default_rng(0), classifier.n_features_in_

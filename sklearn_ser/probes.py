@@ -34,6 +34,12 @@ class ProbeScore:
         Balanced accuracy of a guess: 1 / n_classes.
     interval : (float, float)
         Bootstrap interval of the score, over groups, or over utterances without groups.
+
+    Examples
+    --------
+    >>> from sklearn_ser.metrics import ProbeScore
+    >>> ProbeScore(score=0.75, chance=0.25, interval=(0.5, 1.0)).above_chance
+    0.5
     """
 
     score: float

@@ -124,7 +124,7 @@ def make_report(
 
 
 def _views(result):
-    """Return the scored rows of the whole, or of each transfer, under equal names."""
+    """Return the scored rows of the result or of each transfer, under equal names."""
     if isinstance(result, SpeakerCVResult):
         return [SimpleNamespace(name="", **vars(result))]
     return [

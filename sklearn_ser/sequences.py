@@ -122,7 +122,7 @@ def check_sequences(X, *, estimator, reset):
     estimator : estimator
         It gets ``n_features_in_`` if ``reset``; otherwise X must have that many.
     reset : bool
-        Whether this is a fit.
+        True in a fit.
 
     Returns
     -------

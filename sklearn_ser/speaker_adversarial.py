@@ -45,7 +45,7 @@ SC_BATCH_SIZE = 128  # embeddings in a small step
 
 
 class SpeakerAdversarial(nn.Module):
-    """ENC and EC, and beside them SC, on which no prediction depends."""
+    """ENC, EC and SC. No prediction depends on SC."""
 
     def __init__(self, n_classes, n_speakers, d=256, **encoder):
         super().__init__()
@@ -88,7 +88,7 @@ class SpeakerEntropy(LossTerm):
 
 @dataclass(frozen=True)
 class SpeakerCrossEntropy(LossTerm):
-    """CE(SC(v), s), in which every speaker counts the same."""
+    """CE(SC(v), s), with the same weight for every speaker."""
 
     name: ClassVar[str] = "adversary"
 
@@ -279,12 +279,12 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
 
     @property
     def n_speakers_(self):
-        """Number of speakers that SC tells apart; 0 if it was not trained."""
+        """Number of speakers that SC tells apart, or 0 if it was not trained."""
         check_is_fitted(self, "net_")
         return self.net_.module_.n_speakers
 
     def _n_speakers(self, data):
-        """Return how many speakers SC is to tell apart; 0 means a net without SC."""
+        """Return the number of speakers for SC; 0 means a net without SC."""
         with_adversary = self.method is not None and data.speakers is not None
         n_speakers = len(np.unique(data.speakers)) if with_adversary else 0
         if self._continues and n_speakers != self.n_speakers_:

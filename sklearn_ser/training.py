@@ -99,7 +99,7 @@ def _make_net(estimator, data, seed, valid, device, summarize):
 
 
 def _choose_encoder(estimator, data):
-    """Return the encoder asked for, or what "auto" takes for the sequences."""
+    """Return the chosen encoder, or the choice of "auto" for the sequences."""
     encoder = estimator.encoder
     if isinstance(encoder, torch.nn.Module):
         raise TypeError(

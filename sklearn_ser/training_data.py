@@ -128,7 +128,7 @@ def check_training_data(
     target=(),
     row=None,
 ):
-    """Check what comes with checked sequences and labels.
+    """Check the arguments beside the sequences and labels.
 
     Parameters
     ----------

@@ -382,10 +382,12 @@ def test_ragged_waveform():
 
 def test_missing_channel(tmp_path):
     path = _write(tmp_path / "a.wav", _noise(n_channels=2))
-    assert "2 channel(s), but channel=2" in (
+    assert "2 channel(s), but channel is 2" in (
         _error_of(load_audio, path, channel=2, name="X[0]")
     )
-    assert "1 channel(s), but channel=1" in _error_of(load_audio, _noise(), channel=1)
+    assert "1 channel(s), but channel is 1" in _error_of(
+        load_audio, _noise(), channel=1
+    )
 
 
 def _error_of(function, *args, **kwargs):
@@ -515,7 +517,7 @@ def test_every_frame_of_an_mp3_is_found(tmp_path, rate, mode):
 def test_formats_whose_files_tell_no_length_are_refused(tmp_path, name, format):
     path = _write(tmp_path / name, _noise(), format=format, subtype="PCM_16")
     message = _transform_error(path)
-    assert f"it has the format {format}, whose files do not tell" in message
+    assert f"it has the format {format}, whose files do not store" in message
     assert "Convert it to one of WAV, " in message
     assert "it has the format" in find_fault(path)
 

@@ -329,7 +329,7 @@ def test_validation_rows_count(data, tmp_path):
 
 
 def test_models_are_not_kept(data, tmp_path):
-    with pytest.raises(ValueError, match="return_estimator=True needs"):
+    with pytest.raises(ValueError, match="cannot be combined, because"):
         speaker_cross_validate(
             Fragile(), *data, checkpoint_dir=tmp_path, return_estimator=True
         )

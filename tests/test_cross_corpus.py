@@ -643,9 +643,9 @@ def test_marks_among_the_labels(data):
             r"transfers\[0\] must name corpora in \['casia', 'emodb', 'emovo'\], "
             r"got \['iemocap'\]",
         ),
-        ({"transfers": [(["emodb", "x"], "casia")]}, r"among.*, got \['x'\]"),
-        ({"transfers": [("emodb", ["casia"])]}, r"among.*, got \[\['casia'\]\]"),
-        ({"transfers": [([], "casia")]}, r"among.*, got \[\]"),
+        ({"transfers": [(["emodb", "x"], "casia")]}, r"in .*, got \['x'\]"),
+        ({"transfers": [("emodb", ["casia"])]}, r"in .*, got \[\['casia'\]\]"),
+        ({"transfers": [([], "casia")]}, r"in .*, got \[\]"),
         ({"transfers": [("casia", "casia")]}, "names a corpus twice"),
         ({"transfers": [(["emodb", "emodb"], "casia")]}, "names a corpus twice"),
         ({"n_bootstrap": -1}, "n_bootstrap"),

@@ -368,7 +368,7 @@ def test_enroll_refuses():
     X, y, speakers, _ = additive(0)
     bare = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
     for model in (bare, LogisticRegression(), 3):
-        with pytest.raises(TypeError, match=r"without a SpeakerNormalizer.*needs a p"):
+        with pytest.raises(TypeError, match=r"a SpeakerNormalizer.*expected a p"):
             enroll(model, X, speakers)
     model = make_pipeline(SpeakerNormalizer(), LogisticRegression())
     search = GridSearchCV(model, {})

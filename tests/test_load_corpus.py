@@ -514,7 +514,7 @@ def test_wrong_arguments(tmp_path):
         load_corpus("emo-db-2", tmp_path)
     with pytest.raises(ValueError, match="errors must be"):
         load_corpus("emodb", tmp_path, errors="ignore")
-    with pytest.raises(ValueError, match="No recording of emodb lies below"):
+    with pytest.raises(ValueError, match="No recording of emodb is below"):
         load_corpus("emodb", tmp_path / "nowhere")
     for wrong in ([], ["emodb", "EmoDB"]):
         with pytest.raises(ValueError, match="one or more different corpora"):
@@ -530,7 +530,9 @@ def test_wrong_arguments(tmp_path):
         load_corpus("emodb", tmp_path / "file")
     with pytest.raises(ValueError, match="protocol must be one of"):
         load_corpus("emodb", tmp_path, protocol="emodb")
-    with pytest.raises(ValueError, match=r"is of \['casia'\], not of \['emodb'\]"):
+    with pytest.raises(
+        ValueError, match=r"protocol of \['casia'\], not of \['emodb'\]"
+    ):
         load_corpus("emodb", tmp_path, protocol="casia-loso")
 
 

@@ -322,7 +322,7 @@ def test_spellings_of_one_emotion_are_unified_and_counted(write, tmp_path):
     for i in range(len(labels)):
         (tmp_path / f"{i}.wav").touch()
     rows = "".join(f"{i}.wav,s{i},{label}\n" for i, label in enumerate(labels))
-    with pytest.warns(UserWarning, match="spells 2 emotion") as caught:
+    with pytest.warns(UserWarning, match="has 2 emotion") as caught:
         corpus = load_manifest(write("file,speaker,emotion\n" + rows))
     expected = ["Anger", "Anger", *["very sad"] * 2, "Anger", "very sad", "joy"]
     assert corpus.target.tolist() == expected

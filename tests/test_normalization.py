@@ -100,7 +100,7 @@ def test_transform_knows_the_speakers_of_the_fit():
     alone = SpeakerNormalizer("utterance").fit(X, speakers=SPEAKERS)
     assert_equal(alone.transform(X, speakers=["new"] * 8), alone.transform(X))
     strict = SpeakerNormalizer(None).fit(X, speakers=SPEAKERS)
-    with pytest.raises(ValueError, match=r"Speaker 'new' was neither .* Enroll it"):
+    with pytest.raises(ValueError, match=r"Speaker 'new' is neither .* Enroll it"):
         strict.transform(X[:2], speakers=["a", "new"])
 
 

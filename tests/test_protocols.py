@@ -369,7 +369,9 @@ def test_whole_numbers_of_any_type_are_one_hash():
 
 def test_a_protocol_of_another_corpus_is_refused():
     corpus = _emodb() | {"corpora": ["emodb"] * 5}
-    with pytest.raises(ValueError, match=r"is of \['casia'\], not of \['emodb'\]"):
+    with pytest.raises(
+        ValueError, match=r"protocol of \['casia'\], not of \['emodb'\]"
+    ):
         apply_protocol("casia-loso", Bunch(**corpus))
     with pytest.raises(ValueError, match="corpus must be one of"):
         list_protocols("EmoDB")

@@ -1,4 +1,4 @@
-"""Corpora: those of the field, those of the user, and a synthetic one."""
+"""Corpora: known corpora, corpora of the user, and a synthetic corpus."""
 
 from sklearn_ser.datasets._spec import (
     Archive,

@@ -113,7 +113,7 @@ class CorpusFiles:
         return copies
 
     def read_labels(self):
-        """Return the columns that the label files hold of each utterance."""
+        """Return the columns of each utterance in the label files."""
         utterances, contradicted, spec = {}, set(), self._spec
         if not self.labels:
             self.faults.append(f"the label files {spec.labels.files} are missing")
@@ -143,7 +143,7 @@ class CorpusFiles:
         }
 
     def read_speakers(self):
-        """Return the columns that the tables hold of each speaker."""
+        """Return the columns of each speaker in the tables."""
         speakers = {}
         for path in self.tables:
             for speaker, columns in self._spec.speakers.read(path):
@@ -157,7 +157,7 @@ class CorpusFiles:
 
 
 def find_fault(path):
-    """Return what is wrong with a file, or None; only its header and end are read.
+    """Return the fault of a file, or None. Only its header and end are read.
 
     Damage in its middle shows only when it is decoded.
     """

@@ -62,7 +62,7 @@ class LabelLines:
         utterance : str
             Its name.
         columns : dict
-            What the file says of it.
+            Its columns in the file.
         path : path
             The file.
         """
@@ -172,7 +172,7 @@ class SpeakerTable:
         speaker : str
             Its name.
         columns : dict
-            What the file says of it.
+            Its columns in the file.
         """
         for row in rows_of(path):
             columns = {
@@ -218,6 +218,18 @@ class CorpusSpec:
     See Also
     --------
     load_corpus : Load a corpus from its declaration.
+
+    Examples
+    --------
+    >>> from sklearn_ser.datasets import CorpusSpec
+    >>> spec = CorpusSpec(
+    ...     name="mine",
+    ...     title="My corpus",
+    ...     pattern="(?P<speaker>[a-z]+)/(?P<emotion>[an])[0-9]+",
+    ...     codes={"emotion": {"a": "anger", "n": "neutral"}},
+    ... )
+    >>> spec.parse("anna/a01")["emotion"]
+    'anger'
     """
 
     name: str

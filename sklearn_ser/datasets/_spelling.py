@@ -4,14 +4,14 @@ import unicodedata
 
 
 def same_name(name, spaces=True):
-    """Return what all spellings of a name have in common.
+    """Return a key that is equal for all spellings of a name.
 
     Parameters
     ----------
     name : str
         A name, such as a speaker's.
     spaces : bool, default=True
-        Whether names that differ in spaces differ: "S 1" and "S1" may be two speakers.
+        If True, spaces make two names: "S 1" and "S1" may be two speakers.
 
     Returns
     -------
@@ -25,14 +25,14 @@ def same_name(name, spaces=True):
 
 
 def spell_alike(names, spaces=True):
-    """Return one spelling for each name, and which spellings became one.
+    """Return one spelling for each name, and the unified spellings.
 
     Parameters
     ----------
     names : list of str
         Names, of which several may be spellings of one.
     spaces : bool, default=True
-        Whether names that differ in spaces differ.
+        If True, spaces make two names.
 
     Returns
     -------

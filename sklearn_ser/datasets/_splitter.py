@@ -199,6 +199,6 @@ def stem(path):
 
 
 def place(path):
-    """Return two folders and the stem of a path, by which recordings are compared."""
+    """Return two folders and the stem of a path, to compare recordings."""
     path = Path(path) if isinstance(path, str | os.PathLike) else Path()
     return "/".join([*path.parts[-3:-1], path.stem.strip()])

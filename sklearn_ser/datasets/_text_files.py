@@ -1,4 +1,4 @@
-"""Label files of corpora, read whatever their bytes are."""
+"""Label files of corpora, in any encoding."""
 
 import csv
 

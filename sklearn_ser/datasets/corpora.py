@@ -1,4 +1,4 @@
-"""The field's corpora, one declaration each."""
+"""The known corpora, one declaration each."""
 
 from sklearn_ser.datasets._spec import (
     NO_AGREEMENT,

@@ -66,7 +66,7 @@ def duplicates_if_audio(X, *, vectors_are_waveforms):
     Parameters
     ----------
     X : list or array-like of length n_samples
-        What an estimator takes.
+        The input of an estimator.
     vectors_are_waveforms : bool
         What vectors of one length are, in a 2-D array or a list: waveforms, or the
         rows of a table.

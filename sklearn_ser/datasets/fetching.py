@@ -1,4 +1,4 @@
-"""Download archives that anyone may fetch, and unpack them safely."""
+"""Download public archives, and unpack them safely."""
 
 import os
 import stat

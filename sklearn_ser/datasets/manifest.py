@@ -196,7 +196,7 @@ def _read(path, renamed):
 
 
 def find_delimiter(stream):
-    """Return what separates the required columns in the first line with names."""
+    """Return the separator of the required columns in the first line with names."""
     lines = (line for line in stream if line.strip(_DELIMITERS + " \r\n"))
     header = next(lines, "").lower()
     stream.seek(0)
@@ -209,7 +209,7 @@ def find_delimiter(stream):
 
 
 def _describe(folder):
-    """Say what a folder holds that was given instead of a file."""
+    """Describe the content of a folder that was given instead of a file."""
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
     if not names:
         return "a folder that holds no files"
@@ -224,7 +224,7 @@ def _describe(folder):
 
 
 def _rename(path, names, renamed):
-    """Return the names of the columns, with the required ones where the caller says."""
+    """Return the names of the columns, renamed as the caller says."""
     for name, column in renamed.items():
         column = column.strip().lower()
         if name not in _REQUIRED or column not in names:

@@ -1,4 +1,4 @@
-"""Audio files: how they are opened and decoded, and whether they are whole.
+"""Audio files: opening, decoding, and checks that they are complete.
 
 A file is cut short if it ends before its header says so. Its header has to be read to
 notice that, since libsndfile decodes what is left of the file without an error.
@@ -40,7 +40,7 @@ FORMATS = (
     *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
     *("FLAC", "OGG", "MP3", "MPEG"),
 )
-"""Formats of libsndfile whose files tell their length, so that a cut is noticed."""
+"""Formats of libsndfile whose files store their length, so a cut is noticed."""
 
 
 def read_file(path, name):
@@ -51,7 +51,7 @@ def read_file(path, name):
     path : str or PathLike
         The file.
     name : str
-        What error messages call the recording.
+        The name of the recording in error messages.
 
     Returns
     -------
@@ -238,7 +238,7 @@ def _claim_of_chunk(path):
 
 
 def mp3_is_cut(stream):
-    """Tell whether the last frame of an MP3 file, open in binary, is not whole.
+    """Tell whether the last frame of an MP3 file, open in binary, is incomplete.
 
     A file that is cut between two frames cannot be told from a whole one.
     """
@@ -264,7 +264,7 @@ def _size_of_frame(head):
 
 
 def _ogg_is_cut(path):
-    """Tell whether the last page of an Ogg file is not whole, or not marked as last."""
+    """Tell whether the last page of an Ogg file is incomplete or not marked as last."""
     with open(path, "rb") as stream:
         stream.seek(-min(os.path.getsize(path), _LONGEST_PAGE), os.SEEK_END)
         data = stream.read()

@@ -26,7 +26,7 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     channel : "mean" or int, default="mean"
         The channel taken from a recording with several, or their mean.
     name : str, default="recording"
-        What error messages call the recording.
+        The name of the recording in error messages.
 
     Yields
     ------
@@ -114,7 +114,7 @@ class Resampler:
         self.n_in = self.n_out = 0
 
     def __call__(self, block, last=False):
-        """Return what is known of the output; the last block makes it whole."""
+        """Return the known part of the output. The last block completes it."""
         if self.stream is None:
             return block
         out = self.stream.resample_chunk(block, last=last)
@@ -127,7 +127,7 @@ class Resampler:
 
 
 def cut_windows(blocks, length, hop):
-    """Yield windows of a waveform that comes in blocks, each as soon as it is whole.
+    """Yield windows of a waveform that comes in blocks, each when it is complete.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Normalisation of a sequence by itself."""
+"""Normalisation of a recording by its own statistics."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def _utterance(features):
 
 
 def _level(features):
-    """Subtract the mean over all cells, which is how loud the recording is."""
+    """Subtract the mean over all cells, the level of the recording."""
     return features - features.mean(dtype=np.float64).astype(features.dtype)
 
 

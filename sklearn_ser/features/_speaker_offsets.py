@@ -1,4 +1,4 @@
-"""How far a voice is from the average one, told from few recordings of any emotion."""
+"""The offset of a voice from the average voice, from few recordings of any emotion."""
 
 from dataclasses import dataclass
 from numbers import Number
@@ -45,7 +45,7 @@ def fit_voices(sequences, y, speakers, *, scale, relevance_factor):
 
 
 def enroll_voices(sequences, speakers, model, average, *, scale, relevance_factor):
-    """Return the statistics of each voice, and the emotions that are seen in it.
+    """Return the statistics of each voice, and the emotions of its recordings.
 
     Parameters
     ----------
@@ -103,19 +103,19 @@ def _recording_statistics(sequences):
 
 
 def _vectors(means, variances, *, with_deviations):
-    """Return what stands for each recording: its mean, and its deviation if asked."""
+    """Return a vector for each recording: its mean, and its deviation if needed."""
     return np.hstack([means, np.sqrt(variances)]) if with_deviations else means
 
 
 def _deviation(squares, mean):
-    """Return the root of the mean square, or 1 where it is rounding of the mean."""
+    """Return the root mean square, or 1 if it is only rounding of the mean."""
     deviation = np.sqrt(squares.mean(axis=0))
     deviation[deviation <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
     return deviation
 
 
 def _shrunk_deviation(means, variances, average, relevance_factor):
-    """Return a speaker's deviation, shrunk towards the average one; that for None."""
+    """Return a speaker's deviation, shrunk towards the average deviation."""
     if relevance_factor is None:
         return average
     mean, k = means.mean(axis=0), len(means)
@@ -125,7 +125,7 @@ def _shrunk_deviation(means, variances, average, relevance_factor):
 
 
 def _usable_labels(y, n_samples):
-    """Return the emotions, or None where y holds none to learn from."""
+    """Return the emotions, or None if y has none to learn from."""
     if y is None:
         return None
     values = np.asarray(y, dtype=object)  # where -1 may stand beside text
@@ -203,7 +203,7 @@ def speaker_offsets(vectors, y, rows, relevance_factor):
 
 @dataclass(frozen=True)
 class EmotionModel:
-    """What the training speakers tell of a new voice; see `SpeakerNormalizer`.
+    """The model of a new voice from the training speakers; see `SpeakerNormalizer`.
 
     Without emotions, the offset is that of the mean alone.
     """
@@ -236,5 +236,5 @@ class EmotionModel:
 
 
 def effective_number(shares):
-    """Return how many equally frequent emotions have the entropy of the shares."""
+    """Return the number of equally frequent emotions with the entropy of the shares."""
     return float(np.exp(entropy(shares)))

@@ -1,4 +1,4 @@
-"""What frozen speech encoders share: windows, batches, and how windows are joined."""
+"""The shared part of the speech encoders: windows, their batches and their joining."""
 
 from math import ceil
 
@@ -10,7 +10,7 @@ _REACH = 1500  # frames at once, 30 s, where the model sets no limit itself
 
 
 class SpeechEncoder:
-    """What the encoders share: windows, batches, and how windows are joined.
+    """The shared part of the encoders: windows, their batches and their joining.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class SpeechEncoder:
         Parameters
         ----------
         inputs : list of arrays
-            What `inputs` returns.
+            The output of `inputs`.
         frames_per_batch : int
             The most frames in one pass, unless one window alone has more.
 

@@ -28,7 +28,7 @@ _LOADED: dict = {}
 
 @dataclass(frozen=True)
 class Settings:
-    """What shapes the features; its repr is part of a cache entry's key."""
+    """The settings of the features. Their repr is part of a cache entry's key."""
 
     weights: str
     files: str
@@ -40,7 +40,7 @@ class Settings:
 
 
 def check_parameters(estimator):
-    """Check what an estimator was constructed with.
+    """Check the parameters of an estimator.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def check_parameters(estimator):
 
 
 def settings_of(estimator, source):
-    """Gather what shapes the features, in one form for equal parameters.
+    """Return the settings of the features, in one form for equal parameters.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _seconds(recording):
 
 
 def run(job, batches, n_jobs, verbose):
-    """Run a job on each batch, and yield each result as soon as it is there.
+    """Run a job on each batch, and yield each result when it is finished.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def run(job, batches, n_jobs, verbose):
     Yields
     ------
     result : tuple
-        What a job returns; its first member is the rows.
+        The output of a job. Its first member is the rows.
     """
     from tqdm.auto import tqdm
 
@@ -210,7 +210,7 @@ def extract(
     source : Source
         The model.
     settings : Settings
-        What shapes the features.
+        The settings of the features.
     device : str or torch.device
         Where the model runs.
     frames_per_batch : int

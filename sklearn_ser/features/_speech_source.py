@@ -1,4 +1,4 @@
-"""Where a speech model is on disk, and the hash of its weights; nothing is loaded."""
+"""The files of a speech model, and the hash of its weights. Nothing is loaded."""
 
 import hashlib
 import json
@@ -121,14 +121,14 @@ def locate(model, revision=None, local_files_only=False, seen=None):
     revision : str, default=None
         A branch, tag or commit of the Hub. `model` is then no directory.
     local_files_only : bool, default=False
-        Whether to search on this machine only.
+        If True, search on this machine only.
     seen : str, default=None
         The commit that an earlier call found. It is used if `revision` is None.
 
     Returns
     -------
     source : Source
-        What was found.
+        The model found.
 
     Raises
     ------

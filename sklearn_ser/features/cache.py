@@ -121,7 +121,7 @@ def _trailer(key, content):
 
 
 def _check_without_checksum(data):
-    """Refuse anything but one whole array of finite numbers."""
+    """Refuse everything except one complete array of finite numbers."""
     stream = io.BytesIO(data)
     array = np.lib.format.read_array(stream, allow_pickle=False)
     if stream.read(1) or not np.isfinite(array).all():

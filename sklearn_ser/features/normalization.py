@@ -26,7 +26,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
     [1]_). The fewer recordings the speaker has, the stronger it is shrunk, so one
     recording does no harm. A new voice needs no labels. If the fit has labels, the mean
     of a new voice is corrected for the emotions that its recordings seem to show,
-    because the mean of ten calm recordings also contains the calm.
+    because calm speech changes the mean, too.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         return self
 
     def enroll(self, X, speakers):
-        """Add voices, known by a few unlabelled recordings each.
+        """Add new voices, from a few unlabelled recordings each.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         return self
 
     def _add_voices(self, X, speakers):
-        """Add voices without a warning; return the emotions that are seen in each."""
+        """Add voices without a warning, and return the emotions of each."""
         check_is_fitted(self)
         if not hasattr(self, "emotion_model_"):
             raise ValueError(
@@ -250,7 +250,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
                 raise ValueError(_MISSING)
             else:
                 raise ValueError(
-                    f"Speaker {name!r} was neither in the fit nor enrolled. Enroll it, "
+                    f"Speaker {name!r} is neither in the fit nor enrolled. Enroll it, "
                     'or set unseen="global".'
                 )
             mean = mean if self.center else np.zeros_like(mean)

@@ -1,4 +1,4 @@
-"""From a waveform to its log-mel spectrogram, and the settings of that."""
+"""The log-mel spectrogram of a waveform, and its settings."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +22,7 @@ _BLOCK = 2048  # frames transformed at once, since an hour would fill the memory
 
 @dataclass(frozen=True)
 class Settings:
-    """What shapes the features; its repr is part of a cache entry's key."""
+    """The settings of the features. Their repr is part of a cache entry's key."""
 
     sampling_rate: float
     n_fft: int
@@ -41,7 +41,7 @@ class Settings:
 
 
 def check_settings(estimator):
-    """Check an estimator's parameters and gather those that shape the features."""
+    """Check an estimator's parameters, and return the settings of the features."""
     rate = _number("sampling_rate", estimator.sampling_rate, 1, 1e6)
     fmin = _number("fmin", estimator.fmin, 0)
     fmax = _number("fmax", estimator.fmax, 0, optional=True)

@@ -282,7 +282,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         return tags
 
     def _source(self):
-        """Find the model, which must be the one of the fit, if there was any."""
+        """Find the model, and refuse another model than in the fit."""
         source = locate(
             self.model,
             self.revision,

@@ -1,4 +1,4 @@
-"""Finished folds and transfers are kept in a folder, so that an evaluation goes on."""
+"""A folder of finished folds or transfers, to resume an evaluation."""
 
 import json
 import os
@@ -123,7 +123,7 @@ class Checkpoint:
     parts : Folds or Transfers
         What the evaluation consists of.
     settings : dict of str to str
-        What the results depend on, besides the data.
+        The settings of the results, without the data.
     columns : dict of str to column
         The data: `X` and what has an entry for each row. They are hashed.
     rows : list of array
@@ -146,7 +146,7 @@ class Checkpoint:
         self._claim()
 
     def _claim(self):
-        """Write the settings, or compare those that stand there."""
+        """Write the settings, or compare them with the stored settings."""
         os.makedirs(self.folder, exist_ok=True)
         path = os.path.join(self.folder, _SETTINGS)
         try:
@@ -179,12 +179,12 @@ class Checkpoint:
             )
 
     def store(self, number, *output):
-        """Keep a finished part, wholly or not at all."""
+        """Store a finished part, completely or not at all."""
         with atomic_write(self._path(number)) as file:
             np.savez(file, **self.parts.pack(number, *output))
 
     def finished(self):
-        """Return the parts that were kept, as a dict from number to outputs.
+        """Return the stored parts, as a dict from number to outputs.
 
         One that is damaged counts as missing: it is computed again.
         """

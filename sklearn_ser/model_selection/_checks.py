@@ -28,13 +28,13 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
     Parameters
     ----------
     function : callable
-        What a job calls.
+        The function of a job.
     jobs : iterable of tuple
         Its arguments.
     total : int
-        Number of jobs, those that are done included.
+        Number of jobs, with the finished ones.
     unit : str
-        What a job is called.
+        The name of a job.
     n_jobs, verbose : int or None
         As of the evaluations.
     done : dict of int to list, default=None

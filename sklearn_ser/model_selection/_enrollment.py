@@ -1,4 +1,4 @@
-"""Evaluation of voices that are enrolled with a few recordings."""
+"""Evaluation with enrolment of a few recordings."""
 
 import numbers
 from copy import deepcopy
@@ -19,14 +19,14 @@ from sklearn_ser.model_selection._routing import (
 
 
 class Draw(NamedTuple):
-    """Which test rows of a fold tell the voices, and which are scored."""
+    """The test rows of a fold that are enrolled, and those that are scored."""
 
     enrolled: np.ndarray
     scored: np.ndarray
 
 
 def check_enrollment(estimator, enrollment, label, n_draws, y):
-    """Refuse what cannot be enrolled; return the kind of the figures."""
+    """Check the settings of an enrolment, and return the kind of the figures."""
     check_scalar(n_draws, "n_draws", numbers.Integral, min_val=1)
     if enrollment is None or isinstance(enrollment, str):
         if enrollment not in (None, "all"):
@@ -61,7 +61,7 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
 
 
 def draw(splits, y, speakers, enrollment, label, n_draws, random_state):
-    """Return the draws of each fold; the labels have no influence without `label`.
+    """Return the draws of each fold. The labels count only with `label`.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def _draw_once(y, speakers, enrollment, label, random_state):
 
 
 def predict_enrolled(estimator, X, methods, speakers, groups, draws):
-    """Return what each method predicts for the scored rows of all draws in turn.
+    """Return the predictions of each method for the scored rows of all draws.
 
     The steps in front of the SpeakerNormalizer transform `X` once. The voices of a draw
     are enrolled into a copy of it, so that the estimator stays as it was fitted.

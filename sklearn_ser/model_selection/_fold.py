@@ -1,4 +1,4 @@
-"""One fold of an evaluation by speaker: a fit, and what it predicts."""
+"""One fold of an evaluation by speaker: a fit and its predictions."""
 
 import time
 

@@ -80,6 +80,22 @@ class SpeakerCVResult(Table):
         The knowledge of the test speakers in prediction: "inductive", "transductive",
         or, for example, "enrolled (10)" or 'enrolled (10, "neutral")'. Rank only
         figures of one kind together.
+
+    See Also
+    --------
+    sklearn_ser.inspection.SpeakerRecallDisplay : Draw a result.
+    sklearn_ser.report.make_report : Make a page of a result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn_ser.model_selection import speaker_cross_validate
+    >>> X, y = np.zeros((8, 1)), ["anger", "sadness"] * 4
+    >>> speakers = np.repeat(["ann", "bob"], 4)
+    >>> result = speaker_cross_validate(DummyClassifier(), X, y, speakers)
+    >>> result.uar, result.kind, result.confusion.tolist()
+    (0.5, 'inductive', [[4, 0], [4, 0]])
     """
 
     folds: tuple

@@ -1,4 +1,4 @@
-"""Metadata go to what requests them, and to nothing else."""
+"""Metadata reach the steps that request them, and no other steps."""
 
 import numpy as np
 from sklearn import config_context
@@ -47,7 +47,7 @@ def requested(estimator, method, metadata, if_requested):
 
 
 def predict_once(estimator, X, methods, metadata, if_requested):
-    """Return what each method predicts, transforming `X` only once.
+    """Return the predictions of each method, and transform `X` only once.
 
     All methods are called, since the most probable class need not be the prediction,
     but they share the steps before the classifier. Of a search the best estimator is
@@ -101,7 +101,7 @@ def has_normalizer(estimator):
 
 
 def split_at_normalizer(pipeline):
-    """Return what transforms before the SpeakerNormalizer, and the steps from it on."""
+    """Return the steps before the SpeakerNormalizer, and the steps from it on."""
     place = next(
         i for i, (_, step) in enumerate(pipeline.steps) if has_normalizer(step)
     )
@@ -119,7 +119,7 @@ def find_normalizer(estimator):
 
 
 def before_normalizer(estimator, X, speakers):
-    """Return the fitted SpeakerNormalizer and what comes out of the steps before it."""
+    """Return the fitted SpeakerNormalizer, and the output of the steps before it."""
     estimator = getattr(estimator, "best_estimator_", estimator)
     if isinstance(estimator, SpeakerNormalizer):
         return estimator, X

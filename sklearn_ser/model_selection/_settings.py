@@ -1,4 +1,4 @@
-"""What an evaluation was run with, as text that is equal where the settings are."""
+"""The settings of an evaluation, as text that is equal for equal settings."""
 
 import hashlib
 import json
@@ -79,7 +79,7 @@ def training_history(estimator):
 
 
 def digest(values):
-    """Hash the content of a column, or of what an estimator takes as `X`.
+    """Hash the content of a column, or of an estimator's `X`.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _row(value):
 
 
 def _text(value):
-    """Return a text that tells values apart, and is the same in every process."""
+    """Return a text that differs between values, and is equal in every process."""
     if value is None or isinstance(value, bool | str | numbers.Number):
         return repr(value)
     if isinstance(value, type) or hasattr(value, "__qualname__"):

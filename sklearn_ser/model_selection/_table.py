@@ -147,7 +147,7 @@ def pick(by, rows):
 
 
 def spread_columns(probabilities, columns, classes, missing=0.0):
-    """Return probabilities with a column for each class; None if they are of others."""
+    """Return probabilities with a column for each class, or None if classes differ."""
     if probabilities is None or not np.isin(columns, classes).all():
         return None
     spread = np.full((len(probabilities), len(classes)), missing)
@@ -162,7 +162,7 @@ def chance(y_true):
 
 
 def remarks(y_true, predictions, interval, confidence_level):
-    """Return sentences on a constant prediction, and on an interval that holds chance.
+    """Return sentences on a constant prediction and on an interval with chance.
 
     Parameters
     ----------

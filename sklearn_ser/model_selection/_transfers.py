@@ -76,6 +76,23 @@ class CrossCorpusResult(Table):
         The fitted estimators, with ``return_estimator=True``.
     settings : dict of str to str
         As in :class:`SpeakerCVResult`.
+
+    See Also
+    --------
+    sklearn_ser.inspection.TransferMatrixDisplay : Draw a result.
+    sklearn_ser.report.make_report : Make a page of a result.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn_ser.model_selection import cross_corpus_validate
+    >>> X, y = np.zeros((16, 1)), ["anger", "sadness"] * 8
+    >>> corpora = np.repeat(["emodb", "emovo"], 8)
+    >>> speakers = np.tile(np.repeat(["ann", "bob"], 4), 2)
+    >>> result = cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
+    >>> result.table()["emodb"]["emovo"], result.protocol
+    (0.5, 'source-only')
     """
 
     transfers: tuple

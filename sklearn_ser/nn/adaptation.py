@@ -1,4 +1,4 @@
-"""Networks that see a source and a target: pairs of batches, statistics of each."""
+"""Networks with a source and a target: pairs of batches, statistics of each."""
 
 import torch
 
@@ -79,7 +79,7 @@ class DomainNet(SpeechNet):
         key : str
             Name of the output.
         of_target : bool, default=False
-            Whether the sequences belong to the target.
+            True if the sequences belong to the target.
 
         Returns
         -------

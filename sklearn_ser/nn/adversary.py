@@ -1,4 +1,4 @@
-"""A net with an adversary: a part of the module that has an optimiser of its own."""
+"""A net with an adversary, a part of the module with its own optimiser."""
 
 from contextlib import contextmanager
 from typing import ClassVar
@@ -11,7 +11,7 @@ from .net import SpeechNet
 
 
 class AdversarialNet(SpeechNet):
-    """A net in which the adversary has an optimiser and a random generator of its own.
+    """A net whose adversary has its own optimiser and random generator.
 
     A subclass names the part of the module that is the adversary, and calls
     ``step_adversary`` when the part has its gradients.

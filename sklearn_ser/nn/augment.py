@@ -76,7 +76,7 @@ class Augment(nn.Module):
 
 
 class ClassNoise(nn.Module):
-    """Gaussian noise on vectors, in training only, shaped as the variation in a class.
+    """Gaussian noise on vectors, in training only, with the covariance in a class.
 
     Under much of this noise a linear classifier becomes linear discriminant analysis.
     Where features outnumber recordings, that generalises better than a classifier that

@@ -21,7 +21,7 @@ _RESIDENT_SHARE = 0.5
 
 @dataclass
 class Batch:
-    """Padded sequences and what is known of each.
+    """Padded sequences and their columns.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Batch:
     columns : dict of tensors, each with one row per sample
         Target, weight, speaker and the like, by name.
     companions : dict
-        What a method draws for the batch. The module's ``forward`` gets it by name.
+        Recordings drawn for the batch. The module's ``forward`` gets them by name.
     """
 
     x: torch.Tensor

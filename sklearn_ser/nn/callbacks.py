@@ -134,10 +134,10 @@ class ValidUAR(Callback):
 
 
 class Reporter(Callback):
-    """Tells a bar around the training how far it is."""
+    """Reports the progress of the training."""
 
     def on_batch_end(self, net, training=False, **kwargs):
-        """Report the part that is done."""
+        """Report the finished share."""
         if training:
             report(net.progress())
 

@@ -1,4 +1,4 @@
-"""What a net does when something goes wrong: Ctrl-C, memory, losses that diverge."""
+"""Faults of a training: Ctrl-C, full memory, losses that diverge."""
 
 import signal
 import threading
@@ -50,7 +50,7 @@ def in_batches_that_fit(batches, compute):
     ------
     rows : array of int
     values : object
-        What `compute` returned for these rows.
+        The result of `compute` for these rows.
 
     Warns
     -----
@@ -114,13 +114,13 @@ def diverged(net, name, value, batch):
 
 @torch.no_grad()
 def check_last_step(net, dataset):
-    """Refuse weights whose outputs are not finite: no loss tells of the last step.
+    """Refuse weights with outputs that are not finite, because no loss shows them.
 
     Parameters
     ----------
     net : SpeechNet
     dataset : SequenceDataset
-        What it was trained on.
+        The training data.
     """
     batch = dataset.batch(net.get_iterator(dataset).rows()[0])
     net.module_.eval()
@@ -135,7 +135,7 @@ def check_last_step(net, dataset):
 
 @torch.no_grad()
 def _not_finite(module, batch):
-    """Return the rows of X whose outputs alone are not finite, or None."""
+    """Return the rows of X with outputs that are not finite, or None."""
     module.eval()  # in training, batch normalisation spreads a fault over the batch
     for buffer in module.buffers():
         if buffer.is_floating_point():

@@ -20,7 +20,27 @@ __all__ = [
 
 
 def frame_mask(lengths, n_frames):
-    """Return the (n_samples, n_frames) mask of true frames, as float."""
+    """Return the mask of true frames, 1 below the length of a sample and 0 beyond.
+
+    Parameters
+    ----------
+    lengths : tensor of shape (n_samples,)
+        The number of true frames of each sample.
+    n_frames : int
+        The number of frames with padding.
+
+    Returns
+    -------
+    float tensor of shape (n_samples, n_frames)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ser.nn.layers import frame_mask
+    >>> frame_mask(torch.tensor([1, 3]), 4)
+    tensor([[1., 0., 0., 0.],
+            [1., 1., 1., 0.]])
+    """
     frames = torch.arange(n_frames, device=lengths.device)
     return (frames < lengths[:, None]).float()
 

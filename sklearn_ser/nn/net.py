@@ -103,7 +103,7 @@ class SpeechNet(skorch.NeuralNet):
                 layer.set_residuals(torch.as_tensor(residuals).to(self.device))
 
     def continue_from(self, net):
-        """Take over the weights, and the optimiser's state if it was kept."""
+        """Copy the weights, and the optimiser's state if it was kept."""
         self.module_.load_state_dict(net.module_.state_dict())
         if net.keep_optimizer:
             for name in self._optimizers:
@@ -168,7 +168,7 @@ class SpeechNet(skorch.NeuralNet):
                 yield layer, self.rng_
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train while the module's random layers draw from generators of their own."""
+        """Train, while the module's random layers use their own generators."""
         layers = []
         for layer, rng in self.random_layers():
             layer.generator = torch.Generator(self.device)
@@ -191,7 +191,7 @@ class SpeechNet(skorch.NeuralNet):
         super().run_single_epoch(iterator, training, **kwargs)
 
     def progress(self):
-        """Return the share of the training that is done, in [0, 1)."""
+        """Return the finished share of the training, in [0, 1)."""
         epoch = self.history[-1]
         done = (len(epoch["batches"]) - 1) / self.iterator_.n_batches
         # Batches of the validation part follow those of the training; they add nothing.
@@ -228,7 +228,7 @@ class SpeechNet(skorch.NeuralNet):
             raise
 
     def check_data(self, X, y=None):
-        """Check nothing: the estimator has done so."""
+        """Do nothing, because the estimator has checked the data."""
 
     def get_dataset(self, X, y=None):
         """Take a SequenceDataset as it is."""

@@ -1,4 +1,4 @@
-"""Normalisation by statistics that are set before training, and by those of a batch."""
+"""Normalisation by statistics that are set before training, or by batch statistics."""
 
 import copy
 from contextlib import contextmanager
@@ -28,8 +28,17 @@ class Standardize(nn.Module):
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation over the true cells of (n_samples, n_channels, ...).
 
-    ``mask`` broadcasts against the input and is 1 where a cell is true; padded
-    cells neither enter the statistics nor leave the layer.
+    ``mask`` broadcasts against the input, and is 1 for a true cell. Padded cells do not
+    enter the statistics, and the output is zero there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_ser.nn.layers import MaskedBatchNorm, frame_mask
+    >>> x = torch.tensor([[[1.0, 3.0, 9.0]]])
+    >>> mask = frame_mask(torch.tensor([2]), 3)[:, None]
+    >>> MaskedBatchNorm(1)(x, mask).tolist()[0][0][2]
+    0.0
     """
 
     def _check_input_dim(self, input):
@@ -67,7 +76,7 @@ def batch_norms(module):
 
 @contextmanager
 def kept_statistics(module):
-    """Leave the running statistics of batch normalisation as they are, in training."""
+    """Keep the running statistics of batch normalisation unchanged in training."""
     norms = batch_norms(module)
     kept = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
     try:
