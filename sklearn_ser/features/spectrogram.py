@@ -20,7 +20,7 @@ _SINGLE_DB = 80
 _SINGLE_RATIO = 10
 _BREAK = 1000.0  # Hz, where Slaney's mel scale turns from linear to logarithmic
 _MEL_STEP, _LOG_STEP = 200 / 3, np.log(6.4) / 27
-_BLOCK = 2048  # frames transformed at once, since an hour would fill the memory
+_BLOCK = 128  # frames transformed at once: what they need stays in a core's cache
 
 
 @dataclass(frozen=True)
