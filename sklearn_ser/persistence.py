@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import scipy.special  # noqa: F401  first, since skops looks for it among all modules
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
@@ -45,6 +46,10 @@ _TRUSTED = {
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
+# skops looks for estimators in all of scikit-learn, and on its way would import dask.
+_WITHOUT_ESTIMATORS = [
+    f"sklearn.externals.array_api_compat.{name}" for name in ("cupy", "dask", "torch")
+]
 _TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
 
 
@@ -255,6 +260,8 @@ def _damaged(path, error):
 
 def import_skops():
     """Import and return skops.io; without skops, say how to install it."""
+    blocked = [name for name in _WITHOUT_ESTIMATORS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(blocked))  # an import of None fails
     try:
         import skops.io
         import skops.io.exceptions
@@ -263,6 +270,9 @@ def import_skops():
             "Saving and loading need skops; install it with "
             "pip install sklearn_ser[skops]."
         ) from error
+    finally:
+        for name in blocked:
+            del sys.modules[name]
     return skops.io
 
 

@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import (
 
 from sklearn_ser.features import LogMelTransformer
 from sklearn_ser.features._by_recording import normalize_sequence
+from sklearn_ser.features.spectrogram import mel_filterbank
 
 
 @parametrize_with_checks([LogMelTransformer()])
@@ -88,7 +89,7 @@ WAVES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Empty filters detected:UserWarning")
+@pytest.mark.filterwarnings("ignore:n_mels=.*stay empty:UserWarning")
 @given(
     kind=st.sampled_from(sorted(WAVES)),
     n_times=st.one_of(st.integers(1, 600), st.integers(600, 50000)),
@@ -117,6 +118,30 @@ def test_parity_with_librosa(
     (features,) = LogMelTransformer(**params).transform([wave])
     assert features.dtype == np.float32
     _assert_parity(features, _librosa(wave, **params))
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "n_mels", "fmin", "fmax"),
+    [
+        (16000, 512, 80, 0, 8000),
+        (44100, 2048, 128, 20, 16000),
+        (8000, 255, 23, 64, 3800),
+        (22050.5, 1024, 40, 1500, 11025.25),
+        (16000, 512, 20, 0, 900),
+    ],
+)
+def test_the_filterbank_is_librosas_bit_for_bit(rate, n_fft, n_mels, fmin, fmax):
+    expected = librosa.filters.mel(
+        sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax
+    )
+    found = mel_filterbank(rate, n_fft, n_mels, fmin, fmax)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_bands_without_a_frequency_are_a_warning():
+    with pytest.warns(UserWarning, match="n_mels=120 gives 9 bands .* n_fft=256"):
+        LogMelTransformer(n_mels=120, n_fft=256, win_length=256).transform([_noise()])
 
 
 @pytest.mark.parametrize("seconds", [0.01, 1.2, 5.0])

@@ -10,10 +10,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import soundfile
 from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 from packaging.requirements import Requirement
 from packaging.version import Version
+from sklearn.pipeline import make_pipeline
 
 import sklearn_ser
 from sklearn_ser import (
@@ -77,6 +79,26 @@ def test_import_is_light():
         check=True,
     )
     assert done.stdout.strip() == ""
+
+
+def test_a_prediction_from_the_shell_imports_only_what_it_needs(corpus, tmp_path):
+    pytest.importorskip("skops")
+    model = make_pipeline(
+        features.LogMelTransformer(n_mels=16),
+        sklearn_ser.DSNetClassifier(calibration_weight=0, max_epochs=1),
+    )
+    model.fit(corpus.waveforms, corpus.y, dsnetclassifier__speakers=corpus.speakers)
+    persistence.save(model, tmp_path / "model.skops")
+    soundfile.write(tmp_path / "one.wav", corpus.waveforms[0], 16000)
+    code = (
+        "import sys; from sklearn_ser.cli import main; status = main(sys.argv[1:]); "
+        "heavy = {'librosa', 'numba', 'torch._dynamo', 'dask'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else status)"
+    )
+    command = [sys.executable, "-c", code, "predict", "model.skops", "one.wav"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "one.wav" in done.stdout
 
 
 def test_version_is_the_distributions():

@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy.signal import firwin2, lfilter, oaconvolve, sosfilt
+import scipy
 from sklearn.utils import Bunch, check_scalar
 
 # A full emotion adds this to neutral speech. Append only: seeds depend on the order.
@@ -188,7 +188,9 @@ class _Speaker:
         room[0] = 1.0
         grid = np.linspace(0, sampling_rate / 2, 65)
         gains = 10 ** (np.interp(grid, _BANDS, decibels) / 20)
-        self.impulse = oaconvolve(firwin2(65, grid, gains, fs=sampling_rate), room)
+        self.impulse = scipy.signal.oaconvolve(
+            scipy.signal.firwin2(65, grid, gains, fs=sampling_rate), room
+        )
         self.filters = {
             vowel: _resonances(self.tract * np.array(formants), sampling_rate)
             for vowel, formants in _VOWELS.items()
@@ -218,7 +220,7 @@ class _Speaker:
         source = _pulses(f0, rate, 0.012 * np.exp(np.clip(jitter, -2, 2)), rng)
         # Pressed voices fall less steeply towards high frequencies.
         pole = np.exp(-2 * np.pi * 350 * 2 ** np.clip(tilt, -2.5, 2.5) / rate)
-        source = lfilter([1 - pole], [1, -pole], source)
+        source = scipy.signal.lfilter([1 - pole], [1, -pole], source)
         source /= np.sqrt(np.mean(source**2)) + 1e-12
         noise = rng.standard_normal(n)
         source += 10 ** (np.clip(breath - 26, -60, 0) / 20) * noise
@@ -232,14 +234,16 @@ class _Speaker:
             phase = (np.arange(stop - start) + 0.5) / (stop - start)
             loudness = np.minimum(1, 4 * phase * (1.05 - phase)) ** 1.5
             part = source[start:stop] * loudness
-            speech[start:stop], state = sosfilt(self.filters[vowel], part, zi=state)
+            speech[start:stop], state = scipy.signal.sosfilt(
+                self.filters[vowel], part, zi=state
+            )
             if onset:
                 hiss = np.diff(noise[start:stop], prepend=0.0) * (phase < 0.25)
                 speech[start:stop] += 0.25 * onset * hiss * np.sin(4 * np.pi * phase)
         speech /= np.sqrt(np.mean(speech**2)) + 1e-12
         fade = np.minimum(1, np.minimum(time, 1 - time) * seconds / 0.03)
         speech *= fade * 10 ** ((level - 26 + self.gain) / 20)
-        speech = oaconvolve(speech, self.impulse)[:n]
+        speech = scipy.signal.oaconvolve(speech, self.impulse)[:n]
         speech += 10 ** (self.floor / 20) * rng.standard_normal(n)
         return (speech / max(1.0, np.abs(speech).max())).astype(np.float32)
 

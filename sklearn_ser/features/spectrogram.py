@@ -9,6 +9,7 @@ import numpy as np
 import scipy.fft
 from scipy.sparse import csr_array
 
+from ..exceptions import warn_caller
 from ._by_recording import NORMALIZATIONS
 from .audio import MAX_DURATION
 
@@ -17,7 +18,9 @@ _AMIN = 1e-10  # librosa raises smaller powers to this one
 # at most so many times stronger than that of the bands.
 _SINGLE_DB = 80
 _SINGLE_RATIO = 10
-_BLOCK = 2048  # frames transformed at once, since an hour would fill the memory
+_BREAK = 1000.0  # Hz, where Slaney's mel scale turns from linear to logarithmic
+_MEL_STEP, _LOG_STEP = 200 / 3, np.log(6.4) / 27
+_BLOCK = 128  # frames transformed at once: what they need stays in a core's cache
 
 
 @dataclass(frozen=True)
@@ -156,15 +159,44 @@ def _mel_power(wave, settings, precision):
 @lru_cache(maxsize=32)
 def _basis(sampling_rate, n_fft, win_length, n_mels, fmin, fmax, precision):
     """The padded window, the filterbank (97 % zeros) and its largest weight."""
-    from librosa.filters import mel
-
-    filterbank = mel(sr=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    filterbank = mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax)
     window = np.zeros(n_fft, precision)
     start = (n_fft - win_length) // 2
     phase = 2 * np.pi * np.arange(win_length) / win_length
     window[start : start + win_length] = 0.5 - 0.5 * np.cos(phase)
     window.flags.writeable = False
     return window, csr_array(filterbank.astype(precision)), filterbank.max()
+
+
+def mel_filterbank(sampling_rate, n_fft, n_mels, fmin, fmax):
+    """Return the weights of ``librosa.filters.mel``, in float32.
+
+    They are made here because an import of librosa takes longer than the features of
+    a hundred recordings: it imports a compiler.
+    """
+    mels = np.linspace(*_hz_to_mel(np.array([fmin, fmax])), n_mels + 2)
+    edges = _MEL_STEP * mels
+    high = mels >= _BREAK / _MEL_STEP
+    edges[high] = _BREAK * np.exp(_LOG_STEP * (mels[high] - _BREAK / _MEL_STEP))
+    ramps = edges[:, None] - np.fft.rfftfreq(n_fft, 1 / sampling_rate)
+    widths = np.diff(edges)[:, None]
+    triangles = np.minimum(-ramps[:-2] / widths[:-1], ramps[2:] / widths[1:])
+    weights = np.maximum(0, triangles).astype(np.float32)
+    weights *= 2 / (edges[2:] - edges[:-2])[:, None]
+    empty = np.flatnonzero(~weights.any(axis=1))
+    if len(empty):
+        warn_caller(
+            f"n_mels={n_mels} gives {len(empty)} bands that lie between two "
+            f"frequencies of n_fft={n_fft} and stay empty: use fewer bands or a larger "
+            "n_fft."
+        )
+    return weights
+
+
+def _hz_to_mel(frequencies):
+    """Slaney's scale: linear up to 1 kHz, logarithmic above."""
+    above = np.log(np.maximum(frequencies, _BREAK) / _BREAK) / _LOG_STEP
+    return np.minimum(frequencies, _BREAK) / _MEL_STEP + above
 
 
 def _number(name, value, low, high=inf, *, kind=Real, optional=False):

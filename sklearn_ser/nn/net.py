@@ -75,6 +75,13 @@ class SpeechNet(skorch.NeuralNet):
         names += [f"train_{t.name}_{what}" for t in terms for what in t.diagnostics]
         return [(name, PassthroughScoring(name, on_train=True)) for name in names]
 
+    def initialize_optimizer(self, triggered_directly=None):
+        """Make the optimiser, unless this net was loaded and only predicts.
+
+        The first optimiser of a process takes a second: torch imports its compiler.
+        """
+        return self if self.optimizer is None else super().initialize_optimizer()
+
     def initialize_criterion(self):
         """Sum the terms given to ``__init__``."""
         self.criterion_ = self.criterion(self.terms)
@@ -139,14 +146,15 @@ class SpeechNet(skorch.NeuralNet):
     def __setstate__(self, state):
         """Rebuild the net, on a device that this machine has."""
         arguments = {f"module__{k}": v for k, v in state["arguments"].items()}
+        settings = state["settings"]
         self.__init__(
             state["module"],
             terms=[],
             device=existing_device(state["device"]),
             verbose=0,
-            optimizer=torch.optim.AdamW,
+            optimizer=torch.optim.AdamW if settings["keep_optimizer"] else None,
             **arguments,
-            **state["settings"],
+            **settings,
         )
         self.initialize()
         self.history = skorch.history.History(state["history"])
