@@ -18,11 +18,11 @@ USE = (
     "can correct it."
 )
 LIMITS = (
-    "The model tells how speech sounds, not what a person feels. It must not be used "
-    "for decisions about people, such as hiring, policing, credit or care. Most "
+    "The model describes how speech sounds, not what a person feels. Do not use it for "
+    "decisions about people, such as hiring, policing, credit or care. Most "
     "corpora hold acted speech, whose emotions are clearer than in everyday life. "
-    "Languages, microphones, ages and rooms that the training lacked make the model "
-    "worse, and its probabilities are not calibrated for them."
+    "The model is worse for languages, microphones, ages and rooms outside of its "
+    "training data, and its probabilities are not calibrated for them."
 )
 
 
@@ -117,7 +117,7 @@ def describe_evaluation(result):
     return (
         f"Unweighted average recall {100 * result.uar:.1f} %{between}, accuracy "
         f"{100 * result.wa:.1f} %, on {len(result.rows)} recordings of {n_speakers} "
-        f"speakers. No speaker trained the model that was tested on them. {folds}. "
+        f"speakers. No test speaker is in the training data of its fold. {folds}. "
         f"The interval ({100 * result.confidence_level:g} %) is a bootstrap over "
         "speakers."
     )

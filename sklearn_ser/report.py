@@ -144,7 +144,7 @@ def _overview(result, views, bases):
         uar, wa = chance(view.y_true)
         parts.append(f"<h3>{cell(view.name)}</h3>" if view.name else "")
         figures = [("UAR, the mean recall of the classes", "uar", uar)]
-        figures.append(("WA, the share of right answers", "wa", wa))
+        figures.append(("WA, the share of correct predictions", "wa", wa))
         for name, key, guess in figures:
             known = getattr(view, key), getattr(view, f"{key}_interval"), guess
             parts.append(score(name, *known))

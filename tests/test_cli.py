@@ -387,7 +387,7 @@ def test_a_result_by_chance_says_so(capsys, tmp_path):
     (tmp_path / "noise.csv").write_text("\n".join(lines))
     argv = ["evaluate", "--manifest", str(tmp_path / "noise.csv")]
     assert main([*argv, "--method", "baseline"]) == 0
-    assert "holds chance (50.0%)" in capsys.readouterr().out.splitlines()[-1]
+    assert "contains chance (50.0%)" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -155,8 +155,8 @@ def test_without_bootstrap_there_is_no_interval():
     ("changes", "error", "message"),
     [
         ({"speakers": ["ann"] * 72}, ValueError, "speakers has one class only"),
-        ({"speakers": np.arange(72)}, ValueError, "leave 1 fold"),
-        ({"groups": np.zeros(72)}, ValueError, "leave 1 fold"),
+        ({"speakers": np.arange(72)}, ValueError, "give 1 fold"),
+        ({"groups": np.zeros(72)}, ValueError, "give 1 fold"),
         ({"speakers": ["ann", "bob"]}, ValueError, "inconsistent numbers of samples"),
         ({"groups": [1, 2]}, ValueError, "inconsistent numbers of samples"),
         ({"probe": "forest"}, ValueError, 'probe must be "linear"'),

@@ -180,7 +180,7 @@ def test_remarks(data, result):
     constant = speaker_cross_validate(DummyClassifier(), *data)
     one_class, holds_chance = constant.remarks()
     assert "predicted one class only" in one_class
-    assert "holds chance (33.3%)" in holds_chance
+    assert "contains chance (33.3%)" in holds_chance
 
 
 # --- the page -----------------------------------------------------------------------

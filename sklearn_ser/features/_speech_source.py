@@ -168,8 +168,8 @@ def _snapshot(name, revision, local_files_only):
     where = {"repo_id": name, "revision": revision}
     version = "" if revision is None else f" --revision {revision}"
     remedy = (
-        f"Where there is a network, run `hf download {name}{version}`; or copy the "
-        "model's files into a directory and name it: model='path/to/directory', or "
+        f"Run `hf download {name}{version}` on a machine with a network. Or copy the "
+        "model's files into a directory and pass it: model='path/to/directory', or "
         f"$SKLEARN_SER_MODELS/{name}."
     )
     try:
@@ -270,10 +270,10 @@ def _no_safetensors(name, files):
             if found
             else ""
         )
-        + ". Convert it once, where you trust its origin, with torch installed: "
+        + ". If you trust its origin, convert it once with torch: "
         'python -c "from transformers import AutoModel, AutoFeatureExtractor as F; '
         f"[c.from_pretrained('{name}').save_pretrained('DIRECTORY') "
-        "for c in (AutoModel, F)]\"; then name it: model='DIRECTORY'."
+        "for c in (AutoModel, F)]\". Then pass model='DIRECTORY'."
     )
 
 

@@ -18,7 +18,7 @@ from sklearn_ser.model_selection._table import (
 
 _KINDS = {
     "inductive": "no recording of a test speaker was enrolled",
-    "enrolled": "so many of each test speaker, unlabelled, which are not scored",
+    "enrolled": "this many unlabelled recordings of each speaker, not scored",
     "transductive": "all recordings of the test speakers were enrolled, unlabelled",
 }
 

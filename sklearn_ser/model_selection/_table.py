@@ -187,7 +187,7 @@ def remarks(y_true, predictions, interval, confidence_level):
     low, high = interval
     if low <= guess <= high:
         found.append(
-            f"The {100 * confidence_level:g}% interval of the UAR holds chance "
+            f"The {100 * confidence_level:g}% interval of the UAR contains chance "
             f"({100 * guess:.1f}%): this result does not differ from guessing."
         )
     return found
