@@ -15,7 +15,8 @@ _COLUMNS = ("file", "speaker", "emotion")
 FEATURES = {"top_db": 50, "normalize": "level"}
 # What a warning says to a caller, and to who types a command.
 _IN_OPTIONS = {
-    "neutral_label, or set calibration_weight=0": "--neutral-label, if there is one"
+    "as neutral_label, or set calibration_weight=0": "by --neutral-label, if there is "
+    "one"
 }
 # name -> (module, class or function) of the classifier
 METHODS = {
