@@ -180,6 +180,17 @@ def check_options(args):
 
 def load_recordings(args):
     """Return the corpus that the options name."""
+    corpus = _load(args)
+    emotions = sorted(set(corpus.target.tolist()))
+    if args.neutral_label not in (None, *emotions):
+        raise ValueError(
+            f"argument --neutral-label: no recording is {args.neutral_label!r}, "
+            f"expected one of {emotions}"
+        )
+    return corpus
+
+
+def _load(args):
     from sklearn_ser.datasets import load_corpus, make_emotional_speech
 
     if args.manifest is not None:

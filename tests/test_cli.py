@@ -121,6 +121,11 @@ def test_other_names_of_columns_are_asked_for(capsys, manifest, tmp_path):
         assert "--speaker-column and --emotion-column." in fails(capsys, *argv)
 
 
+def test_an_emotion_that_nobody_shows_is_not_neutral(capsys, manifest):
+    argv = ["evaluate", "--manifest", manifest, "--neutral-label", "calm"]
+    assert "no recording is 'calm', expected one of ['anger'" in fails(capsys, *argv)
+
+
 def test_every_option_says_what_it_does():
     commands = _make_parser()._subparsers._group_actions[0].choices
     assert len(commands) == 3

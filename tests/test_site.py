@@ -65,6 +65,17 @@ def test_the_page_of_the_command_line_names_every_option():
                 assert f">{option}</span>" in part, (name, option)
 
 
+def test_each_example_has_a_picture_of_its_own():
+    scripts = list((SITE.parents[1] / "examples").rglob("plot_*.py"))
+    pictures = [
+        (SITE / "_images" / f"sphx_glr_{path.stem}_thumb.png").read_bytes()
+        for path in scripts
+    ]
+    assert len({*pictures}) == len(scripts) > 10  # the one of sphinx-gallery is shared
+    for picture in pictures:
+        assert int.from_bytes(picture[16:20]) >= 600  # the width, in a PNG's header
+
+
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [400, 1200])
 def test_no_page_is_wider_than_the_screen(tmp_path, width):
