@@ -10,7 +10,8 @@ run that is stopped has tried a random sample; the same call goes on with it.
 First each test runs once, and the lines are noted that it executes. The tests of its
 line try a mutant, first those that have killed most. A process is forked for each
 mutant after all is imported, and its functions get the code of the mutant. What lies
-outside of functions is tried in a fresh process. `--again` tries the survivors anew.
+outside of functions is tried in a fresh process. `--quick` takes only the first file of
+tests of each file, and `--again` tries what has survived with all of them.
 """
 
 import argparse
@@ -37,12 +38,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 3  # seconds of computing; tests that take longer are left out
 PATIENCE = 1200  # seconds after which a process hangs, whether it computes or not
+# The tests of each file: first those that call it directly and train nothing.
 TESTS = {
-    "model_selection/_leakage.py": "test_duplicates test_model_selection",
-    "domain_data.py": "test_didan test_sequences",
-    "domains.py": "test_didan",
-    "nn/batching.py": "test_batching test_losses",
+    "domain_data.py": "test_domain_rows test_didan test_sequences",
+    "model_selection/_leakage.py": "test_duplicates test_model_selection test_leakage",
+    "nn/batching.py": "test_batching test_losses test_numerics",
     "nn/losses.py": "test_losses test_numerics",
+    "domains.py": "test_didan",
 }
 OTHER = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -190,6 +192,8 @@ class Run:
             for mutant in mutants(path.read_text())
         ]
         random.Random(args.seed).shuffle(self.everything)
+        if args.quick:  # file by file, as the tests get known
+            self.everything.sort(key=lambda mutant: [*TESTS].index(mutant[0]))
 
     # ------------------------------------------------------------ what tests execute
 
@@ -240,7 +244,7 @@ class Run:
         path, known = self.args.work / "tests.jsonl", {}
         for row in read_rows(path):
             known[row["file"]] = row
-        for file in test_files():
+        for file in self.args.files:
             digest = hashlib.sha256((self.folder / file).read_bytes()).hexdigest()
             if known.get(file, {}).get("digest") != digest:
                 items = [i for i in self.items if i.nodeid.startswith(f"{file}::")]
@@ -251,7 +255,8 @@ class Run:
                 print(file, len(tests), "of", len(items), "tests", flush=True)
         return {
             test: (seconds, {tuple(line) for line in lines})
-            for row in known.values()
+            for file, row in known.items()
+            if file in self.args.files
             for test, seconds, lines in row["tests"]
         }
 
@@ -347,9 +352,12 @@ def _too_long(*args):
     pytest.skip("takes too long")
 
 
-def test_files():
-    names = dict.fromkeys(" ".join(TESTS.values()).split())
-    return [f"tests/{name}.py" for name in names]
+def test_files(quick):
+    """Return the first file of tests of each file, or all of them."""
+    names = [
+        name for own in TESTS.values() for name in own.split()[: 1 if quick else 9]
+    ]
+    return [f"tests/{name}.py" for name in dict.fromkeys(names)]
 
 
 def read_rows(path):
@@ -366,8 +374,10 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--again", action="store_true")
     args = parser.parse_args()
+    args.files = test_files(args.quick)
     args.work.mkdir(parents=True, exist_ok=True)
     args.work, args.output = args.work.resolve(), args.output.resolve()
     with tempfile.TemporaryDirectory() as folder:
@@ -375,7 +385,7 @@ def main():
         os.chdir(folder)
         os.environ["PYTHONPATH"], sys.path[0] = folder, folder
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        options = ["-sq", "-p", "no:cacheprovider", *test_files()]
+        options = ["-sq", "-p", "no:cacheprovider", *args.files]
         return pytest.main(options, plugins=[Run(folder, args)])
 
 

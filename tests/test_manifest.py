@@ -255,6 +255,9 @@ def test_a_folder_for_a_file_says_what_it_holds(write, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"'.*empty' is a folder that holds no files"):
         load_manifest(tmp_path / "empty")
+    (tmp_path / "empty" / "loop").symlink_to("loop")
+    with pytest.raises(ValueError, match=r"'.*empty' is a folder that holds no files"):
+        load_manifest(tmp_path / "empty")
 
 
 def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):

@@ -210,7 +210,8 @@ def find_delimiter(stream):
 
 def _describe(folder):
     """Describe the content of a folder that was given instead of a file."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    names = sorted(os.listdir(folder))  # links that lead in circles are no files
+    names = [name for name in names if os.path.isfile(os.path.join(folder, name))]
     if not names:
         return "a folder that holds no files"
     first = ", ".join(map(repr, names[:_SHOWN]))
