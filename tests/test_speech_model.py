@@ -518,7 +518,7 @@ def test_pickled_weights_are_refused(tiny, tmp_path):
         tmp_path / "model" / "pytorch_model.bin"
     )
     with pytest.raises(
-        ValueError, match=r"has no model.safetensors, only .*Convert it"
+        ValueError, match=r"has no model.safetensors, only .*convert it"
     ):
         SpeechModelTransformer(tmp_path / "model").fit(WAVES)
 
