@@ -44,7 +44,7 @@ def test_a_card_has_figures_by_speaker_and_gender(evaluated, tmp_path):
     ]
     assert re.search(rf"\| +male +\| +{100 * np.mean(recalls):.1f} +\|", text)
     assert "anger, sadness" in text
-    assert "must not be used for decisions about people" in text
+    assert "Do not use it for decisions about people" in text
     assert "without a named protocol" in text
 
 

@@ -457,7 +457,7 @@ def test_a_later_format_is_refused_though_its_types_are_unknown(tmp_path):
 
     rewrite(path, change)
     with pytest.raises(
-        ValueError, match=r"the format 7 of sklearn_ser 9\.1; .* up to 1\."
+        ValueError, match=r"the format 7 of sklearn_ser 9\.1, .* up to 1\."
     ):
         load(path)
 

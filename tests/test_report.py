@@ -203,7 +203,7 @@ def test_the_page(result, data):
         "By speaker",
         "By gender",
         "Expected calibration error",
-        "must not be used for decisions about people",
+        "Do not use it for decisions about people",
         "estimator.C",
     ):
         assert said in page, said

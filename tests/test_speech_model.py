@@ -518,7 +518,7 @@ def test_pickled_weights_are_refused(tiny, tmp_path):
         tmp_path / "model" / "pytorch_model.bin"
     )
     with pytest.raises(
-        ValueError, match=r"has no model.safetensors, only .*Convert it"
+        ValueError, match=r"has no model.safetensors, only .*convert it"
     ):
         SpeechModelTransformer(tmp_path / "model").fit(WAVES)
 
@@ -736,7 +736,7 @@ def test_a_name_on_the_hub_without_safetensors(hub, monkeypatch, tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "pytorch_model.bin").write_bytes(b"pickle")
     monkeypatch.setattr(hub, "directory", tmp_path / "files")
-    with pytest.raises(ValueError, match=r"only \['pytorch_model.bin'\].*Convert it"):
+    with pytest.raises(ValueError, match=r"only \['pytorch_model.bin'\].*convert it"):
         SpeechModelTransformer("some/model").fit(WAVES)
     assert not list((tmp_path / "hub").rglob("*.bin"))
 

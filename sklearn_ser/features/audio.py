@@ -167,8 +167,8 @@ def load_audio(
         if recording.get("array") is not None:
             if "sampling_rate" not in recording:
                 raise ValueError(
-                    f"{name} is a mapping with an 'array' but no 'sampling_rate', "
-                    f"found keys {sorted(map(str, recording))}."
+                    f"{name} has no 'sampling_rate' beside its 'array', found keys "
+                    f"{sorted(map(str, recording))}."
                 )
             wave = _as_array(recording["array"], name, (1, 2))
             rate = _check_rate(recording["sampling_rate"], name)
