@@ -291,7 +291,7 @@ def write_result(group, found):
 
 
 def draw(group, lines, labels, limit=None):
-    """Draw lines (name, x, y), with a limit or, where it is None, with linear growth."""
+    """Draw lines (name, x, y), and a limit or, where it is None, linear growth."""
     import matplotlib as mpl
 
     mpl.use("Agg")
