@@ -6,7 +6,7 @@ LogMelTransformer(cache_dir=...) leaves them, or in a list in memory.
 ``costs``: CPU seconds of single functions at sizes that double, and the exponent that
 their growth has; 1 is linear.
 
-    python benchmarks/scaling.py memory [--hours 1 3 10] [--folder FOLDER]
+    python benchmarks/scaling.py memory [--hours 1 10 100] [--cases ...]
     python benchmarks/scaling.py costs
 
 Each writes a result file and a figure below benchmarks/results.
@@ -35,6 +35,15 @@ N_SPEAKERS, N_CLASSES, SECONDS = 20, 4, 10
 # Bands, and frames of a recording of 10 s: log-mels at 25 frames a second, so that a
 # hundred hours are 1.4 GB; states of a speech model at 50.
 SHAPES = {"log-mel": (40, 250), "states": (512, 500)}
+STATES, TWO_JOBS = "states of a speech model", "cross-validation, n_jobs=2"
+CASES = (
+    "cache",
+    "list in memory",
+    "speaker normalizer",
+    "validation part",
+    STATES,
+    TWO_JOBS,
+)
 
 
 def make_cache(folder, kind, n, start=0):
@@ -81,7 +90,7 @@ def measured(case, folder, n):
     X = load(folder, n)
     start = time.process_time()
     row = {}
-    if case == "cross-validation, n_jobs=2":
+    if case == TWO_JOBS:
         wall = time.perf_counter()
         speaker_cross_validate(model, X, y, speakers, cv=2, n_jobs=2, n_bootstrap=0)
         row["wall_seconds"] = time.perf_counter() - wall
@@ -109,14 +118,12 @@ def run(case, folder, n, queue):
 
 def memory(args):
     """Measure each case at each number of hours."""
-    rows, made = [], dict.fromkeys(SHAPES, 0)
+    rows, made = earlier_rows(), dict.fromkeys(SHAPES, 0)
     context = multiprocessing.get_context("spawn")
     for hours in args.hours:
         n = int(hours * 3600 / SECONDS)
         for case in args.cases:
-            kind = "states" if case == "states of a speech model" else "log-mel"
-            if hours > args.most.get(case, np.inf):
-                continue
+            kind = "states" if case == STATES else "log-mel"
             folder = f"{args.folder}/{kind}"
             make_cache(folder, kind, n, made[kind])
             made[kind] = max(made[kind], n)
@@ -132,10 +139,17 @@ def memory(args):
                 "recordings": n,
                 "features_gb": n * bands * frames * 4 / 1e9,
             } | row
+            rows = [r for r in rows if (r["case"], r["hours"]) != (case, hours)]
             rows.append(row)
             print(*(f"{key}={value}" for key, value in row.items()), flush=True)
             write_result("memory", {"shapes": SHAPES, "rows": rows})
     return rows
+
+
+def earlier_rows():
+    """The rows of earlier runs, which a new measurement of the same replaces."""
+    path = RESULTS / "scaling-memory.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 def cases_of_costs():
@@ -277,7 +291,7 @@ def write_result(group, found):
 
 
 def draw(group, lines, labels, limit=None):
-    """Draw lines (name, x, y) on logarithmic axes."""
+    """Draw lines (name, x, y), and a limit or, where it is None, linear growth."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -287,10 +301,17 @@ def draw(group, lines, labels, limit=None):
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for i, (name, x, y) in enumerate(lines):
         axes.plot(x, y, "os^Dv<>"[i % 7] + "-", label=name, color=f"C{i % 10}")
-    if limit is not None:
-        axes.axhline(limit, color="gray", linestyle="--", linewidth=1)
-    axes.set(xlabel=labels[0], ylabel=labels[1], xscale="log", yscale=labels[2])
-    axes.set_ylim(bottom=0 if labels[2] == "linear" else None)
+    ticks = sorted({value for _, x, _ in lines for value in x})
+    gray = {"color": "gray", "linestyle": "--", "linewidth": 1, "zorder": 0}
+    if limit is None:
+        axes.plot(ticks, ticks, label="linear", **gray)
+        axes.set(yscale="log", yticks=ticks, yticklabels=[f"{t:g}" for t in ticks])
+    else:
+        axes.axhline(limit, label="bar", **gray)
+        axes.set_ylim(bottom=0)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xscale="log")
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(RESULTS / f"scaling-{group}.svg", metadata={"Date": None})
@@ -301,9 +322,11 @@ def draw_memory(rows):
     cases = dict.fromkeys(row["case"] for row in rows)
     lines = []
     for case in cases:
-        own = [row for row in rows if row["case"] == case]
+        own = sorted(
+            (row for row in rows if row["case"] == case), key=lambda row: row["hours"]
+        )
         lines.append((case, [r["hours"] for r in own], [r["peak_gb"] for r in own]))
-    draw("memory", lines, ("hours of speech", "largest memory (GB)", "linear"), 1.5)
+    draw("memory", lines, ("hours of speech", "largest memory (GB)"), 1.5)
 
 
 def draw_costs(rows):
@@ -315,31 +338,17 @@ def draw_costs(rows):
         )
         for row in rows
     ]
-    draw("costs", lines, ("times the smallest size", "times its CPU time", "log"))
+    draw("costs", lines, ("times the smallest size", "times its CPU time"))
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("group", choices=("memory", "costs"))
-    parser.add_argument("--hours", type=float, nargs="+", default=[1, 3, 10])
+    parser.add_argument("--hours", type=float, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", help="where the cache is made; default: temporary")
     args = parser.parse_args(argv)
-    args.cases = (
-        "cache",
-        "list in memory",
-        "speaker normalizer",
-        "validation part",
-        "states of a speech model",
-        "cross-validation, n_jobs=2",
-    )
-    args.most = {
-        "states of a speech model": 3,
-        "cross-validation, n_jobs=2": 10,
-        "speaker normalizer": 10,
-        "validation part": 10,
-        "list in memory": 10,
-    }
     if args.group == "costs":
         draw_costs(costs(args))
         return

@@ -94,6 +94,7 @@ def check_one_kind(values, name):
         The message names the row, what was found and what was expected.
     """
     noun = {"y": "label", "speakers": "speaker"}.get(name, "value")
+    seen = set()  # types whose kind is known to be right
     for i, value in enumerate(values):
         if not isinstance(value, Hashable):
             raise TypeError(
@@ -101,12 +102,15 @@ def check_one_kind(values, name):
             )
         if is_missing(value):
             raise ValueError(f"{name}[{i}] is {value}, expected a {noun}.")
+        if type(value) in seen:
+            continue
         if _kind(value) != _kind(values[0]):
             raise ValueError(
                 f"{name} mixes kinds of values: {name}[{i}] is {value!r} of "
                 f"type {type(value).__name__}, expected {_kind(values[0])} as "
                 f"{name}[0], which is {values[0]!r}."
             )
+        seen.add(type(value))
 
 
 def is_missing(value):

@@ -77,6 +77,7 @@ for example with GroupKFold and groups=speakers.
             f"unlabelled must be None or {len(speakers)} booleans, one per row; got "
             f"shape {unlabelled.shape} of {unlabelled.dtype}."
         )
+    names, codes = np.unique(speakers, return_inverse=True)
     checked, transductive = [], False
     for number, split in enumerate(splits, 1):
         try:
@@ -86,9 +87,11 @@ for example with GroupKFold and groups=speakers.
         train = _check_rows(train, len(speakers), f"Fold {number}: train")
         test = _check_rows(test, len(speakers), f"Fold {number}: test")
         labelled, adapted_to = train[~unlabelled[train]], train[unlabelled[train]]
+        trains, tests = (_mask(part, len(codes)) for part in (labelled, test))
+        speaks, is_tested = (_mask(codes[p], len(names)) for p in (labelled, test))
         for what, shared in (
-            ("rows", np.intersect1d(labelled, test)),
-            ("speakers", np.intersect1d(speakers[labelled], speakers[test])),
+            ("rows", np.flatnonzero(trains & tests)),
+            ("speakers", names[speaks & is_tested]),
         ):
             if len(shared):
                 raise ValueError(
@@ -97,8 +100,7 @@ for example with GroupKFold and groups=speakers.
                     "groups=speakers."
                 )
         # This covers shared rows: a row shares its speaker with itself.
-        adapted_speakers = speakers[adapted_to]
-        transductive |= bool(np.isin(speakers[test], adapted_speakers).any())
+        transductive |= bool((_mask(codes[adapted_to], len(names)) & is_tested).any())
         checked.append((train, test))
     if not checked:
         raise ValueError("splits is empty, expected at least one fold.")
@@ -195,6 +197,12 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
 
 def _path_of(recording):
     return f", {str(recording)!r}" if isinstance(recording, str | os.PathLike) else ""
+
+
+def _mask(rows, n_rows):
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[rows] = True
+    return mask
 
 
 def _check_rows(rows, n_rows, what):
