@@ -7,6 +7,7 @@ trusts them by name.
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -46,10 +47,8 @@ _TRUSTED = {
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
-# skops looks for estimators in all of scikit-learn, and on its way would import dask.
-_WITHOUT_ESTIMATORS = [
-    f"sklearn.externals.array_api_compat.{name}" for name in ("cupy", "dask", "torch")
-]
+# skops looks for estimators in all of scikit-learn. It would import dask on its way.
+_NO_ESTIMATORS = "sklearn.externals.array_api_compat."
 _TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
 
 
@@ -246,9 +245,8 @@ def _warn_of_versions(path, saved):
             for versions in (saved, here)
         )
         warn_caller(
-            f"'{path}' was saved with {then}, but this process has {now}. "
-            "Compare some predictions with earlier ones before you rely on the "
-            "model.",
+            f"'{path}' was saved with {then}, but this process has {now}. Compare "
+            "some predictions with earlier ones before you rely on the model.",
             VersionsDifferWarning,
         )
 
@@ -260,7 +258,9 @@ def _damaged(path, error):
 
 def import_skops():
     """Import and return skops.io; without skops, say how to install it."""
-    blocked = [name for name in _WITHOUT_ESTIMATORS if name not in sys.modules]
+    alone = threading.active_count() == 1  # no other thread imports them meanwhile
+    blocked = {_NO_ESTIMATORS + n for n in ("cupy", "dask", "torch") if alone}
+    blocked -= sys.modules.keys()
     sys.modules.update(dict.fromkeys(blocked))  # an import of None fails
     try:
         import skops.io
