@@ -330,8 +330,9 @@ class Run:
         """Return what is written of the rows; the last of a mutant counts."""
         rows = {(row["file"], row["number"]): row for row in rows}.values()
         ends = Counter(row["end"] for row in rows)
+        stage = "--again" if self.args.again else "--quick"
         return {
-            "command": f"python benchmarks/mutation.py --seed {self.args.seed}",
+            "command": f"python benchmarks/mutation.py {stage} --work FOLDER",
             "possible": len(self.everything),
             "tried": len(rows),
             "killed": ends["killed"] + ends["hangs"],
