@@ -87,7 +87,7 @@ def profiled(call):
     start = time.process_time()
     call()
     seconds = time.process_time() - start
-    profile = cProfile.Profile(time.process_time)
+    profile = cProfile.Profile()
     profile.runcall(call)
     stats = pstats.Stats(profile).stats
     total = sum(own for _, _, own, _, _ in stats.values())

@@ -118,7 +118,7 @@ def run(case, folder, n, queue):
 
 def memory(args):
     """Measure each case at each number of hours."""
-    rows, made = earlier_rows(), dict.fromkeys(SHAPES, 0)
+    rows, made = [], dict.fromkeys(SHAPES, 0)
     context = multiprocessing.get_context("spawn")
     for hours in args.hours:
         n = int(hours * 3600 / SECONDS)
@@ -139,7 +139,9 @@ def memory(args):
                 "recordings": n,
                 "features_gb": n * bands * frames * 4 / 1e9,
             } | row
-            rows = [r for r in rows if (r["case"], r["hours"]) != (case, hours)]
+            rows = [
+                r for r in earlier_rows() if (r["case"], r["hours"]) != (case, hours)
+            ]
             rows.append(row)
             print(*(f"{key}={value}" for key, value in row.items()), flush=True)
             write_result("memory", {"shapes": SHAPES, "rows": rows})

@@ -1,6 +1,7 @@
 """What is taken for a batch of sequences, and what each refusal says."""
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 
-from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, SpeakerNormalizer
+from sklearn_ser import (
+    DIDANDomainAdapter,
+    LogMelTransformer,
+    SpeakerAdversarialClassifier,
+    SpeakerNormalizer,
+)
 from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.model_selection._checks import check_column
@@ -578,3 +584,21 @@ def test_weights_that_are_refused_are_named(method):
     model = method(**method.speakerless)
     with pytest.raises(ValueError, match=r"^sample_weight: "):
         model.fit(X, y, sample_weight=["a"] * 8)
+
+
+def test_a_fit_does_not_copy_what_is_in_memory():
+    """NumPy reports its arrays to tracemalloc; torch has a batch at a time."""
+    rng = np.random.default_rng(0)
+    X = [rng.standard_normal((40, 600), np.float32) for _ in range(48)]
+    own = sum(x.nbytes for x in X)
+    model = SpeakerAdversarialClassifier(method=None, max_epochs=1, batch_size=8)
+    y = np.arange(48) % 2
+    model.fit(X[:16], y[:16])  # imports and caches
+    tracemalloc.start()
+    try:
+        model.fit(X, y)
+        model.predict(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.2 * own
