@@ -140,7 +140,7 @@ def check_duplicate_leakage(
     >>> x, y = np.random.default_rng(0).normal(size=(2, 800))
     >>> check_duplicate_leakage([([0, 1], [2])], [x, y, x])
     Traceback (most recent call last):
-    ValueError: Fold 1: rows 0 (train) and 2 (test) hold the same audio. Leave one out.
+    ValueError: Fold 1: rows 0 (train) and 2 (test) hold the same audio. Remove one.
     """
     recordings = list(recordings)
     checked = [
@@ -191,7 +191,7 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
             ]
             raise ValueError(
                 f"Fold {fold}: rows {' and '.join(names)} hold the same audio. "
-                "Remove one of them."
+                "Remove one."
             )
 
 
