@@ -79,7 +79,7 @@ def test_a_new_domain_is_the_only_one_of_its_side():
     several = np.array([-2, -1, 0, 1])
     assert known_domains(np.array([1, -2]), several).tolist() == [1, -2]
     for row, side, fitted in ((-3, "target", "-2, -1"), (2, "source", "0, 1")):
-        message = rf"The fit had several {side} domains, \[{fitted}\], each"
+        message = rf"the fit had several {side} domains, \[{fitted}\], each"
         with pytest.raises(ValueError, match=message):
             known_domains(np.array([row, 0]), several)
 
