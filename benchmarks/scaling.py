@@ -73,6 +73,7 @@ def in_memory(folder, n):
 def measured(case, folder, n):
     """Seconds of a fit of one epoch and of a prediction, and the peak memory in GB."""
     import torch
+    from joblib.externals.loky import get_reusable_executor
 
     from sklearn_ser import SpeakerAdversarialClassifier, SpeakerNormalizer
     from sklearn_ser.model_selection import speaker_cross_validate
@@ -94,6 +95,7 @@ def measured(case, folder, n):
         wall = time.perf_counter()
         speaker_cross_validate(model, X, y, speakers, cv=2, n_jobs=2, n_bootstrap=0)
         row["wall_seconds"] = time.perf_counter() - wall
+        get_reusable_executor().shutdown(wait=True)  # only ended children are counted
         row["largest_worker_gb"] = peak(resource.RUSAGE_CHILDREN)
     else:
         if case == "speaker normalizer":
