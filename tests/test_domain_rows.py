@@ -115,3 +115,13 @@ def test_labels_of_several_kinds_keep_theirs():
         check(None)
     with pytest.raises(ValueError, match="y "):
         check(np.zeros((3, 2)))
+
+
+def test_what_is_requested_without_being_asked():
+    """With metadata routing, the columns reach the adapter without a request."""
+    routing = DIDANDomainAdapter().get_metadata_routing()
+    of_domain = {"sample_domain": True, "allow_source": True}
+    assert routing.predict.requests == routing.predict_proba.requests == of_domain
+    assert routing.score.requests == of_domain | {"sample_weight": True}
+    columns = dict.fromkeys(("speakers", "sample_domain", "validation"), True)
+    assert routing.fit.requests == columns | {"sample_weight": None}
