@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-# The threads of a network below this size wait for each other longer than they compute:
-# two took two to six times as long as one, and ten times beside another process.
+# Beside another process, the threads of a network below this size wait for each other
+# longer than they compute: two took three to ten times as long as one.
 SMALL = 2_000_000  # parameters
 
 
