@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-# Beside another process, the threads of a network below this size wait for each other
-# longer than they compute: two took three to ten times as long as one.
+# Beside another process, the threads of a network below this size wait for each other:
+# two took two to three times as long as one.
 SMALL = 2_000_000  # parameters
 
 
