@@ -166,7 +166,7 @@ def error_of(features, expected):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--clips", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=15)
     default = Path(__file__).parent / "results" / "log_mel.json"
     parser.add_argument("--output", type=Path, default=default)

@@ -3,22 +3,16 @@
     python benchmarks/mutation.py --work FOLDER --output FILE
 
 A mutant is a file with one operator, comparison, constant or condition changed, or one
-statement taken out. The tests run on a copy of the tree. A mutant that they pass has
-survived: it is written down with its line. The order is drawn by the seed, so that a
-run that is stopped has tried a random sample; the same call goes on with it.
-
-First each test runs once, and the lines are noted that it executes. The tests of its
-line try a mutant, first those that have killed most. A process is forked for each
-mutant after all is imported, and its functions get the code of the mutant. What lies
-outside of functions is tried in a fresh process. `--quick` takes only the first file of
-tests of each file, and `--again` tries what has survived with all of them.
+statement taken out. Coverage tells which tests execute a line. These tests try the
+mutant in a new process, first those that have killed most. A mutant that they all pass
+has survived. The unchanged files go first, and must survive. The seed draws the order,
+so that a run that is stopped has tried a random sample. The same call goes on with it,
+as long as neither the library nor its tests have changed.
 """
 
 import argparse
 import ast
 import copy
-import hashlib
-import importlib
 import json
 import os
 import random
@@ -28,17 +22,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-import types
+import traceback
 from collections import Counter
 from pathlib import Path
 
+import coverage
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = 3  # seconds of computing; tests that take longer are left out
+LONGEST = 6.0  # seconds, while coverage counts; tests that take longer are left out
 PATIENCE = 1200  # seconds after which a process hangs, whether it computes or not
-# The tests of each file: first those that call it directly and train nothing.
 TESTS = {
     "domain_data.py": "test_domain_rows test_didan test_sequences",
     "model_selection/_leakage.py": "test_duplicates test_model_selection test_leakage",
@@ -46,6 +39,8 @@ TESTS = {
     "nn/losses.py": "test_losses test_numerics",
     "domains.py": "test_didan",
 }
+# What every test needs; a forked process has it already.
+IMPORTS = "pandas scipy.stats skada sklearn.utils.estimator_checks skorch torch"
 OTHER = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
     ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
@@ -100,7 +95,11 @@ class _Replace(ast.NodeTransformer):
 
 
 def mutants(text):
-    """Return what there is to know of every mutant of a file's text."""
+    """Return what there is to know of every mutant of a file's text.
+
+    These are its row, the lines whose tests try it, and the new text. There are no
+    lines for what Python executes at the import; all tests of the file try it.
+    """
     tree, found, lines, inside = ast.parse(text), [], {}, set()
     whole = ast.unparse(tree)
     for index, node in enumerate(ast.walk(tree)):
@@ -116,10 +115,10 @@ def mutants(text):
         mutant = _Replace(node.index, change).visit(copy.deepcopy(tree))
         new = ast.unparse(ast.fix_missing_locations(mutant))
         if new != whole:
-            old = text.splitlines()[node.lineno - 1].strip()
-            told = {"line": node.lineno, "what": what, "old": old}
-            told |= {"new": _changed(whole, new), "number": len(found)}
-            found.append((told, lines[node], node in inside, new))
+            row = {"number": len(found), "line": node.lineno, "what": what}
+            row["old"] = text.splitlines()[node.lineno - 1].strip()
+            row["new"] = _changed(whole, new)
+            found.append((row, lines[node] if node in inside else None, new))
     return found
 
 
@@ -140,234 +139,175 @@ def copy_of_the_tree(folder):
             shutil.copy2(ROOT / name, target)
 
 
-def transplant(old, new, module):
-    """Give the functions of a module, or of a class, the code of others."""
-    for name, value in vars(new).items():
-        mine = vars(old).get(name)
-        if getattr(value, "__module__", None) != module:
-            continue
-        if isinstance(value, type):
-            transplant(mine, value, module)
-        value, mine = (getattr(f, "fget", f) for f in (value, mine))
-        value, mine = (getattr(f, "__wrapped__", f) for f in (value, mine))
-        if isinstance(value, types.FunctionType):
-            mine.__code__ = value.__code__
+class Report:
+    """A plugin of pytest: the seconds of each test, and what failed."""
+
+    def __init__(self):
+        self.seconds, self.failed = Counter(), []
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.failed.append(f"{report.nodeid}, at its import")
 
 
-def in_a_process(call, seconds):
-    """Return the value and the signal of a call in a forked process."""
+def run_tests(arguments, seconds):
+    """Run pytest in a forked process; return its exit status and its report."""
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
+        os.setpgid(0, 0)
+        told = os.open("output-of-pytest", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        for descriptor in range(3):
+            os.dup2(told, descriptor)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        report, status = Report(), pytest.ExitCode.INTERNAL_ERROR
         try:
-            os.setpgid(0, 0)
-            null = os.open(os.devnull, os.O_RDWR)
-            for descriptor in range(3):
-                os.dup2(null, descriptor)
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-            with os.fdopen(writing, "w") as file:
-                json.dump(call(), file)
+            options = ["-p", "no:cacheprovider", *arguments]
+            status = pytest.main(options, plugins=[report])
+            with open(writing, "w") as file:
+                json.dump(vars(report), file)
+        except BaseException:
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            sys.stdout.flush()
+            os._exit(status)
     os.close(writing)
     signal.signal(signal.SIGALRM, lambda *args: os.killpg(pid, signal.SIGKILL))
     signal.alarm(PATIENCE)
-    with os.fdopen(reading) as file:
+    with open(reading) as file:
         text = file.read()
-    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     signal.alarm(0)
-    return json.loads(text or "null"), ended
+    return status, json.loads(text or "{}")
 
 
-class Run:
-    """A plugin of pytest that runs the tests once, and then for each mutant."""
+def told_by_pytest():
+    return Path("output-of-pytest").read_text()[-3000:]
 
-    def __init__(self, folder, args):
-        self.folder, self.args, self.stack = Path(folder), args, []
-        sources = {file: self.folder / "sklearn_ser" / file for file in TESTS}
-        self.sources = {str(path): file for file, path in sources.items()}
-        self.passed = True
-        self.everything = [
+
+def tests_of_lines(files):
+    """Return the seconds of each short test, and the tests that execute a line."""
+    data = Path("coverage-of-tests").resolve()
+    os.environ["COVERAGE_FILE"] = str(data)
+    options = ["--cov=sklearn_ser", "--cov-context=test", "--cov-report="]
+    status, report = run_tests([*options, *files], 3 * PATIENCE)
+    if status != pytest.ExitCode.OK:
+        raise RuntimeError(f"The tests fail as they are: {told_by_pytest()}")
+    seconds = {t: s for t, s in report["seconds"].items() if s <= LONGEST}
+    counted, lines = coverage.CoverageData(data), []
+    counted.read()
+    for file in TESTS:
+        contexts = counted.contexts_by_lineno(str(Path("sklearn_ser", file).resolve()))
+        for line, names in contexts.items():
+            tests = {name.rpartition("|")[0] for name in names}
+            lines.append((file, line, sorted(tests & seconds.keys())))
+    return seconds, lines
+
+
+class Trial:
+    """The mutants, the tests that try them, and what has come of it."""
+
+    def __init__(self, work, seed):
+        self.path = work / "mutants.jsonl"
+        self.rows = [json.loads(line) for line in read_lines(self.path)]
+        self.kills = Counter(row["test"] for row in self.rows)
+        self.mutants = [
             (file, *mutant)
-            for file, path in sources.items()
-            for mutant in mutants(path.read_text())
+            for file in TESTS
+            for mutant in mutants(Path("sklearn_ser", file).read_text())
         ]
-        random.Random(args.seed).shuffle(self.everything)
-        if args.quick:  # file by file, as the tests get known
-            self.everything.sort(key=lambda mutant: [*TESTS].index(mutant[0]))
+        random.Random(seed).shuffle(self.mutants)
+        found = work / "tests.json"
+        if not found.exists():
+            found.write_text(json.dumps(tests_of_lines(test_files())))
+        self.seconds, lines = json.loads(found.read_text())
+        self.lines = {(file, line): set(tests) for file, line, tests in lines}
 
-    # ------------------------------------------------------------ what tests execute
-
-    def _trace(self, frame, event, argument):
-        if (file := self.sources.get(frame.f_code.co_filename)) is None:
-            return None
-        if self.stack:
-            self.stack[-1].add((file, frame.f_lineno))
-        return self._trace
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef):
-        lines = self.of_fixtures.setdefault(fixturedef.argname, set())
-        self.stack.append(lines)
-        try:
-            return (yield)
-        finally:
-            self.stack.pop()
-
-    def pytest_runtest_logreport(self, report):
-        self.passed = self.passed and report.passed
-
-    def _baseline(self, items):
-        """Return the seconds and the lines of each test that passes in time."""
-        self.of_fixtures, found = {}, []
-        signal.signal(signal.SIGPROF, _too_long)
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            self.stack, self.passed = [lines := set()], True
-            before = time.process_time()
-            signal.setitimer(signal.ITIMER_PROF, LONGEST)
-            sys.settrace(self._trace)
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            sys.settrace(None)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            if self.passed:
-                seconds = time.process_time() - before
-                found.append((item.nodeid, item.fixturenames, seconds, lines))
-        return [
-            (test, seconds, sorted(lines.union(*map(self._of_fixture, fixtures))))
-            for test, fixtures, seconds, lines in found
-        ]
-
-    def _of_fixture(self, name):
-        return self.of_fixtures.get(name, ())
-
-    def _known_tests(self):
-        """Return the seconds and lines of each test, computed for what has changed."""
-        path, known = self.args.work / "tests.jsonl", {}
-        for row in read_rows(path):
-            known[row["file"]] = row
-        for file in self.args.files:
-            digest = hashlib.sha256((self.folder / file).read_bytes()).hexdigest()
-            if known.get(file, {}).get("digest") != digest:
-                items = [i for i in self.items if i.nodeid.startswith(f"{file}::")]
-                call = lambda items=items: self._baseline(items)  # noqa: E731
-                tests, _ = in_a_process(call, 10 * LONGEST * len(items))
-                known[file] = {"file": file, "digest": digest, "tests": tests}
-                add_row(path, known[file])
-                print(file, len(tests), "of", len(items), "tests", flush=True)
-        return {
-            test: (seconds, {tuple(line) for line in lines})
-            for file, row in known.items()
-            if file in self.args.files
-            for test, seconds, lines in row["tests"]
-        }
-
-    # ------------------------------------------------------------------- the mutants
-
-    def pytest_runtestloop(self, session):
-        self.items = session.items
-        self.by_name = {item.nodeid: item for item in self.items}
-        self.known = self._known_tests()
-        path = self.args.work / "mutants.jsonl"
-        rows = read_rows(path)
-        done = {(row["file"], row["number"]): row["end"] for row in rows}
-        self.kills = Counter((row["file"], row["test"]) for row in rows)
-        for file, told, lines, inside, text in self.everything:
-            end = done.get((file, told["number"]))
-            if (end != "survived") if self.args.again else (end is not None):
+    def run(self, output):
+        if not self.rows:
+            self.check_the_unchanged()
+        done = {(row["file"], row["number"]) for row in self.rows}
+        for file, row, lines, text in self.mutants:
+            if (file, row["number"]) in done:
                 continue
-            row = {"file": file, **told, **self._try(file, lines, inside, text)}
-            self.kills[file, row["test"]] += 1
-            add_row(path, row)
-            rows.append(row)
-            print(row["end"], file, told["line"], told["old"], "->", told["new"])
-            print("   ", row["test"], f"of {row['tests']}", flush=True)
-            self.args.output.write_text(json.dumps(self._report(rows), indent=1) + "\n")
-        return True
+            row = {"file": file, **row, **self.attempt(file, lines, text)}
+            self.rows.append(row)
+            self.kills[row["test"]] += 1
+            with self.path.open("a") as record:
+                record.write(json.dumps(row) + "\n")
+            print(row["end"], file, row["line"], row["old"], "->", row["new"])
+            print("   ", row["test"], "of", row["tests"], flush=True)
+            output.write_text(json.dumps(self.report(), indent=1) + "\n")
 
-    def _try(self, file, lines, inside, text):
-        """Put a mutant in place of a file, and run the tests of its line."""
-        spots = {(file, line) for line in lines}
-        own = tuple(f"tests/{name}.py" for name in TESTS[file].split())
-        own = [test for test in self.known if test.startswith(own)]
-        tests = [test for test in own if spots & self.known[test][1]]
-        tests = tests if inside else own
-        tests.sort(key=lambda test: (-self.kills[file, test], self.known[test][0]))
-        seconds = 60 + 4 * int(sum(self.known[test][0] for test in tests))
-        path = self.folder / "sklearn_ser" / file
+    def check_the_unchanged(self):
+        for file in TESTS:
+            whole = ast.unparse(ast.parse(Path("sklearn_ser", file).read_text()))
+            if (told := self.attempt(file, None, whole))["end"] != "survived":
+                raise RuntimeError(f"The unchanged {file} did not survive: {told}")
+
+    def attempt(self, file, lines, text):
+        """Put a text in place of a file, and run the tests of its lines."""
+        if lines is None:
+            own = tuple(f"tests/{name}.py" for name in TESTS[file].split())
+            tests = {test for test in self.seconds if test.startswith(own)}
+        else:
+            tests = set().union(*(self.lines.get((file, line), ()) for line in lines))
+        told = {"end": "survived", "test": None, "tests": len(tests)}
+        if not tests:  # pytest would run all of them
+            return told
+        tests = sorted(tests, key=lambda t: (-self.kills[t], self.seconds[t], t))
+        limit = 60 + 4 * int(sum(self.seconds[test] for test in tests))
+        path = Path("sklearn_ser", file)
         whole = path.read_text()
         path.write_text(text)
         try:
-            how = self._here if inside else self._in_a_fresh_process
-            call = lambda: how(file, text, tests)  # noqa: E731
-            value, ended = in_a_process(call, seconds)
+            status, report = run_tests(["-x", *tests], limit)
         finally:
             path.write_text(whole)
-        if ended == -signal.SIGXCPU or ended == -signal.SIGKILL:
-            return {"end": "hangs", "test": None, "tests": len(tests)}
-        survived = ended == 0 and value == "survived"
-        end = "survived" if survived else "killed"
-        return {"end": end, "test": None if survived else value, "tests": len(tests)}
+        if status in (-signal.SIGXCPU, -signal.SIGKILL):
+            return {**told, "end": "hangs"}
+        if status == pytest.ExitCode.OK:
+            return told
+        if status < 0:  # a crash
+            return {**told, "end": "killed", "test": f"signal {-status}"}
+        if status == pytest.ExitCode.USAGE_ERROR and "conftest" in told_by_pytest():
+            return {**told, "end": "killed", "test": "conftest.py, at its import"}
+        if not report.get("failed"):
+            raise RuntimeError(f"pytest: {status} on {file}: {told_by_pytest()}")
+        return {**told, "end": "killed", "test": report["failed"][0]}
 
-    def _here(self, file, text, tests):
-        name = "sklearn_ser." + file.removesuffix(".py").replace("/", ".")
-        module = importlib.import_module(name)
-        fresh = types.ModuleType(name)
-        vars(fresh).update(__file__=module.__file__, __package__=module.__package__)
-        exec(compile(text, module.__file__, "exec"), vars(fresh))
-        transplant(module, fresh, name)
-        items = [self.by_name[test] for test in tests if test in self.by_name]
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            if not self.passed:
-                return item.nodeid
-        return "survived"
-
-    def _in_a_fresh_process(self, file, text, tests):
-        command = [sys.executable, "-m", "pytest", "-xq", "-p", "no:cacheprovider"]
-        done = subprocess.run([*command, *tests], cwd=self.folder, check=False)
-        return "survived" if done.returncode == 0 else "in a fresh process"
-
-    def _report(self, rows):
-        """Return what is written of the rows; the last of a mutant counts."""
-        rows = {(row["file"], row["number"]): row for row in rows}.values()
-        ends = Counter(row["end"] for row in rows)
-        stage = "--again" if self.args.again else "--quick"
+    def report(self):
+        ends = Counter(row["end"] for row in self.rows)
         return {
-            "command": f"python benchmarks/mutation.py {stage} --work FOLDER",
-            "possible": len(self.everything),
-            "tried": len(rows),
+            "command": "python benchmarks/mutation.py --work FOLDER"
+            " --output benchmarks/results/mutation.json",
+            "possible": len(self.mutants),
+            "tried": len(self.rows),
             "killed": ends["killed"] + ends["hangs"],
             "of which hang": ends["hangs"],
             "files": {
-                file: dict(Counter(row["end"] for row in rows if row["file"] == file))
+                file: dict(Counter(r["end"] for r in self.rows if r["file"] == file))
                 for file in TESTS
             },
             "survivors": [
                 {name: row[name] for name in ("file", "line", "what", "old", "new")}
-                for row in sorted(rows, key=lambda row: (row["file"], row["line"]))
+                for row in sorted(self.rows, key=lambda r: (r["file"], r["line"]))
                 if row["end"] == "survived"
             ],
         }
 
 
-def _too_long(*args):
-    pytest.skip("takes too long")
-
-
-def test_files(quick):
-    """Return the first file of tests of each file, or all of them."""
-    names = [
-        name for own in TESTS.values() for name in own.split()[: 1 if quick else 9]
-    ]
+def test_files():
+    names = (name for own in TESTS.values() for name in own.split())
     return [f"tests/{name}.py" for name in dict.fromkeys(names)]
 
 
-def read_rows(path):
-    return [json.loads(line) for line in path.open()] if path.exists() else []
-
-
-def add_row(path, row):
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+def read_lines(path):
+    return path.read_text().splitlines() if path.exists() else []
 
 
 def main():
@@ -375,20 +315,18 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--again", action="store_true")
     args = parser.parse_args()
-    args.files = test_files(args.quick)
     args.work.mkdir(parents=True, exist_ok=True)
-    args.work, args.output = args.work.resolve(), args.output.resolve()
+    work, output = args.work.resolve(), args.output.resolve()
+    for name in IMPORTS.split():
+        __import__(name)
     with tempfile.TemporaryDirectory() as folder:
         copy_of_the_tree(folder)
         os.chdir(folder)
         os.environ["PYTHONPATH"], sys.path[0] = folder, folder
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        options = ["-sq", "-p", "no:cacheprovider", *args.files]
-        return pytest.main(options, plugins=[Run(folder, args)])
+        sys.dont_write_bytecode = True
+        Trial(work, args.seed).run(output)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -3,7 +3,8 @@
 ``python -m benchmarks.run --corpus emodb4 emovo --method dsnet egemaps --seeds 12 22``
 appends rows to ``benchmarks/results/rows.jsonl``, each as its fold finishes. A row that
 is there is not run again, so that the same command resumes what was killed.
-``--features speech-model`` puts a frozen speech model in front of the methods.
+``--features speech-model`` puts a frozen speech model in front of the methods. Without
+``--corpus`` and ``--method`` it runs all that the tables want.
 """
 
 import argparse
@@ -304,14 +305,27 @@ def _setting(text):
         return name, value
 
 
+def _asked_for(args):
+    """Yield the tasks of the corpora and methods that are named, or of all tables."""
+    from .tables import SEEDS, wanted
+
+    for features in args.features:
+        named = dict.fromkeys(args.corpus or (), args.method) or wanted(features)
+        for corpus, methods in named.items():
+            methods = [m for m in methods if features in ALL_METHODS[m].sets]
+            if methods:
+                seeds = args.seeds or SEEDS[features]
+                yield from tasks([corpus], methods, seeds, dict(args.set), [features])
+
+
 def main(argv=None):
     """Run what is missing; return 1 if a fold failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run")
     option = parser.add_argument
-    option("--corpus", nargs="+", required=True)
-    option("--method", nargs="+", required=True, choices=list(ALL_METHODS))
+    option("--corpus", nargs="+")
+    option("--method", nargs="+", choices=list(ALL_METHODS))
     option("--features", nargs="+", default=["log-mel"], choices=list(SETS))
-    option("--seeds", nargs="+", type=int, default=[12, 22])
+    option("--seeds", nargs="+", type=int, help="default: those of the tables")
     option("--set", nargs="+", type=_setting, default=[], metavar="name=value")
     option("--jobs", type=int, default=1)
     option("--results", type=Path, default=rows.RESULTS)
@@ -320,15 +334,15 @@ def main(argv=None):
         parser.error("SKLEARN_SER_DATA must name the directory of the corpora.")
     if "speech-model" in args.features and not os.environ.get("SKLEARN_SER_MODELS"):
         parser.error("SKLEARN_SER_MODELS must name the directory of the speech models.")
+    if (args.corpus is None) != (args.method is None):
+        parser.error("--corpus and --method must be given together.")
     try:
-        _on_sets(args.method, args.features)
+        _on_sets(args.method or [], args.features)
     except ValueError as error:
         parser.error(str(error))
     failed = False
     with rows.RowFile(args.results) as file:
-        settings = dict(args.set)
-        work = tasks(args.corpus, args.method, args.seeds, settings, args.features)
-        work = (task for task in work if task[0] not in file)
+        work = (task for task in _asked_for(args) if task[0] not in file)
         for row, outcome in in_processes(work, args.jobs):
             what = [row[k] for k in ("corpus", "method", "seed", "fold")]
             label = " ".join(map(str, [set_of(row), *what]))

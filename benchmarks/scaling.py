@@ -35,7 +35,8 @@ N_SPEAKERS, N_CLASSES, SECONDS = 20, 4, 10
 # Bands, and frames of a recording of 10 s: log-mels at 25 frames a second, so that a
 # hundred hours are 1.4 GB; states of a speech model at 50.
 SHAPES = {"log-mel": (40, 250), "states": (512, 500)}
-STATES, TWO_JOBS = "states of a speech model", "cross-validation, n_jobs=2"
+STATES = "states of a speech model"
+TWO_JOBS, SEARCH = "cross-validation, n_jobs=2", "search of two values, n_jobs=2"
 CASES = (
     "cache",
     "list in memory",
@@ -43,6 +44,7 @@ CASES = (
     "validation part",
     STATES,
     TWO_JOBS,
+    SEARCH,
 )
 
 
@@ -74,6 +76,7 @@ def measured(case, folder, n):
     """Seconds of a fit of one epoch and of a prediction, and the peak memory in GB."""
     import torch
     from joblib.externals.loky import get_reusable_executor
+    from sklearn.model_selection import GridSearchCV, GroupKFold
 
     from sklearn_ser import SpeakerAdversarialClassifier, SpeakerNormalizer
     from sklearn_ser.model_selection import speaker_cross_validate
@@ -91,9 +94,14 @@ def measured(case, folder, n):
     X = load(folder, n)
     start = time.process_time()
     row = {}
-    if case == TWO_JOBS:
+    if case in (TWO_JOBS, SEARCH):
         wall = time.perf_counter()
-        speaker_cross_validate(model, X, y, speakers, cv=2, n_jobs=2, n_bootstrap=0)
+        if case == TWO_JOBS:
+            speaker_cross_validate(model, X, y, speakers, cv=2, n_jobs=2, n_bootstrap=0)
+        else:
+            grid = {"lr": [1e-3, 3e-3]}
+            search = GridSearchCV(model, grid, cv=GroupKFold(2), n_jobs=2)
+            search.fit(X, y, groups=speakers)
         row["wall_seconds"] = time.perf_counter() - wall
         get_reusable_executor().shutdown(wait=True)  # only ended children are counted
         row["largest_worker_gb"] = peak(resource.RUSAGE_CHILDREN)

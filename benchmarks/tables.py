@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from . import transfers
-from .corpora import CONFIRMATION, DEVELOPMENT, POOLS
+from .corpora import CONFIRMATION, DEVELOPMENT, POOLS, TRANSFERS
 from .features import set_of
 from .methods import BY_SPEAKER, CENTRED, METHODS, own_parameters
 from .summaries import current, mark, mean, summarise, table
@@ -60,29 +60,34 @@ def summaries_of(found, features):
     return summaries
 
 
+def wanted(features):
+    """Return what the tables are made of: the methods that each corpus is run with."""
+    pools, found = tuple(POOLS) if features != "log-mel" else (), {}
+    for method, description in METHODS.items():
+        if features in description.sets:
+            for corpus in pools if method in OF_POOLS else (*CORPORA, *pools):
+                found.setdefault(corpus, []).append(method)
+    return found | dict.fromkeys(TRANSFERS, transfers.methods_on(features))
+
+
 def missing(found, features):
     """Name the rows that the tables want and the file lacks, a line a method."""
-    lines, pools = [], tuple(POOLS) if features != "log-mel" else ()
-    for method, description in METHODS.items():
-        if features not in description.sets:
-            continue
-        parts, seeds = [], SEEDS[features] if description.seeded else (None,)
-        for corpus in pools if method in OF_POOLS else (*CORPORA, *pools):
+    lines, corpora = {}, wanted(features)
+    for corpus in (*CORPORA, *POOLS):
+        for method in corpora.get(corpus, ()):
             runs = current(found, corpus, method, features)
             lacking = []
-            for seed in seeds:
+            for seed in SEEDS[features] if METHODS[method].seeded else (None,):
                 own = runs.get(seed, [])
                 if not own:
                     lacking.append(f"seed {seed}")
                 elif len(own) < own[0]["n_folds"]:
                     n_lacking = own[0]["n_folds"] - len(own)
                     lacking.append(f"{n_lacking} folds of seed {seed}")
-            if not runs:
-                parts.append(f"{corpus} (all)")
-            elif lacking:
-                parts.append(f"{corpus} ({', '.join(lacking)})")
-        if parts:
-            lines.append(f"- `{method}`: {'; '.join(parts)}")
+            if lacking:
+                parts = ", ".join(lacking) if runs else "all"
+                lines.setdefault(method, []).append(f"{corpus} ({parts})")
+    lines = [f"- `{m}`: {'; '.join(lines[m])}" for m in METHODS if m in lines]
     lines += transfers.missing(found, features, SEEDS[features])
     return "\n".join(lines) or "None."
 

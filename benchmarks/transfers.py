@@ -24,8 +24,13 @@ def transfers_by_seed(found, method, features="log-mel"):
     return uars
 
 
+def methods_on(features):
+    """Name the methods that are run across corpora on a set of features."""
+    return [name for name, m in TRANSFER_METHODS.items() if features in m.sets]
+
+
 def _on(features):
-    return {name: m for name, m in TRANSFER_METHODS.items() if features in m.sets}
+    return {name: TRANSFER_METHODS[name] for name in methods_on(features)}
 
 
 def _ending(name):

@@ -341,6 +341,26 @@ def test_without_corpora_it_says_what_it_needs(monkeypatch, capsys):
     assert "SKLEARN_SER_DATA must name" in capsys.readouterr().err
 
 
+def test_one_command_runs_all_that_the_tables_want(here, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "wanted", lambda features: {"tiny": ["mfcc"]})
+    argv = ["--results", tmp_path / "rows.jsonl"]
+    assert len(printed(capsys, *argv)) == 4  # a fold for each speaker
+    assert printed(capsys, *argv) == []
+    with pytest.raises(SystemExit):
+        run.main(["--corpus", "tiny"])
+    assert "--corpus and --method must be given together" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("features", ["log-mel", "speech-model"])
+def test_the_tables_want_each_method_of_their_features(features):
+    wanted = tables.wanted(features)
+    names = {name for own in wanted.values() for name in own}
+    known = {n for n, m in methods.ALL_METHODS.items() if features in m.sets}
+    assert names == known - set(tables.OF_POOLS if features == "log-mel" else ())
+    assert len([corpus for corpus in wanted if ":" in corpus]) == 12
+    assert ("pooled44" in wanted) == (features == "speech-model")
+
+
 def test_two_runs_do_not_share_a_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     code = f"from benchmarks.rows import RowFile\nwith RowFile({str(path)!r}): pass\n"

@@ -212,7 +212,7 @@ def test_batch_and_order_change_nothing():
 
 @pytest.mark.parametrize("backend", ["threading", "loky"])
 def test_n_jobs_changes_nothing(backend):
-    waves = [_noise(1000 + 50 * i, seed=i) for i in range(70)]
+    waves = [_noise(1000 + 900 * i, seed=i) for i in range(70)]  # blocks of frames, too
     expected = LogMelTransformer().transform(waves)
     with parallel_config(backend=backend):
         features = LogMelTransformer(n_jobs=2).transform(waves)
