@@ -7,7 +7,8 @@ statement taken out. Coverage tells which tests execute a line. These tests try 
 mutant in a new process, first those that have killed most. A mutant that they all pass
 has survived. The unchanged files go first, and must survive. The seed draws the order,
 so that a run that is stopped has tried a random sample. The same call goes on with it,
-as long as neither the library nor its tests have changed.
+as long as neither the library nor its tests have changed. After new tests, ``--again``
+tries the survivors.
 """
 
 import argparse
@@ -37,7 +38,7 @@ TESTS = {
     "model_selection/_leakage.py": "test_duplicates test_model_selection test_leakage",
     "nn/batching.py": "test_batching test_losses test_numerics",
     "nn/losses.py": "test_losses test_numerics",
-    "domains.py": "test_didan",
+    "domains.py": "test_domain_rows test_didan",
 }
 # What every test needs; a forked process has it already.
 IMPORTS = "pandas scipy.stats skada sklearn.utils.estimator_checks skorch torch"
@@ -211,10 +212,11 @@ def tests_of_lines(files):
 class Trial:
     """The mutants, the tests that try them, and what has come of it."""
 
-    def __init__(self, work, seed):
+    def __init__(self, work, seed, again):
         self.path = work / "mutants.jsonl"
-        self.rows = [json.loads(line) for line in read_lines(self.path)]
-        self.kills = Counter(row["test"] for row in self.rows)
+        rows = map(json.loads, read_lines(self.path))
+        self.rows = {(row["file"], row["number"]): row for row in rows}
+        self.kills = Counter(row["test"] for row in self.rows.values())
         self.mutants = [
             (file, *mutant)
             for file in TESTS
@@ -222,20 +224,20 @@ class Trial:
         ]
         random.Random(seed).shuffle(self.mutants)
         found = work / "tests.json"
-        if not found.exists():
+        if again or not found.exists():
             found.write_text(json.dumps(tests_of_lines(test_files())))
         self.seconds, lines = json.loads(found.read_text())
         self.lines = {(file, line): set(tests) for file, line, tests in lines}
 
-    def run(self, output):
+    def run(self, output, again):
         if not self.rows:
             self.check_the_unchanged()
-        done = {(row["file"], row["number"]) for row in self.rows}
         for file, row, lines, text in self.mutants:
-            if (file, row["number"]) in done:
+            known = self.rows.get(key := (file, row["number"]))
+            if known and not (again and known["end"] == "survived"):
                 continue
             row = {"file": file, **row, **self.attempt(file, lines, text)}
-            self.rows.append(row)
+            self.rows[key] = row
             self.kills[row["test"]] += 1
             with self.path.open("a") as record:
                 record.write(json.dumps(row) + "\n")
@@ -281,21 +283,22 @@ class Trial:
         return {**told, "end": "killed", "test": report["failed"][0]}
 
     def report(self):
-        ends = Counter(row["end"] for row in self.rows)
+        rows = sorted(self.rows.values(), key=lambda row: (row["file"], row["line"]))
+        ends = Counter(row["end"] for row in rows)
         return {
             "command": "python benchmarks/mutation.py --work FOLDER"
             " --output benchmarks/results/mutation.json",
             "possible": len(self.mutants),
-            "tried": len(self.rows),
+            "tried": len(rows),
             "killed": ends["killed"] + ends["hangs"],
             "of which hang": ends["hangs"],
             "files": {
-                file: dict(Counter(r["end"] for r in self.rows if r["file"] == file))
+                file: dict(Counter(r["end"] for r in rows if r["file"] == file))
                 for file in TESTS
             },
             "survivors": [
                 {name: row[name] for name in ("file", "line", "what", "old", "new")}
-                for row in sorted(self.rows, key=lambda r: (r["file"], r["line"]))
+                for row in rows
                 if row["end"] == "survived"
             ],
         }
@@ -315,6 +318,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    told = "try those that have survived, with new tests"
+    parser.add_argument("--again", action="store_true", help=told)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     work, output = args.work.resolve(), args.output.resolve()
@@ -325,7 +330,7 @@ def main():
         os.chdir(folder)
         os.environ["PYTHONPATH"], sys.path[0] = folder, folder
         sys.dont_write_bytecode = True
-        Trial(work, args.seed).run(output)
+        Trial(work, args.seed, args.again).run(output, args.again)
 
 
 if __name__ == "__main__":

@@ -116,6 +116,35 @@ def test_a_long_recording_is_cropped_at_random_in_training_only():
     assert whole == [[5000], [5000]]
 
 
+def test_a_crop_has_its_width_and_reaches_both_ends():
+    data = SequenceDataset([np.arange(12, dtype=np.float32)[None]])
+    rng, starts = np.random.default_rng(0), set()
+    for _ in range(60):
+        batch = data.batch([0], 10, rng)
+        assert batch.lengths.tolist() == [10]
+        starts.add(int(batch.x[0, 0, 0]))
+    assert starts == {0, 1, 2}
+    assert data.batch([0], 12).lengths.tolist() == [12]  # nothing is drawn
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "sizes", "trained"),
+    [
+        ([2000] * 6, [2, 2, 2], [2, 2, 2]),  # each batch is just full
+        ([2001] * 4, [1, 1, 1, 1], [2, 2]),
+        ([4001] * 6, [1, 1, 1, 1, 1, 1], [2, 2, 2]),
+        ([800] * 5, [1, 4], [5]),  # the last row joins the others, who just fit
+        ([801] * 5, [1, 4], [2, 3]),
+        ([2001] * 3, [1, 1, 1], [3]),  # none can be spared
+    ],
+)
+def test_batches_end_where_the_frame_budget_ends(n_frames, sizes, trained):
+    assert 4 * FRAMES_PER_RECORDING == 4000
+    data, rng = dataset(n_frames), np.random.default_rng(0)
+    assert sorted(len(rows) for rows in BatchIterator(data, 4).rows()) == sizes
+    assert sorted(len(rows) for rows in BatchIterator(data, 4, rng).rows()) == trained
+
+
 def padding(batches_of_rows, n_frames):
     """Padded frames, as a share of all."""
     cells = sum(len(rows) * n_frames[rows].max() for rows in batches_of_rows)

@@ -310,6 +310,8 @@ def test_wrong_labels_and_weights(data):
         quick().fit(X, y[:3], sample_domain=domain)
     with pytest.raises(ValueError, match="speakers has 2"):
         quick().fit(X, data["y"], sample_domain=domain, speakers=["a", "b"])
+    with pytest.raises(ValueError, match="validation has 25"):
+        quick().fit(X, data["y"], sample_domain=domain, validation=[False] * 25)
     with pytest.raises(ValueError, match="sample_weight"):
         quick().fit(X, data["y"], sample_domain=domain, sample_weight=[1.0])
     with pytest.raises(ValueError, match="requires y to be passed"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
@@ -20,6 +21,7 @@ from sklearn_ser.model_selection import (
     cross_corpus_validate,
     speaker_cross_validate,
 )
+from sklearn_ser.model_selection._leakage import duplicates_in
 
 
 def _waves(n, seed=0, n_times=800):
@@ -164,6 +166,20 @@ def test_waveforms_of_one_length_are_recordings_where_a_step_takes_them(form, ne
         speaker_cross_validate(model, form(X), y, speakers)
     with pytest.raises(ValueError, match="hold the same audio"):
         cross_corpus_validate(model, form(X), y, [*"000111"], speakers)
+
+
+@pytest.mark.parametrize("step", [DictVectorizer(), CountVectorizer()])
+def test_a_step_that_takes_strings_or_mappings_alone_takes_no_recordings(step):
+    X = np.stack(_waves(1) * 3)
+    assert not duplicates_in(X, step)
+    assert duplicates_in(X, LogMelTransformer())
+
+
+def test_recordings_may_come_one_by_one():
+    x, y = _waves(2)
+    check_duplicate_leakage([([0], [1])], iter([x, y]))
+    with pytest.raises(ValueError, match=r"rows 0 \(train\) and 2 \(test\) hold"):
+        check_duplicate_leakage([([0, 1], [2])], iter([x, y, x]))
 
 
 def test_sequences_of_the_same_frames_are_a_recording_twice():
