@@ -145,6 +145,12 @@ def test_batches_end_where_the_frame_budget_ends(n_frames, sizes, trained):
     assert sorted(len(rows) for rows in BatchIterator(data, 4, rng).rows()) == trained
 
 
+def test_halve_takes_half_of_what_a_batch_has():
+    iterator = BatchIterator(dataset([32, 64, 64, 96]), 4)
+    iterator.halve(np.array([1, 2, 3]))
+    assert iterator.frame_budget == 3 * 96 // 2
+
+
 def padding(batches_of_rows, n_frames):
     """Padded frames, as a share of all."""
     cells = sum(len(rows) * n_frames[rows].max() for rows in batches_of_rows)

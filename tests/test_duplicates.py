@@ -7,6 +7,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer
@@ -173,6 +174,14 @@ def test_a_step_that_takes_strings_or_mappings_alone_takes_no_recordings(step):
     X = np.stack(_waves(1) * 3)
     assert not duplicates_in(X, step)
     assert duplicates_in(X, LogMelTransformer())
+
+
+def test_a_class_among_the_parameters_is_no_step():
+    class Holder(BaseEstimator):
+        def __init__(self, kind=LogMelTransformer):
+            self.kind = kind
+
+    assert not duplicates_in(np.stack(_waves(1) * 3), Holder())
 
 
 def test_recordings_may_come_one_by_one():
