@@ -11,6 +11,7 @@ from sklearn_ser.nn.batching import (
     BatchIterator,
     SequenceDataset,
     pad,
+    summary,
 )
 
 corpora = st.lists(st.integers(1, 60), min_size=1, max_size=80)
@@ -124,6 +125,7 @@ def test_a_crop_has_its_width_and_reaches_both_ends():
         assert batch.lengths.tolist() == [10]
         starts.add(int(batch.x[0, 0, 0]))
     assert starts == {0, 1, 2}
+    assert data.batch([0], 11, rng).lengths.tolist() == [11]
     assert data.batch([0], 12).lengths.tolist() == [12]  # nothing is drawn
 
 
@@ -135,6 +137,8 @@ def test_a_crop_has_its_width_and_reaches_both_ends():
         ([4001] * 6, [1, 1, 1, 1, 1, 1], [2, 2, 2]),
         ([800] * 5, [1, 4], [5]),  # the last row joins the others, who just fit
         ([801] * 5, [1, 4], [2, 3]),
+        ([1001] * 4, [1, 3], [2, 2]),
+        ([801] * 9, [1, 4, 4], [2, 3, 4]),
         ([2001] * 3, [1, 1, 1], [3]),  # none can be spared
     ],
 )
@@ -244,6 +248,18 @@ def test_pad(lengths, n_features, read_only):
         assert not row[:, n:].any()
     x += 1  # the batch is a copy
     assert not np.array_equal(x[0, :, : lengths[0]].numpy(), X[0])
+
+
+def test_tensors_are_padded_as_arrays():
+    X = [np.ones((2, 3), np.float32), np.full((2, 5), 2, np.float32)]
+    for found, expected in zip(pad([*map(torch.tensor, X)]), pad(X), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_a_summary_is_mean_and_deviation_of_each_feature():
+    found = summary(np.array([[1, 3, 5], [2, 2, 2]], np.float16))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [[3], [2], [np.sqrt(8 / 3)], [0]], rtol=1e-6)
 
 
 def test_one_frame_stays_one_frame():

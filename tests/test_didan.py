@@ -19,6 +19,7 @@ from sklearn_ser.didan import (
     ImplicitAlignment,
     Regression,
 )
+from sklearn_ser.domain_data import normalized_by_domain
 from sklearn_ser.domains import TargetBatches
 from sklearn_ser.features.cache import CachedSequence
 from sklearn_ser.metrics import uar_score
@@ -433,6 +434,18 @@ def test_each_source_has_its_own_statistics(data):
         frames = np.hstack([x for x, p in zip(data["X"], part, strict=True) if p])
         np.testing.assert_allclose(mean, frames.mean(1), rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(scale, frames.std(1), rtol=1e-4)
+
+
+def test_the_source_is_predicted_with_its_own_statistics(data):
+    model, domain = quick().fit(**data), data["sample_domain"]
+    X = normalized_by_domain(data["X"], domain, model.domain_statistics_)
+    found = model.embed(data["X"], sample_domain=domain)
+    for rows, of_target in (domain > 0, False), (domain < 0, True):
+        part = [x for x, own in zip(X, rows, strict=True) if own]
+        expected = model.net_.outputs(part, "embedding", of_target=of_target)
+        other = model.net_.outputs(part, "embedding", of_target=not of_target)
+        np.testing.assert_allclose(found[rows], expected, atol=1e-5)
+        assert np.abs(found[rows] - other).max() > 1e-3
 
 
 def test_sequences_on_disk_stay_there(tmp_path):

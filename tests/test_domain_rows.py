@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import DataConversionWarning
 
 from sklearn_ser import DIDANDomainAdapter
 from sklearn_ser.domain_data import (
@@ -109,6 +110,8 @@ def test_labels_of_several_kinds_keep_theirs():
     assert check(("joy", -1, "fear")).dtype == object
     assert check(["a", "b", "c"]).dtype.kind == "U"
     assert check([0, 1, -1]).dtype.kind == "i"
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        assert check(np.zeros((3, 1))).shape == (3,)
     with pytest.raises(ValueError, match="y has 2"):
         check([0, 1])
     with pytest.raises((TypeError, ValueError), match="y"):
