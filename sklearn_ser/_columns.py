@@ -35,7 +35,7 @@ def shortened(text):
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def as_column(values, name):
+def as_column(values, name, rows=None):
     """Return values as an array, and change no value.
 
     NumPy makes text of everything in a list that holds one string: NaN becomes "nan",
@@ -47,6 +47,8 @@ def as_column(values, name):
         One value for each row. Its shape is not checked.
     name : str
         The name of the column in error messages.
+    rows : sequence of int, default=None
+        The number of each value in the column of the caller.
 
     Returns
     -------
@@ -74,11 +76,11 @@ def as_column(values, name):
     if values.dtype.kind in "biufc" or values.ndim != 1:
         return values
     if values.dtype.kind == "O" or isinstance(raw, list | tuple):
-        check_one_kind(raw if isinstance(raw, list | tuple) else values, name)
+        check_one_kind(raw if isinstance(raw, list | tuple) else values, name, rows)
     return values
 
 
-def check_one_kind(values, name):
+def check_one_kind(values, name, rows=None):
     """Refuse missing values, and a column with values of several kinds.
 
     Parameters
@@ -87,15 +89,18 @@ def check_one_kind(values, name):
         One value for each row.
     name : str
         The name of the column in error messages.
+    rows : sequence of int, default=None
+        The number of each value in the column of the caller.
 
     Raises
     ------
     TypeError, ValueError
         The message names the row, what was found and what was expected.
     """
+    rows = range(len(values)) if rows is None else rows
     noun = {"y": "label", "speakers": "speaker"}.get(name, "value")
     seen = set()  # types whose kind is known to be right
-    for i, value in enumerate(values):
+    for i, value in zip(rows, values, strict=True):
         if not isinstance(value, Hashable):
             raise TypeError(
                 f"{name}[{i}] is a {type(value).__name__}, expected a {noun}."
@@ -108,7 +113,7 @@ def check_one_kind(values, name):
             raise ValueError(
                 f"{name} mixes kinds of values: {name}[{i}] is {value!r} of "
                 f"type {type(value).__name__}, expected {_kind(values[0])} as "
-                f"{name}[0], which is {values[0]!r}."
+                f"{name}[{rows[0]}], which is {values[0]!r}."
             )
         seen.add(type(value))
 

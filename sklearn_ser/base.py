@@ -203,9 +203,14 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         """Check the other arguments of a fit, and return TrainingData."""
         if columns["speakers"] is None and self._speaker_use():
             warn_caller(_speakers_missing(self), SpeakersMissingWarning)
-        data = check_training_data(
-            sequences, y, class_weight=self.class_weight, **columns
-        )
+        if isinstance(self.class_weight, dict):
+            for label, weight in self.class_weight.items():
+                if not weight > 0:
+                    raise ValueError(
+                        f"class_weight[{label!r}] is {weight}, expected a weight above "
+                        "zero. To remove a class, remove its samples."
+                    )
+        data = check_training_data(sequences, y, **columns)
         if self._continues and not np.array_equal(data.classes, self.classes_):
             raise ValueError(
                 f"y has the classes {data.classes.tolist()}, but warm_start=True "

@@ -214,8 +214,8 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     Notes
     -----
     The network approximates the expectation of the one-hot label. ``predict_proba``
-    projects its outputs onto the distributions, moves them by 1e-6 towards the uniform
-    one, and ranks the classes as the network does.
+    projects its outputs onto the distributions, and moves them by 1e-6 towards the
+    uniform one. The most probable class is the network's. Classes below zero are tied.
 
     We know only the abstracts of the papers. The sizes, batch normalisation and dropout
     of the layers, the dictionary (the source utterances of the batch), the layers of

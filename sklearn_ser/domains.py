@@ -132,10 +132,17 @@ class DomainAdapterMixin:
             "sample_weight": sample_weight,
             "validation": validation,
         }
+        if (sample_weight[source] != 0).any():  # all zero is refused below
+            source = source[sample_weight[source] != 0]
         for name, values in columns.items():
             if values is not None:
                 check_length(name, values, n)
                 columns[name] = np.asarray(values)[source]
+        held = columns["validation"]
+        if held is not None and held.dtype == bool and np.any(validation) > held.any():
+            raise ValueError(
+                "validation names no row of the source with a weight, expected one."
+            )
         if not len(target) and self._aligns:
             warn_caller(
                 f"{type(self).__name__} needs a target for its alignment and got "
@@ -145,13 +152,16 @@ class DomainAdapterMixin:
             )
         learnt = {}
         if self.normalize_domains:
-            statistics = statistics_by_domain(sequences, domain)
-            sequences = normalized_by_domain(sequences, domain, statistics)
+            used = np.concatenate([source, target])
+            part = [sequences[i] for i in used]
+            statistics = statistics_by_domain(part, domain[used])
+            part = normalized_by_domain(part, domain[used], statistics)
+            sequences = dict(zip(used.tolist(), part, strict=True))
             learnt = {"domain_statistics_": statistics}
         y = y[source].tolist()  # a list, so that labels of several kinds are seen
         data = self._check_data(
             [sequences[i] for i in source],
-            check_labels(y, len(y), estimator=self),
+            check_labels(y, len(y), estimator=self, rows=source),
             **columns,
             target=tuple(sequences[i] for i in target),
             row=source,

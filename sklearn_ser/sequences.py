@@ -265,19 +265,22 @@ def standardized(x, mean, scale):
     return ((x - mean[:, None]) / scale[:, None]).astype(np.float32)
 
 
-def check_labels(y, n_samples, *, estimator):
-    """Check one class label per sample; return a 1-D array."""
+def check_labels(y, n_samples, *, estimator, rows=None):
+    """Check one class label per sample; return a 1-D array.
+
+    `rows` are the numbers of the samples in the caller's y, if it has others, too.
+    """
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but "
             "the target y is None."
         )
     with naming("y"):
-        y = column_or_1d(as_column(y, "y"), warn=True)
+        y = column_or_1d(as_column(y, "y", rows), warn=True)
         if y.dtype.kind in "fc":
             assert_all_finite(y, input_name="y")
         if y.dtype.kind == "O":  # of a column (n_samples, 1), too
-            check_one_kind(y.tolist(), "y")
+            check_one_kind(y.tolist(), "y", rows)
         check_classification_targets(y)
     check_length("y", y, n_samples)
     return y

@@ -213,9 +213,10 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     ``adversary_weight=0`` SC learns, and the encoder equals that of ``method=None`` to
     the bit. The sizes of the network and two parts of MEnAN are a reconstruction.
     First, step 1 takes five small steps on the embeddings that step 2 computed for the
-    latest eight batches (or for the epoch). With a single step SC learns too slowly.
-    Second, lambda grows from zero. With the full lambda from the start the encoder does
-    not learn the emotions.
+    latest eight batches of the epoch (or for the whole epoch). With a single step SC
+    learns too slowly. Second, lambda grows from zero. With the full lambda from the
+    start the encoder does not learn the emotions. With ``warm_start=True``, SC starts
+    anew in each fit, because a fit may have other speakers.
 
     References
     ----------
@@ -286,13 +287,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     def _n_speakers(self, data):
         """Return the number of speakers for SC; 0 means a net without SC."""
         with_adversary = self.method is not None and data.speakers is not None
-        n_speakers = len(np.unique(data.speakers)) if with_adversary else 0
-        if self._continues and n_speakers != self.n_speakers_:
-            raise ValueError(
-                f"speakers has {n_speakers} speakers, but warm_start=True continues "
-                f"a fit with {self.n_speakers_}."
-            )
-        return n_speakers
+        return len(np.unique(data.speakers)) if with_adversary else 0
 
     def _net_class(self, data):
         if not self._n_speakers(data):

@@ -35,15 +35,17 @@ def train_net(estimator, data):
     device = training_device(estimator.device)
     train, valid = split_validation(data, estimator.validation_fraction, rng)
     seed = int(rng.integers(2**32))
+    data = replace(data, encoder=_choose_encoder(estimator, data))
     before = estimator.net_ if estimator._continues else None
-    if before is not None:  # draw other batches, masks and dropout than before
+    if before is not None:
+        _check_continued(before, data)
+        # Draw other batches, masks and dropout than before.
         state = np.random.SeedSequence([seed, before.seed]).generate_state(1)
         seed = int(state[0])
-    data = replace(data, encoder=_choose_encoder(estimator, data))
     make = ENCODERS[data.encoder] if isinstance(data.encoder, str) else data.encoder
     summarize = getattr(make, "summarizes", False)
     data = data.summarized() if summarize else data
-    data = data.with_mean_weight_one(train)
+    data = data.weighted(estimator.class_weight, train)
     part = data.rows(train)
     dataset = _dataset(
         part,
@@ -63,7 +65,9 @@ def train_net(estimator, data):
     if estimator.feature_noise and part.kind == "vector":
         net.set_residuals(part.residuals(statistics[1], rng))
     net.partial_fit(dataset)
-    net.train_split = None  # it holds the validation part
+    # They hold the data of the fit.
+    net.train_split = None
+    del net.iterator_
     return net
 
 
@@ -109,6 +113,17 @@ def _choose_encoder(estimator, data):
     if isinstance(encoder, str) and encoder == "auto":
         return estimator._auto_encoders[data.kind]
     return encoder
+
+
+def _check_continued(net, data):
+    """Refuse to continue a net that has another encoder."""
+    before = net.get_params_for("module")["encoder"]
+    if before != data.encoder:
+        now, then = (getattr(e, "__name__", e) for e in (data.encoder, before))
+        raise ValueError(
+            f"encoder is {now!r} now, but warm_start=True continues a fit with "
+            f"{then!r}."
+        )
 
 
 def _dataset(data, device, columns=None, **options):

@@ -30,7 +30,7 @@ class TrainingData:
     classes : array of shape (n_classes,)
         The sorted emotions in y.
     weight : float array of shape (n_samples,)
-        The weight of a sample times the weight of its class, above zero.
+        The weight of a sample, above zero.
     speakers : int array of shape (n_samples,) or None
     validation : bool array of shape (n_samples,) or None
         The rows of the caller's validation part.
@@ -112,9 +112,24 @@ class TrainingData:
         }
         return replace(self, sequences=[self.sequences[i] for i in rows], **columns)
 
-    def with_mean_weight_one(self, rows):
-        """Scale the weights so that some rows have mean weight one."""
-        return replace(self, weight=self.weight / self.weight[rows].mean())
+    def weighted(self, class_weight, rows):
+        """Multiply the weights by those of the classes.
+
+        Parameters
+        ----------
+        class_weight : dict, "balanced" or None
+        rows : int array
+            The rows to train on. They alone decide on "balanced", and get mean weight
+            one.
+
+        Returns
+        -------
+        TrainingData
+        """
+        y, classes = self.y[rows], self.classes
+        of_class = compute_class_weight(class_weight, classes=classes, y=y)
+        weight = self.weight * of_class[self.codes]
+        return replace(self, weight=weight / weight[rows].mean())
 
 
 def check_training_data(
@@ -124,7 +139,6 @@ def check_training_data(
     speakers=None,
     sample_weight=None,
     validation=None,
-    class_weight=None,
     target=(),
     row=None,
 ):
@@ -136,7 +150,6 @@ def check_training_data(
     y : array of shape (n_samples,)
     speakers, sample_weight, validation : array-like of shape (n_samples,) or None
         As in ``fit``.
-    class_weight : dict, "balanced" or None
     target : tuple of arrays of shape (n_features, n_frames)
     row : int array of shape (n_samples,) or None
         The number of each sample in X, if X has other samples, too.
@@ -149,8 +162,8 @@ def check_training_data(
     Raises
     ------
     ValueError
-        If lengths differ, a weight is negative, no weight is above zero, or y has only
-        one class.
+        If lengths differ, a weight is negative, no weight is above zero, y has only
+        one class, or no row of the validation part has a weight.
     """
     n = len(sequences)
     speakers = check_speakers(speakers, n)
@@ -178,19 +191,12 @@ def check_training_data(
         target=target,
         row=np.arange(n) if row is None else row,
     ).rows(rows)
-    per_class = _weights_of_classes(class_weight, data)
-    return replace(data, weight=data.weight * per_class[data.codes])
-
-
-def _weights_of_classes(class_weight, data):
-    if isinstance(class_weight, dict):
-        for label, weight in class_weight.items():
-            if not weight > 0:
-                raise ValueError(
-                    f"class_weight[{label!r}] is {weight}, expected a weight above "
-                    "zero. To remove a class, remove its samples."
-                )
-    return compute_class_weight(class_weight, classes=data.classes, y=data.y)
+    if validation is not None and np.any(validation) and not data.validation.any():
+        raise ValueError(
+            "validation names only rows of sample_weight 0, expected a row that counts."
+        )
+    # Numbered anew, so that rows of weight zero have no influence.
+    return replace(data, speakers=check_speakers(data.speakers, len(rows)))
 
 
 def _check_validation(validation, n_samples):

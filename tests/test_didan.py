@@ -313,13 +313,17 @@ def test_wrong_labels_and_weights(data):
         quick().fit(X, data["y"], sample_domain=domain, speakers=["a", "b"])
     with pytest.raises(ValueError, match="validation has 25"):
         quick().fit(X, data["y"], sample_domain=domain, validation=[False] * 25)
+    with pytest.raises(ValueError, match="validation names no row of the source"):
+        quick().fit(X, data["y"], sample_domain=domain, validation=domain < 0)
     with pytest.raises(ValueError, match="sample_weight"):
         quick().fit(X, data["y"], sample_domain=domain, sample_weight=[1.0])
     with pytest.raises(ValueError, match="requires y to be passed"):
         quick().fit(X, None, sample_domain=domain)
     mixed = list(data["y"])
     mixed[row] = 1
-    with pytest.raises((ValueError, TypeError), match=r"y\[\d+\]"):
+    first = int(np.flatnonzero(domain > 0)[0])
+    message = rf"y\[{row}\] is 1 .* as y\[{first}\]"
+    with pytest.raises((ValueError, TypeError), match=message):
         quick().fit(X, mixed, sample_domain=domain)
 
 

@@ -56,6 +56,8 @@ def test_numbers_of_domains_are_integers(numbers):
         ([1], "sample_domain"),
         ([0.5, -1.0], r"must hold integers, .*, got \[0\.5, -1\.0\]"),
         ([np.nan, -1.0], "must hold integers"),
+        ([np.inf, -1.0], r"must hold integers, .*, got \[inf, -1\.0\]"),
+        ([1.0, -1e300], "must hold integers"),
         (["1", "-1"], "must hold integers"),
         ([True, False], "must hold integers"),
     ],

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from sklearn_ser import (
     DIDANDomainAdapter,
@@ -159,9 +160,23 @@ def test_noise_acts_follows_the_seed_and_can_be_left_out(method, weights):
     assert fit(feature_noise=0) == fit(feature_noise=0.0)
 
 
-def test_without_noise_a_training_batch_is_embedded_as_in_prediction():
+class Dropping(nn.Module):
+    """A user's encoder with PyTorch's dropout."""
+
+    spectral = False
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv, self.dropout = nn.Conv1d(n_features, 8, 1), nn.Dropout(0.5)
+
+    def forward(self, x, lengths):
+        return self.dropout(self.conv(x)), lengths
+
+
+@pytest.mark.parametrize("encoder", ["pointwise", Dropping])
+def test_without_noise_a_training_batch_is_embedded_as_in_prediction(encoder):
     torch.manual_seed(0)
-    encoder = UtteranceEncoder("pointwise", 6, feature_noise=1.0).train()
+    encoder = UtteranceEncoder(encoder, 6, feature_noise=1.0).train()
     encoder.noise.set_residuals(torch.randn(20, 6))
     x, lengths = torch.randn(8, 6, 1), torch.ones(8, dtype=torch.long)
     assert not torch.equal(encoder(x, lengths), encoder(x, lengths))

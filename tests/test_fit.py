@@ -142,6 +142,56 @@ def test_a_training_that_ends_early_leaves_the_estimator_as_it_was(
     np.testing.assert_array_equal(model.predict_proba(data["X"]), expected)
 
 
+def test_a_continued_fit_that_fails_leaves_the_optimiser_as_it_was(
+    method, data, weights
+):
+    model = method(warm_start=True).fit(**data)
+    twin = copy.deepcopy(model)
+    model.set_params(max_epochs=3, callbacks=[Fails(RuntimeError("no"))])
+    with pytest.raises(RuntimeError, match="no"):
+        model.fit(**data)
+    for one in (model, twin):
+        one.set_params(max_epochs=1, callbacks=None).fit(**data)
+    assert weights(model) == weights(twin)
+
+
+def test_labels_of_the_validation_part_change_no_weight(method, data, weights):
+    """Not even those of the classes, by which the loss is balanced."""
+    validation = np.arange(24) % 4 == 0
+    other = np.where(validation, np.unique(data["y"])[0], data["y"])
+    assert (other != data["y"]).any()
+    fits = [
+        method(max_epochs=1).fit(**{**data, "y": y}, validation=validation)
+        for y in (data["y"], other)
+    ]
+    assert weights(fits[0]) == weights(fits[1])
+
+
+def test_rows_of_weight_zero_are_as_if_removed(method, data, weights):
+    counts = np.arange(24) % 5 != 0
+    X = [x if c else 50 * x for x, c in zip(data["X"], counts, strict=True)]
+    whole = method().fit(**{**data, "X": X}, sample_weight=counts.astype(float))
+    rest = {
+        name: [v for v, c in zip(values, counts, strict=True) if c]
+        for name, values in data.items()
+    }
+    assert weights(whole) == weights(method().fit(**rest))
+
+
+def test_a_validation_part_of_weight_zero_is_refused(method, data):
+    validation = np.arange(24) < 4
+    weight = np.where(validation, 0.0, 1.0)
+    with pytest.raises(ValueError, match="validation names"):
+        method().fit(**data, validation=validation, sample_weight=weight)
+
+
+def test_a_net_keeps_no_data_of_the_fit(method, data):
+    model = method().fit(**data)
+    assert not hasattr(model.net_, "iterator_")
+    assert model.net_.train_split is None
+    assert not getattr(model.net_, "latest_", ())
+
+
 def test_a_fit_on_a_list_forgets_the_names_of_a_frame(method):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(24, 3)), columns=["a", "b", "c"])

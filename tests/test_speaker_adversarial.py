@@ -432,20 +432,23 @@ def test_validation_needs_no_adversary(data):
 
 
 @pytest.mark.parametrize("method", ["menan", "dat"])
-def test_warm_start_continues_the_adversary(data, method):
+def test_warm_start_takes_a_new_adversary(data, method):
+    """Its outputs are the speakers of one fit, in the order of their rows."""
     model = quick(method=method, warm_start=True).fit(**data)
-    sc = state(model.net_.module_.SC)
     steps = model.net_.adversary_optimizer_.state_dict()["state"][0]["step"].item()
     again = copy.deepcopy(model)
-    assert same(state(again.net_.module_.SC), sc)
     for m in (model, again):
         m.fit(**data)
     assert same(state(model.net_.module_), state(again.net_.module_))
     after = model.net_.adversary_optimizer_.state_dict()["state"][0]["step"].item()
-    assert after == 2 * steps
-    message = "speakers has 2 speakers, but warm_start=True continues a fit with 4"
-    with pytest.raises(ValueError, match=message):
-        model.fit(data["X"], data["y"], speakers=["a", "b"] * 12)
+    assert after == steps
+    before = model.net_.module_.EC[-1].weight.detach().clone()
+    still = {"lr": 1e-12, "adversary_weight": 0}
+    for speakers in (["a", "b"] * 12, None):  # other people, or nobody
+        model.set_params(**still, method=method if speakers else None)
+        model.fit(data["X"], data["y"], speakers=speakers)
+        assert model.n_speakers_ == (2 if speakers else 0)
+        torch.testing.assert_close(model.net_.module_.EC[-1].weight, before)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,12 @@ class AdversarialNet(SpeechNet):
         for layer, rng in super().random_layers():
             yield layer, self.adversary_rng_ if layer in own else rng
 
+    def lasting_weights(self):
+        """Leave out the adversary: its outputs are the speakers of one fit."""
+        weights = super().lasting_weights()
+        prefix = f"{self.adversary_name}."
+        return {k: v for k, v in weights.items() if not k.startswith(prefix)}
+
     def get_all_learnable_params(self):
         """Yield the parameters of the other parts, which the first optimiser trains."""
         for name, parameter in super().get_all_learnable_params():

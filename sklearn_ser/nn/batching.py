@@ -12,8 +12,8 @@ from .layers import round_up
 # Sequences are shuffled, sorted by length within pools of this many batches, and cut.
 # A batch then has little padding, but still several lengths and emotions.
 _POOL = 16
-# A batch holds at most ``batch_size`` times this many frames, padding included. That is
-# ten seconds of log-mels for each recording. If they are longer, a batch holds fewer.
+# A batch holds at most ``batch_size`` times this many frames of its longest recording.
+# That is ten seconds of log-mels for each. If they are longer, a batch holds fewer.
 FRAMES_PER_RECORDING = 1000
 # Data that would take more than this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
@@ -158,10 +158,11 @@ def side_by_side(first, second):
 class BatchIterator:
     """Batches of sequences of similar length, each under a frame budget.
 
-    A batch holds at most ``batch_size`` sequences and ``frame_budget`` frames, padding
-    included. In prediction, a sequence above the budget is a batch by itself. In
-    training no batch has one row, since batch normalisation cannot train on it, and a
-    sequence that is longer than its share of the budget is cropped at random.
+    A batch holds at most ``batch_size`` sequences, and ``frame_budget`` frames if each
+    counts as the longest. `pad` adds an eighth of them at most. In prediction, a
+    sequence above the budget is a batch by itself. In training no batch has one row,
+    since batch normalisation cannot train on it, and a sequence that is longer than its
+    share of the budget is cropped at random.
 
     Parameters
     ----------

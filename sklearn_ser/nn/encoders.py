@@ -15,6 +15,8 @@ from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize, kept_statistics
 
+_RANDOM = ClassNoise | Dropout | nn.modules.dropout._DropoutNd
+
 
 class StridedBlock(nn.Module):
     """A strided convolution, batch normalisation and ReLU, masked.
@@ -249,7 +251,7 @@ class UtteranceEncoder(nn.Module):
         Noise hides the speaker in training, but not later. So a term that hides the
         speaker, or separates it from the emotion, must not rely on noise.
         """
-        random = [m for m in self.modules() if isinstance(m, ClassNoise | Dropout)]
+        random = [m for m in self.modules() if isinstance(m, _RANDOM) and m.training]
         try:
             for layer in random:
                 layer.eval()

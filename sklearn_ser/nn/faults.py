@@ -75,7 +75,8 @@ def in_batches_that_fit(batches, compute):
                 warned = True
                 warn_caller(
                     f"The device ran out of memory at a batch of {len(rows)} "
-                    "recordings. The fit halves the frames of a batch until one fits. "
+                    "recordings. The prediction halves the frames of a batch until one "
+                    "fits. "
                     f"A smaller batch_size (now {batches.batch_size}) avoids this."
                 )
             continue

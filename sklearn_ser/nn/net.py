@@ -1,5 +1,6 @@
 """The skorch net behind every estimator."""
 
+import copy
 from contextlib import nullcontext
 
 import numpy as np
@@ -110,17 +111,31 @@ class SpeechNet(skorch.NeuralNet):
                 layer.set_residuals(torch.as_tensor(residuals).to(self.device))
 
     def continue_from(self, net):
-        """Copy the weights, and the optimiser's state if it was kept."""
-        self.module_.load_state_dict(net.module_.state_dict())
+        """Copy the weights that last, and the optimiser's state if it was kept."""
+        own, lasting = self.module_.state_dict(), self.lasting_weights()
+        passing = {name: own[name] for name in own.keys() - lasting.keys()}
+        self.module_.load_state_dict(passing | net.lasting_weights())
         if net.keep_optimizer:
-            for name in self._optimizers:
-                state = getattr(net, f"{name}_").state_dict()["state"]
-                self._load_optimizer(name, state)
+            # The steps of this net must not change the tensors of the other.
+            state = copy.deepcopy(net.optimizer_.state_dict()["state"])
+            self._load_optimizer(state)
 
-    def _load_optimizer(self, name, state):
-        optimizer = getattr(self, f"{name}_")
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    def lasting_weights(self):
+        """Return the weights that a continued fit starts from."""
+        return self.module_.state_dict()
+
+    def _load_optimizer(self, state):
+        groups = self.optimizer_.state_dict()["param_groups"]
+        self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
+
+    def _optimizer_state(self):
+        """Return the state of each parameter; one that had no gradient has none."""
+        saved = self.optimizer_.state_dict()
+        numbers = [i for group in saved["param_groups"] for i in group["params"]]
+        return [
+            {name: to_numpy(value) for name, value in saved["state"].get(i, {}).items()}
+            for i in numbers
+        ]
 
     def __getstate__(self):
         """Return the module's class, arrays and plain values, and nothing else."""
@@ -133,14 +148,7 @@ class SpeechNet(skorch.NeuralNet):
             "weights": {k: to_numpy(v) for k, v in self.module_.state_dict().items()},
         }
         if self.keep_optimizer:
-            state["optimizers"] = {
-                name: [
-                    {key: to_numpy(value) for key, value in values.items()}
-                    for values in optimizer.state_dict()["state"].values()
-                ]
-                for name in self._optimizers
-                if (optimizer := getattr(self, f"{name}_"))
-            }
+            state["optimizers"] = {"optimizer": self._optimizer_state()}
         return state
 
     def __setstate__(self, state):
@@ -162,12 +170,16 @@ class SpeechNet(skorch.NeuralNet):
             {k: torch.as_tensor(v) for k, v in state["weights"].items()}
         )
         if self.keep_optimizer:
-            for name, saved in state["optimizers"].items():
-                values = {
-                    i: {k: torch.as_tensor(v) for k, v in values.items()}
-                    for i, values in enumerate(saved)
-                }
-                self._load_optimizer(name, values)
+            saved = state["optimizers"]["optimizer"]
+            values = {
+                i: {k: torch.as_tensor(v) for k, v in own.items()}
+                for i, own in enumerate(saved)
+                if own
+            }
+            # Earlier releases left out the parameters without a state, so that nobody
+            # knows whose the others are. Then the optimiser starts anew.
+            if len(saved) == len(self._optimizer_state()):
+                self._load_optimizer(values)
 
     def random_layers(self):
         """Yield each random layer, with the NumPy generator that seeds it."""
