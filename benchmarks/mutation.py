@@ -7,8 +7,8 @@ statement taken out. Coverage tells which tests execute a line. These tests try 
 mutant in a new process, first those that have killed most. A mutant that they all pass
 has survived. The unchanged files go first, and must survive. The seed draws the order,
 so that a run that is stopped has tried a random sample. The same call goes on with it,
-as long as neither the library nor its tests have changed. After new tests, ``--again``
-tries the survivors.
+as long as neither the library nor its tests have changed. After a change, ``--again``
+tries the survivors, and the mutants of new lines.
 """
 
 import argparse
@@ -116,9 +116,10 @@ def mutants(text):
         mutant = _Replace(node.index, change).visit(copy.deepcopy(tree))
         new = ast.unparse(ast.fix_missing_locations(mutant))
         if new != whole:
-            row = {"number": len(found), "line": node.lineno, "what": what}
-            row["old"] = text.splitlines()[node.lineno - 1].strip()
-            row["new"] = _changed(whole, new)
+            old = text.splitlines()[node.lineno - 1].strip()
+            row = {"what": what, "old": old, "new": _changed(whole, new)}
+            same = sum(row.items() <= other.items() for other, *_ in found)
+            row |= {"same before": same, "line": node.lineno}
             found.append((row, lines[node] if node in inside else None, new))
     return found
 
@@ -215,7 +216,7 @@ class Trial:
     def __init__(self, work, seed, again):
         self.path = work / "mutants.jsonl"
         rows = map(json.loads, read_lines(self.path))
-        self.rows = {(row["file"], row["number"]): row for row in rows}
+        self.rows = {_key(row): row for row in rows}
         self.kills = Counter(row["test"] for row in self.rows.values())
         self.mutants = [
             (file, *mutant)
@@ -233,11 +234,13 @@ class Trial:
         if not self.rows:
             self.check_the_unchanged()
         for file, row, lines, text in self.mutants:
-            known = self.rows.get(key := (file, row["number"]))
+            row = {"file": file, **row}
+            known = self.rows.get(_key(row))
             if known and not (again and known["end"] == "survived"):
+                known["line"] = row["line"]
                 continue
-            row = {"file": file, **row, **self.attempt(file, lines, text)}
-            self.rows[key] = row
+            row |= self.attempt(file, lines, text)
+            self.rows[_key(row)] = row
             self.kills[row["test"]] += 1
             with self.path.open("a") as record:
                 record.write(json.dumps(row) + "\n")
@@ -283,7 +286,8 @@ class Trial:
         return {**told, "end": "killed", "test": report["failed"][0]}
 
     def report(self):
-        rows = sorted(self.rows.values(), key=lambda row: (row["file"], row["line"]))
+        tried = [self.rows.get(_key({"file": f, **r})) for f, r, *_ in self.mutants]
+        rows = sorted(filter(None, tried), key=lambda r: (r["file"], r["line"]))
         ends = Counter(row["end"] for row in rows)
         return {
             "command": "python benchmarks/mutation.py --work FOLDER"
@@ -302,6 +306,11 @@ class Trial:
                 if row["end"] == "survived"
             ],
         }
+
+
+def _key(row):
+    """Return what tells mutants apart, whatever changes elsewhere in their file."""
+    return json.dumps([row[n] for n in ("file", "what", "old", "new", "same before")])
 
 
 def test_files():
