@@ -89,6 +89,8 @@ def evaluate(args):
     if args.out is not None and args.resume is None:
         _keep_options(args)
     print(what, flush=True)
+    if args.features != LOG_MEL:
+        _refuse_copies(corpus, args)
     # Features know nothing of other recordings: computed once, they leak nothing.
     X = front.fit(corpus.data).transform(corpus.data)
     validate = _by_speaker if args.target is None else _by_corpus
@@ -187,6 +189,7 @@ def _join(source, args):
 
 def _by_speaker(classifier, X, corpus, args, of=None):
     """Evaluate by speaker; in the folds `of` another result, if one is given."""
+    import numpy as np
     from sklearn.pipeline import make_pipeline
 
     from sklearn_ser.features import SpeakerNormalizer
@@ -194,10 +197,11 @@ def _by_speaker(classifier, X, corpus, args, of=None):
 
     if args.enroll:
         classifier = make_pipeline(SpeakerNormalizer(), classifier)
-    synthetic = args.manifest is None and args.corpus is None
-    cv = getattr(corpus, "protocol", None) or args.folds or (4 if synthetic else None)
+    cv = _folds(corpus, args)
     if of is not None:
-        cv = [(fold.train, fold.test) for fold in of.folds]
+        # The whole test part, of which an enrolment draws the same rows again.
+        parts = [np.concatenate([f.test, *f.enrolled]) for f in of.folds]
+        cv = [(f.train, np.unique(p)) for f, p in zip(of.folds, parts, strict=True)]
     try:
         return speaker_cross_validate(
             classifier,
@@ -214,6 +218,33 @@ def _by_speaker(classifier, X, corpus, args, of=None):
     except KeyboardInterrupt as error:
         _print_folds(getattr(error, "finished", {}), args.out)
         raise
+
+
+def _folds(corpus, args):
+    synthetic = args.manifest is None and args.corpus is None
+    return getattr(corpus, "protocol", None) or args.folds or (4 if synthetic else None)
+
+
+def _refuse_copies(corpus, args):
+    """Refuse the same recording in training and test, before minutes of work.
+
+    An evaluation cannot see it in the vectors of a speech model.
+    """
+    import numpy as np
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
+
+    from sklearn_ser.datasets.duplicates import duplicates_if_audio
+    from sklearn_ser.model_selection._leakage import refuse_duplicates
+
+    if args.target is not None:
+        is_source = corpus.corpora == "source"
+        splits = [(np.flatnonzero(is_source), np.flatnonzero(~is_source))]
+    else:
+        cv = _folds(corpus, args) or LeaveOneGroupOut()
+        cv = check_cv(GroupKFold(cv) if isinstance(cv, int) else cv)
+        splits = cv.split(corpus.data, corpus.target, corpus.speakers)
+    copies = duplicates_if_audio(corpus.data, vectors_are_waveforms=True)
+    refuse_duplicates(splits, corpus.data, copies)
 
 
 def _kept_in(args, name, of):

@@ -20,6 +20,7 @@ from sklearn_ser._report_html import (
     score,
     table,
 )
+from sklearn_ser.datasets.duplicates import rows_of
 from sklearn_ser.model_card import LIMITS, USE, describe_evaluation
 from sklearn_ser.model_selection import CrossCorpusResult, SpeakerCVResult
 from sklearn_ser.model_selection._table import chance, pick
@@ -100,6 +101,7 @@ def make_report(
         raise ValueError("audio=True needs recordings, but recordings is None.")
     views = _views(result)
     rows = np.concatenate([view.rows for view in views])
+    recordings = None if recordings is None else rows_of(recordings)
     if recordings is not None and len(recordings) <= rows.max():
         raise ValueError(
             f"recordings must have an entry for each row of the corpus, at least "
@@ -140,6 +142,8 @@ def _views(result):
 
 def _overview(result, views, bases):
     parts = ["<h2>Result</h2>"]
+    if isinstance(result, SpeakerCVResult):  # inductive, enrolled or transductive
+        parts += [f"<p>{cell(note)}</p>" for note in result._notes_above()]
     for view, base in zip(views, bases, strict=True):
         uar, wa = chance(view.y_true)
         parts.append(f"<h3>{cell(view.name)}</h3>" if view.name else "")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.linear_model import SGDClassifier
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_ser import DSNetClassifier, SpeakerNormalizer
 from sklearn_ser._progress import listening, report
@@ -249,6 +251,83 @@ def test_another_setting_is_refused_by_name(data, tmp_path, change, named):
         speaker_cross_validate(estimator, *data, **options, **change)
     assert named in str(caught.value)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def scaled_by(factor):
+    return make_pipeline(FunctionTransformer(lambda X: factor * X), Fragile())
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, partial], ids=["function", "partial"])
+def test_functions_count_by_what_they_do(data, tmp_path, wrap):
+    run = lambda f: speaker_cross_validate(  # noqa: E731
+        make_pipeline(FunctionTransformer(wrap(f)), Fragile()),
+        *data,
+        checkpoint_dir=tmp_path,
+    )
+    whole = run(lambda X: X)
+    for other in (lambda X: 0 * X, lambda X: -X, lambda X: X[:, [1, 0, 2]]):
+        with pytest.raises(ValueError, match=r"estimator\.functiontransformer\w* is"):
+            run(other)
+    Fragile.fits.clear()
+    assert bits(run(lambda X: X)) == bits(whole)
+    assert not Fragile.fits
+
+
+def test_values_that_a_function_holds_count(data, tmp_path):
+    speaker_cross_validate(scaled_by(2), *data, checkpoint_dir=tmp_path)
+    speaker_cross_validate(scaled_by(2), *data, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"estimator\.functiontransformer\w* is"):
+        speaker_cross_validate(scaled_by(3), *data, checkpoint_dir=tmp_path)
+
+
+def test_a_class_counts_by_its_methods(data, tmp_path):
+    def encoder(sign):
+        class Encoder(StandardScaler):
+            def transform(self, X):
+                return sign * super().transform(X)
+
+        return Encoder
+
+    class Front(BaseEstimator, TransformerMixin):
+        def __init__(self, kind):
+            self.kind = kind
+
+        def fit(self, X, y=None):
+            self.front_ = self.kind().fit(X)
+            return self
+
+        def transform(self, X):
+            return self.front_.transform(X)
+
+    run = lambda sign: speaker_cross_validate(  # noqa: E731
+        make_pipeline(Front(encoder(sign)), Fragile()), *data, checkpoint_dir=tmp_path
+    )
+    assert bits(run(1)) == bits(run(1))
+    with pytest.raises(ValueError, match=r"estimator\.front\w* is"):
+        run(-1)
+
+
+@pytest.mark.parametrize("evaluate", [speaker_cross_validate, cross_corpus_validate])
+def test_a_scorer_may_hold_a_lambda(data, evaluate):
+    scorer = make_scorer(lambda y, found: np.mean(y == found))
+    grid = {"loss": ["log_loss", "modified_huber"]}
+    search = GridSearchCV(Fragile(), grid, scoring=scorer, cv=2)
+    X, y, speakers = data
+    columns = (speakers,) if evaluate is speaker_cross_validate else (CORPORA, speakers)
+    settings = evaluate(search, X, y, *columns).settings
+    assert " at 0x" not in json.dumps(settings)
+
+
+@pytest.mark.parametrize("make", [np.random.RandomState, np.random.default_rng])
+def test_a_generator_counts_by_its_state(data, tmp_path, make):
+    for folder, evaluate in (
+        (tmp_path / "a", lambda **o: speaker_cross_validate(Fragile(), *data, **o)),
+        (tmp_path / "b", lambda **o: across(data, **o)),
+    ):
+        for _ in range(2):
+            evaluate(checkpoint_dir=folder, random_state=make(0))
+        with pytest.raises(ValueError, match="random_state is"):
+            evaluate(checkpoint_dir=folder, random_state=make(1))
 
 
 def test_what_changes_no_fold_may_change(data, tmp_path):

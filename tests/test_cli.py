@@ -218,6 +218,25 @@ def test_evaluate_on_a_speech_model(capsys, manifest, tiny_speech_model, options
     assert "12/12" in printed.err  # the recordings' features, once
 
 
+@pytest.mark.parametrize("target", [False, True])
+def test_copies_are_refused_before_the_features_of_a_speech_model(
+    capsys, manifest, tiny_speech_model, tmp_path, target
+):
+    """Their vectors do not show that they are of one recording."""
+    shutil.copytree(manifest.parent, tmp_path, dirs_exist_ok=True)
+    head, *lines = (tmp_path / manifest.name).read_text().splitlines()
+    other = [f"copy_of_{line}".replace(",s00,", ",s99,") for line in lines]
+    for line in lines:
+        name = line.partition(",")[0]
+        shutil.copy(tmp_path / name, tmp_path / f"copy_of_{name}")
+    table, second = tmp_path / "copies.csv", tmp_path / "second.csv"
+    table.write_text("\n".join([head, *lines, *([] if target else other)]))
+    second.write_text("\n".join([head, *other]))
+    argv = ["evaluate", "--manifest", table, "--features", tiny_speech_model]
+    argv += ["--target", second] if target else []
+    assert "hold the same audio" in fails(capsys, *argv, "--method", "baseline")
+
+
 def test_a_speech_model_is_tried_before_minutes_of_work(
     capsys, manifest, tiny_speech_model, monkeypatch
 ):
@@ -578,6 +597,19 @@ def test_evaluate_enrolls(capsys, manifest):
         "speakers",
         "27",
     ]  # three of four, thrice
+
+
+def test_evaluate_enrolls_and_writes_a_report(capsys, manifest, tmp_path):
+    out = tmp_path / "out"
+    argv = ["evaluate", "--manifest", manifest, "--epochs", 1, "--enroll", 1]
+    assert main([*map(str, argv), "--out", str(out)]) == 0
+    assert "enrolled (1): this many" in (out / "report.html").read_text()
+    scored = [
+        [row.split(",")[:4] for row in (folder / "predictions.csv").read_text().split()]
+        for folder in (out, out / "baseline")
+    ]
+    assert scored[0] == scored[1]
+    assert len(scored[0]) == 1 + 27
 
 
 @pytest.fixture(scope="module")

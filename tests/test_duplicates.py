@@ -184,6 +184,13 @@ def test_a_class_among_the_parameters_is_no_step():
     assert not duplicates_in(np.stack(_waves(1) * 3), Holder())
 
 
+def test_rows_of_a_table_are_recordings():
+    X = pd.DataFrame(np.stack([*_waves(2), *_waves(1)]), columns=map(str, range(800)))
+    assert find_duplicates(X) == [[0, 2]]
+    with pytest.raises(ValueError, match=r"rows 0 \(train\) and 2 \(test\) hold"):
+        check_duplicate_leakage([([0, 1], [2])], X)
+
+
 def test_recordings_may_come_one_by_one():
     x, y = _waves(2)
     check_duplicate_leakage([([0], [1])], iter([x, y]))

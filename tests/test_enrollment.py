@@ -191,12 +191,22 @@ def test_labels_of_any_type(labels):
         lambda y: None,
         lambda y: np.where(y == "anger", -1, 2),
         lambda y: np.where(y == "anger", -1, y.astype(object)).tolist(),
+        lambda y: np.where(y == "anger", "", y),
         lambda y: np.zeros(len(y), int),
         lambda y: np.arange(len(y)),
         lambda y: np.linspace(0, 1, len(y)),
         lambda y: np.zeros((len(y), 2)),
     ],
-    ids=["none", "masked", "masked text", "one", "all", "numbers", "two columns"],
+    ids=[
+        "none",
+        "masked",
+        "masked text",
+        "marked text",
+        "one",
+        "all",
+        "numbers",
+        "two columns",
+    ],
 )
 def test_labels_that_tell_nothing_are_left_out(labels):
     X, y, speakers, _ = additive(2)

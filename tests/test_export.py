@@ -123,16 +123,23 @@ def test_every_method_from_the_waveform(method, corpus, exported):
         {"duration": 0.4},
         {"duration": 0.4, "length_mode": "constant", "normalize": "utterance"},
         {"dtype": "float16"},
+        {"channel": 1},
         {"dtype": "float64", "sampling_rate": 11025, "n_fft": 256, "win_length": 256},
     ],
     ids=str,
 )
 def test_the_settings_of_the_log_mel(settings, corpus, exported):
     model = make_pipeline(LogMelTransformer(n_mels=16, **settings), Quick())
-    session = exported(model.fit(corpus.waveforms, corpus.y))
+    stereo = lambda waves: [  # noqa: E731
+        {"array": np.stack([np.zeros_like(x), x]), "sampling_rate": 16000}
+        for x in waves
+    ]
+    heard = stereo(corpus.waveforms) if "channel" in settings else corpus.waveforms
+    session = exported(model.fit(heard, corpus.y))
     silence = np.zeros(3000, np.float32)
     X = [*corpus.waveforms, corpus.waveforms[0][:1], corpus.waveforms[1][:77], silence]
     found = run(session, *padded(X, extra=99, fill=0.1))
+    X = stereo(X) if "channel" in settings else X
     np.testing.assert_allclose(found, model.predict_proba(X), **CLOSE)
 
 

@@ -25,6 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_ser.metrics import uar_score, uar_scorer, wa_score
 from sklearn_ser.model_selection import (
@@ -419,6 +420,23 @@ def test_speakers_of_the_training_rows_reach_who_asks(corpus):
             assert recorder.y_.tolist() == y[fold.train].tolist()
             assert not set(recorder.speakers_) & set(fold.test_speakers)
         assert not hasattr(model, "classes_")  # clones are fitted, not the original
+
+
+def test_probabilities_of_some_folds_alone_are_left_out(corpus):
+    """A search may choose a classifier without them in some folds."""
+
+    class Choosing(LogisticRegression):
+        def fit(self, X, y):
+            self.sure_ = np.mean(X) > np.mean(corpus[0])
+            return super().fit(X, y)
+
+        @available_if(lambda self: self.sure_)
+        def predict_proba(self, X):
+            return super().predict_proba(X)
+
+    result = speaker_cross_validate(Choosing(), *corpus, return_estimator=True)
+    assert {model.sure_ for model in result.estimators} == {True, False}
+    assert result.probabilities is None
 
 
 def test_who_does_not_ask_gets_none(corpus):

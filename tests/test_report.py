@@ -10,6 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -242,6 +243,9 @@ def test_mistakes_are_named_and_played(result, paths, corpus):
     assert len(page.fetched) == len(names) == min(10, len(wrong))
     assert all(src.startswith("data:audio/wav;base64,") for src in page.fetched)
     assert not Page(make_report(result, recordings=paths)).fetched
+    for index in (np.random.default_rng(0).permutation(len(paths)), map(str, paths)):
+        series = pd.Series([*map(str, paths)], index=list(index))
+        assert make_report(result, recordings=series, audio=True) == text
 
 
 def test_training_is_drawn(result):

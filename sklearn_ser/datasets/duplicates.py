@@ -54,7 +54,13 @@ def find_duplicates(recordings: Any) -> list[list[int]]:
         raise TypeError(
             f"recordings must be a list, got one of type {type(recordings).__name__}."
         )
-    return _duplicates(list(recordings), strict=True)
+    return _duplicates(rows_of(recordings), strict=True)
+
+
+def rows_of(X):
+    """Return a list of the rows of a list, an iterator, an array or a table."""
+    is_table = hasattr(X, "__array__") and getattr(X, "ndim", 1) > 1
+    return list(np.asarray(X)) if is_table else list(X)
 
 
 def duplicates_if_audio(X, *, vectors_are_waveforms):
@@ -78,10 +84,8 @@ def duplicates_if_audio(X, *, vectors_are_waveforms):
     """
     if issparse(X):
         return []
-    if isinstance(X, list | tuple) or getattr(X, "ndim", 0) == 1:
-        batch = list(X)  # a pandas Series, too
-    else:
-        batch = list(np.asarray(X)) if hasattr(X, "__array__") else []
+    is_batch = isinstance(X, list | tuple) or hasattr(X, "__array__")
+    batch = rows_of(X) if is_batch else []
     if _is_table(batch) and not vectors_are_waveforms:
         return []
     return _duplicates(batch, strict=False)

@@ -132,7 +132,8 @@ def _usable_labels(y, n_samples):
     if values.ndim != 1:
         return None
     check_length("y", values, n_samples)
-    if any(isinstance(value, Number) and value == -1 for value in values.tolist()):
+    # The marks of unlabelled rows, of numbers and of text.
+    if any(isinstance(v, Number | str) and v in (-1, "") for v in values.tolist()):
         return None
     y = as_column(y, "y")
     if type_of_target(y, input_name="y") not in ("binary", "multiclass"):

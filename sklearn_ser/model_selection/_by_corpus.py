@@ -168,6 +168,7 @@ def cross_corpus_validate(
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
     # All transfers to a target share a seed: they halve and draw its speakers alike.
+    settings = describe(estimator, random_state)  # before something is drawn
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
 
@@ -184,7 +185,6 @@ def cross_corpus_validate(
         transductive |= checked.transductive
         plans.append((source, target, classes, train, adapt, test))
 
-    settings = {**describe(estimator), "random_state": repr(random_state)}
     asked = settings | {"mode": mode, "transfers": str([plan[:2] for plan in plans])}
     finished, keep = resume(
         checkpoint_dir,

@@ -192,12 +192,11 @@ def speaker_cross_validate(
 
     protocol = repr(cv) if isinstance(cv, Protocol) else None
     asked = enrollment, enrollment_label, n_draws, random_state
+    settings = describe(estimator, random_state)  # before something is drawn
     masks, classes = validation_masks(cv, splits), np.unique(y)
     draws = draw(splits, y, speakers, *asked)
-    settings = {
-        **describe(estimator),
+    settings |= {
         "cv": protocol or type(cv).__name__,
-        "random_state": repr(random_state),
         "enrollment": repr(asked[:3]) if enrollment else "None",
     }
     columns |= {f"fit_params {name}": value for name, value in fit_params.items()}
@@ -234,7 +233,8 @@ def speaker_cross_validate(
     uar_interval, wa_interval = bootstrap_speakers(
         counts, n_bootstrap, confidence_level, random_state
     )
-    proba = None if probabilities[0] is None else np.concatenate(probabilities)
+    some_lack = any(part is None for part in probabilities)
+    proba = None if some_lack else np.concatenate(probabilities)
     return SpeakerCVResult(
         folds=folds,
         uar=float(confusion_uar(confusion)),

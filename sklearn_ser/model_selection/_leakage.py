@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
-from sklearn_ser.datasets.duplicates import duplicates_if_audio, find_duplicates
+from sklearn_ser.datasets.duplicates import (
+    duplicates_if_audio,
+    find_duplicates,
+    rows_of,
+)
 from sklearn_ser.model_selection._checks import check_column
 from sklearn_ser.model_selection._table import shorten
 
@@ -142,7 +146,7 @@ def check_duplicate_leakage(
     Traceback (most recent call last):
     ValueError: Fold 1: rows 0 (train) and 2 (test) hold the same audio. Remove one.
     """
-    recordings = list(recordings)
+    recordings = rows_of(recordings)
     checked = [
         tuple(
             _check_rows(rows, len(recordings), f"Fold {number}: {part}")
@@ -172,7 +176,7 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
     """Refuse splits that have rows of one list of `duplicates` in training and test."""
     if not duplicates:
         return
-    recordings = list(recordings)
+    recordings = rows_of(recordings)
     # Rows of the same audio have the same number; -1 is audio that occurs once.
     audio = np.full(len(recordings), -1)
     for number, rows in enumerate(duplicates):

@@ -4,7 +4,9 @@ import hashlib
 import json
 import numbers
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from types import CodeType, FunctionType
 
 import joblib
 import numpy as np
@@ -19,13 +21,15 @@ _LONGEST = 120  # characters of a value; a longer one is shown by its start and 
 _BOOKKEEPING = ("batches", "dur", "train_batch_count", "valid_batch_count")
 
 
-def describe(estimator):
+def describe(estimator, random_state):
     """Return an estimator's class and parameters as text, those of its steps too.
 
     Parameters
     ----------
     estimator : estimator
         Fitted or not.
+    random_state : int, Generator, RandomState or None
+        That of the evaluation.
 
     Returns
     -------
@@ -40,6 +44,7 @@ def describe(estimator):
         for name in sorted(params)
         if name.rsplit("__")[-1] not in _NO_EFFECT
     }
+    settings["random_state"] = _text(random_state)
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             settings[f"version of {package}"] = version(package)
@@ -116,7 +121,14 @@ def _text(value):
     """Return a text that differs between values, and is equal in every process."""
     if value is None or isinstance(value, bool | str | numbers.Number):
         return repr(value)
-    if isinstance(value, type) or hasattr(value, "__qualname__"):
+    if isinstance(value, FunctionType):
+        return f"{_name(value)} {_digest([_parts(value)])}"
+    if isinstance(value, type):  # a user's class may change between two calls
+        own = [v for v in vars(value).values() if isinstance(v, FunctionType)]
+        return f"{_name(value)} {_digest(map(_parts, own))}"
+    if isinstance(value, partial):
+        return _text(("partial", value.func, value.args, value.keywords))
+    if hasattr(value, "__qualname__"):
         return _name(value)
     if hasattr(value, "get_params"):
         params = value.get_params(deep=False).items()
@@ -129,7 +141,40 @@ def _text(value):
         texts = [_text(v) for v in value]
         texts = sorted(texts) if isinstance(value, set | frozenset) else texts
         return f"{type(value).__name__}({', '.join(texts)})"
-    return f"{_name(type(value))} {joblib.hash(value, 'sha1')[:16]}"
+    try:
+        return f"{_name(type(value))} {joblib.hash(value, 'sha1')[:16]}"
+    except Exception:  # it holds what pickle refuses, such as a lambda
+        return f"{_name(type(value))} {_text(getattr(value, '__dict__', None))}"
+
+
+def _parts(function, around=()):
+    """Return what a function does, as text without an address."""
+    given = function.__defaults__, function.__kwdefaults__
+    around = (*around, function)
+    held = [_held(cell, around) for cell in function.__closure__ or ()]
+    return f"{_code(function.__code__)} {_text((*given, held))}"
+
+
+def _held(cell, around):
+    """Return what a cell of a closure holds; it may be one of the functions around."""
+    try:
+        value = cell.cell_contents
+    except ValueError:  # nothing yet
+        return None
+    if isinstance(value, FunctionType):
+        return _name(value) if value in around else _parts(value, around)
+    return _name(value) if isinstance(value, type) else value
+
+
+def _code(code):
+    constants = [
+        _code(c) if isinstance(c, CodeType) else _text(c) for c in code.co_consts
+    ]
+    return repr((code.co_code, code.co_names, constants))
+
+
+def _digest(texts):
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def _name(what):
