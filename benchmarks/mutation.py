@@ -38,7 +38,7 @@ TESTS = {
     "model_selection/_leakage.py": "test_duplicates test_model_selection test_leakage",
     "nn/batching.py": "test_batching test_losses test_numerics",
     "nn/losses.py": "test_losses test_numerics",
-    "domains.py": "test_domain_rows test_didan",
+    "domains.py": "test_domain_rows test_didan test_fit",
 }
 # What every test needs; a forked process has it already.
 IMPORTS = "pandas scipy.stats skada sklearn.utils.estimator_checks skorch torch"

@@ -1,6 +1,9 @@
 """Counts of right and wrong predictions, their UAR and WA, and a bootstrap of both."""
 
+import numbers
+
 import numpy as np
+from sklearn.utils import check_scalar
 
 
 def speaker_confusions(y_true, y_pred, speakers, classes):
@@ -84,3 +87,13 @@ def bootstrap_speakers(counts, n_bootstrap, confidence_level, random_state):
     """Return intervals of UAR and WA, resampling the first axis of confusion counts."""
     scores = bootstrap_confusions(counts, n_bootstrap, random_state)
     return tuple(percentile_interval(values, confidence_level) for values in scores)
+
+
+def check_bootstrap(n_bootstrap, confidence_level):
+    """Refuse bad settings of a bootstrap."""
+    check_scalar(n_bootstrap, "n_bootstrap", numbers.Integral, min_val=0)
+    check_scalar(confidence_level, "confidence_level", numbers.Real)
+    if not 0 < confidence_level < 1:
+        raise ValueError(
+            f"confidence_level must be between 0 and 1, got {confidence_level!r}."
+        )

@@ -112,7 +112,7 @@ def check_domain_numbers(sample_domain, n):
     if domain.dtype.kind not in "iu" and not (
         domain.dtype.kind == "f"
         and (domain == np.round(domain)).all()
-        and np.abs(domain).max(initial=0) < 2**53
+        and (np.abs(domain) < 2**53).all()
     ):
         raise ValueError(
             "sample_domain must hold integers, 0 or positive for the source and "

@@ -1,5 +1,6 @@
 """Probes measure how much speaker and emotion an embedding still contains."""
 
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,19 @@ from sklearn.model_selection import (
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_scalar,
+    column_or_1d,
+)
 
-from sklearn_ser._confusions import bootstrap_scores, percentile_interval
+from sklearn_ser._columns import check_one_kind
+from sklearn_ser._confusions import (
+    bootstrap_scores,
+    check_bootstrap,
+    percentile_interval,
+)
 
 __all__ = ["ProbeScore", "emotion_probe_score", "speaker_probe_score"]
 
@@ -213,7 +224,14 @@ def _probe_score(
             )
         speakers = target if name == "speakers" else groups
         embeddings = embed(embeddings, X, speakers=speakers)
+    check_bootstrap(n_bootstrap, confidence_level)
+    check_scalar(cv, "cv", numbers.Integral, min_val=2)
     embeddings, target = check_array(embeddings), column_or_1d(target)
+    checked = {name: target} | ({} if groups is None else {"groups": groups})
+    for column, values in checked.items():
+        values = np.asarray(values)
+        if values.dtype.kind == "O" or (values != values).any():  # None or NaN
+            check_one_kind(values.tolist(), column)
     check_consistent_length(embeddings, target, groups)
     classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
     if len(classes) < 2:

@@ -40,7 +40,7 @@ def test_zero_is_a_source():
 
 @pytest.mark.parametrize(
     "numbers",
-    [[1, -1], np.array([1, -1], "i1"), [1.0, -1.0], np.array([1, 0], "u2")],
+    [[1, -1], np.array([1, -1], "i1"), [2.0**53 - 1, -1.0], np.array([1, 0], "u2")],
 )
 def test_numbers_of_domains_are_integers(numbers):
     found = check_domain_numbers(numbers, 2)
@@ -58,6 +58,7 @@ def test_numbers_of_domains_are_integers(numbers):
         ([np.nan, -1.0], "must hold integers"),
         ([np.inf, -1.0], r"must hold integers, .*, got \[inf, -1\.0\]"),
         ([1.0, -1e300], "must hold integers"),
+        ([2.0**53, -1.0], "must hold integers"),
         (["1", "-1"], "must hold integers"),
         ([True, False], "must hold integers"),
     ],

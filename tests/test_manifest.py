@@ -352,7 +352,17 @@ def test_columns_may_have_other_names(tmp_path):
     corpus = load_manifest(path, columns=columns)
     assert (corpus.speakers.tolist(), corpus.target.tolist()) == (["03"], ["joy"])
     assert list(corpus.frame) == ["file", "speaker", "emotion", "original emotion"]
-    for bad in ({"emotion": "mood"}, {"mood": "label"}):
+    other = {"file": "clip", "speaker": "label", "emotion": "who"}
+    swapped = load_manifest(path, columns=other)
+    assert (swapped.speakers.tolist(), swapped.target.tolist()) == (["joy"], ["03"])
+    path.write_text("file,speaker,emotion\na.wav,joy,03\n")
+    swap = {"speaker": "emotion", "emotion": "speaker"}
+    swapped = load_manifest(path, columns=swap)
+    assert (swapped.speakers.tolist(), swapped.target.tolist()) == (["03"], ["joy"])
+    with pytest.raises(TypeError, match="columns must be a dict"):
+        load_manifest(path, columns=["emotion"])
+    path.write_text("Clip,who,Label,emotion\na.wav,03,joy,loud\n")
+    for bad in ({"emotion": "mood"}, {"mood": "label"}, {"emotion": None}):
         with pytest.raises(ValueError, match=r"columns\[.* has .*'label'"):
             load_manifest(path, columns=bad)
 

@@ -31,6 +31,7 @@ from sklearn_ser.metrics import uar_score, uar_scorer, wa_score
 from sklearn_ser.model_selection import (
     SpeakerCVResult,
     check_speaker_leakage,
+    cross_corpus_validate,
     speaker_cross_validate,
 )
 
@@ -420,6 +421,26 @@ def test_speakers_of_the_training_rows_reach_who_asks(corpus):
             assert recorder.y_.tolist() == y[fold.train].tolist()
             assert not set(recorder.speakers_) & set(fold.test_speakers)
         assert not hasattr(model, "classes_")  # clones are fitted, not the original
+
+
+@pytest.mark.parametrize("estimator", [None, LogisticRegression, "svm"])
+def test_what_is_no_estimator_is_named(corpus, estimator):
+    with pytest.raises(TypeError, match="estimator must be an instance"):
+        speaker_cross_validate(estimator, *corpus)
+    X, y, speakers = corpus
+    with pytest.raises(TypeError, match="estimator must be an instance"):
+        cross_corpus_validate(estimator, X, y, speakers, speakers)
+
+
+def test_arguments_of_a_wrong_kind_are_named(corpus):
+    for options, message in (
+        ({"confidence_level": "0.95"}, "confidence_level must be an instance of float"),
+        ({"fit_params": {"sample_weight": None}}, "sample_weight: "),
+    ):
+        with pytest.raises(TypeError, match=message):
+            speaker_cross_validate(LogisticRegression(), *corpus, **options)
+    with pytest.raises(TypeError, match=r"^X: "):
+        speaker_cross_validate(LogisticRegression(), None, *corpus[1:])
 
 
 def test_probabilities_of_some_folds_alone_are_left_out(corpus):

@@ -171,3 +171,21 @@ def test_wrong_arguments(changes, error, message):
     arguments = {"embeddings": Z, "speakers": speakers, "groups": texts, **changes}
     with pytest.raises(error, match=message):
         speaker_probe_score(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cv": 1}, "cv == 1, must be >= 2"),
+        ({"confidence_level": 95}, "confidence_level must be between 0 and 1"),
+        ({"n_bootstrap": -3}, "n_bootstrap == -3, must be >= 0"),
+        ({"groups": [1.0, np.nan] * 6}, r"groups\[1\] is nan, expected a value"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    X, speakers = np.random.default_rng(0).normal(size=(12, 3)), ["a", "b", "c"] * 4
+    with pytest.raises(ValueError, match=message):
+        speaker_probe_score(X, speakers, **options)
+    missing = np.array(["a", None, "c"] * 4, dtype=object)
+    with pytest.raises(ValueError, match=r"speakers\[1\] is None"):
+        speaker_probe_score(X, missing)

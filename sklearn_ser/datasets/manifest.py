@@ -226,17 +226,21 @@ def _describe(folder):
 
 def _rename(path, names, renamed):
     """Return the names of the columns, renamed as the caller says."""
+    if not isinstance(renamed, Mapping):
+        raise TypeError(f"columns must be a dict or None, got {renamed!r}.")
+    places = {}
     for name, column in renamed.items():
-        column = column.strip().lower()
-        if name not in _REQUIRED or column not in names:
+        known = column.strip().lower() if isinstance(column, str) else None
+        if name not in _REQUIRED or known not in names:
             raise ValueError(
                 f"columns[{name!r}] is {column!r}, expected the keys {_REQUIRED} and "
                 f"columns of csv '{path}', which has {names}."
             )
-        if name != column:
-            names = [f"original {n}" if n == name else n for n in names]
-            names = [name if n == column else n for n in names]
-    return names
+        places[names.index(known)] = name
+    kept = {name for i, name in enumerate(names) if places.get(i) == name}
+    taken = set(places.values()) - kept
+    others = [f"original {name}" if name in taken else name for name in names]
+    return [places.get(i, name) for i, name in enumerate(others)]
 
 
 def _unify(path, column, names):

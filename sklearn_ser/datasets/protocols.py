@@ -240,7 +240,9 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
             f"'{spec.name}' is a protocol of {list(spec.corpora)}, not of "
             f"{np.unique(corpora).tolist()}."
         )
-    utterances = frame.get("utterance", [_utterance(spec, path) for path in data])
+    # load_corpus names the utterances. A column of one's own by that name may be text.
+    known = frame.get("utterance") if corpora is not None else None
+    utterances = [_utterance(spec, path) for path in data] if known is None else known
     if corpora is not None and is_transfer:
         named = zip(corpora, utterances, strict=True)
         utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]

@@ -14,15 +14,16 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_ser._confusions import (
     bootstrap_confusions,
+    check_bootstrap,
     percentile_interval,
     speaker_confusions,
 )
 from sklearn_ser.metrics import uar_score, wa_score
 from sklearn_ser.model_selection._checkpoint import Transfers, refuse_models, resume
 from sklearn_ser.model_selection._checks import (
-    check_bootstrap,
     check_column,
     check_corpora,
+    check_is_estimator,
     check_lengths,
     run_jobs,
 )
@@ -147,6 +148,7 @@ def cross_corpus_validate(
     emovo  100.0 [100.0, 100.0]      -
     mean of 2: 100.0 [100.0, 100.0]
     """
+    check_is_estimator(estimator)
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora, "corpora")
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_ser._confusions import (
     bootstrap_speakers,
+    check_bootstrap,
     confusion_uar,
     confusion_wa,
     speaker_confusions,
@@ -21,8 +22,8 @@ from sklearn_ser._confusions import (
 from sklearn_ser.datasets._splitter import Protocol
 from sklearn_ser.model_selection._checkpoint import Folds, refuse_models, resume
 from sklearn_ser.model_selection._checks import (
-    check_bootstrap,
     check_column,
+    check_is_estimator,
     check_lengths,
     run_jobs,
 )
@@ -164,6 +165,7 @@ def speaker_cross_validate(
     3       cem             4   50.0                  50.0
     pooled  3 speakers     12   50.0 [50.0, 50.0]     50.0 [50.0, 50.0]
     """
+    check_is_estimator(estimator)
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     default_groups = groups is None
     groups = speakers if default_groups else check_column(groups, "groups")

@@ -1,15 +1,13 @@
 """Checks of arguments and a runner of jobs, for evaluations by speaker and corpus."""
 
-import numbers
 import os
 import warnings
 
 import numpy as np
-from sklearn.utils import check_scalar
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
-from sklearn_ser._columns import check_one_kind, is_missing
+from sklearn_ser._columns import check_one_kind, is_missing, naming
 from sklearn_ser._progress import listening
 from sklearn_ser._sklearn import num_samples
 from sklearn_ser._workers import tied_to_this_process
@@ -87,18 +85,21 @@ def _run(parent, function, *args):
 
 def check_lengths(columns):
     """Refuse columns of unequal lengths, given as a dict from name to column."""
-    lengths = {name: num_samples(column) for name, column in columns.items()}
+    lengths = {}
+    for name, column in columns.items():
+        with naming(name):
+            lengths[name] = num_samples(column)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise ValueError(f"Each column needs one entry per recording, but {found}.")
 
 
-def check_bootstrap(n_bootstrap, confidence_level):
-    """Refuse bad settings of a bootstrap."""
-    check_scalar(n_bootstrap, "n_bootstrap", numbers.Integral, min_val=0)
-    if not 0 < confidence_level < 1:
-        raise ValueError(
-            f"confidence_level must be between 0 and 1, got {confidence_level!r}."
+def check_is_estimator(estimator):
+    """Refuse a class, and what is no estimator."""
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        raise TypeError(
+            f"estimator must be an instance of a scikit-learn estimator, got "
+            f"{estimator!r}."
         )
 
 
