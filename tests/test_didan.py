@@ -316,7 +316,7 @@ def test_wrong_labels_and_weights(data):
     with pytest.raises(ValueError, match="validation names no row of the source"):
         quick().fit(X, data["y"], sample_domain=domain, validation=domain < 0)
     weight = np.where(domain > 0, 0.0, 1.0)
-    with pytest.raises(ValueError, match="sample_weight has zeros only"):
+    with pytest.raises(ValueError, match=r"^sample_weight"):
         quick().fit(X, data["y"], sample_domain=domain, sample_weight=weight)
     nobody = np.zeros(24, bool)
     quick(max_epochs=1).fit(X, data["y"], sample_domain=domain, validation=nobody)
