@@ -173,6 +173,7 @@ class DATNet(AdversarialNet):
     def _step_optimizer(self, step_fn):
         super()._step_optimizer(step_fn)
         self.step_adversary(self.speaker_loss_)
+        del self.speaker_loss_  # it holds the graph of the batch
 
 
 class SpeakerAdversarialClassifier(BaseSpeechClassifier):

@@ -186,10 +186,12 @@ def test_a_validation_part_of_weight_zero_is_refused(method, data):
 
 
 def test_a_net_keeps_no_data_of_the_fit(method, data):
-    model = method().fit(**data)
+    dat = {"method": "dat"} if "method" in method().get_params() else {}
+    model = method(**dat).fit(**data)
     assert not hasattr(model.net_, "iterator_")
     assert model.net_.train_split is None
     assert not getattr(model.net_, "latest_", ())
+    assert not hasattr(model.net_, "speaker_loss_")
 
 
 def test_a_fit_on_a_list_forgets_the_names_of_a_frame(method):
