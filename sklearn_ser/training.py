@@ -67,7 +67,7 @@ def train_net(estimator, data):
     net.partial_fit(dataset)
     # They hold the data of the fit.
     net.train_split = None
-    del net.iterator_
+    del net.iterator_, net.normalized_by_
     return net
 
 

@@ -9,6 +9,7 @@ import torch
 from skorch.callbacks import PassthroughScoring
 
 from .augment import ClassNoise
+from .._vectors import Vectors
 from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device, threads_for
 from .faults import (
@@ -20,7 +21,7 @@ from .faults import (
 )
 from .layers import LogitLayer
 from .losses import TermSum
-from .normalization import Standardize
+from .normalization import Standardize, keep_statistics, set_statistics
 from .randomness import draws_globally, seeded
 
 _SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer", "summarize")
@@ -94,6 +95,8 @@ class SpeechNet(skorch.NeuralNet):
         with seeded(int(seeds[0].generate_state(1)[0])):
             super().initialize()
         self.rng_ = np.random.default_rng(seeds[1])
+        keep_statistics(self.module_)
+        self.stale_ = False  # whether weights have moved since the last statistics
         return self
 
     def start_from(self, statistics, prior):
@@ -166,6 +169,8 @@ class SpeechNet(skorch.NeuralNet):
         )
         self.initialize()
         self.history = skorch.history.History(state["history"])
+        if any(v.dtype == np.float64 for v in state["weights"].values()):
+            self.sharpen()
         self.module_.load_state_dict(
             {k: torch.as_tensor(v) for k, v in state["weights"].items()}
         )
@@ -204,6 +209,90 @@ class SpeechNet(skorch.NeuralNet):
             for layer in layers:
                 layer.generator = None
 
+    def match_statistics(self):
+        """Set the statistics of batch normalisation to those of the present weights.
+
+        They are those of the whole training set. Predictions and validation need them;
+        training steps use the statistics of their batch.
+        """
+        if self.stale_:
+            self.stale_ = False
+            self.set_statistics(self.module_, self.normalized_by_)
+
+    def sharpen(self):
+        """Let prediction compute what follows the frames of the encoder in float64.
+
+        Recordings differ little in their embedding before the training has gone far.
+        Batch normalisation then magnifies the rounding errors of float32, which depend
+        on the other recordings of a batch. The network's class says that it can do so.
+        """
+        on_device = torch.device(self.device).type != "mps"  # which has no float64
+        if on_device and getattr(self.module_, "sharpens", False):
+            for part in self.module_.children():
+                getattr(part, "pool", part).double()
+
+    def set_statistics(self, module, datasets):
+        """Set the statistics of a module to those of all recordings of some datasets.
+
+        Parameters
+        ----------
+        module : nn.Module
+        datasets : list of SequenceDataset
+        """
+
+        def in_batches(compute):
+            for dataset in datasets:
+                for _, found in self.in_batches(dataset, module, compute):
+                    yield found
+
+        with threads_for(module):
+            set_statistics(module, in_batches)
+
+    def in_batches(self, dataset, module, compute):
+        """Compute something for all recordings of a dataset, without gradients.
+
+        Parameters
+        ----------
+        dataset : SequenceDataset
+        module : nn.Module
+            It is put into evaluation mode.
+        compute : callable
+            It takes the padded ``x`` and the lengths of a batch.
+
+        Yields
+        ------
+        rows : int array
+        values : object
+        """
+        # BLAS may round a row differently in a batch of another size. Batches of few
+        # vectors are filled up to one size, so that their outputs never vary.
+        least = self.batch_size if dataset.n_frames.max() == 1 else 0
+
+        def compute_rows(rows):
+            batch = dataset.batch(np.resize(rows, max(len(rows), least)))
+            if module.training:  # to walk through the layers takes a tenth of a clip
+                module.eval()
+            with torch.inference_mode():
+                return compute(batch.x, batch.lengths)
+
+        return in_batches_that_fit(self.get_iterator(dataset), compute_rows)
+
+    def train_step(self, batch, **fit_params):
+        """Take a step, after which the statistics are not those of the weights."""
+        self.stale_ = True
+        return super().train_step(batch, **fit_params)
+
+    def validation_step(self, batch, **fit_params):
+        """Validate a batch under the statistics of the present weights."""
+        self.match_statistics()
+        return super().validation_step(batch, **fit_params)
+
+    def evaluation_step(self, batch, training=False):
+        """Apply the module to a batch under the statistics of the present weights."""
+        if not training:
+            self.match_statistics()
+        return super().evaluation_step(batch, training)
+
     def run_single_epoch(self, iterator, training, **kwargs):
         """Keep the iterator, whose number of batches ``progress`` needs."""
         if training:
@@ -221,6 +310,7 @@ class SpeechNet(skorch.NeuralNet):
         """Train on. If the user interrupts, raise an error and do not end quietly."""
         if not self.initialized_:
             self.initialize()
+        self.normalized_by_ = self.normalized_by(X)
         self.notify("on_train_begin", X=X, y=y)
         try:
             with interrupts_noticed() as self.interrupted_:
@@ -235,8 +325,16 @@ class SpeechNet(skorch.NeuralNet):
                     callback.on_train_interrupted()
             raise
         self.notify("on_train_end", X=X, y=y)
+        if not X.vectors:
+            self.sharpen()
+        self.stale_ = True  # a callback may have returned to earlier weights
+        self.match_statistics()
         check_last_step(self, X)
         return self
+
+    def normalized_by(self, dataset):
+        """Return the datasets whose statistics validation and prediction use."""
+        return [dataset]
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks. Those of skorch raise KeyboardInterrupt to stop."""
@@ -297,27 +395,20 @@ class SpeechNet(skorch.NeuralNet):
 
         Returns
         -------
-        array of shape (n_samples, n_outputs), float32
+        array of shape (n_samples, n_outputs)
         """
+        self.match_statistics()
         module = self.module_ if module is None else module
-        if self.summarize:
-            sequences = [summary(x) for x in sequences]
+        if self.summarize and not isinstance(sequences, Vectors):
+            sequences = Vectors(np.hstack([summary(x) for x in sequences]).T)
         dataset = SequenceDataset(sequences, device=self.device)
         out = None
-        # BLAS may round a row differently in a batch of another size. For sequences of
-        # one frame, all batches are filled up to one size, so that outputs never vary.
-        full = self.batch_size if dataset.n_frames.max() == 1 else 0
 
-        def compute(rows):
-            batch = dataset.batch(np.resize(rows, max(len(rows), full)))
-            if module.training:  # to walk through the layers takes a tenth of a clip
-                module.eval()
-            with torch.inference_mode():
-                return module(batch.x, batch.lengths)[key].cpu().numpy()
+        def compute(x, lengths):
+            return module(x, lengths)[key].cpu().numpy()
 
-        batches = self.get_iterator(dataset)
         with threads_for(module):
-            for rows, values in in_batches_that_fit(batches, compute):
+            for rows, values in self.in_batches(dataset, module, compute):
                 if out is None:
                     out = np.empty((len(dataset), values.shape[1]), values.dtype)
                 out[rows] = values[: len(rows)]
