@@ -21,10 +21,7 @@ from .sequences import (
 def statistics_by_domain(sequences, domain):
     """Return the mean and scale of the features of each domain."""
     rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
-    return {
-        name: frame_statistics(take(sequences, own))
-        for name, own in rows.items()
-    }
+    return {name: frame_statistics(take(sequences, own)) for name, own in rows.items()}
 
 
 def normalized_by_domain(sequences, domain, statistics):

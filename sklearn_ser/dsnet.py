@@ -79,14 +79,11 @@ class DSNet(nn.Module):
         both = x, lengths
         if neutral is not None:  # one pass, so that both sides share batch statistics
             both = side_by_side(both, (neutral.x, neutral.lengths))
-        if self.E.adds_noise(x):  # for C alone; the terms are of what is heard later
-            noisy, heard = self.E(x, lengths), self.E.without_noise(*both)
-        else:
-            noisy = heard = self.E(*both)
-        e, n = heard[: x.shape[0]], heard[x.shape[0] :]  # len would freeze a trace
+        both = self.E(*both)
+        e, n = both[: x.shape[0]], both[x.shape[0] :]  # len would freeze a trace
         u, r = self.T(e), self.T2(e).relu()
         return {
-            "logits": self.C(r if noisy is heard else self.T2(noisy).relu()),
+            "logits": self.C(r),
             "embedding": r,
             "irrelevant": u,
             "encoded": e,

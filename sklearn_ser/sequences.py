@@ -262,6 +262,7 @@ def frame_statistics(sequences):
 
     The scale is the standard deviation, or 1 where a feature is constant.
     """
+
     def parts():
         if isinstance(sequences, Vectors):
             return (rows.T for _, rows in sequences.chunks())

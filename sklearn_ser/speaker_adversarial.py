@@ -60,15 +60,9 @@ class SpeakerAdversarial(nn.Module):
             norm = nn.BatchNorm1d(d, affine=False, track_running_stats=False)
             self.SC = nn.Sequential(norm, *_head(d, nn.Linear(d, n_speakers)))
 
-    def forward(self, x, lengths, with_speakers=False):
+    def forward(self, x, lengths):
         v = self.ENC(x, lengths)
-        outputs = {"logits": self.EC(v), "embedding": v}
-        if with_speakers:
-            # SC hears what a listener hears in prediction, without noise.
-            noisy = self.ENC.adds_noise(x)
-            heard = self.ENC.without_noise(x, lengths) if noisy else v
-            outputs |= {"heard": heard, "speaker_logits": self.SC(heard)}
-        return outputs
+        return {"logits": self.EC(v), "embedding": v}
 
 
 def _head(d, last):
@@ -103,10 +97,21 @@ class SpeakerCrossEntropy(LossTerm):
         return (losses * batch["speaker_weight"]).mean()
 
 
-class MEnANNet(AdversarialNet):
-    """Two steps that alternate, with each "batch" or with each "epoch"."""
+class SpeakerNet(AdversarialNet):
+    """A net in which SC hears the training batches."""
 
     adversary_name, adversary_loss = "SC", "train_speaker"
+
+    def infer(self, x, **fit_params):
+        """Apply ENC and EC to a batch, and SC to a batch of the training."""
+        outputs = super().infer(x, **fit_params)
+        if self.module_.training:
+            outputs["speaker_logits"] = self.module_.SC(outputs["embedding"])
+        return outputs
+
+
+class MEnANNet(SpeakerNet):
+    """Two steps that alternate, with each "batch" or with each "epoch"."""
 
     def __init__(self, module, *, alternate="batch", **kwargs):
         self.alternate = alternate
@@ -132,10 +137,9 @@ class MEnANNet(AdversarialNet):
 
     def step_2(self, batch, **fit_params):
         """Train EC, and train ENC against SC, which is frozen but differentiable."""
-        batch[0].companions["with_speakers"] = True
         with frozen(self.module_.SC):
             step = super().train_step(batch, **fit_params)
-        v = step["y_pred"]["heard"].detach()
+        v = step["y_pred"]["embedding"].detach()
         self.latest_.append({"v": v, **batch[0].columns})
         return step
 
@@ -156,15 +160,12 @@ class MEnANNet(AdversarialNet):
         self.module_.SC.eval()
 
 
-class DATNet(AdversarialNet):
+class DATNet(SpeakerNet):
     """One step: the gradient of SC's loss is reversed on its way to ENC."""
-
-    adversary_name, adversary_loss = "SC", "train_speaker"
 
     def train_step_single(self, batch, **fit_params):
         """Compute the gradients of ENC and EC, and those of SC beside them."""
         self._set_training(True)
-        batch[0].companions["with_speakers"] = True
         outputs = self.infer(batch[0], **fit_params)
         loss = self.get_loss(outputs, batch[1], X=batch[0], training=True)
         # In `loss`, SC's loss has the sign that ENC wants; SC itself wants the other.

@@ -3,9 +3,8 @@
 import torch
 
 from .batching import SequenceDataset, side_by_side, summary
-from .devices import threads_for
 from .net import SpeechNet, to_numpy
-from .normalization import batch_norms, set_statistics, twin
+from .normalization import batch_norms, twin
 
 
 def source_and_target(layers, batch, target, *, own_statistics):

@@ -15,8 +15,6 @@ from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize
 
-_RANDOM = ClassNoise | Dropout | nn.modules.dropout._DropoutNd
-
 
 class StridedBlock(nn.Module):
     """A strided convolution, batch normalisation and ReLU, masked.
@@ -244,25 +242,6 @@ class UtteranceEncoder(nn.Module):
             x = x * frame_mask(lengths, x.shape[-1])[:, None]
         z, lengths = self.encoder(*self.augment(x, lengths))
         return self.pool(z.to(self.pool.cla.weight.dtype), lengths)
-
-    def adds_noise(self, x):
-        """Tell whether ``forward`` adds noise to this batch."""
-        return self.training and self.noise.acts_on(x)
-
-    def without_noise(self, x, lengths):
-        """Embed a training batch without noise and dropout, as prediction does.
-
-        Noise hides the speaker in training, but not later. So a term that hides the
-        speaker, or separates it from the emotion, must not rely on noise.
-        """
-        random = [m for m in self.modules() if isinstance(m, _RANDOM) and m.training]
-        try:
-            for layer in random:
-                layer.eval()
-            return self(x, lengths)
-        finally:
-            for layer in random:
-                layer.train()
 
 
 def check_encoder(encoder, n_features, n_frames=16):

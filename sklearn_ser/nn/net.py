@@ -8,8 +8,8 @@ import skorch
 import torch
 from skorch.callbacks import PassthroughScoring
 
-from .augment import ClassNoise
 from .._vectors import Vectors
+from .augment import ClassNoise
 from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device, threads_for
 from .faults import (

@@ -63,7 +63,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 def _moments(x, mask=None):
-    """Return mean and variance of the channels over the true cells, and their number."""
+    """Return mean, variance and number of the true cells of each channel."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     if mask is None:
         mask = x.new_ones((1,) * x.ndim)
