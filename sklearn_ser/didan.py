@@ -96,16 +96,16 @@ class ImplicitAlignment(LossTerm):
         return reconstruction_error(D_s, D_t, Z, tau)
 
     def codes(self, D_s, D_t, y, guess):
-        """Return Z, computed in double precision where the device has it, and tau."""
-        exact = torch.float32 if D_s.device.type == "mps" else torch.float64
-        a, b, allowed = D_s.to(exact), D_t.to(exact), None
+        """Return Z and tau, computed on the CPU: not every device has float64."""
+        a, b, allowed = D_s.cpu().double(), D_t.cpu().double(), None
         overlap = 2 * (a.T @ b).abs()
         if self.groups is not None:
-            group = torch.tensor(self.groups, device=y.device)
-            allowed = group[y][:, None] == group[guess][None]
+            group = torch.tensor(self.groups)
+            allowed = group[y.cpu()][:, None] == group[guess.cpu()][None]
             overlap = overlap * allowed
         tau = self.sparsity * overlap.max()
-        return sparse_codes(a, b, tau, allowed).to(D_s), tau.to(D_s)
+        Z = sparse_codes(a, b, tau, allowed)
+        return (v.to(D_s.dtype).to(D_s.device) for v in (Z, tau))
 
 
 class DIDAN(nn.Module):

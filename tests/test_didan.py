@@ -27,7 +27,11 @@ from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.losses import TermSum, linear_ramp
 from sklearn_ser.nn.regression import nearest_distribution
-from sklearn_ser.nn.sparse_coding import reconstruction_error, sparse_codes
+from sklearn_ser.nn.sparse_coding import (
+    eigenvalue_bound,
+    reconstruction_error,
+    sparse_codes,
+)
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import standardized
 
@@ -106,6 +110,45 @@ def test_too_sparse_codes_are_zero(sparsity):
     D_s, D_t = (unit(np.random.default_rng(i), 16, 8) for i in range(2))
     tau = sparsity * 2 * (D_s.T @ D_t).abs().max() + 1e-9
     assert not sparse_codes(D_s, D_t, tau).any()
+
+
+@pytest.mark.parametrize(("d", "n"), [(64, 32), (8, 32), (64, 200), (3, 1)])
+@pytest.mark.parametrize("mean", [0.0, 0.2, 3.0])
+def test_no_step_is_too_long(d, n, mean):
+    rng = np.random.default_rng(d + n)
+    D = F.normalize(torch.from_numpy(rng.normal(size=(4, d, n)) + mean), dim=1)
+    for gram in (D.mT @ D, torch.eye(n, dtype=D.dtype).expand(2, n, n)):
+        largest = torch.linalg.eigvalsh(gram)[:, -1]
+        bound = eigenvalue_bound(gram)
+        assert bound.shape == (len(gram), 1, 1)
+        ratio = bound[:, 0, 0] / largest
+        assert (ratio >= 1 - 1e-12).all()
+        assert (ratio <= n ** (1 / 32) + 1e-12).all()
+
+
+def test_the_step_of_extreme_matrices():
+    eye = torch.eye(300, dtype=torch.float64)
+    for scale in (1e-200, 1e100):
+        assert 1 <= float(eigenvalue_bound(scale * eye)) / scale < 1.2
+    assert float(eigenvalue_bound(0 * eye)) == 0
+    assert torch.isnan(eigenvalue_bound(torch.nan * eye)).all()  # no error
+
+
+def test_the_codes_are_found_on_the_cpu_in_double_precision(monkeypatch):
+    seen = []
+
+    def note(a, b, tau, allowed):
+        seen.extend([a, b, tau])
+        return sparse_codes(a, b, tau, allowed)
+
+    monkeypatch.setattr("sklearn_ser.didan.sparse_codes", note)
+    _, outputs, batch = forward()
+    h_s, h_t = outputs["layers"]["FC3"]
+    Z, tau = ImplicitAlignment(groups=(0, 1, 2)).codes(
+        h_s.T, h_t.T, batch["y"], outputs["guess"]
+    )
+    assert Z.dtype == tau.dtype == torch.float32
+    assert {(t.dtype, t.device.type) for t in seen} == {(torch.float64, "cpu")}
 
 
 def test_codes_of_nothing():
