@@ -164,9 +164,7 @@ class DIDANNet(DomainNet):
 
     def warn_of_idle_terms(self):
         """Warn of each term that had no effect in the last epoch."""
-        for name, what in (
-            (t.name, what) for t in self.terms for what in t.diagnostics
-        ):
+        for name, what in [(t.name, w) for t in self.terms for w in t.diagnostics]:
             value = self.history[-1][f"train_{name}_{what}"]
             least, why = _IDLE_BELOW[what]
             if value < least:
@@ -198,6 +196,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         If True, each domain's own statistics normalise its features to mean zero and
         variance one, without labels. Batch normalisation has running statistics for
         both sides. Prediction uses the target's, unless `sample_domain` says otherwise.
+        A domain of one recording, or of equal ones, takes the whole source's.
     {shared parameters}
 
     Attributes

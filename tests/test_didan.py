@@ -19,7 +19,7 @@ from sklearn_ser.didan import (
     ImplicitAlignment,
     Regression,
 )
-from sklearn_ser.domain_data import normalized_by_domain
+from sklearn_ser.domain_data import known_domains, normalized_by_domain
 from sklearn_ser.domains import TargetBatches
 from sklearn_ser.features.cache import CachedSequence
 from sklearn_ser.metrics import uar_score
@@ -721,6 +721,72 @@ def test_a_target_of_one_recording_goes_by_the_source(data):
     model = quick().fit(some["X"], some["y"], sample_domain=domain)
     assert model.net_.target_modules_ == []
     assert np.isfinite(model.predict_proba(data["X"])).all()
+
+
+def vectors(n_target, n_source=24, seed=0):
+    """Vectors of two emotions, and a target that is moved and scaled."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n_source + n_target) % 2
+    X = rng.normal(size=(len(y), 5)) + 3 * y[:, None]
+    domain = np.repeat([1, -1], [n_source, n_target])
+    return X, y, domain
+
+
+def pointwise(**params):
+    return quick(encoder="pointwise", max_epochs=20, **params)
+
+
+@pytest.mark.parametrize("n_target", [1, 3])
+def test_equal_vectors_of_a_target_go_by_the_source(n_target):
+    X, y, domain = vectors(n_target)
+    X[domain < 0] = X[domain < 0][:1]
+    model = pointwise().fit(X, y, sample_domain=domain)
+    found = model.domain_statistics_
+    for own, whole in zip(found[-1], found[1], strict=True):
+        np.testing.assert_array_equal(own, whole)
+    # Not a constant: what is new is told apart.
+    new, labels, _ = vectors(0, 40, seed=1)
+    assert model.score(new, labels) > 0.9
+    p = model.predict_proba(new)
+    assert p.std(axis=0).max() > 0.1
+
+
+def test_a_source_of_one_vector_goes_by_the_whole_source():
+    X, y, domain = vectors(6)
+    domain[3] = 2
+    model = pointwise().fit(X, y, sample_domain=domain)
+    frames = X[domain > 0].astype(np.float32)
+    mean, scale = model.domain_statistics_[2]
+    np.testing.assert_allclose(mean, frames.mean(axis=0, dtype=float), atol=1e-12)
+    np.testing.assert_allclose(scale, frames.std(axis=0, dtype=float), atol=1e-12)
+    own = model.domain_statistics_[1][0]
+    others = X[domain == 1].astype(np.float32)
+    np.testing.assert_allclose(own, others.mean(axis=0, dtype=float), atol=1e-12)
+    new, labels, _ = vectors(0, 40, seed=1)
+    p = model.predict_proba(new, np.full(40, 2))
+    assert p.std(axis=0).max() > 0.1
+    assert (model.predict(new, np.full(40, 2)) == labels).mean() > 0.9
+
+
+def test_a_target_of_one_recording_takes_the_features_of_the_source(data):
+    rows = [*np.flatnonzero(data["sample_domain"] > 0), 5]
+    domain = np.repeat([1, -1], [len(rows) - 1, 1])
+    some = {k: [v[i] for i in rows] for k, v in data.items()}
+    model = quick().fit(some["X"], some["y"], sample_domain=domain)
+    for own, whole in zip(*model.domain_statistics_.values(), strict=True):
+        np.testing.assert_array_equal(own, whole)
+
+
+def test_a_fit_without_a_target_names_its_sources(data):
+    model = quick(alignment=None).fit(data["X"], data["y"], sample_domain=None)
+    assert model.predict(data["X"]).shape == (24,)  # the only domain there is
+    known = np.array([1, 2])
+    with pytest.raises(ValueError, match=r"had no target and several source domains"):
+        known_domains(np.array([-1, 1]), known)
+    with pytest.raises(ValueError, match=r"had several source domains, \[1, 2\]"):
+        known_domains(np.array([3, 1]), known)
+    with pytest.raises(ValueError, match=r"had several target domains, \[-1, -2\]"):
+        known_domains(np.array([-3, 1]), np.array([1, -1, -2]))
 
 
 def test_several_targets_must_be_named(data):
