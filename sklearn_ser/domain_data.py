@@ -77,6 +77,19 @@ def check_mixed_labels(y, n_samples, *, estimator):
     return y
 
 
+def labels_of_rows(y, rows):
+    """Return some rows of a checked y, whose type does not depend on the others."""
+    if hasattr(y, "iloc"):  # pandas knows of labels beside missing ones what they are
+        y = y.iloc[rows]
+        return y if y.ndim == 1 else y.iloc[:, 0]
+    if isinstance(y, list | tuple):
+        return [y[row] for row in rows]
+    y = np.ravel(y)[rows]
+    # NumPy has no other type for numbers beside None.
+    numbers = y.dtype.kind == "O" and not any(isinstance(v, str) for v in y)
+    return y.tolist() if numbers else y
+
+
 def check_sample_domain(sample_domain, y):
     """Return the domain of each sample: 0 or positive is source, negative target.
 

@@ -17,6 +17,7 @@ from .domain_data import (
     check_mixed_labels,
     check_sample_domain,
     known_domains,
+    labels_of_rows,
     normalized_by_domain,
     statistics_by_domain,
 )
@@ -118,12 +119,14 @@ class DomainAdapterMixin:
         self._validate_params()
         sequences, seen = self._check_X(X)
         n = len(sequences)
-        y = check_mixed_labels(y, n, estimator=self)
-        domain = check_sample_domain(sample_domain, y)
+        mixed = check_mixed_labels(y, n, estimator=self)
+        domain = check_sample_domain(sample_domain, mixed)
         source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
-        for i in source if y.dtype.kind == "O" else ():
-            if is_missing(y[i]):
-                raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
+        for i in source if mixed.dtype.kind == "O" else ():
+            if is_missing(mixed[i]):
+                raise ValueError(
+                    f"y[{i}] is {mixed[i]}, expected a label of the source."
+                )
         check_speakers(speakers, n)  # the target's too, though they are not used
         with naming("sample_weight"):
             sample_weight = check_sample_weight(
@@ -160,7 +163,7 @@ class DomainAdapterMixin:
             part = normalized_by_domain(part, domain[used], statistics)
             sequences = dict(zip(used.tolist(), part, strict=True))
             learnt = {"domain_statistics_": statistics}
-        y = y[source].tolist()  # a list, so that labels of several kinds are seen
+        y = labels_of_rows(y, source)
         data = self._check_data(
             [sequences[i] for i in source],
             check_labels(y, len(y), estimator=self, rows=source),
