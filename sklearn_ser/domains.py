@@ -61,6 +61,7 @@ class DomainAdapterMixin:
         "allow_source": True,
     }
     __metadata_request__predict_proba: ClassVar = __metadata_request__predict
+    __metadata_request__predict_log_proba: ClassVar = __metadata_request__predict
     __metadata_request__score: ClassVar = {
         "sample_domain": True,
         "allow_source": True,
@@ -232,6 +233,26 @@ class DomainAdapterMixin:
             which of them a sample belongs to.
         """
         return self._decide(self._outputs(X, "logits", sample_domain))
+
+    def predict_log_proba(self, X, sample_domain=None, allow_source=False):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        sample_domain : array-like of shape (n_samples,), default=None
+            As in ``predict_proba``.
+        allow_source : bool, default=False
+            Accepted because skada passes it. Source samples are always allowed.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), float64
+            In the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, sample_domain, allow_source))
 
     def predict(self, X, sample_domain=None, allow_source=False):
         """Return the most probable class of each sample.

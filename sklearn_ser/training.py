@@ -13,10 +13,12 @@ from .nn.callbacks import default_callbacks
 from .nn.devices import training_device
 from .nn.encoders import ENCODERS
 from .nn.normalization import Standardize
+from .nn.settings import own_settings
 from .sequences import frame_statistics
 from .training_data import split_validation
 
 
+@own_settings()
 def train_net(estimator, data):
     """Build the net that an estimator's hooks describe, and train it.
 

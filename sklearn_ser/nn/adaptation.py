@@ -6,6 +6,7 @@ from .batching import BatchIterator, SequenceDataset, side_by_side, summary
 from .devices import threads_for
 from .net import SpeechNet, to_numpy
 from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
+from .settings import own_settings
 
 
 def source_and_target(module, layers, batch, target, *, own_statistics):
@@ -54,6 +55,7 @@ class DomainNet(SpeechNet):
         self.target_modules_ = []
         return super().initialize()
 
+    @own_settings()
     def estimate_target_statistics(self, sequences):
         """Estimate the statistics of the target from its sequences.
 
@@ -100,6 +102,7 @@ class DomainNet(SpeechNet):
             ]
         return state
 
+    @own_settings()
     def __setstate__(self, state):
         """Rebuild the net, and the module for the target beside the source's."""
         super().__setstate__(state)
