@@ -12,12 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._docstrings import shared_paragraphs
 from ._sklearn import Interval, StrOptions
-from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
 from .sequences import check_labels, check_outputs, check_sequences
 from .training import train_net
-from .training_data import check_training_data
+from .training_data import (
+    check_class_weight,
+    check_training_data,
+    warn_of_missing_speakers,
+)
 
 
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
@@ -202,14 +205,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def _check_data(self, sequences, y, **columns):
         """Check the other arguments of a fit, and return TrainingData."""
         if columns["speakers"] is None and self._speaker_use():
-            warn_caller(_speakers_missing(self), SpeakersMissingWarning)
-        if isinstance(self.class_weight, dict):
-            for label, weight in self.class_weight.items():
-                if not weight > 0:
-                    raise ValueError(
-                        f"class_weight[{label!r}] is {weight}, expected a weight above "
-                        "zero. To remove a class, remove its samples."
-                    )
+            warn_of_missing_speakers(type(self).__name__, self._speaker_use())
+        check_class_weight(self.class_weight)
         data = check_training_data(sequences, y, **columns)
         if self._continues and not np.array_equal(data.classes, self.classes_):
             raise ValueError(
@@ -263,6 +260,22 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         """
         return self._decide(self._outputs(X, "logits"))
 
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), float64
+            In the order of ``classes_``; -inf where a probability is zero.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def predict(self, X):
         """Return the most probable class of each sample.
 
@@ -312,15 +325,3 @@ def shared_parameters(values):
     """
     shared = inspect.signature(BaseSpeechClassifier).parameters
     return {name: values[name] for name in shared}
-
-
-def _speakers_missing(estimator):
-    name = type(estimator).__name__
-    step = name.lower()
-    return (
-        f"{name} needs speakers for {estimator._speaker_use()} and got none. Pass them "
-        f"as fit(X, y, speakers=s), as {step}__speakers=s through a pipeline, as "
-        f"params={{'{step}__speakers': s}} in cross_validate, or use "
-        "sklearn_ser.model_selection.speaker_cross_validate; with metadata routing "
-        "enabled, params={'speakers': s}."
-    )

@@ -93,17 +93,16 @@ class StandardizedSequence(CachedSequence):
         self._statistics = mean, scale
 
     def __array__(self, dtype=None, copy=None):
-        if copy is False:
-            raise ValueError("A cached sequence is read from disk: a copy is needed.")
         mean, scale = self._statistics
-        return ((super().__array__() - mean) / scale).astype(dtype or np.float32)
+        return ((super().__array__(copy=copy) - mean) / scale).astype(
+            dtype or np.float32
+        )
 
     def __getitem__(self, key):
         return self.__array__()[key]
 
 
 _NO_BATCH = (str, bytes, Mapping, Set, Iterator)  # the last two have no rows
-
 # openSMILE's largest set, ComParE 2016, has 6373 functionals, while 7000 samples at
 # 16 kHz are less than half a second of speech.
 _MOST_FUNCTIONALS = 7000
@@ -272,9 +271,13 @@ def frame_statistics(sequences):
     mean = sum(x.sum(axis=1, dtype=np.float64) for x in parts()) / n
     squares = (np.square(x - mean[:, None]) for x in parts())
     scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
-    # The deviation of a constant feature is only a rounding error.
-    scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
-    return mean, scale
+    return mean, usable_scale(scale, np.abs(mean))
+
+
+def usable_scale(deviation, magnitude):
+    """Return what to divide by: the deviation, or 1 where float32 rounds it away."""
+    least = np.maximum(1e-6 * magnitude, np.finfo(np.float32).tiny)
+    return np.where(deviation <= least, 1.0, deviation)
 
 
 def standardized(x, mean, scale):

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier, shared_parameters
+from .exceptions import warn_caller
 from .nn.adversary import AdversarialNet, frozen, joined
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
@@ -321,8 +322,12 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         return "the adversary" if self.method and self.adversary_weight else None
 
     def _columns(self, data):
-        if not self._n_speakers(data):
+        if not (n_speakers := self._n_speakers(data)):
             return {}
+        if n_speakers == 1 and self.adversary_weight:
+            warn_caller(
+                "The adversary has no effect: all training samples have one speaker."
+            )
         names, code = np.unique(data.speakers, return_inverse=True)
         weight = compute_class_weight("balanced", classes=names, y=data.speakers)
         return {"speaker": code, "speaker_weight": weight[code].astype(np.float32)}

@@ -12,10 +12,13 @@ from .nn.batching import SequenceDataset
 from .nn.callbacks import default_callbacks
 from .nn.devices import training_device
 from .nn.encoders import ENCODERS
+from .nn.normalization import Standardize
+from .nn.settings import own_settings
 from .sequences import frame_statistics
 from .training_data import split_validation
 
 
+@own_settings()
 def train_net(estimator, data):
     """Build the net that an estimator's hooks describe, and train it.
 
@@ -56,14 +59,13 @@ def train_net(estimator, data):
     held = None if valid is None else _dataset(data.rows(valid), device)
     net = _make_net(estimator, part, seed, held, device, summarize)
     net.initialize()
-    statistics = frame_statistics(part.sequences)
     if before is not None:
         net.continue_from(before)
     else:
         prior = np.bincount(part.codes, part.weight) / len(train)
-        net.start_from(statistics, prior)
+        net.start_from(frame_statistics(part.sequences), prior)
     if estimator.feature_noise and part.kind == "vector":
-        net.set_residuals(part.residuals(statistics[1], rng))
+        net.set_residuals(part.residuals(_unit(net), rng))
     net.partial_fit(dataset)
     # They hold the data of the fit.
     net.train_split = None
@@ -100,6 +102,12 @@ def _make_net(estimator, data, seed, valid, device, summarize):
         verbose=0,
         **{f"module__{name}": value for name, value in arguments.items()},
     )
+
+
+def _unit(net):
+    """Return what a net divides each feature by: a continued one by its first fit's."""
+    layers = (m for m in net.module_.modules() if isinstance(m, Standardize))
+    return next((layer.scale.cpu().numpy() for layer in layers), 1.0)
 
 
 def _choose_encoder(estimator, data):

@@ -1,6 +1,7 @@
 """The input of a fit: checked, weighted, and split by speaker."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
@@ -132,7 +133,9 @@ class TrainingData:
         """
         y, classes = self.y[rows], self.classes
         of_class = compute_class_weight(class_weight, classes=classes, y=y)
-        weight = self.weight * of_class[self.codes]
+        # Divided by the largest first, so that no sum overflows or vanishes.
+        of_class = of_class / of_class.max()
+        weight = self.weight / self.weight[rows].max() * of_class[self.codes]
         return replace(self, weight=weight / weight[rows].mean())
 
 
@@ -201,6 +204,29 @@ def check_training_data(
         )
     # Numbered anew, so that rows of weight zero have no influence.
     return replace(data, speakers=check_speakers(data.speakers, len(rows)))
+
+
+def check_class_weight(class_weight):
+    """Refuse weights of classes that are no finite numbers above zero."""
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not (isinstance(weight, Real) and 0 < weight < np.inf):
+            raise ValueError(
+                f"class_weight[{label!r}] is {weight!r}, expected a finite number "
+                "above zero. To remove a class, remove its samples."
+            )
+
+
+def warn_of_missing_speakers(name, use):
+    """Warn of an estimator that uses speakers and gets none."""
+    step = name.lower()
+    warn_caller(
+        f"{name} needs speakers for {use} and got none. Pass them "
+        f"as fit(X, y, speakers=s), as {step}__speakers=s through a pipeline, as "
+        f"params={{'{step}__speakers': s}} in cross_validate, or use "
+        "sklearn_ser.model_selection.speaker_cross_validate; with metadata routing "
+        "enabled, params={'speakers': s}.",
+        SpeakersMissingWarning,
+    )
 
 
 def _check_validation(validation, n_samples):

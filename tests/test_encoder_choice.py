@@ -15,6 +15,7 @@ from sklearn_ser import (
 )
 from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import ConvEncoder, PointwiseEncoder, UtteranceEncoder
+from sklearn_ser.nn.net import SpeechNet
 from sklearn_ser.training_data import check_training_data
 
 
@@ -157,6 +158,23 @@ def test_noise_acts_follows_the_seed_and_can_be_left_out(method, weights):
     assert fit() == fit()
     assert fit() != fit(feature_noise=0)
     assert fit(feature_noise=0) == fit(feature_noise=0.0)
+
+
+@pytest.mark.parametrize("encoder", ["pointwise", "statistics"])
+def test_noise_of_a_continued_fit_is_in_the_units_of_its_net(
+    method, monkeypatch, encoder
+):
+    seen = []
+    monkeypatch.setattr(SpeechNet, "set_residuals", lambda _, r: seen.append(r.std(0)))
+    rng, y = np.random.default_rng(0), np.arange(24) % 2
+    X = rng.normal(size=(24, 6, 5 if encoder == "statistics" else 1)) * 3
+    params = {"encoder": encoder, "warm_start": True, "feature_noise": 1.0}
+    model = method(**params, **method.speakerless, **method.raw)
+    for factor in (1, 0.1, 10):
+        model.fit(X * factor, y)
+    # The net divides by the deviations of its first fit, as it does with the vectors.
+    np.testing.assert_allclose(seen[1], 0.1 * seen[0], rtol=1e-3)
+    np.testing.assert_allclose(seen[2], 10 * seen[0], rtol=1e-3)
 
 
 class Dropping(nn.Module):

@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import combinations
 
 import numpy as np
@@ -398,11 +400,96 @@ def test_weights_have_mean_one_over_what_is_trained_on(method, data):
     np.testing.assert_allclose(bias(model).detach(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("weight", [0, -1.0, float("nan")])
+@pytest.mark.parametrize(
+    "weight", [0, -1.0, float("nan"), float("inf"), np.float32("inf"), "2", None, 1j]
+)
 def test_a_class_weight_must_be_above_zero(method, data, weight):
-    message = r"class_weight\['anger'\] is .*, expected a weight above zero"
+    message = r"class_weight\['anger'\] is .*, expected a finite number above zero"
     with pytest.raises(ValueError, match=message):
         method(class_weight={"anger": weight}).fit(**data)
+
+
+@pytest.mark.parametrize("unit", [1e-310, 1e-30, 2.0**1000, 1e308])
+def test_weights_count_by_their_ratios_alone(method, data, unit):
+    """Their mean may be no float64."""
+    weight = np.where(data["speakers"] < "s02", 0.125, 1.0)
+    expected = bias(method(lr=1e-12).fit(**data, sample_weight=weight))
+    found = bias(method(lr=1e-12).fit(**data, sample_weight=weight * unit))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    by_class = {"anger": 1.0, "neutral": 0.5, "sadness": 0.25}
+    expected = bias(method(lr=1e-12, class_weight=by_class).fit(**data))
+    by_class = {label: value * unit for label, value in by_class.items()}
+    model = method(lr=1e-12, class_weight=by_class)
+    found = bias(model.fit(**data, sample_weight=np.full(24, 1e300)))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+# ------------------------------------------------------------- the caller's PyTorch
+
+
+@contextmanager
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        double_by_default,
+        torch.inference_mode,
+        torch.no_grad,
+        lambda: torch.device("meta"),
+        lambda: torch.autocast("cpu"),
+    ],
+    ids=["float64", "inference mode", "no gradients", "device", "mixed precision"],
+)
+def test_settings_of_the_caller_have_no_influence(method, data, setting, weights):
+    domain = {"sample_domain": np.where(data["speakers"] < "s02", 1, -1)}
+    own = domain if not method.uses_speakers else {}
+    expected = method().fit(**data, **own)
+    p = expected.predict_proba(data["X"])
+    with setting():
+        model = method().fit(**data, **own)
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(expected))]
+        found = [m.predict_proba(data["X"]) for m in (model, *twins)]
+    assert weights(model) == weights(expected)
+    for q in [*found, *(m.predict_proba(data["X"]) for m in (model, *twins))]:
+        np.testing.assert_array_equal(q, p)
+    for twin in twins:  # their weights can be trained
+        twin.set_params(warm_start=True).fit(**data, **own)
+
+
+def test_two_threads_restore_the_default_type(data):
+    model = DSNetClassifier(encoder="conv", max_epochs=1, random_state=0)
+    with double_by_default(), ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda m: m.fit(**data), [copy.deepcopy(model), model]))
+
+
+# --------------------------------------------------------------------- probabilities
+
+
+def test_logarithms_of_probabilities(method, data):
+    own = {} if method.uses_speakers else {"sample_domain": [1] * 12 + [-1] * 12}
+    model = method().fit(**data, **own)
+    found = model.predict_log_proba(data["X"], *own.values())
+    expected = model.predict_proba(data["X"], *own.values())
+    np.testing.assert_array_equal(found, np.log(expected))
+    with pytest.raises(NotFittedError):
+        method().predict_log_proba(data["X"])
+
+
+def test_the_logarithm_of_a_probability_of_zero_is_no_warning(method, data):
+    own = {} if method.uses_speakers else {"alignment": None}
+    model = method(**own).fit(**data)
+    model._decide = lambda logits: np.eye(3)[[0] * len(logits)]
+    found = model.predict_log_proba(data["X"])
+    assert (found[:, 0] == 0).all()
+    assert (found[:, 1:] == -np.inf).all()
 
 
 # ------------------------------------------------------------------------ validation

@@ -21,11 +21,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import VotingClassifier
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    TunedThresholdClassifierCV,
+)
+from sklearn.multiclass import OutputCodeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from skorch.callbacks import EpochTimer
 
 from sklearn_ser import DSNetClassifier, LogMelTransformer, VersionsDifferWarning
@@ -239,6 +256,16 @@ def test_an_encoder_of_ones_own_is_to_be_trusted_by_name(log_mels, corpus, tmp_p
         "sklearn_ser.no_such_module.Thing",
         "sklearn.metrics._scorer.import_module",
         "sklearn.model_selection._search.warnings",
+        "sklearn.model_selection._search.partial",
+        "sklearn.utils._bunch.warnings",
+        "sklearn.utils.parallel.Parallel.__call__",
+        "sklearn.utils._testing.TempMemmap",
+        "sklearn.datasets._base.RemoteFileMetadata",
+        "sklearn.externals._arff.ArffDecoder",
+        "sklearn.pipeline.islice",
+        "sklearn.no_such_module.Thing",
+        "sklearn.tests.test_base.MyEstimator",
+        "sklearn.utils.fixes.Path",
     ],
 )
 def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
@@ -256,6 +283,58 @@ def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
     rewrite(path, change)
     with pytest.raises(TypeError, match="not trusted"):
         load(path)
+
+
+def small(cls=DSNetClassifier):
+    return cls(calibration_weight=0, encoder="pointwise", max_epochs=1, random_state=0)
+
+
+COMBINED = {
+    "voting": VotingClassifier(
+        [("net", small()), ("linear", LogisticRegression())], voting="soft"
+    ),
+    "stacking": StackingClassifier([("net", small()), ("nb", GaussianNB())], cv=2),
+    "sigmoid": CalibratedClassifierCV(small(), cv=2),
+    "isotonic": CalibratedClassifierCV(small(), cv=2, method="isotonic"),
+    "one model": CalibratedClassifierCV(small(), cv=2, ensemble=False),
+    "threshold": TunedThresholdClassifierCV(small(), cv=2),
+    "codes": OutputCodeClassifier(small(), random_state=0),
+    "bagging": BaggingClassifier(small(), n_estimators=2),
+    "perceptron": make_pipeline(StandardScaler(), MLPClassifier(max_iter=3)),
+    "process": GaussianProcessClassifier(),
+    "selection": make_pipeline(SelectKBest(f_classif, k=2), small()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("name", COMBINED)
+def test_models_of_scikit_learn_need_no_trust(tmp_path, name):
+    rng, y = np.random.default_rng(0), np.arange(40) % 2
+    X = rng.normal(size=(40, 3)) + y[:, None]
+    model = clone(COMBINED[name]).fit(X, y)
+    save(model, tmp_path / "model.skops")
+    loaded = load(tmp_path / "model.skops")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    if hasattr(model, "predict_proba"):
+        expected = model.predict_proba(X)
+        np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (DecisionTreeClassifier(), r"sklearn\.tree\._tree\.Tree"),
+        (HistGradientBoostingClassifier(max_iter=1), r"predictor\.TreePredictor"),
+        (KNeighborsClassifier(algorithm="kd_tree"), r"_kd_tree\.KDTree"),
+    ],
+)
+def test_compiled_types_believe_what_they_read_and_are_not_trusted(
+    tmp_path, model, name
+):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    save(model.fit(X, y), tmp_path / "model.skops")
+    with pytest.raises(TypeError, match=f"not trusted: .*{name}"):
+        load(tmp_path / "model.skops")
 
 
 def test_what_no_other_process_could_find_is_not_saved(tmp_path):
@@ -582,12 +661,7 @@ def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path):
     expected = model.predict_proba(corpus.waveforms)
     path = tmp_path / "model.skops"
     save(model, path)
-    helpers = (
-        "calibration._CalibratedClassifier",
-        "calibration._SigmoidCalibration",
-        "utils._bunch.Bunch",
-    )
-    loaded = load(path, trusted=[f"sklearn.{name}" for name in helpers])
+    loaded = load(path)
     shutil.rmtree(tmp_path / "cache")
     found = loaded.predict_proba(corpus.waveforms)
     np.testing.assert_array_equal(found, expected)

@@ -324,11 +324,23 @@ def test_plain_has_no_adversary(data):
 @pytest.mark.parametrize("method", ["menan", "dat"])
 def test_one_speaker_changes_nothing(data, method):
     one = {**data, "speakers": ["ann"] * len(data["y"])}
-    model = quick(method=method).fit(**one)
+    with pytest.warns(UserWarning, match="no effect: all training samples have one"):
+        model = quick(method=method).fit(**one)
+    quick(method=method, adversary_weight=0).fit(**one)  # where it is to have none
+    quick(method=None).fit(**one)
     assert model.n_speakers_ == 1
     plain = quick(method=None).fit(**data)
     for name, value in emotion_part(plain).items():
         torch.testing.assert_close(emotion_part(model)[name], value)
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_a_validation_part_that_leaves_one_speaker_warns(data, method):
+    speakers = np.unique(data["speakers"], return_inverse=True)[1] > 0
+    with pytest.warns(UserWarning, match="no effect: all training samples have one"):
+        quick(method=method).fit(
+            data["X"], data["y"], speakers=speakers, validation=speakers
+        )
 
 
 @pytest.mark.parametrize("method", ["menan", "dat"])

@@ -5,6 +5,7 @@ import torch
 from .batching import SequenceDataset, side_by_side, summary
 from .net import SpeechNet, to_numpy
 from .normalization import batch_norms, twin
+from .settings import own_settings
 
 
 def source_and_target(layers, batch, target, *, own_statistics):
@@ -56,6 +57,7 @@ class DomainNet(SpeechNet):
             return [dataset]
         return [dataset, target]
 
+    @own_settings()
     def set_target_statistics(self, sequences):
         """Set the statistics of the target to those of all its sequences.
 
@@ -100,6 +102,7 @@ class DomainNet(SpeechNet):
             ]
         return state
 
+    @own_settings()
     def __setstate__(self, state):
         """Rebuild the net, and the module for the target beside the source's."""
         super().__setstate__(state)

@@ -240,8 +240,23 @@ class UtteranceEncoder(nn.Module):
             x = self.noise(x)
         else:
             x = x * frame_mask(lengths, x.shape[-1])[:, None]
-        z, lengths = self.encoder(*self.augment(x, lengths))
+        z, lengths = self.encode(*self.augment(x, lengths))
         return self.pool(z.to(self.pool.cla.weight.dtype), lengths)
+
+    def encode(self, x, lengths):
+        """Apply the encoder; refuse a user's that leaves no frame of a sequence."""
+        z, found = self.encoder(x, lengths)
+        traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if type(self.encoder) not in ENCODERS.values() and not traced:
+            wrong = (found < 1) | (found > z.shape[-1])
+            if wrong.any():
+                raise ValueError(
+                    f"encoder {type(self.encoder).__name__} returned the length "
+                    f"{int(found[wrong][0])} for {int(lengths[wrong][0])} frames, "
+                    f"expected at least 1 and at most the {z.shape[-1]} of z. It has "
+                    "to pad sequences that are shorter than its reach."
+                )
+        return z, found
 
 
 def check_encoder(encoder, n_features, n_frames=16):

@@ -23,6 +23,7 @@ from .layers import LogitLayer
 from .losses import TermSum
 from .normalization import Standardize, keep_statistics, set_statistics
 from .randomness import draws_globally, seeded
+from .settings import own_settings
 
 _SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer", "summarize")
 
@@ -78,10 +79,7 @@ class SpeechNet(skorch.NeuralNet):
         return [(name, PassthroughScoring(name, on_train=True)) for name in names]
 
     def initialize_optimizer(self, triggered_directly=None):
-        """Make the optimiser, unless this net was loaded and only predicts.
-
-        The first optimiser of a process takes a second: torch imports its compiler.
-        """
+        """Make the optimiser, with torch's compiler, unless the net only predicts."""
         return self if self.optimizer is None else super().initialize_optimizer()
 
     def initialize_criterion(self):
@@ -154,6 +152,7 @@ class SpeechNet(skorch.NeuralNet):
             state["optimizers"] = {"optimizer": self._optimizer_state()}
         return state
 
+    @own_settings()
     def __setstate__(self, state):
         """Rebuild the net, on a device that this machine has."""
         arguments = {f"module__{k}": v for k, v in state["arguments"].items()}
@@ -382,6 +381,7 @@ class SpeechNet(skorch.NeuralNet):
             raise diverged(self, name, value, batch)
         self.history.record_batch(f"train_{name}", value)
 
+    @own_settings()
     def outputs(self, sequences, key, module=None):
         """Return one output of the module for each sequence, in their order.
 
