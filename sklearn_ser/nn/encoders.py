@@ -14,8 +14,12 @@ from torch.nn import functional as F
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize, kept_statistics
+from .randomness import is_own
 
-_RANDOM = ClassNoise | Dropout | nn.modules.dropout._DropoutNd
+_RANDOM = (
+    ClassNoise | Dropout | nn.modules.dropout._DropoutNd | nn.RReLU
+    | nn.RNNBase | nn.MultiheadAttention
+)  # fmt: skip
 
 
 class StridedBlock(nn.Module):
@@ -251,15 +255,20 @@ class UtteranceEncoder(nn.Module):
         Noise hides the speaker in training, but not later. So a term that hides the
         speaker, or separates it from the emotion, must not rely on noise.
         """
-        random = [m for m in self.modules() if isinstance(m, _RANDOM) and m.training]
+        random = [
+            m
+            for m in self.modules()
+            # A user's module may call F.dropout if it trains.
+            if m.training and (isinstance(m, _RANDOM) or not is_own(type(m)))
+        ]
         try:
             for layer in random:
-                layer.eval()
+                layer.training = False  # and not its children: some are batch norms
             with kept_statistics(self):
                 return self(x, lengths)
         finally:
             for layer in random:
-                layer.train()
+                layer.training = True
 
 
 def check_encoder(encoder, n_features, n_frames=16):
