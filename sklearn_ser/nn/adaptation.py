@@ -1,10 +1,9 @@
 """Networks with a source and a target: pairs of batches, statistics of each."""
 
-import torch
 
 from .batching import BatchIterator, SequenceDataset, side_by_side, summary
 from .devices import threads_for
-from .net import SpeechNet, to_numpy
+from .net import SpeechNet, to_numpy, to_tensor
 from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
 
 
@@ -108,6 +107,6 @@ class DomainNet(SpeechNet):
         module = twin(self.module_)
         saved = state["target_statistics"]
         for norm, (mean, var) in zip(batch_norms(module), saved, strict=True):
-            norm.running_mean.copy_(torch.as_tensor(mean))
-            norm.running_var.copy_(torch.as_tensor(var))
+            norm.running_mean.copy_(to_tensor(mean, "float32"))
+            norm.running_var.copy_(to_tensor(var, "float32"))
         self.target_modules_ = [module]
