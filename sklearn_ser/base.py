@@ -290,7 +290,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n_samples, n_embedding), float32
         """
-        return self._outputs(X, "embedding")
+        return self._outputs(X, "embedding").astype(np.float32)
 
     @property
     def history_(self):

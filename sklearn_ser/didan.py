@@ -125,6 +125,8 @@ class DIDAN(nn.Module):
         As for :class:`UtteranceEncoder`.
     """
 
+    sharpens = True
+
     def __init__(self, n_classes, d=256, own_statistics=True, **encoder):
         super().__init__()
         self.own_statistics = own_statistics
@@ -148,7 +150,7 @@ class DIDAN(nn.Module):
             return {"logits": self.f(source["FC3"]), "embedding": source["FC3"]}
         own = self.own_statistics
         source, target = source_and_target(
-            self, self.layers, (x, lengths), target, own_statistics=own
+            self.layers, (x, lengths), target, own_statistics=own
         )
         return {
             "logits": self.f(source["FC3"]),

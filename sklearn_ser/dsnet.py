@@ -53,6 +53,8 @@ class Projector(nn.Module):
 class DSNet(nn.Module):
     """The network of the paper."""
 
+    sharpens = True
+
     def __init__(self, n_classes, d=256, **encoder):
         super().__init__()
         self.E = UtteranceEncoder(n_embedding=d, **encoder)
@@ -291,7 +293,7 @@ class DSNetClassifier(BaseSpeechClassifier):
             raise ValueError(
                 f"subspace is {subspace!r}, expected one of {sorted(outputs)}."
             )
-        return self._outputs(X, outputs[subspace])
+        return self._outputs(X, outputs[subspace]).astype(np.float32)
 
     def _module(self, data):
         sizes = {"n_classes": len(data.classes)}

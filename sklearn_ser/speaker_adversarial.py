@@ -47,6 +47,8 @@ SC_BATCH_SIZE = 128  # embeddings in a small step
 class SpeakerAdversarial(nn.Module):
     """ENC, EC and SC. No prediction depends on SC."""
 
+    sharpens = True
+
     def __init__(self, n_classes, n_speakers, d=256, **encoder):
         super().__init__()
         self.n_speakers = n_speakers

@@ -117,5 +117,6 @@ class ClassNoise(nn.Module):
             return x
         n, options = len(x), {"generator": self.generator, "device": x.device}
         drawn = self.residuals[torch.randint(len(self.residuals), (n,), **options)]
-        mixed = torch.randn((n, n), **options) @ drawn / n**0.5
-        return x + self.scale * mixed[..., None]
+        mixing = torch.randn((n, n), **options)
+        share = self.scale / n**0.5
+        return torch.addmm(x[..., 0], mixing, drawn, alpha=share)[..., None]

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
-from .normalization import MaskedBatchNorm, Standardize, kept_statistics
+from .normalization import MaskedBatchNorm, Standardize
 from .randomness import is_own
 
 _RANDOM = (
@@ -241,9 +241,13 @@ class UtteranceEncoder(nn.Module):
                 yield from part.modules()
 
     def forward(self, x, lengths):
-        x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]
-        x = self.noise(x)
-        return self.pool(*self.encoder(*self.augment(x, lengths)))
+        x = self.standardize(x)
+        if x.shape[-1] == 1:  # vectors have no padding
+            x = self.noise(x)
+        else:
+            x = x * frame_mask(lengths, x.shape[-1])[:, None]
+        z, lengths = self.encoder(*self.augment(x, lengths))
+        return self.pool(z.to(self.pool.cla.weight.dtype), lengths)
 
     def adds_noise(self, x):
         """Tell whether ``forward`` adds noise to this batch."""
@@ -264,8 +268,7 @@ class UtteranceEncoder(nn.Module):
         try:
             for layer in random:
                 layer.training = False  # and not its children: some are batch norms
-            with kept_statistics(self):
-                return self(x, lengths)
+            return self(x, lengths)
         finally:
             for layer in random:
                 layer.training = True

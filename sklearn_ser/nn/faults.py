@@ -160,9 +160,10 @@ def check_last_step(net, dataset):
         The training data.
     """
     batch = dataset.batch(net.get_iterator(dataset).rows()[0])
-    net.module_.eval()
     cause = None
     try:
+        net.match_statistics()
+        net.module_.eval()
         logits = net.module_(batch.x, batch.lengths)["logits"]
         finite = torch.isfinite(logits).all()
     except Exception as error:

@@ -9,7 +9,9 @@ from scipy.special import softmax
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.utils import to_device
 
+from .._vectors import Vectors
 from ..exceptions import TrainingDivergedError
+from .arrays import all_tensors, restore, to_numpy, to_tensor
 from .augment import ClassNoise
 from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device, threads_for
@@ -25,13 +27,10 @@ from .faults import (
 )
 from .layers import LogitLayer
 from .losses import TermSum
-from .normalization import Standardize
+from .normalization import Standardize, keep_statistics, set_statistics
 from .randomness import Draws, NothingDrawn, is_own
 
 _SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "summarize")
-
-
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
 
 class _StopTraining(Exception):
@@ -126,6 +125,9 @@ class SpeechNet(skorch.NeuralNet):
             for _, callback in self.callbacks_
             if id(callback) not in own and _overrides(callback, event)
         }
+        keep_statistics(self.module_)
+        self.stale_ = False  # whether weights have moved since the last statistics
+        self.sharpened_ = False
         return self
 
     def _is_library_code(self):
@@ -158,7 +160,7 @@ class SpeechNet(skorch.NeuralNet):
     def trim(self):
         """Let go of what only the training needed, whatever holds it."""
         self.train_split = None
-        for name in ("iterator_", "draws_"):
+        for name in ("iterator_", "normalized_by_", "draws_"):
             vars(self).pop(name, None)
         for parameter in self.module_.parameters():
             parameter.grad = None
@@ -180,6 +182,7 @@ class SpeechNet(skorch.NeuralNet):
             "settings": {name: getattr(self, name) for name in _SETTINGS},
             "device": str(self.device),
             "history": list(self.history),
+            "sharpened": self.sharpened_,
             "weights": {name: to_numpy(value) for name, value in tensors.items()},
             "dtypes": {
                 name: str(value.dtype).removeprefix("torch.")
@@ -202,6 +205,8 @@ class SpeechNet(skorch.NeuralNet):
         )
         self.initialize()
         self.history = skorch.history.History(state["history"])
+        if state["sharpened"]:
+            self.sharpen()
         weights, dtypes = state["weights"], state["dtypes"]
         restore(
             self.module_,
@@ -231,6 +236,91 @@ class SpeechNet(skorch.NeuralNet):
         finally:
             for layer in layers:
                 layer.generator = None
+
+    def match_statistics(self):
+        """Set the statistics of batch normalisation to those of the present weights.
+
+        They are those of the whole training set. Predictions and validation need them;
+        training steps use the statistics of their batch.
+        """
+        if self.stale_:
+            self.stale_ = False
+            self.set_statistics(self.module_, self.normalized_by_)
+
+    def sharpen(self):
+        """Let prediction compute what follows the frames of the encoder in float64.
+
+        Recordings differ little in their embedding before the training has gone far.
+        Batch normalisation then magnifies the rounding errors of float32, which depend
+        on the other recordings of a batch. The network's class says that it can do so.
+        """
+        on_device = torch.device(self.device).type != "mps"  # which has no float64
+        if on_device and getattr(self.module_, "sharpens", False):
+            for part in self.module_.children():
+                getattr(part, "pool", part).double()
+            self.sharpened_ = True
+
+    def set_statistics(self, module, datasets):
+        """Set the statistics of a module to those of all recordings of some datasets.
+
+        Parameters
+        ----------
+        module : nn.Module
+        datasets : list of SequenceDataset
+        """
+
+        def in_batches(compute):
+            for dataset in datasets:
+                for _, found in self.in_batches(dataset, module, compute):
+                    yield found
+
+        with threads_for(module):
+            set_statistics(module, in_batches)
+
+    def in_batches(self, dataset, module, compute):
+        """Compute something for all recordings of a dataset, without gradients.
+
+        Parameters
+        ----------
+        dataset : SequenceDataset
+        module : nn.Module
+            It is put into evaluation mode.
+        compute : callable
+            It takes the padded ``x`` and the lengths of a batch.
+
+        Yields
+        ------
+        rows : int array
+        values : object
+        """
+        # BLAS may round a row differently in a batch of another size. Batches of few
+        # vectors are filled up to one size, so that their outputs never vary.
+        least = self.batch_size if dataset.n_frames.max() == 1 else 0
+
+        def compute_rows(rows):
+            batch = dataset.batch(np.resize(rows, max(len(rows), least)))
+            if module.training:  # to walk through the layers takes a tenth of a clip
+                module.eval()
+            with torch.inference_mode():
+                return compute(batch.x, batch.lengths)
+
+        return in_batches_that_fit(self.get_iterator(dataset), compute_rows)
+
+    def train_step(self, batch, **fit_params):
+        """Take a step, after which the statistics are not those of the weights."""
+        self.stale_ = True
+        return super().train_step(batch, **fit_params)
+
+    def validation_step(self, batch, **fit_params):
+        """Validate a batch under the statistics of the present weights."""
+        self.match_statistics()
+        return super().validation_step(batch, **fit_params)
+
+    def evaluation_step(self, batch, training=False):
+        """Apply the module to a batch under the statistics of the present weights."""
+        if not training:
+            self.match_statistics()
+        return super().evaluation_step(batch, training)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **kwargs):
         """Take the steps of an epoch; a callback may end the training after a batch."""
@@ -278,6 +368,7 @@ class SpeechNet(skorch.NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.stopping_ = False
+        self.normalized_by_ = self.normalized_by(X)
         try:
             with interrupts_noticed() as self.interrupted_:
                 self.notify("on_train_begin", X=X, y=y)
@@ -292,8 +383,15 @@ class SpeechNet(skorch.NeuralNet):
                     callback.on_train_interrupted()
             raise
         self.notify("on_train_end", X=X, y=y)
+        if not X.vectors:
+            self.sharpen()
+        self.stale_ = True  # a callback may have returned to earlier weights
         check_last_step(self, X)
         return self
+
+    def normalized_by(self, dataset):
+        """Return the datasets whose statistics validation and prediction use."""
+        return [dataset]
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks. Those of skorch raise KeyboardInterrupt to stop.
@@ -318,8 +416,9 @@ class SpeechNet(skorch.NeuralNet):
         """Take a SequenceDataset as it is, and make one of sequences."""
         if X is None or isinstance(X, SequenceDataset):
             return X
-        sequences = [summary(x) for x in X] if self.summarize else X
-        return SequenceDataset(sequences, device=self.device)
+        if self.summarize and not isinstance(X, Vectors):
+            X = Vectors(np.hstack([summary(x) for x in X]).T)
+        return SequenceDataset(X, device=self.device)
 
     def get_iterator(self, dataset, training=False):
         """Cut length-bucketed batches, shuffled in training."""
@@ -421,25 +520,18 @@ class SpeechNet(skorch.NeuralNet):
 
         Returns
         -------
-        array of shape (n_samples, n_outputs), float32
+        array of shape (n_samples, n_outputs)
         """
+        self.match_statistics()
         module = self.module_ if module is None else module
         dataset = self.get_dataset(sequences)
         out = None
-        # BLAS may round a row differently in a batch of another size. For sequences of
-        # one frame, all batches are filled up to one size, so that outputs never vary.
-        full = self.batch_size if dataset.n_frames.max() == 1 else 0
 
-        def compute(rows):
-            batch = dataset.batch(np.resize(rows, max(len(rows), full)))
-            if module.training:  # to walk through the layers takes a tenth of a clip
-                module.eval()
-            with torch.inference_mode():
-                return module(batch.x, batch.lengths)[key].cpu().numpy()
+        def compute(x, lengths):
+            return module(x, lengths)[key].cpu().numpy()
 
-        batches = self.get_iterator(dataset)
         with threads_for(module):
-            for rows, values in in_batches_that_fit(batches, compute):
+            for rows, values in self.in_batches(dataset, module, compute):
                 if out is None:
                     out = np.empty((len(dataset), values.shape[1]), values.dtype)
                 out[rows] = values[: len(rows)]
@@ -448,44 +540,3 @@ class SpeechNet(skorch.NeuralNet):
 
 def _overrides(callback, event):
     return getattr(type(callback), event) is not getattr(Callback, event)
-
-
-def all_tensors(module):
-    """Return parameters and buffers by name, with those that no state dict has."""
-    return dict(module.named_buffers()) | module.state_dict()
-
-
-def restore(module, tensors, device=None):
-    """Put what `all_tensors` returned into a module of the same class.
-
-    A buffer may have got another shape or type in the training, so it is replaced.
-    """
-    parameters = dict(module.named_parameters())
-    for name, value in tensors.items():
-        path, _, leaf = name.rpartition(".")
-        owner = module.get_submodule(path)
-        if name not in parameters and isinstance(value, torch.Tensor):
-            buffer = value.detach().clone().to(device)
-            if leaf in owner._buffers:
-                owner._buffers[leaf] = buffer
-            else:
-                owner.register_buffer(leaf, buffer)
-    persistent = module.state_dict().keys()
-    module.load_state_dict({k: v for k, v in tensors.items() if k in persistent})
-
-
-def to_numpy(value):
-    """Copy a tensor to an array; its bits, if NumPy lacks the type of its numbers."""
-    if not isinstance(value, torch.Tensor):  # a module's "extra state"
-        return value
-    value = value.detach().cpu().clone()
-    try:
-        return value.numpy()
-    except TypeError:
-        return value.view(_BITS[value.element_size()]).numpy()
-
-
-def to_tensor(array, dtype):
-    """Copy an array, which may be read-only, to a tensor of a type by its name."""
-    tensor, dtype = torch.from_numpy(np.array(array)), getattr(torch, dtype)
-    return tensor if tensor.dtype == dtype else tensor.view(dtype)
