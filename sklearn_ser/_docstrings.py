@@ -74,7 +74,7 @@ _PARAMETERS = {
         "int, RandomState instance or None",
         "Seeds all random choices: initialisation, shuffling, dropout, augmentation.",
     ),
-    "warm_start": ("bool", "If True, a fit continues the fit before."),
+    "warm_start": ("bool", "If True, a fit starts from the weights of the fit before."),
     "verbose": ("int", "Positive shows a progress bar."),
 }
 

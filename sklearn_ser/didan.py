@@ -164,6 +164,10 @@ class DIDAN(nn.Module):
 class DIDANNet(DomainNet):
     """A net that warns of alignments without an effect."""
 
+    def decide(self, logits):
+        """Turn the regression's outputs into probabilities."""
+        return nearest_distribution(logits)
+
     def warn_of_idle_terms(self):
         """Warn of each term that had no effect in the last epoch."""
         for name, what in [(t.name, w) for t in self.terms for w in t.diagnostics]:

@@ -156,6 +156,11 @@ class MEnANNet(SpeakerNet):
             self.latest_.clear()
         return step
 
+    def trim(self):
+        """Forget the embeddings of an epoch that a callback ended, too."""
+        super().trim()
+        self.latest_.clear()
+
     def _set_training(self, training=True):
         super()._set_training(training)
         self.module_.SC.eval()

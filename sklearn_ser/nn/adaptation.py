@@ -1,9 +1,8 @@
 """Networks with a source and a target: pairs of batches, statistics of each."""
 
-import torch
-
+from .arrays import to_numpy, to_tensor
 from .batching import SequenceDataset, side_by_side, summary
-from .net import SpeechNet, to_numpy
+from .net import SpeechNet
 from .normalization import batch_norms, twin
 from .settings import own_settings
 
@@ -111,6 +110,6 @@ class DomainNet(SpeechNet):
         module = twin(self.module_)
         saved = state["target_statistics"]
         for norm, (mean, var) in zip(batch_norms(module), saved, strict=True):
-            norm.running_mean.copy_(torch.as_tensor(mean))
-            norm.running_var.copy_(torch.as_tensor(var))
+            norm.running_mean.copy_(to_tensor(mean))
+            norm.running_var.copy_(to_tensor(var))
         self.target_modules_ = [module]

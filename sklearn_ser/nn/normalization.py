@@ -173,3 +173,5 @@ def _store(norm, parts):
         n = total
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(squares / n)
+    if norm.num_batches_tracked is not None:  # they are of no batch of the training
+        norm.num_batches_tracked.zero_()
