@@ -18,12 +18,23 @@ from .sequences import (
 
 
 def statistics_by_domain(sequences, domain):
-    """Return the mean and scale of the features of each domain."""
+    """Return the mean and scale of the features of each domain.
+
+    Where the recordings of a domain do not differ, they are those of the whole source.
+    """
     rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
+    for name, own in rows.items():
+        if are_equal(sequences, own):
+            rows[name] = np.flatnonzero(domain >= 0)
     return {
         name: frame_statistics([sequences[i] for i in own])
         for name, own in rows.items()
     }
+
+
+def are_equal(sequences, rows):
+    """Tell whether the recordings of some rows, if any, have the same values."""
+    return all(np.array_equal(sequences[row], sequences[rows[0]]) for row in rows[1:])
 
 
 def normalized_by_domain(sequences, domain, statistics):
@@ -41,13 +52,14 @@ def known_domains(domain, known):
         ("target", domain < 0, known[known < 0]),
         ("source", domain >= 0, known[known >= 0]),
     ):
-        fitted = fitted if len(fitted) else known  # a fit without a target
         unknown = rows & ~np.isin(domain, known)
+        had = f"several {side} domains"
+        if not len(fitted):  # a fit without a target
+            fitted, had = known, "no target and several source domains"
         if unknown.any() and len(fitted) > 1:
             raise ValueError(
-                "sample_domain must name the domain of each row: the fit had "
-                f"several {side} domains, {fitted.tolist()}, each with its own "
-                "statistics."
+                f"sample_domain must name the domain of each row: the fit had {had}, "
+                f"{fitted.tolist()}, each with its own statistics."
             )
         domain[unknown] = fitted[0]
     return domain

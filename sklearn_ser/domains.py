@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import check_sample_weight
 from .domain_data import (
+    are_equal,
     check_domain_numbers,
     check_mixed_labels,
     check_sample_domain,
@@ -45,7 +46,8 @@ class DomainAdapterMixin:
     With ``normalize_domains=True``, each domain's own statistics normalise its features
     to mean zero and variance one. Batch normalisation has separate running statistics
     for the source and for the target. A prediction uses the statistics of the sample's
-    domain.
+    domain. A domain of one recording, or of equal ones, takes the statistics of the
+    whole source: by its own, each of its vectors would become exactly zero.
     """
 
     __metadata_request__fit: ClassVar = {
@@ -167,7 +169,8 @@ class DomainAdapterMixin:
             row=source,
         )
         net = self._train(data)
-        if data.target and self.normalize_domains:
+        differ = not are_equal(data.target, range(len(data.target)))
+        if differ and self.normalize_domains:
             net.estimate_target_statistics(data.target)
         return self._adopt(net, data, seen, **learnt)
 

@@ -253,9 +253,17 @@ def frame_statistics(sequences):
     mean = sum(np.asarray(x).sum(axis=1, dtype=np.float64) for x in sequences) / n
     squares = (np.square(np.asarray(x) - mean[:, None]) for x in sequences)
     scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
-    # The deviation of a constant feature is only a rounding error.
-    scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
-    return mean, scale
+    return mean, usable_scale(scale, np.abs(mean))
+
+
+def usable_scale(deviation, magnitude):
+    """Return deviations to divide by: 1 where one is only a rounding error.
+
+    That is where the values do not differ beyond the precision of float32 at their
+    magnitude, or where float32 cannot hold the deviation.
+    """
+    least = np.maximum(1e-6 * magnitude, np.finfo(np.float32).tiny)
+    return np.where(deviation <= least, 1.0, deviation)
 
 
 def standardized(x, mean, scale):

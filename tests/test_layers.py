@@ -21,7 +21,7 @@ from sklearn_ser.nn.layers import (
     frame_mask,
 )
 from sklearn_ser.nn.normalization import MaskedBatchNorm, Standardize, kept_statistics
-from sklearn_ser.sequences import frame_statistics
+from sklearn_ser.sequences import frame_statistics, standardized
 
 some_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 
@@ -395,6 +395,27 @@ def test_standardize_of_constants_near_zero():
     layer = Standardize(2)
     layer.set_statistics(*frame_statistics([np.zeros((2, 4), np.float32)]))
     assert layer.scale.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-13, 1.0, 1e13, 1e30])
+def test_a_feature_counts_as_constant_by_its_own_size(unit):
+    rng = np.random.default_rng(0)
+    x = rng.normal([[0], [3], [1]], [[1], [1e-3], [0]], (3, 200)) * unit
+    x = x.astype(np.float32)
+    mean, scale = frame_statistics([x[:, :150], x[:, 150:]])
+    np.testing.assert_allclose(mean, x.mean(axis=1, dtype=float), rtol=1e-12)
+    np.testing.assert_allclose(scale[:2], x[:2].std(axis=1, dtype=float), rtol=1e-12)
+    assert scale[2] == 1
+    z = standardized(x, mean, scale)
+    np.testing.assert_allclose(z.std(axis=1), [1, 1, 0], atol=1e-5)
+
+
+def test_what_float32_cannot_hold_counts_as_constant():
+    x = np.zeros((1, 1000), np.float32)
+    x[0, 0] = 1.4e-45  # its deviation is smaller, and no float32
+    layer = Standardize(1)
+    layer.set_statistics(*frame_statistics([x]))
+    assert torch.isfinite(layer(torch.from_numpy(x)[None])).all()
 
 
 def test_standardize_is_the_identity_before_its_fit():
