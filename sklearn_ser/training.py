@@ -74,10 +74,11 @@ def train_net(estimator, data):
 def _make_net(estimator, data, seed, valid, device, summarize):
     module, arguments = estimator._module(data)
     users = list(estimator.callbacks or [])
+    lr = estimator._value("lr", data)
     check_owners(users, estimator.get_params(deep=False))
     callbacks = default_callbacks(
         max_epochs=estimator.max_epochs,
-        peak_lr=estimator.lr if estimator.schedule == "one_cycle" else None,
+        peak_lr=lr if estimator.schedule == "one_cycle" else None,
         clip=estimator.gradient_clip_value,
         validate=valid is not None,
         keep_best=not any(map(loads_best, users)),
@@ -90,8 +91,8 @@ def _make_net(estimator, data, seed, valid, device, summarize):
         library_callbacks=callbacks,
         summarize=summarize,
         max_epochs=estimator.max_epochs,
-        lr=estimator.lr,
-        batch_size=estimator.batch_size,
+        lr=lr,
+        batch_size=estimator._value("batch_size", data),
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=estimator.weight_decay,
         optimizer__fused=device.type in ("cpu", "cuda"),
