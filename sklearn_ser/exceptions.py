@@ -27,6 +27,7 @@ class TrainingDivergedError(ArithmeticError):
 def warn_caller(message, category=UserWarning):
     """Warn at the line of the caller outside of this library."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back and frame.f_globals["__name__"].startswith("sklearn_ser."):
+    own = "sklearn_ser", "contextlib"  # the second calls what is decorated here
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in own:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

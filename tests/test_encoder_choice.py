@@ -13,6 +13,7 @@ from sklearn_ser import (
     DSNetClassifier,
     SpeakerAdversarialClassifier,
 )
+from sklearn_ser._vectors import Vectors
 from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import ConvEncoder, PointwiseEncoder, UtteranceEncoder
 from sklearn_ser.nn.net import SpeechNet
@@ -142,7 +143,7 @@ def test_residuals_are_those_within_the_classes():
     rng = np.random.default_rng(0)
     y = np.array(list("abc") * 8)
     X = rng.normal(size=(24, 5)) + 100 * (y == "b")[:, None]
-    data = check_training_data([x[:, None].astype(np.float32) for x in X], y)
+    data = check_training_data(Vectors(X.astype(np.float32)), y)
     found = data.residuals(np.full(5, 2.0), rng)
     expected = np.vstack([X[y == c] - X[y == c].mean(0) for c in "abc"]) / 2
     key = lambda rows: rows[np.argsort(rows[:, 0])]  # noqa: E731

@@ -13,7 +13,6 @@ import tracemalloc
 import warnings
 import zipfile
 from importlib.metadata import version
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -55,7 +54,6 @@ from sklearn_ser import (
     SpeakerAdversarialClassifier,
     VersionsDifferWarning,
 )
-from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.nn.encoders import ConvEncoder
 from sklearn_ser.persistence import import_skops, load, save
@@ -700,37 +698,6 @@ def test_without_skops_the_error_names_the_extra(method, tmp_path, monkeypatch):
         save(method(), tmp_path / "model.skops")
     with pytest.raises(ImportError, match=r"sklearn_ser\[skops\]"):
         load(tmp_path / "model.skops")
-
-
-# ------------------------------------------------------------------- earlier releases
-
-SAVED = Path(__file__).parent / "data"
-
-
-def recordings_of_the_saved_models():
-    return make_emotional_speech(
-        n_speakers=2,
-        n_utterances=1,
-        emotions=("neutral", "anger"),
-        duration=(0.2, 0.4),
-        random_state=0,
-    ).data
-
-
-@pytest.mark.filterwarnings("ignore::sklearn_ser.VersionsDifferWarning")
-@pytest.mark.parametrize("name", ["dsnet", "speaker_adversarial", "didan"])
-def test_a_model_of_an_earlier_release_loads(name):
-    """Saved by the first release candidate, 0.1.0.dev0 of November 2026."""
-    model = load(SAVED / f"{name}-0.1.0.skops")
-    expected = json.loads((SAVED / "probabilities-0.1.0.json").read_text())[name]
-    X = recordings_of_the_saved_models()
-    if name != "dsnet":  # whose pipeline takes recordings
-        X = LogMelTransformer(n_mels=16).transform(X)
-    np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-6)
-    classifier = model[-1] if name == "dsnet" else model
-    assert len(classifier.history_) == classifier.n_iter_ == 1
-    copy = pickle.loads(pickle.dumps(model))
-    np.testing.assert_allclose(copy.predict_proba(X), expected, atol=1e-6)
 
 
 def test_a_file_of_skops_that_holds_no_estimator_is_refused(tmp_path):
