@@ -50,11 +50,22 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "states": "statistics",
     }
 
+    # What "auto" stands for with sequences and with vectors. A vector is cheap, so that
+    # what a step costs by itself would dominate in small batches.
+    _auto_values: ClassVar = {
+        "lr": (3e-3, 6e-3),
+        "batch_size": (32, 128),
+        "adversary_lr": (3e-3, 1e-2),
+    }
+
     _parameter_constraints: ClassVar = {
         "encoder": [StrOptions({"auto", *ENCODERS}), callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+        ],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions({"one_cycle"}), None],
         "gradient_clip_value": [Interval(Real, 0, None, closed="neither"), None],
@@ -76,8 +87,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         *,
         encoder="auto",
         max_epochs=40,
-        lr=3e-3,
-        batch_size=32,
+        lr="auto",
+        batch_size="auto",
         weight_decay=1e-2,
         schedule="one_cycle",
         gradient_clip_value=5.0,
@@ -227,6 +238,13 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         vars(self).update(seen | learnt)
         return self
 
+    def _value(self, name, data):
+        """Return a parameter, or what its "auto" stands for with these data."""
+        value = getattr(self, name)
+        if isinstance(value, str) and value == "auto":
+            return self._auto_values[name][data.kind == "vector"]
+        return value
+
     def _encoder_arguments(self, data):
         """Return the arguments that every network passes to its UtteranceEncoder."""
         return {
@@ -303,7 +321,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n_samples, n_embedding), float32
         """
-        return self._outputs(X, "embedding")
+        return self._outputs(X, "embedding").astype(np.float32)
 
     @property
     def history_(self):

@@ -125,6 +125,8 @@ class DIDAN(nn.Module):
         As for :class:`UtteranceEncoder`.
     """
 
+    sharpens = True
+
     def __init__(self, n_classes, d=256, own_statistics=True, **encoder):
         super().__init__()
         self.own_statistics = own_statistics
@@ -148,7 +150,7 @@ class DIDAN(nn.Module):
             return {"logits": self.f(source["FC3"]), "embedding": source["FC3"]}
         own = self.own_statistics
         source, target = source_and_target(
-            self, self.layers, (x, lengths), target, own_statistics=own
+            self.layers, (x, lengths), target, own_statistics=own
         )
         return {
             "logits": self.f(source["FC3"]),
@@ -161,6 +163,10 @@ class DIDAN(nn.Module):
 
 class DIDANNet(DomainNet):
     """A net that warns of alignments without an effect."""
+
+    def decide(self, logits):
+        """Turn the regression's outputs into probabilities."""
+        return nearest_distribution(logits)
 
     def warn_of_idle_terms(self):
         """Warn of each term that had no effect in the last epoch."""
@@ -266,8 +272,8 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         normalize_domains=True,
         encoder="auto",
         max_epochs=40,
-        lr=3e-3,
-        batch_size=32,
+        lr="auto",
+        batch_size="auto",
         weight_decay=1e-2,
         schedule="one_cycle",
         gradient_clip_value=5.0,

@@ -7,6 +7,7 @@ upwards, the unlabelled target has negative ones.
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
+from ._vectors import Vectors, take
 from .sequences import (
     check_labels,
     check_length,
@@ -26,10 +27,7 @@ def statistics_by_domain(sequences, domain):
     for name, own in rows.items():
         if are_equal(sequences, own):
             rows[name] = np.flatnonzero(domain >= 0)
-    return {
-        name: frame_statistics([sequences[i] for i in own])
-        for name, own in rows.items()
-    }
+    return {name: frame_statistics(take(sequences, own)) for name, own in rows.items()}
 
 
 def are_equal(sequences, rows):
@@ -39,6 +37,15 @@ def are_equal(sequences, rows):
 
 def normalized_by_domain(sequences, domain, statistics):
     """Standardise each sequence by the statistics of its domain."""
+    if isinstance(sequences, Vectors):
+        out = np.empty((len(sequences), sequences.n_features), np.float32)
+        for rows, x in sequences.chunks():
+            mean, scale = (
+                np.stack([statistics[d][i] for d in domain[rows].tolist()])
+                for i in (0, 1)
+            )
+            out[rows] = (x - mean) / scale
+        return Vectors(out)
     return [
         standardized(x, *statistics[name])
         for x, name in zip(sequences, domain.tolist(), strict=True)

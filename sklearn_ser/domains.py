@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import check_sample_weight
+from ._vectors import take
 from .domain_data import (
     are_equal,
     check_domain_numbers,
@@ -157,25 +158,24 @@ class DomainAdapterMixin:
                 TargetMissingWarning,
             )
         learnt = {}
+        used = np.concatenate([source, target])
+        sequences, domain = take(sequences, used), domain[used]
         if self.normalize_domains:
-            used = np.concatenate([source, target])
-            part = [sequences[i] for i in used]
-            statistics = statistics_by_domain(part, domain[used])
-            part = normalized_by_domain(part, domain[used], statistics)
-            sequences = dict(zip(used.tolist(), part, strict=True))
+            statistics = statistics_by_domain(sequences, domain)
+            sequences = normalized_by_domain(sequences, domain, statistics)
             learnt = {"domain_statistics_": statistics}
         y = labels_of_rows(y, source)
         data = self._check_data(
-            [sequences[i] for i in source],
+            take(sequences, np.arange(len(source))),
             check_labels(y, len(y), estimator=self, rows=source),
             **columns,
-            target=tuple(sequences[i] for i in target),
+            target=take(sequences, np.arange(len(source), len(used))),
             row=source,
         )
         net = self._train(data)
         differ = not are_equal(data.target, range(len(data.target)))
         if differ and self.normalize_domains:
-            net.estimate_target_statistics(data.target)
+            net.set_target_statistics(data.target)
         return self._adopt(net, data, seen, **learnt)
 
     def _net_class(self, data):
@@ -196,16 +196,18 @@ class DomainAdapterMixin:
             return check_outputs(self.net_.outputs(sequences, key))
         domain = known_domains(domain, np.array(list(self.domain_statistics_)))
         sequences = normalized_by_domain(sequences, domain, self.domain_statistics_)
-        found = {}
+        out = None
         for rows, of_target in (
             (np.flatnonzero(domain >= 0), False),
             (np.flatnonzero(domain < 0), True),
         ):
             if len(rows):
-                part = [sequences[i] for i in rows]
+                part = take(sequences, rows)
                 values = self.net_.outputs(part, key, of_target=of_target)
-                found |= dict(zip(rows.tolist(), values, strict=True))
-        return check_outputs(np.stack([found[row] for row in range(len(sequences))]))
+                if out is None:
+                    out = np.empty((len(sequences), values.shape[1]), values.dtype)
+                out[rows] = values
+        return check_outputs(out)
 
     def predict_proba(self, X, sample_domain=None, allow_source=False):
         """Return the probability of each class.
@@ -312,4 +314,4 @@ class DomainAdapterMixin:
         -------
         array of shape (n_samples, n_embedding), float32
         """
-        return self._outputs(X, "embedding", sample_domain)
+        return self._outputs(X, "embedding", sample_domain).astype(np.float32)

@@ -71,10 +71,6 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     --------
     load : Load a saved estimator.
 
-    Notes
-    -----
-    The state of the optimiser is saved only with ``warm_start=True``.
-
     Examples
     --------
     >>> import numpy as np, tempfile

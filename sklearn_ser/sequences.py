@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from ._columns import as_column, check_one_kind, is_missing, naming
+from ._vectors import Vectors
 from .exceptions import warn_caller
 
 _HINT = (
@@ -108,7 +109,7 @@ _MOST_FUNCTIONALS = 7000
 
 
 def check_sequences(X, *, estimator, reset):
-    """Check a batch of sequences and return it as a list of 2-D float32 arrays.
+    """Check a batch of sequences and return it as 2-D float32 arrays.
 
     Arrays of float32 are not copied, not even memory-mapped ones, and sequences in the
     cache of LogMelTransformer stay on disk.
@@ -125,7 +126,8 @@ def check_sequences(X, *, estimator, reset):
 
     Returns
     -------
-    list of arrays of shape (n_features, n_frames)
+    list of arrays of shape (n_features, n_frames), or Vectors
+        Vectors if each sequence has one frame.
 
     Raises
     ------
@@ -146,7 +148,7 @@ def check_sequences(X, *, estimator, reset):
     if is_ragged(X):
         sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
         _check_n_features(sequences, estimator, reset)
-        return sequences
+        return as_vectors(sequences)
     with naming("X"):
         X = validate_data(
             estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
@@ -157,7 +159,18 @@ def check_sequences(X, *, estimator, reset):
         raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
     if reset and X.ndim == 2 and not hasattr(estimator, "transform"):
         _warn_of_waveforms(X.shape[1])
-    return list(X if X.ndim == 3 else X[:, :, None])
+    if X.ndim == 3:
+        return list(X) if X.shape[2] > 1 else Vectors(X[:, :, 0])
+    return Vectors(X)
+
+
+def as_vectors(sequences):
+    """Join sequences of one frame each to Vectors; return others as they are."""
+    if isinstance(sequences, Vectors) or not len(sequences):
+        return sequences
+    if any(x.shape[1] != 1 for x in sequences):
+        return sequences
+    return Vectors(np.hstack([np.asarray(x) for x in sequences]).T)
 
 
 def _warn_of_waveforms(n_features):
@@ -248,9 +261,15 @@ def frame_statistics(sequences):
 
     The scale is the standard deviation, or 1 where a feature is constant.
     """
-    n = sum(x.shape[1] for x in sequences)
-    mean = sum(np.asarray(x).sum(axis=1, dtype=np.float64) for x in sequences) / n
-    squares = (np.square(np.asarray(x) - mean[:, None]) for x in sequences)
+
+    def parts():
+        if isinstance(sequences, Vectors):
+            return (rows.T for _, rows in sequences.chunks())
+        return map(np.asarray, sequences)
+
+    n = sum(x.shape[1] for x in parts())
+    mean = sum(x.sum(axis=1, dtype=np.float64) for x in parts()) / n
+    squares = (np.square(x - mean[:, None]) for x in parts())
     scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
     return mean, usable_scale(scale, np.abs(mean))
 

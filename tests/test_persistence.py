@@ -1,5 +1,6 @@
 """Files without pickle: what comes back, and what is refused."""
 
+import copy
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -44,8 +46,15 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from skorch.callbacks import EpochTimer
+from torch import nn
 
-from sklearn_ser import DSNetClassifier, LogMelTransformer, VersionsDifferWarning
+from sklearn_ser import (
+    DIDANDomainAdapter,
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerAdversarialClassifier,
+    VersionsDifferWarning,
+)
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.nn.encoders import ConvEncoder
@@ -158,16 +167,12 @@ def test_a_loaded_model_trains_again(fitted, method, corpus, tmp_path):
     )
 
 
-@pytest.mark.parametrize("through_a_file", [False, True])
-def test_the_optimiser_stays_with_a_warm_start(
-    method, corpus, log_mels, weights, tmp_path, through_a_file
-):
+def test_warm_start_goes_on_from_a_file(method, corpus, log_mels, weights, tmp_path):
     data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
     model = method(warm_start=True, max_epochs=2).fit(**data)
     save(model, tmp_path / "model.skops")
-    twice = method(warm_start=True, max_epochs=2).fit(**data).fit(**data)
-    one = load(tmp_path / "model.skops") if through_a_file else model
-    assert weights(one.fit(**data)) == weights(twice)
+    loaded = load(tmp_path / "model.skops")
+    assert weights(loaded.fit(**data)) == weights(model.fit(**data))
 
 
 def test_an_unfitted_estimator(method, tmp_path):
@@ -733,3 +738,133 @@ def test_a_file_of_skops_that_holds_no_estimator_is_refused(tmp_path):
     import_skops().dump(content, tmp_path / "model.skops")
     with pytest.raises(ValueError, match="found a list, expected an estimator"):
         load(tmp_path / "model.skops")
+
+
+# ---------------------------------------------------------------- buffers of all kinds
+
+
+class Buffers(nn.Module):
+    """An encoder with buffers of kinds that state dicts or NumPy lack."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv = nn.Conv1d(n_features, 8, 1)
+        self.register_buffer("hidden", torch.ones(8), persistent=False)
+        self.register_buffer("rounded", torch.ones(8, dtype=torch.bfloat16))
+        self.register_buffer("scalar", torch.tensor(1.0, dtype=torch.bfloat16))
+        self.register_buffer("late", None)
+        self.register_buffer("grows", torch.zeros(0))
+
+    def forward(self, x, lengths):
+        z = self.conv(x)
+        if self.training:
+            with torch.no_grad():
+                self.hidden += 0.1 * z.mean((0, 2))
+                self.rounded += 0.01
+                self.scalar += 0.25
+                self.late = self.hidden.double() / 3
+                self.grows = torch.arange(len(self.grows) + 1.0)
+        scale = self.hidden + self.rounded.float() * float(self.scalar)
+        if self.late is not None:
+            scale = scale + self.late.float() + self.grows.sum() / 100
+        z = z * scale[:, None]
+        frames = torch.arange(z.shape[-1])
+        return z * (frames < lengths[:, None])[:, None], lengths
+
+
+COPIES = {
+    "pickle": lambda model, folder: pickle.loads(pickle.dumps(model)),
+    "deepcopy": lambda model, folder: copy.deepcopy(model),
+    "file": lambda model, folder: through_a_file(model, folder),
+}
+
+
+def through_a_file(model, folder):
+    save(model, folder / "model.skops")
+    return load(folder / "model.skops", trusted=[f"{__name__}.Buffers"])
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, tmp_path, how):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    model = method(encoder=Buffers, max_epochs=2, warm_start=True).fit(**data)
+    twin = COPIES[how](model, tmp_path)
+    [own], [other] = (
+        [m for m in one.net_.module_.modules() if isinstance(m, Buffers)]
+        for one in (model, twin)
+    )
+    assert own.late is not None
+    assert len(own.grows) > 2
+    for (name, value), (_, found) in zip(
+        own.named_buffers(), other.named_buffers(), strict=True
+    ):
+        assert found.dtype == value.dtype, name
+        assert torch.equal(found, value), name
+    assert own.state_dict().keys() == other.state_dict().keys()
+    np.testing.assert_array_equal(
+        twin.predict_proba(log_mels), model.predict_proba(log_mels)
+    )
+    # A continued fit starts from them, too.
+    for one in (model, twin):
+        one.set_params(max_epochs=1).fit(**data)
+    np.testing.assert_array_equal(
+        twin.predict_proba(log_mels), model.predict_proba(log_mels)
+    )
+    [own] = [m for m in model.net_.module_.modules() if isinstance(m, Buffers)]
+    assert len(own.grows) > len(other.grows)
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+def test_read_only_arrays_are_neither_warned_of_nor_shared(
+    method, log_mels, corpus, tmp_path, adapt
+):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    own = {}
+    if adapt and "alignment" in method().get_params():
+        own["alignment"] = "didan"
+        data["sample_domain"] = np.where(corpus.speakers == "s03", -1, 1)
+    model = method(warm_start=True, **own).fit(**data)
+    expected = model.predict_proba(log_mels)
+    joblib.dump(model, tmp_path / "model.joblib")
+    before = (tmp_path / "model.joblib").read_bytes()
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")  # warnings raise
+    np.testing.assert_array_equal(mapped.predict_proba(log_mels), expected)
+    mapped.fit(**data)
+    assert (tmp_path / "model.joblib").read_bytes() == before
+    again = joblib.load(tmp_path / "model.joblib", mmap_mode="c")
+    np.testing.assert_array_equal(again.predict_proba(log_mels), expected)
+
+
+LOADS = """
+import pickle, sys
+with open(sys.argv[1], "rb") as file:
+    models = pickle.load(file)
+for model, X in models:
+    model.predict(X)
+print(*[name for name in sys.modules if name.startswith(("torch._dynamo.", "sympy"))])
+"""
+
+
+def test_a_prediction_imports_no_compiler(log_mels, corpus, tmp_path):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    quick = {"encoder": "conv", "max_epochs": 1}
+    models = [
+        DSNetClassifier(**quick),
+        *(
+            SpeakerAdversarialClassifier(method=how, warm_start=warm, **quick)
+            for how in ("menan", "dat", None)
+            for warm in (False, True)
+        ),
+        DIDANDomainAdapter(alignment=None, **quick),
+    ]
+    fitted = [(model.fit(**data), log_mels) for model in models]
+    for model, _ in fitted:
+        twin = copy.deepcopy(model)
+        assert not hasattr(twin.net_, "optimizer_")
+        assert not hasattr(twin.net_, "adversary_optimizer_")
+    path = tmp_path / "models.pkl"
+    path.write_bytes(pickle.dumps(fitted))
+    command = [sys.executable, "-c", LOADS, str(path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == []

@@ -13,9 +13,7 @@ from torch.nn import functional as F
 
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
-from .normalization import MaskedBatchNorm, Standardize, kept_statistics
-
-_RANDOM = ClassNoise | Dropout | nn.modules.dropout._DropoutNd
+from .normalization import MaskedBatchNorm, Standardize
 
 
 class StridedBlock(nn.Module):
@@ -237,9 +235,13 @@ class UtteranceEncoder(nn.Module):
                 yield from part.modules()
 
     def forward(self, x, lengths):
-        x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]
-        x = self.noise(x)
-        return self.pool(*self.encode(*self.augment(x, lengths)))
+        x = self.standardize(x)
+        if x.shape[-1] == 1:  # vectors have no padding
+            x = self.noise(x)
+        else:
+            x = x * frame_mask(lengths, x.shape[-1])[:, None]
+        z, lengths = self.encode(*self.augment(x, lengths))
+        return self.pool(z.to(self.pool.cla.weight.dtype), lengths)
 
     def encode(self, x, lengths):
         """Apply the encoder; refuse a user's that leaves no frame of a sequence."""
@@ -255,26 +257,6 @@ class UtteranceEncoder(nn.Module):
                     "to pad sequences that are shorter than its reach."
                 )
         return z, found
-
-    def adds_noise(self, x):
-        """Tell whether ``forward`` adds noise to this batch."""
-        return self.training and self.noise.acts_on(x)
-
-    def without_noise(self, x, lengths):
-        """Embed a training batch without noise and dropout, as prediction does.
-
-        Noise hides the speaker in training, but not later. So a term that hides the
-        speaker, or separates it from the emotion, must not rely on noise.
-        """
-        random = [m for m in self.modules() if isinstance(m, _RANDOM) and m.training]
-        try:
-            for layer in random:
-                layer.eval()
-            with kept_statistics(self):
-                return self(x, lengths)
-        finally:
-            for layer in random:
-                layer.train()
 
 
 def check_encoder(encoder, n_features, n_frames=16):
