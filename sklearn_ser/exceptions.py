@@ -27,7 +27,8 @@ class TrainingDivergedError(ArithmeticError):
 def warn_caller(message, category=UserWarning):
     """Warn at the line of the caller outside of this library."""
     level, frame = 2, sys._getframe(1)
-    own = "sklearn_ser", "contextlib"  # the second calls what is decorated here
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in own:
+    # Between two functions of this library there can be a decorator of contextlib.
+    inside = ("sklearn_ser.", "contextlib")
+    while frame.f_back and frame.f_globals["__name__"].startswith(inside):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -498,7 +498,7 @@ def test_validation_of_one_speaker(method, data):
 
 
 def test_fewer_samples_than_a_batch(method, data):
-    few = {k: v[:2] for k, v in data.items()}
+    few = {k: v[:2] for k, v in data.items()} | {"speakers": ["a", "b"]}
     model = method(batch_size=32).fit(**few)
     assert model.predict_proba(data["X"]).shape == (8, 2)
 
