@@ -55,7 +55,7 @@ def pytest_configure(config):
 # The quick profile is a fixed set of examples, plus those that a test names; the
 # thorough one draws anew each time (``pytest --hypothesis-profile=thorough``).
 hypothesis.settings.register_profile(
-    "quick", deadline=None, max_examples=15, derandomize=True
+    "quick", deadline=None, max_examples=5, derandomize=True
 )
 hypothesis.settings.register_profile(
     "thorough", deadline=None, max_examples=100, print_blob=True

@@ -1,4 +1,4 @@
-"""The option that rounds initial weights otherwise reaches each training, and it alone."""
+"""The option that rounds initial weights otherwise reaches all trainings, no more."""
 
 import os
 import pickle
