@@ -52,6 +52,23 @@ def pytest_configure(config):
         spec.loader.exec_module(module_from_spec(spec))
 
 
+# The files whose tests say something about trained nets. `.ci/run` repeats them under
+# other roundings and on other kernels; the whole suite has one more of each.
+TRAINING = [
+    *("common", "composition", "cross_corpus", "determinism", "didan", "domain_rows"),
+    *("encoder_choice", "enrollment", "fit", "inspection", "invariance", "leakage"),
+    *("losses", "model_selection", "normalization", "numerics", "one_file"),
+    *("persistence", "probes", "sequences", "skada", "speaker_adversarial"),
+]
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of trained nets."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in TRAINING:
+            item.add_marker("trains")
+
+
 # The quick profile is a fixed set of examples, plus those that a test names; the
 # thorough one draws anew each time (``pytest --hypothesis-profile=thorough``).
 hypothesis.settings.register_profile(
