@@ -73,6 +73,8 @@ def as_column(values, name, rows=None):
         raise ValueError(
             f"{name} has rows of unequal length ({error}), expected one value for each."
         ) from error
+    if values.dtype.kind == "T":  # NumPy's strings of any length, which few take
+        values = values.astype(object)
     if values.dtype.kind in "biufc" or values.ndim != 1:
         return values
     if values.dtype.kind == "O" or isinstance(raw, list | tuple):

@@ -16,13 +16,17 @@ _PARAMETERS = {
         (n_samples, n_channels, n_frames).""",
     ),
     "max_epochs": ("int", "Passes over the (labelled) training data."),
-    "lr": ("float", "Learning rate of AdamW, the peak of the schedule."),
+    "lr": (
+        'float or "auto"',
+        """Learning rate of AdamW, the peak of the schedule. "auto" is 0.003, and 0.006
+        for vectors.""",
+    ),
     "batch_size": (
-        "int",
-        """Largest number of recordings in a batch. A batch also holds at most 1000
-        frames for each of them, including padding, so long recordings make smaller
-        batches. In training, a recording that exceeds an equal share of the batch's
-        frames is cropped at random.""",
+        'int or "auto"',
+        """Largest number of recordings in a batch. "auto" is 32, and 128 for vectors. A
+        batch also holds at most 1000 frames for each of them, including padding, so
+        long recordings make smaller batches. In training, a recording that exceeds an
+        equal share of the batch's frames is cropped at random.""",
     ),
     "weight_decay": ("float", "Decoupled weight decay."),
     "schedule": (
@@ -75,7 +79,7 @@ _PARAMETERS = {
         "int, RandomState instance or None",
         "Seeds all random choices: initialisation, shuffling, dropout, augmentation.",
     ),
-    "warm_start": ("bool", "If True, a fit continues the fit before."),
+    "warm_start": ("bool", "If True, a fit starts from the weights of the fit before."),
     "verbose": ("int", "Positive shows a progress bar."),
 }
 

@@ -33,12 +33,13 @@ class LogMel(nn.Module):
             s.fmax,
             "float64",
         )
-        filterbank = filterbank.toarray()
+        # Of the columns for real and imaginary parts, one for each frequency.
+        filterbank = filterbank.toarray()[:, np.r_[0, 1 : s.n_fft : 2]]
         self.start = (s.n_fft - s.win_length) // 2
         inside = np.arange(self.start, self.start + s.win_length)
         used = np.flatnonzero(filterbank.any(axis=0))
         phase = 2 * np.pi / s.n_fft * (np.outer(inside, used) % s.n_fft)
-        waves = np.hstack([np.cos(phase), np.sin(phase)]) * window[inside, None]
+        waves = np.hstack([np.cos(phase), np.sin(phase)]) * window[:, None]
         self.register_buffer("waves", torch.from_numpy(waves))
         self.register_buffer("bands", torch.from_numpy(filterbank[:, used].T))
 

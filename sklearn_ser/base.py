@@ -12,12 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._docstrings import shared_paragraphs
 from ._sklearn import Interval, StrOptions
-from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
 from .sequences import check_labels, check_outputs, check_sequences
 from .training import train_net
-from .training_data import check_training_data
+from .training_data import (
+    check_class_weight,
+    check_training_data,
+    warn_of_missing_speakers,
+)
 
 
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
@@ -47,11 +50,22 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "states": "statistics",
     }
 
+    # What "auto" stands for with sequences and with vectors. A vector is cheap, so that
+    # what a step costs by itself would dominate in small batches.
+    _auto_values: ClassVar = {
+        "lr": (3e-3, 6e-3),
+        "batch_size": (32, 128),
+        "adversary_lr": (3e-3, 1e-2),
+    }
+
     _parameter_constraints: ClassVar = {
         "encoder": [StrOptions({"auto", *ENCODERS}), callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+        ],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "schedule": [StrOptions({"one_cycle"}), None],
         "gradient_clip_value": [Interval(Real, 0, None, closed="neither"), None],
@@ -73,8 +87,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         *,
         encoder="auto",
         max_epochs=40,
-        lr=3e-3,
-        batch_size=32,
+        lr="auto",
+        batch_size="auto",
         weight_decay=1e-2,
         schedule="one_cycle",
         gradient_clip_value=5.0,
@@ -202,14 +216,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def _check_data(self, sequences, y, **columns):
         """Check the other arguments of a fit, and return TrainingData."""
         if columns["speakers"] is None and self._speaker_use():
-            warn_caller(_speakers_missing(self), SpeakersMissingWarning)
-        if isinstance(self.class_weight, dict):
-            for label, weight in self.class_weight.items():
-                if not weight > 0:
-                    raise ValueError(
-                        f"class_weight[{label!r}] is {weight}, expected a weight above "
-                        "zero. To remove a class, remove its samples."
-                    )
+            warn_of_missing_speakers(type(self).__name__, self._speaker_use())
+        check_class_weight(self.class_weight)
         data = check_training_data(sequences, y, **columns)
         if self._continues and not np.array_equal(data.classes, self.classes_):
             raise ValueError(
@@ -229,6 +237,13 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         learnt |= {"classes_": data.classes, "net_": net, "n_iter_": len(net.history)}
         vars(self).update(seen | learnt)
         return self
+
+    def _value(self, name, data):
+        """Return a parameter, or what its "auto" stands for with these data."""
+        value = getattr(self, name)
+        if isinstance(value, str) and value == "auto":
+            return self._auto_values[name][data.kind == "vector"]
+        return value
 
     def _encoder_arguments(self, data):
         """Return the arguments that every network passes to its UtteranceEncoder."""
@@ -263,6 +278,22 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         """
         return self._decide(self._outputs(X, "logits"))
 
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), float64
+            In the order of ``classes_``; -inf where a probability is zero.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
     def predict(self, X):
         """Return the most probable class of each sample.
 
@@ -290,7 +321,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n_samples, n_embedding), float32
         """
-        return self._outputs(X, "embedding")
+        return self._outputs(X, "embedding").astype(np.float32)
 
     @property
     def history_(self):
@@ -312,15 +343,3 @@ def shared_parameters(values):
     """
     shared = inspect.signature(BaseSpeechClassifier).parameters
     return {name: values[name] for name in shared}
-
-
-def _speakers_missing(estimator):
-    name = type(estimator).__name__
-    step = name.lower()
-    return (
-        f"{name} needs speakers for {estimator._speaker_use()} and got none. Pass them "
-        f"as fit(X, y, speakers=s), as {step}__speakers=s through a pipeline, as "
-        f"params={{'{step}__speakers': s}} in cross_validate, or use "
-        "sklearn_ser.model_selection.speaker_cross_validate; with metadata routing "
-        "enabled, params={'speakers': s}."
-    )

@@ -5,6 +5,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
 
 from .sequences import check_sequences
 
@@ -43,6 +44,7 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
         vectors : ndarray of shape (n_samples, 2 * n_features)
             The means, then the deviations.
         """
+        check_is_fitted(self)
         sequences = check_sequences(X, estimator=self, reset=False)
         return np.stack([_statistics(np.asarray(x, np.float64)) for x in sequences])
 
@@ -105,6 +107,7 @@ class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples, n_classes)
             One column for each class; for two classes, one number a vector.
         """
+        check_is_fitted(self)
         return self.lda_.decision_function(X)
 
     def predict(self, X):
@@ -120,6 +123,7 @@ class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
         labels : ndarray of shape (n_samples,)
             The predictions.
         """
+        check_is_fitted(self)
         return self.lda_.predict(X)
 
     def predict_proba(self, X):
@@ -135,7 +139,24 @@ class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`.
         """
+        check_is_fitted(self)
         return self.lda_.predict_proba(X)
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Vectors.
+
+        Returns
+        -------
+        logarithms : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        check_is_fitted(self)
+        return self.lda_.predict_log_proba(X)
 
 
 def make_baseline(of_frames):

@@ -96,16 +96,16 @@ class ImplicitAlignment(LossTerm):
         return reconstruction_error(D_s, D_t, Z, tau)
 
     def codes(self, D_s, D_t, y, guess):
-        """Return Z, computed in double precision where the device has it, and tau."""
-        exact = torch.float32 if D_s.device.type == "mps" else torch.float64
-        a, b, allowed = D_s.to(exact), D_t.to(exact), None
+        """Return Z and tau, computed on the CPU: not every device has float64."""
+        a, b, allowed = D_s.cpu().double(), D_t.cpu().double(), None
         overlap = 2 * (a.T @ b).abs()
         if self.groups is not None:
-            group = torch.tensor(self.groups, device=y.device)
-            allowed = group[y][:, None] == group[guess][None]
+            group = torch.tensor(self.groups)
+            allowed = group[y.cpu()][:, None] == group[guess.cpu()][None]
             overlap = overlap * allowed
         tau = self.sparsity * overlap.max()
-        return sparse_codes(a, b, tau, allowed).to(D_s), tau.to(D_s)
+        Z = sparse_codes(a, b, tau, allowed)
+        return (v.to(D_s.dtype).to(D_s.device) for v in (Z, tau))
 
 
 class DIDAN(nn.Module):
@@ -124,6 +124,8 @@ class DIDAN(nn.Module):
     **encoder
         As for :class:`UtteranceEncoder`.
     """
+
+    sharpens = True
 
     def __init__(self, n_classes, d=256, own_statistics=True, **encoder):
         super().__init__()
@@ -148,7 +150,7 @@ class DIDAN(nn.Module):
             return {"logits": self.f(source["FC3"]), "embedding": source["FC3"]}
         own = self.own_statistics
         source, target = source_and_target(
-            self, self.layers, (x, lengths), target, own_statistics=own
+            self.layers, (x, lengths), target, own_statistics=own
         )
         return {
             "logits": self.f(source["FC3"]),
@@ -162,11 +164,13 @@ class DIDAN(nn.Module):
 class DIDANNet(DomainNet):
     """A net that warns of alignments without an effect."""
 
+    def decide(self, logits):
+        """Turn the regression's outputs into probabilities."""
+        return nearest_distribution(logits)
+
     def warn_of_idle_terms(self):
         """Warn of each term that had no effect in the last epoch."""
-        for name, what in (
-            (t.name, what) for t in self.terms for what in t.diagnostics
-        ):
+        for name, what in [(t.name, w) for t in self.terms for w in t.diagnostics]:
             value = self.history[-1][f"train_{name}_{what}"]
             least, why = _IDLE_BELOW[what]
             if value < least:
@@ -198,6 +202,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         If True, each domain's own statistics normalise its features to mean zero and
         variance one, without labels. Batch normalisation has running statistics for
         both sides. Prediction uses the target's, unless `sample_domain` says otherwise.
+        A domain of one recording, or of equal ones, takes the whole source's.
     {shared parameters}
 
     Attributes
@@ -267,8 +272,8 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         normalize_domains=True,
         encoder="auto",
         max_epochs=40,
-        lr=3e-3,
-        batch_size=32,
+        lr="auto",
+        batch_size="auto",
         weight_decay=1e-2,
         schedule="one_cycle",
         gradient_clip_value=5.0,

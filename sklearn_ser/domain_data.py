@@ -7,6 +7,7 @@ upwards, the unlabelled target has negative ones.
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
+from ._vectors import Vectors, take
 from .sequences import (
     check_labels,
     check_length,
@@ -18,16 +19,33 @@ from .sequences import (
 
 
 def statistics_by_domain(sequences, domain):
-    """Return the mean and scale of the features of each domain."""
+    """Return the mean and scale of the features of each domain.
+
+    Where the recordings of a domain do not differ, they are those of the whole source.
+    """
     rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
-    return {
-        name: frame_statistics([sequences[i] for i in own])
-        for name, own in rows.items()
-    }
+    for name, own in rows.items():
+        if are_equal(sequences, own):
+            rows[name] = np.flatnonzero(domain >= 0)
+    return {name: frame_statistics(take(sequences, own)) for name, own in rows.items()}
+
+
+def are_equal(sequences, rows):
+    """Tell whether the recordings of some rows, if any, have the same values."""
+    return all(np.array_equal(sequences[row], sequences[rows[0]]) for row in rows[1:])
 
 
 def normalized_by_domain(sequences, domain, statistics):
     """Standardise each sequence by the statistics of its domain."""
+    if isinstance(sequences, Vectors):
+        out = np.empty((len(sequences), sequences.n_features), np.float32)
+        for rows, x in sequences.chunks():
+            mean, scale = (
+                np.stack([statistics[d][i] for d in domain[rows].tolist()])
+                for i in (0, 1)
+            )
+            out[rows] = (x - mean) / scale
+        return Vectors(out)
     return [
         standardized(x, *statistics[name])
         for x, name in zip(sequences, domain.tolist(), strict=True)
@@ -41,13 +59,14 @@ def known_domains(domain, known):
         ("target", domain < 0, known[known < 0]),
         ("source", domain >= 0, known[known >= 0]),
     ):
-        fitted = fitted if len(fitted) else known  # a fit without a target
         unknown = rows & ~np.isin(domain, known)
+        had = f"several {side} domains"
+        if not len(fitted):  # a fit without a target
+            fitted, had = known, "no target and several source domains"
         if unknown.any() and len(fitted) > 1:
             raise ValueError(
-                "sample_domain must name the domain of each row: the fit had "
-                f"several {side} domains, {fitted.tolist()}, each with its own "
-                "statistics."
+                f"sample_domain must name the domain of each row: the fit had {had}, "
+                f"{fitted.tolist()}, each with its own statistics."
             )
         domain[unknown] = fitted[0]
     return domain
@@ -63,6 +82,19 @@ def check_mixed_labels(y, n_samples, *, estimator):
         y = column_or_1d(y, warn=True)
     check_length("y", y, n_samples)
     return y
+
+
+def labels_of_rows(y, rows):
+    """Return some rows of a checked y, whose type does not depend on the others."""
+    if hasattr(y, "iloc"):  # pandas knows of labels beside missing ones what they are
+        y = y.iloc[rows]
+        return y if y.ndim == 1 else y.iloc[:, 0]
+    if isinstance(y, list | tuple):
+        return [y[row] for row in rows]
+    y = np.ravel(y)[rows]
+    # NumPy has no other type for numbers beside None.
+    numbers = y.dtype.kind == "O" and not any(isinstance(v, str) for v in y)
+    return y.tolist() if numbers else y
 
 
 def check_sample_domain(sample_domain, y):

@@ -11,11 +11,14 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import check_sample_weight
+from ._vectors import take
 from .domain_data import (
+    are_equal,
     check_domain_numbers,
     check_mixed_labels,
     check_sample_domain,
     known_domains,
+    labels_of_rows,
     normalized_by_domain,
     statistics_by_domain,
 )
@@ -45,7 +48,8 @@ class DomainAdapterMixin:
     With ``normalize_domains=True``, each domain's own statistics normalise its features
     to mean zero and variance one. Batch normalisation has separate running statistics
     for the source and for the target. A prediction uses the statistics of the sample's
-    domain.
+    domain. A domain of one recording, or of equal ones, takes the statistics of the
+    whole source: by its own, each of its vectors would become exactly zero.
     """
 
     __metadata_request__fit: ClassVar = {
@@ -58,6 +62,7 @@ class DomainAdapterMixin:
         "allow_source": True,
     }
     __metadata_request__predict_proba: ClassVar = __metadata_request__predict
+    __metadata_request__predict_log_proba: ClassVar = __metadata_request__predict
     __metadata_request__score: ClassVar = {
         "sample_domain": True,
         "allow_source": True,
@@ -116,12 +121,14 @@ class DomainAdapterMixin:
         self._validate_params()
         sequences, seen = self._check_X(X)
         n = len(sequences)
-        y = check_mixed_labels(y, n, estimator=self)
-        domain = check_sample_domain(sample_domain, y)
+        mixed = check_mixed_labels(y, n, estimator=self)
+        domain = check_sample_domain(sample_domain, mixed)
         source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
-        for i in source if y.dtype.kind == "O" else ():
-            if is_missing(y[i]):
-                raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
+        for i in source if mixed.dtype.kind == "O" else ():
+            if is_missing(mixed[i]):
+                raise ValueError(
+                    f"y[{i}] is {mixed[i]}, expected a label of the source."
+                )
         check_speakers(speakers, n)  # the target's too, though they are not used
         with naming("sample_weight"):
             sample_weight = check_sample_weight(
@@ -151,24 +158,24 @@ class DomainAdapterMixin:
                 TargetMissingWarning,
             )
         learnt = {}
+        used = np.concatenate([source, target])
+        sequences, domain = take(sequences, used), domain[used]
         if self.normalize_domains:
-            used = np.concatenate([source, target])
-            part = [sequences[i] for i in used]
-            statistics = statistics_by_domain(part, domain[used])
-            part = normalized_by_domain(part, domain[used], statistics)
-            sequences = dict(zip(used.tolist(), part, strict=True))
+            statistics = statistics_by_domain(sequences, domain)
+            sequences = normalized_by_domain(sequences, domain, statistics)
             learnt = {"domain_statistics_": statistics}
-        y = y[source].tolist()  # a list, so that labels of several kinds are seen
+        y = labels_of_rows(y, source)
         data = self._check_data(
-            [sequences[i] for i in source],
+            take(sequences, np.arange(len(source))),
             check_labels(y, len(y), estimator=self, rows=source),
             **columns,
-            target=tuple(sequences[i] for i in target),
+            target=take(sequences, np.arange(len(source), len(used))),
             row=source,
         )
         net = self._train(data)
-        if data.target and self.normalize_domains:
-            net.estimate_target_statistics(data.target)
+        differ = not are_equal(data.target, range(len(data.target)))
+        if differ and self.normalize_domains:
+            net.set_target_statistics(data.target)
         return self._adopt(net, data, seen, **learnt)
 
     def _net_class(self, data):
@@ -189,16 +196,18 @@ class DomainAdapterMixin:
             return check_outputs(self.net_.outputs(sequences, key))
         domain = known_domains(domain, np.array(list(self.domain_statistics_)))
         sequences = normalized_by_domain(sequences, domain, self.domain_statistics_)
-        found = {}
+        out = None
         for rows, of_target in (
             (np.flatnonzero(domain >= 0), False),
             (np.flatnonzero(domain < 0), True),
         ):
             if len(rows):
-                part = [sequences[i] for i in rows]
+                part = take(sequences, rows)
                 values = self.net_.outputs(part, key, of_target=of_target)
-                found |= dict(zip(rows.tolist(), values, strict=True))
-        return check_outputs(np.stack([found[row] for row in range(len(sequences))]))
+                if out is None:
+                    out = np.empty((len(sequences), values.shape[1]), values.dtype)
+                out[rows] = values
+        return check_outputs(out)
 
     def predict_proba(self, X, sample_domain=None, allow_source=False):
         """Return the probability of each class.
@@ -226,6 +235,26 @@ class DomainAdapterMixin:
             which of them a sample belongs to.
         """
         return self._decide(self._outputs(X, "logits", sample_domain))
+
+    def predict_log_proba(self, X, sample_domain=None, allow_source=False):
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : sequences
+            As in ``fit``.
+        sample_domain : array-like of shape (n_samples,), default=None
+            As in ``predict_proba``.
+        allow_source : bool, default=False
+            Accepted because skada passes it. Source samples are always allowed.
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), float64
+            In the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, sample_domain, allow_source))
 
     def predict(self, X, sample_domain=None, allow_source=False):
         """Return the most probable class of each sample.
@@ -285,4 +314,4 @@ class DomainAdapterMixin:
         -------
         array of shape (n_samples, n_embedding), float32
         """
-        return self._outputs(X, "embedding", sample_domain)
+        return self._outputs(X, "embedding", sample_domain).astype(np.float32)

@@ -53,6 +53,8 @@ class Projector(nn.Module):
 class DSNet(nn.Module):
     """The network of the paper."""
 
+    sharpens = True
+
     def __init__(self, n_classes, d=256, **encoder):
         super().__init__()
         self.E = UtteranceEncoder(n_embedding=d, **encoder)
@@ -77,14 +79,11 @@ class DSNet(nn.Module):
         both = x, lengths
         if neutral is not None:  # one pass, so that both sides share batch statistics
             both = side_by_side(both, (neutral.x, neutral.lengths))
-        if self.E.adds_noise(x):  # for C alone; the terms are of what is heard later
-            noisy, heard = self.E(x, lengths), self.E.without_noise(*both)
-        else:
-            noisy = heard = self.E(*both)
-        e, n = heard[: x.shape[0]], heard[x.shape[0] :]  # len would freeze a trace
+        both = self.E(*both)
+        e, n = both[: x.shape[0]], both[x.shape[0] :]  # len would freeze a trace
         u, r = self.T(e), self.T2(e).relu()
         return {
-            "logits": self.C(r if noisy is heard else self.T2(noisy).relu()),
+            "logits": self.C(r),
             "embedding": r,
             "irrelevant": u,
             "encoded": e,
@@ -244,8 +243,8 @@ class DSNetClassifier(BaseSpeechClassifier):
         share_neutral=True,
         encoder="auto",
         max_epochs=40,
-        lr=3e-3,
-        batch_size=32,
+        lr="auto",
+        batch_size="auto",
         weight_decay=1e-2,
         schedule="one_cycle",
         gradient_clip_value=5.0,
@@ -291,7 +290,7 @@ class DSNetClassifier(BaseSpeechClassifier):
             raise ValueError(
                 f"subspace is {subspace!r}, expected one of {sorted(outputs)}."
             )
-        return self._outputs(X, outputs[subspace])
+        return self._outputs(X, outputs[subspace]).astype(np.float32)
 
     def _module(self, data):
         sizes = {"n_classes": len(data.classes)}

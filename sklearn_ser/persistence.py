@@ -1,8 +1,8 @@
 """Saving and loading fitted estimators without pickle.
 
 A file is a zip archive of arrays and JSON, written by skops. Loading runs no code from
-the file. It refuses types outside of scikit-learn and this library, unless the caller
-trusts them by name.
+the file. It refuses types outside of scikit-learn and this library, and scikit-learn's
+compiled ones, unless the caller trusts them by name.
 """
 
 import os
@@ -33,23 +33,17 @@ _FORMAT = 1
 # What predictions depend on. Of a version, the first two numbers are compared.
 _COMPARED = ("scikit-learn", "torch", "numpy")
 _PACKAGES = (*_COMPARED, "sklearn-ser", "skorch", "skops")
-# Types that skops does not trust by itself: parts of a fitted search, and paths, since
-# the directory of a speech model may be one.
+# Paths, since the directory of a speech model may be one.
 _TRUSTED = {
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
-    "pathlib._local.PosixPath",
-    "pathlib._local.WindowsPath",
-    "torch.device",
-    "sklearn.metrics._scorer._Scorer",
-    "sklearn.metrics._scorer._PassthroughScorer",
-    # Of a scorer, in scikit-learn 1.6.
-    "sklearn.utils._metadata_requests.MetadataRequest",
-    "sklearn.utils._metadata_requests.MethodMetadataRequest",
+    f"pathlib.{a}{b}Path" for a in ("", "_local.") for b in ("Posix", "Windows")
 }
+_TRUSTED |= {"torch.device"}
 # skops looks for estimators in all of scikit-learn. It would import dask on its way.
 _NO_ESTIMATORS = "sklearn.externals.array_api_compat."
-_TRUSTED_PACKAGES = ("sklearn.metrics", "sklearn.model_selection")
+# Packages whose public functions may be parts of a model, such as its scorer.
+_FUNCTIONS = ("sklearn.feature_selection", "sklearn.metrics", "sklearn.model_selection")
+# Others' code, helpers of tests, downloads, and trees whose nodes nobody checks.
+_NO_PARTS = {"_hist_gradient_boosting", "_testing", "conftest", "datasets", "externals"}
 
 
 def save(estimator: BaseEstimator, path: str | PathLike) -> None:
@@ -76,10 +70,6 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     See Also
     --------
     load : Load a saved estimator.
-
-    Notes
-    -----
-    The state of the optimiser is saved only with ``warm_start=True``.
 
     Examples
     --------
@@ -134,8 +124,8 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
         The file.
     trusted : sequence of str, default=()
         Qualified names of further types and functions in the file, such as
-        ``"my_module.MyEncoder"``. Loading imports and calls them, so name only types
-        and functions that you know.
+        ``"my_module.MyEncoder"`` or the compiled ``"sklearn.tree._tree.Tree"``. Loading
+        imports and calls them, so name only types and functions that you know.
 
     Returns
     -------
@@ -307,24 +297,30 @@ def _find(name):
 
 
 def _is_known(name):
-    """Tell whether a name is safe: of an estimator, a network, a scorer or a search."""
-    package, short = ".".join(name.split(".")[:2]), name.rpartition(".")[2]
-    if name in _TRUSTED:
+    """Tell whether a name is that of a part of a model, and safe."""
+    module, _, short = name.rpartition(".")
+    root, *parts = module.split(".")
+    package = ".".join([root, *parts[:1]])
+    public = package in _FUNCTIONS and short in import_module(package).__all__
+    if public or name in _TRUSTED:
         return True
-    if package in _TRUSTED_PACKAGES:
-        return short in import_module(package).__all__
-    if not package.startswith("sklearn_ser."):
+    if root not in ("sklearn", "sklearn_ser") or {"tests", *_NO_PARTS} & {*parts}:
         return False
+    try:
+        file = import_module(module).__file__
+    except ImportError:
+        return False
+    found = _find(name)
+    if root == "sklearn":
+        # A compiled type, such as the tree of a forest, believes the numbers that it is
+        # given, and reads memory where they point.
+        written = isinstance(found, type) and str(file).endswith(".py")
+        return written and found.__module__ == module
     from torch import nn
 
     from sklearn_ser import metrics
     from sklearn_ser.nn.net import SpeechNet
 
-    try:
-        import_module(name.rpartition(".")[0])
-    except ImportError:
-        return False
-    found = _find(name)
     if isinstance(found, type):
         return issubclass(found, BaseEstimator | nn.Module | SpeechNet)
     return found in (metrics.uar_score, metrics.wa_score)

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
 from ._columns import as_column, check_one_kind, is_missing, naming
+from ._vectors import Vectors
 from .exceptions import warn_caller
 
 _HINT = (
@@ -92,24 +93,23 @@ class StandardizedSequence(CachedSequence):
         self._statistics = mean, scale
 
     def __array__(self, dtype=None, copy=None):
-        if copy is False:
-            raise ValueError("A cached sequence is read from disk: a copy is needed.")
         mean, scale = self._statistics
-        return ((super().__array__() - mean) / scale).astype(dtype or np.float32)
+        return ((super().__array__(copy=copy) - mean) / scale).astype(
+            dtype or np.float32
+        )
 
     def __getitem__(self, key):
         return self.__array__()[key]
 
 
 _NO_BATCH = (str, bytes, Mapping, Set, Iterator)  # the last two have no rows
-
 # openSMILE's largest set, ComParE 2016, has 6373 functionals, while 7000 samples at
 # 16 kHz are less than half a second of speech.
 _MOST_FUNCTIONALS = 7000
 
 
 def check_sequences(X, *, estimator, reset):
-    """Check a batch of sequences and return it as a list of 2-D float32 arrays.
+    """Check a batch of sequences and return it as 2-D float32 arrays.
 
     Arrays of float32 are not copied, not even memory-mapped ones, and sequences in the
     cache of LogMelTransformer stay on disk.
@@ -126,7 +126,8 @@ def check_sequences(X, *, estimator, reset):
 
     Returns
     -------
-    list of arrays of shape (n_features, n_frames)
+    list of arrays of shape (n_features, n_frames), or Vectors
+        Vectors if each sequence has one frame.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def check_sequences(X, *, estimator, reset):
     if is_ragged(X):
         sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
         _check_n_features(sequences, estimator, reset)
-        return sequences
+        return as_vectors(sequences)
     with naming("X"):
         X = validate_data(
             estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
@@ -158,7 +159,18 @@ def check_sequences(X, *, estimator, reset):
         raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
     if reset and X.ndim == 2 and not hasattr(estimator, "transform"):
         _warn_of_waveforms(X.shape[1])
-    return list(X if X.ndim == 3 else X[:, :, None])
+    if X.ndim == 3:
+        return list(X) if X.shape[2] > 1 else Vectors(X[:, :, 0])
+    return Vectors(X)
+
+
+def as_vectors(sequences):
+    """Join sequences of one frame each to Vectors; return others as they are."""
+    if isinstance(sequences, Vectors) or not len(sequences):
+        return sequences
+    if any(x.shape[1] != 1 for x in sequences):
+        return sequences
+    return Vectors(np.hstack([np.asarray(x) for x in sequences]).T)
 
 
 def _warn_of_waveforms(n_features):
@@ -249,13 +261,23 @@ def frame_statistics(sequences):
 
     The scale is the standard deviation, or 1 where a feature is constant.
     """
-    n = sum(x.shape[1] for x in sequences)
-    mean = sum(np.asarray(x).sum(axis=1, dtype=np.float64) for x in sequences) / n
-    squares = (np.square(np.asarray(x) - mean[:, None]) for x in sequences)
+
+    def parts():
+        if isinstance(sequences, Vectors):
+            return (rows.T for _, rows in sequences.chunks())
+        return map(np.asarray, sequences)
+
+    n = sum(x.shape[1] for x in parts())
+    mean = sum(x.sum(axis=1, dtype=np.float64) for x in parts()) / n
+    squares = (np.square(x - mean[:, None]) for x in parts())
     scale = np.sqrt(sum(x.sum(axis=1) for x in squares) / n)
-    # The deviation of a constant feature is only a rounding error.
-    scale[scale <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
-    return mean, scale
+    return mean, usable_scale(scale, np.abs(mean))
+
+
+def usable_scale(deviation, magnitude):
+    """Return what to divide by: the deviation, or 1 where float32 rounds it away."""
+    least = np.maximum(1e-6 * magnitude, np.finfo(np.float32).tiny)
+    return np.where(deviation <= least, 1.0, deviation)
 
 
 def standardized(x, mean, scale):

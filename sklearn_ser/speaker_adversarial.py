@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier, shared_parameters
+from .exceptions import warn_caller
 from .nn.adversary import AdversarialNet, frozen, joined
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
@@ -47,6 +48,8 @@ SC_BATCH_SIZE = 128  # embeddings in a small step
 class SpeakerAdversarial(nn.Module):
     """ENC, EC and SC. No prediction depends on SC."""
 
+    sharpens = True
+
     def __init__(self, n_classes, n_speakers, d=256, **encoder):
         super().__init__()
         self.n_speakers = n_speakers
@@ -58,15 +61,9 @@ class SpeakerAdversarial(nn.Module):
             norm = nn.BatchNorm1d(d, affine=False, track_running_stats=False)
             self.SC = nn.Sequential(norm, *_head(d, nn.Linear(d, n_speakers)))
 
-    def forward(self, x, lengths, with_speakers=False):
+    def forward(self, x, lengths):
         v = self.ENC(x, lengths)
-        outputs = {"logits": self.EC(v), "embedding": v}
-        if with_speakers:
-            # SC hears what a listener hears in prediction, without noise.
-            noisy = self.ENC.adds_noise(x)
-            heard = self.ENC.without_noise(x, lengths) if noisy else v
-            outputs |= {"heard": heard, "speaker_logits": self.SC(heard)}
-        return outputs
+        return {"logits": self.EC(v), "embedding": v}
 
 
 def _head(d, last):
@@ -101,10 +98,21 @@ class SpeakerCrossEntropy(LossTerm):
         return (losses * batch["speaker_weight"]).mean()
 
 
-class MEnANNet(AdversarialNet):
-    """Two steps that alternate, with each "batch" or with each "epoch"."""
+class SpeakerNet(AdversarialNet):
+    """A net in which SC hears the training batches."""
 
     adversary_name, adversary_loss = "SC", "train_speaker"
+
+    def infer(self, x, **fit_params):
+        """Apply ENC and EC to a batch, and SC to a batch of the training."""
+        outputs = super().infer(x, **fit_params)
+        if self.module_.training:
+            outputs["speaker_logits"] = self.module_.SC(outputs["embedding"])
+        return outputs
+
+
+class MEnANNet(SpeakerNet):
+    """Two steps that alternate, with each "batch" or with each "epoch"."""
 
     def __init__(self, module, *, alternate="batch", **kwargs):
         self.alternate = alternate
@@ -130,10 +138,9 @@ class MEnANNet(AdversarialNet):
 
     def step_2(self, batch, **fit_params):
         """Train EC, and train ENC against SC, which is frozen but differentiable."""
-        batch[0].companions["with_speakers"] = True
         with frozen(self.module_.SC):
             step = super().train_step(batch, **fit_params)
-        v = step["y_pred"]["heard"].detach()
+        v = step["y_pred"]["embedding"].detach()
         self.latest_.append({"v": v, **batch[0].columns})
         return step
 
@@ -149,20 +156,22 @@ class MEnANNet(AdversarialNet):
             self.latest_.clear()
         return step
 
+    def trim(self):
+        """Forget the embeddings of an epoch that a callback ended, too."""
+        super().trim()
+        self.latest_.clear()
+
     def _set_training(self, training=True):
         super()._set_training(training)
         self.module_.SC.eval()
 
 
-class DATNet(AdversarialNet):
+class DATNet(SpeakerNet):
     """One step: the gradient of SC's loss is reversed on its way to ENC."""
-
-    adversary_name, adversary_loss = "SC", "train_speaker"
 
     def train_step_single(self, batch, **fit_params):
         """Compute the gradients of ENC and EC, and those of SC beside them."""
         self._set_training(True)
-        batch[0].companions["with_speakers"] = True
         outputs = self.infer(batch[0], **fit_params)
         loss = self.get_loss(outputs, batch[1], X=batch[0], training=True)
         # In `loss`, SC's loss has the sign that ENC wants; SC itself wants the other.
@@ -194,8 +203,8 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         tenth of the weight. On log-mels of few speakers MEnAN needs less, too: 0.2.
     alternate : {"batch", "epoch"}, default="batch"
         The steps of MEnAN alternate with each batch or with each epoch.
-    adversary_lr : float, default=3e-3
-        Learning rate of SC's Adam.
+    adversary_lr : float or "auto", default="auto"
+        Learning rate of SC's Adam. "auto" is 0.003, and 0.01 for vectors.
     {shared parameters}
 
     Attributes
@@ -242,7 +251,10 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         "method": [StrOptions({"menan", "dat"}), None],
         "adversary_weight": [Interval(Real, 0, None, closed="left")],
         "alternate": [StrOptions({"batch", "epoch"})],
-        "adversary_lr": [Interval(Real, 0, None, closed="neither")],
+        "adversary_lr": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
     }
 
     def __init__(
@@ -251,11 +263,11 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         method="menan",
         adversary_weight=0.5,
         alternate="batch",
-        adversary_lr=3e-3,
+        adversary_lr="auto",
         encoder="auto",
         max_epochs=40,
-        lr=3e-3,
-        batch_size=32,
+        lr="auto",
+        batch_size="auto",
         weight_decay=1e-2,
         schedule="one_cycle",
         gradient_clip_value=5.0,
@@ -293,7 +305,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     def _net_class(self, data):
         if not self._n_speakers(data):
             return SpeechNet
-        lr, clip = self.adversary_lr, self.gradient_clip_value
+        lr, clip = self._value("adversary_lr", data), self.gradient_clip_value
         options = {"adversary_lr": lr, "adversary_clip": clip}
         if self.method == "menan":
             return partial(MEnANNet, alternate=self.alternate, **options)
@@ -318,8 +330,12 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         return "the adversary" if self.method and self.adversary_weight else None
 
     def _columns(self, data):
-        if not self._n_speakers(data):
+        if not (n_speakers := self._n_speakers(data)):
             return {}
+        if n_speakers == 1 and self.adversary_weight:
+            warn_caller(
+                "The adversary has no effect: all training samples have one speaker."
+            )
         names, code = np.unique(data.speakers, return_inverse=True)
         weight = compute_class_weight("balanced", classes=names, y=data.speakers)
         return {"speaker": code, "speaker_weight": weight[code].astype(np.float32)}

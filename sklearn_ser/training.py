@@ -9,13 +9,16 @@ from sklearn.utils import check_random_state
 from skorch.helper import predefined_split
 
 from .nn.batching import SequenceDataset
-from .nn.callbacks import default_callbacks
+from .nn.callbacks import check_owners, default_callbacks, loads_best
 from .nn.devices import training_device
 from .nn.encoders import ENCODERS
+from .nn.normalization import Standardize
+from .nn.settings import own_settings
 from .sequences import frame_statistics
 from .training_data import split_validation
 
 
+@own_settings()
 def train_net(estimator, data):
     """Build the net that an estimator's hooks describe, and train it.
 
@@ -56,50 +59,56 @@ def train_net(estimator, data):
     held = None if valid is None else _dataset(data.rows(valid), device)
     net = _make_net(estimator, part, seed, held, device, summarize)
     net.initialize()
-    statistics = frame_statistics(part.sequences)
     if before is not None:
         net.continue_from(before)
     else:
         prior = np.bincount(part.codes, part.weight) / len(train)
-        net.start_from(statistics, prior)
+        net.start_from(frame_statistics(part.sequences), prior)
     if estimator.feature_noise and part.kind == "vector":
-        net.set_residuals(part.residuals(statistics[1], rng))
+        net.set_residuals(part.residuals(_unit(net), rng))
     net.partial_fit(dataset)
-    # They hold the data of the fit.
-    net.train_split = None
-    del net.iterator_
+    net.trim()
     return net
 
 
 def _make_net(estimator, data, seed, valid, device, summarize):
     module, arguments = estimator._module(data)
+    users = list(estimator.callbacks or [])
+    lr = estimator._value("lr", data)
+    check_owners(users, estimator.get_params(deep=False))
     callbacks = default_callbacks(
         max_epochs=estimator.max_epochs,
-        peak_lr=estimator.lr if estimator.schedule == "one_cycle" else None,
+        peak_lr=lr if estimator.schedule == "one_cycle" else None,
         clip=estimator.gradient_clip_value,
-        keep_best=valid is not None,
+        validate=valid is not None,
+        keep_best=not any(map(loads_best, users)),
         verbose=estimator.verbose,
     )
-    # Deep copies: a callback's state must not leak into the hyper-parameter.
-    callbacks += copy.deepcopy(list(estimator.callbacks or []))
     return estimator._net_class(data)(
         module,
         terms=estimator._terms(data),
         seed=seed,
-        keep_optimizer=estimator.warm_start,
+        library_callbacks=callbacks,
         summarize=summarize,
         max_epochs=estimator.max_epochs,
-        lr=estimator.lr,
-        batch_size=estimator.batch_size,
+        lr=lr,
+        batch_size=estimator._value("batch_size", data),
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=estimator.weight_decay,
         optimizer__fused=device.type in ("cpu", "cuda"),
         train_split=None if valid is None else predefined_split(valid),
-        callbacks=callbacks,
+        # Deep copies: a callback's state must not leak into the hyper-parameter.
+        callbacks=copy.deepcopy(users),
         device=device,
         verbose=0,
         **{f"module__{name}": value for name, value in arguments.items()},
     )
+
+
+def _unit(net):
+    """Return what a net divides each feature by: a continued one by its first fit's."""
+    layers = (m for m in net.module_.modules() if isinstance(m, Standardize))
+    return next((layer.scale.cpu().numpy() for layer in layers), 1.0)
 
 
 def _choose_encoder(estimator, data):

@@ -1,15 +1,17 @@
 """The input of a fit: checked, weighted, and split by speaker."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 
 from ._sklearn import check_sample_weight
+from ._vectors import Vectors, take
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import summary
-from .sequences import check_length, check_speakers, naming
+from .sequences import as_vectors, check_length, check_speakers, naming
 
 # Spectrograms have no more bands than this, while the smallest speech models have 384
 # features.
@@ -24,7 +26,7 @@ class TrainingData:
 
     Attributes
     ----------
-    sequences : list of float32 arrays of shape (n_features, n_frames)
+    sequences : list of float32 arrays of shape (n_features, n_frames), or Vectors
     y : array of shape (n_samples,)
         Emotions.
     classes : array of shape (n_classes,)
@@ -65,7 +67,7 @@ class TrainingData:
         neighbouring features can be neighbouring frequencies. "states" of a speech
         model if there are more features than bands of a spectrogram.
         """
-        if all(x.shape[1] == 1 for x in self.sequences):
+        if isinstance(self.sequences, Vectors):
             return "vector"
         return "spectrogram" if self.n_features <= MOST_BANDS else "states"
 
@@ -73,8 +75,8 @@ class TrainingData:
         """Return the same data with one vector for each sequence."""
         return replace(
             self,
-            sequences=[summary(x) for x in self.sequences],
-            target=tuple(summary(x) for x in self.target),
+            sequences=as_vectors([summary(x) for x in self.sequences]),
+            target=as_vectors([summary(x) for x in self.target]),
         )
 
     def residuals(self, scale, rng):
@@ -91,12 +93,15 @@ class TrainingData:
         -------
         float32 array of shape (n_drawn, n_features)
         """
-        vectors = np.hstack(self.sequences).T / scale
-        residuals = np.empty(vectors.shape, np.float32)
-        for code in range(len(self.classes)):
-            rows = self.codes == code
-            residuals[rows] = vectors[rows] - vectors[rows].mean(axis=0)
-        return rng.permutation(residuals)[:MOST_RESIDUALS]
+        codes = self.codes
+        n_classes, n_features = len(self.classes), self.n_features
+        mean = np.zeros((n_classes, n_features))
+        for rows, vectors in self.sequences.chunks():
+            mean += np.eye(n_classes)[codes[rows]].T @ vectors
+        mean /= np.bincount(codes, minlength=n_classes).clip(min=1)[:, None]
+        drawn = rng.permutation(len(codes))[:MOST_RESIDUALS]
+        vectors = self.sequences.gather(drawn)
+        return ((vectors - mean[codes[drawn]]) / scale).astype(np.float32)
 
     @property
     def codes(self):
@@ -110,7 +115,7 @@ class TrainingData:
             for name in ("y", "weight", "speakers", "validation", "row")
             if (values := getattr(self, name)) is not None
         }
-        return replace(self, sequences=[self.sequences[i] for i in rows], **columns)
+        return replace(self, sequences=take(self.sequences, rows), **columns)
 
     def weighted(self, class_weight, rows):
         """Multiply the weights by those of the classes.
@@ -128,7 +133,9 @@ class TrainingData:
         """
         y, classes = self.y[rows], self.classes
         of_class = compute_class_weight(class_weight, classes=classes, y=y)
-        weight = self.weight * of_class[self.codes]
+        # Divided by the largest first, so that no sum overflows or vanishes.
+        of_class = of_class / of_class.max()
+        weight = self.weight / self.weight[rows].max() * of_class[self.codes]
         return replace(self, weight=weight / weight[rows].mean())
 
 
@@ -197,6 +204,29 @@ def check_training_data(
         )
     # Numbered anew, so that rows of weight zero have no influence.
     return replace(data, speakers=check_speakers(data.speakers, len(rows)))
+
+
+def check_class_weight(class_weight):
+    """Refuse weights of classes that are no finite numbers above zero."""
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not (isinstance(weight, Real) and 0 < weight < np.inf):
+            raise ValueError(
+                f"class_weight[{label!r}] is {weight!r}, expected a finite number "
+                "above zero. To remove a class, remove its samples."
+            )
+
+
+def warn_of_missing_speakers(name, use):
+    """Warn of an estimator that uses speakers and gets none."""
+    step = name.lower()
+    warn_caller(
+        f"{name} needs speakers for {use} and got none. Pass them "
+        f"as fit(X, y, speakers=s), as {step}__speakers=s through a pipeline, as "
+        f"params={{'{step}__speakers': s}} in cross_validate, or use "
+        "sklearn_ser.model_selection.speaker_cross_validate; with metadata routing "
+        "enabled, params={'speakers': s}.",
+        SpeakersMissingWarning,
+    )
 
 
 def _check_validation(validation, n_samples):

@@ -33,7 +33,7 @@ class CoralNetwork(nn.Module):
             source, aligned = self.layers(x, lengths), {}
         else:
             source, target = source_and_target(
-                self, self.layers, (x, lengths), target, own_statistics=True
+                self.layers, (x, lengths), target, own_statistics=True
             )
             aligned = {"fc": (source["fc"], target["fc"])}
         return {"logits": self.head(source["fc"]), "embedding": source["fc"], **aligned}

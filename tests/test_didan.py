@@ -19,7 +19,7 @@ from sklearn_ser.didan import (
     ImplicitAlignment,
     Regression,
 )
-from sklearn_ser.domain_data import normalized_by_domain
+from sklearn_ser.domain_data import known_domains, normalized_by_domain
 from sklearn_ser.domains import TargetBatches
 from sklearn_ser.features.cache import CachedSequence
 from sklearn_ser.metrics import uar_score
@@ -27,7 +27,11 @@ from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.losses import TermSum, linear_ramp
 from sklearn_ser.nn.regression import nearest_distribution
-from sklearn_ser.nn.sparse_coding import reconstruction_error, sparse_codes
+from sklearn_ser.nn.sparse_coding import (
+    eigenvalue_bound,
+    reconstruction_error,
+    sparse_codes,
+)
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import standardized
 
@@ -106,6 +110,45 @@ def test_too_sparse_codes_are_zero(sparsity):
     D_s, D_t = (unit(np.random.default_rng(i), 16, 8) for i in range(2))
     tau = sparsity * 2 * (D_s.T @ D_t).abs().max() + 1e-9
     assert not sparse_codes(D_s, D_t, tau).any()
+
+
+@pytest.mark.parametrize(("d", "n"), [(64, 32), (8, 32), (64, 200), (3, 1)])
+@pytest.mark.parametrize("mean", [0.0, 0.2, 3.0])
+def test_no_step_is_too_long(d, n, mean):
+    rng = np.random.default_rng(d + n)
+    D = F.normalize(torch.from_numpy(rng.normal(size=(4, d, n)) + mean), dim=1)
+    for gram in (D.mT @ D, torch.eye(n, dtype=D.dtype).expand(2, n, n)):
+        largest = torch.linalg.eigvalsh(gram)[:, -1]
+        bound = eigenvalue_bound(gram)
+        assert bound.shape == (len(gram), 1, 1)
+        ratio = bound[:, 0, 0] / largest
+        assert (ratio >= 1 - 1e-12).all()
+        assert (ratio <= n ** (1 / 32) + 1e-12).all()
+
+
+def test_the_step_of_extreme_matrices():
+    eye = torch.eye(300, dtype=torch.float64)
+    for scale in (1e-200, 1e100):
+        assert 1 <= float(eigenvalue_bound(scale * eye)) / scale < 1.2
+    assert float(eigenvalue_bound(0 * eye)) == 0
+    assert torch.isnan(eigenvalue_bound(torch.nan * eye)).all()  # no error
+
+
+def test_the_codes_are_found_on_the_cpu_in_double_precision(monkeypatch):
+    seen = []
+
+    def note(a, b, tau, allowed):
+        seen.extend([a, b, tau])
+        return sparse_codes(a, b, tau, allowed)
+
+    monkeypatch.setattr("sklearn_ser.didan.sparse_codes", note)
+    _, outputs, batch = forward()
+    h_s, h_t = outputs["layers"]["FC3"]
+    Z, tau = ImplicitAlignment(groups=(0, 1, 2)).codes(
+        h_s.T, h_t.T, batch["y"], outputs["guess"]
+    )
+    assert Z.dtype == tau.dtype == torch.float32
+    assert {(t.dtype, t.device.type) for t in seen} == {(torch.float64, "cpu")}
 
 
 def test_codes_of_nothing():
@@ -395,23 +438,18 @@ def test_the_target_is_about_as_long_as_the_source():
 
 
 @pytest.mark.parametrize("own_statistics", [True, False])
-def test_the_target_leaves_the_statistics_of_the_source(own_statistics):
+def test_source_and_target_share_a_batch_without_own_statistics(own_statistics):
     torch.manual_seed(0)
     module = DIDAN(
         3, encoder="conv", n_features=8, masking=0.1, own_statistics=own_statistics
     )
-    twin = copy.deepcopy(module)
     x, lengths = torch.randn(4, 8, 32), torch.tensor([32, 30, 20, 9])
     target = Batch(3 + 5 * torch.randn(6, 8, 40), torch.full((6,), 40), {})
     torch.manual_seed(1)
     alone = module(x, lengths)
     torch.manual_seed(1)
-    beside = twin(x, lengths, target=target)
-    same = torch.equal(alone["logits"], beside["logits"])
-    for (name, a), b in zip(module.named_buffers(), twin.buffers(), strict=True):
-        if name.endswith(("running_mean", "running_var")):
-            same &= torch.equal(a, b)
-    assert same == own_statistics
+    beside = module(x, lengths, target=target)
+    assert torch.equal(alone["logits"], beside["logits"]) == own_statistics
     assert [len(h) for h in beside["layers"]["FC2"]] == [4, 6]
 
 
@@ -629,9 +667,10 @@ def test_the_target_is_predicted_by_its_own_statistics(data, alignment):
     )
     handle.remove()
     norm, x = module.FC1[1], hidden["x"]
-    np.testing.assert_allclose(norm.running_mean, x.mean(0), atol=4e-3)
-    np.testing.assert_allclose(norm.running_var, x.var(0), rtol=0.1)
-    assert (net.module_.FC1[1].running_mean - x.mean(0)).abs().max() > 0.02
+    np.testing.assert_allclose(norm.running_mean, x.mean(0), atol=1e-6)
+    np.testing.assert_allclose(norm.running_var, x.var(0, correction=0), rtol=1e-5)
+    gap = net.module_.FC1[1].running_mean - x.mean(0)
+    assert (gap.abs() / x.std(0)).max() > 0.1
     assert module.FC1[0].weight is net.module_.FC1[0].weight
     by_source = net.outputs(
         [standardized(x, *model.domain_statistics_[-1]) for x in target], "logits"
@@ -678,6 +717,72 @@ def test_a_target_of_one_recording_goes_by_the_source(data):
     model = quick().fit(some["X"], some["y"], sample_domain=domain)
     assert model.net_.target_modules_ == []
     assert np.isfinite(model.predict_proba(data["X"])).all()
+
+
+def vectors(n_target, n_source=24, seed=0):
+    """Vectors of two emotions, and a target that is moved and scaled."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n_source + n_target) % 2
+    X = rng.normal(size=(len(y), 5)) + 3 * y[:, None]
+    domain = np.repeat([1, -1], [n_source, n_target])
+    return X, y, domain
+
+
+def pointwise(**params):
+    return quick(encoder="pointwise", max_epochs=20, **params)
+
+
+@pytest.mark.parametrize("n_target", [1, 3])
+def test_equal_vectors_of_a_target_go_by_the_source(n_target):
+    X, y, domain = vectors(n_target)
+    X[domain < 0] = X[domain < 0][:1]
+    model = pointwise().fit(X, y, sample_domain=domain)
+    found = model.domain_statistics_
+    for own, whole in zip(found[-1], found[1], strict=True):
+        np.testing.assert_array_equal(own, whole)
+    # Not a constant: what is new is told apart.
+    new, labels, _ = vectors(0, 40, seed=1)
+    assert model.score(new, labels) > 0.9
+    p = model.predict_proba(new)
+    assert p.std(axis=0).max() > 0.1
+
+
+def test_a_source_of_one_vector_goes_by_the_whole_source():
+    X, y, domain = vectors(6)
+    domain[3] = 2
+    model = pointwise().fit(X, y, sample_domain=domain)
+    frames = X[domain > 0].astype(np.float32)
+    mean, scale = model.domain_statistics_[2]
+    np.testing.assert_allclose(mean, frames.mean(axis=0, dtype=float), atol=1e-12)
+    np.testing.assert_allclose(scale, frames.std(axis=0, dtype=float), atol=1e-12)
+    own = model.domain_statistics_[1][0]
+    others = X[domain == 1].astype(np.float32)
+    np.testing.assert_allclose(own, others.mean(axis=0, dtype=float), atol=1e-12)
+    new, labels, _ = vectors(0, 40, seed=1)
+    p = model.predict_proba(new, np.full(40, 2))
+    assert p.std(axis=0).max() > 0.1
+    assert (model.predict(new, np.full(40, 2)) == labels).mean() > 0.9
+
+
+def test_a_target_of_one_recording_takes_the_features_of_the_source(data):
+    rows = [*np.flatnonzero(data["sample_domain"] > 0), 5]
+    domain = np.repeat([1, -1], [len(rows) - 1, 1])
+    some = {k: [v[i] for i in rows] for k, v in data.items()}
+    model = quick().fit(some["X"], some["y"], sample_domain=domain)
+    for own, whole in zip(*model.domain_statistics_.values(), strict=True):
+        np.testing.assert_array_equal(own, whole)
+
+
+def test_a_fit_without_a_target_names_its_sources(data):
+    model = quick(alignment=None).fit(data["X"], data["y"], sample_domain=None)
+    assert model.predict(data["X"]).shape == (24,)  # the only domain there is
+    known = np.array([1, 2])
+    with pytest.raises(ValueError, match=r"had no target and several source domains"):
+        known_domains(np.array([-1, 1]), known)
+    with pytest.raises(ValueError, match=r"had several source domains, \[1, 2\]"):
+        known_domains(np.array([3, 1]), known)
+    with pytest.raises(ValueError, match=r"had several target domains, \[-1, -2\]"):
+        known_domains(np.array([-3, 1]), np.array([1, -1, -2]))
 
 
 def test_several_targets_must_be_named(data):

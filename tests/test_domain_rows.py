@@ -1,10 +1,11 @@
 """Which domain a row has, and the statistics of each domain."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning
 
-from sklearn_ser import DIDANDomainAdapter
+from sklearn_ser import DIDANDomainAdapter, SpeakerAdversarialClassifier
 from sklearn_ser.domain_data import (
     check_domain_numbers,
     check_mixed_labels,
@@ -131,3 +132,93 @@ def test_what_is_requested_without_being_asked():
     assert routing.score.requests == of_domain | {"sample_weight": True}
     columns = dict.fromkeys(("speakers", "sample_domain", "validation"), True)
     assert routing.fit.requests == columns | {"sample_weight": None}
+
+
+# ----------------------------------------------------------------- the type of labels
+
+WORDS = np.array(["anger", "neutral"])[np.arange(24) % 2]
+TARGET = np.arange(24) >= 16
+COLUMNS = {
+    "int8": (np.arange(24) % 2).astype(np.int8),
+    "float32": (np.arange(24) % 2).astype(np.float32),
+    "bool": np.arange(24) % 2 == 1,
+    "object": WORDS.astype(object),
+    "U20": WORDS.astype("U20"),
+    "list": WORDS.tolist(),
+    "categorical": pd.Series(WORDS).astype("category"),
+    "string": pd.Series(WORDS, dtype="string"),
+    "Int8": pd.Series(np.arange(24) % 2, dtype="Int8"),
+    "boolean": pd.Series(np.arange(24) % 2 == 1, dtype="boolean"),
+}
+if hasattr(np.dtypes, "StringDType"):  # NumPy 2
+    COLUMNS["StringDType"] = WORDS.astype(np.dtypes.StringDType())
+
+
+@pytest.fixture(scope="module")
+def table():
+    return np.random.default_rng(0).normal(size=(24, 3))
+
+
+def small(cls, **params):
+    return cls(encoder="pointwise", max_epochs=1, random_state=0, **params)
+
+
+def adapter():
+    return small(DIDANDomainAdapter, alignment=None)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_classes_have_the_type_that_other_classifiers_give_them(table, name):
+    y = COLUMNS[name]
+    plain = small(SpeakerAdversarialClassifier, method=None).fit(table, y)
+    domain = np.where(TARGET, -1, 1)
+    model = adapter().fit(table, y, sample_domain=domain)
+    expected = {"int8": "i1", "float32": "f4", "bool": "?", "Int8": "i1"}
+    expected |= {"boolean": "?", "U20": "<U20", "list": "<U7"}
+    for fitted in (plain, model):
+        assert fitted.classes_.dtype == np.dtype(expected.get(name, object))
+        assert fitted.predict(table).dtype == fitted.classes_.dtype
+    assert model.classes_.tolist() == plain.classes_.tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype"),
+    [
+        (np.where(TARGET, -1, np.arange(24) % 2).astype(np.int8), "i1"),
+        (np.where(TARGET, -1, WORDS.astype(object)), object),
+        ([-1 if t else w for t, w in zip(TARGET, WORDS.tolist(), strict=True)], "<U7"),
+        ([-1 if t else i % 2 == 1 for i, t in enumerate(TARGET)], "?"),
+        (pd.Series(np.where(TARGET, -1, WORDS.astype(object)), dtype="category"), "O"),
+    ],
+)
+def test_the_mark_of_the_target_leaves_the_type_of_the_labels(table, y, dtype):
+    model = adapter().fit(table, y)
+    assert model.classes_.dtype == np.dtype(dtype)
+    assert len(model.classes_) == 2
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype"),
+    [
+        (pd.Series(np.arange(24) % 2, dtype="Int8").mask(TARGET), "i1"),
+        (pd.Series(np.arange(24) % 2 == 1, dtype="boolean").mask(TARGET), "?"),
+        (pd.Series(WORDS, dtype="string").mask(TARGET), object),
+        (np.where(TARGET, np.nan, np.arange(24) % 2).astype(np.float32), "f4"),
+        (np.where(TARGET, None, (np.arange(24) % 2).astype(object)), int),
+        ([None if t else i % 2 == 1 for i, t in enumerate(TARGET)], "?"),
+    ],
+)
+def test_missing_labels_of_the_target_leave_the_type_of_the_others(table, y, dtype):
+    domain = np.where(TARGET, -1, 1)
+    model = adapter().fit(table, y, sample_domain=domain)
+    assert model.classes_.dtype == np.dtype(dtype)
+    assert len(model.classes_) == 2
+
+
+def test_a_column_of_labels_has_its_type_too(table):
+    domain = np.where(TARGET, -1, 1)
+    y = (np.arange(24) % 2).astype(np.int8)[:, None]
+    for column in (y, pd.DataFrame(y)):
+        with pytest.warns(DataConversionWarning):
+            model = adapter().fit(table, column, sample_domain=domain)
+        assert model.classes_.dtype == np.int8

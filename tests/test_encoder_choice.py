@@ -13,9 +13,9 @@ from sklearn_ser import (
     DSNetClassifier,
     SpeakerAdversarialClassifier,
 )
-from sklearn_ser.dsnet import DSNet
 from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import ConvEncoder, PointwiseEncoder, UtteranceEncoder
+from sklearn_ser.nn.net import SpeechNet
 from sklearn_ser.training_data import check_training_data
 
 
@@ -160,6 +160,23 @@ def test_noise_acts_follows_the_seed_and_can_be_left_out(method, weights):
     assert fit(feature_noise=0) == fit(feature_noise=0.0)
 
 
+@pytest.mark.parametrize("encoder", ["pointwise", "statistics"])
+def test_noise_of_a_continued_fit_is_in_the_units_of_its_net(
+    method, monkeypatch, encoder
+):
+    seen = []
+    monkeypatch.setattr(SpeechNet, "set_residuals", lambda _, r: seen.append(r.std(0)))
+    rng, y = np.random.default_rng(0), np.arange(24) % 2
+    X = rng.normal(size=(24, 6, 5 if encoder == "statistics" else 1)) * 3
+    params = {"encoder": encoder, "warm_start": True, "feature_noise": 1.0}
+    model = method(**params, **method.speakerless, **method.raw)
+    for factor in (1, 0.1, 10):
+        model.fit(X * factor, y)
+    # The net divides by the deviations of its first fit, as it does with the vectors.
+    np.testing.assert_allclose(seen[1], 0.1 * seen[0], rtol=1e-3)
+    np.testing.assert_allclose(seen[2], 10 * seen[0], rtol=1e-3)
+
+
 class Dropping(nn.Module):
     """A user's encoder with PyTorch's dropout."""
 
@@ -171,33 +188,3 @@ class Dropping(nn.Module):
 
     def forward(self, x, lengths):
         return self.dropout(self.conv(x)), lengths
-
-
-@pytest.mark.parametrize("encoder", ["pointwise", Dropping])
-def test_without_noise_a_training_batch_is_embedded_as_in_prediction(encoder):
-    torch.manual_seed(0)
-    encoder = UtteranceEncoder(encoder, 6, feature_noise=1.0).train()
-    encoder.noise.set_residuals(torch.randn(20, 6))
-    x, lengths = torch.randn(8, 6, 1), torch.ones(8, dtype=torch.long)
-    assert not torch.equal(encoder(x, lengths), encoder(x, lengths))
-    before = copy.deepcopy(encoder.state_dict())
-    draws = torch.get_rng_state()
-    found = encoder.without_noise(x, lengths)
-    assert torch.equal(found, encoder.without_noise(x, lengths))
-    assert torch.equal(draws, torch.get_rng_state())
-    after = encoder.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(m.training for m in encoder.modules())
-    assert encoder.adds_noise(x)
-    assert not encoder.eval().adds_noise(x)
-
-
-def test_terms_of_dsnet_are_of_vectors_without_noise():
-    torch.manual_seed(0)
-    net = DSNet(2, encoder="pointwise", n_features=6, feature_noise=1.0).train()
-    net.E.noise.set_residuals(torch.randn(20, 6))
-    x, lengths = torch.randn(8, 6, 1), torch.ones(8, dtype=torch.long)
-    first, second = net(x, lengths), net(x, lengths)
-    for name in ("encoded", "embedding", "irrelevant", "decoded"):
-        assert torch.equal(first[name], second[name])
-    assert not torch.equal(first["logits"], second["logits"])

@@ -24,7 +24,7 @@ from sklearn_ser import (
     SpeakerNormalizer,
     enroll,
 )
-from sklearn_ser.baseline import FrameStatistics, make_baseline
+from sklearn_ser.baseline import EqualPriorsLDA, FrameStatistics, make_baseline
 from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import CachedSequence
@@ -583,3 +583,25 @@ def test_wrong_enrolments(options, message):
 def test_wrong_types_of_enrolments(enrollment):
     with pytest.raises(TypeError, match="enrollment"):
         evaluate(enrollment)
+
+
+# ------------------------------------------------------------- the linear baseline
+
+
+def test_pieces_of_the_baseline_that_are_not_fitted_say_so():
+    X = np.zeros((3, 2))
+    for name in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        with pytest.raises(NotFittedError, match="EqualPriorsLDA"):
+            getattr(EqualPriorsLDA(), name)(X)
+    with pytest.raises(NotFittedError, match="FrameStatistics"):
+        FrameStatistics().transform(X)
+    with pytest.raises(NotFittedError):
+        make_baseline(of_frames=True).predict(X)
+
+
+def test_the_baseline_has_logarithms_of_probabilities():
+    rng, y = np.random.default_rng(0), np.arange(30) % 3
+    X = rng.normal(size=(30, 2)) + y[:, None]
+    model = make_baseline(of_frames=False).fit(X, y)
+    expected = np.log(model.predict_proba(X))
+    np.testing.assert_allclose(model.predict_log_proba(X), expected)

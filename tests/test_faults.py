@@ -247,6 +247,78 @@ def test_a_training_that_is_killed_leaves_the_old_model(tmp_path, write_corpus):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+FORKS = """
+import os, sys, threading, time, warnings
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from skorch.callbacks import Callback
+from sklearn_ser import DSNetClassifier
+from sklearn_ser.nn.devices import _Threads
+
+class Encoder(nn.Module):
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv = nn.Conv1d(n_features, 4, 1)
+
+    def forward(self, x, lengths):
+        if self.training:
+            time.sleep(0.01)  # while the process's generators are those of this fit
+        return F.dropout(self.conv(x), 0.5, self.training), lengths
+
+class Stops(Callback):
+    def on_batch_end(self, net, **kwargs):
+        started.set()
+        if over.is_set():
+            raise KeyboardInterrupt
+
+def ends_well(child):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status == 0
+        time.sleep(0.05)
+    os.kill(child, 9)
+    return False
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside a thread
+X = np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32)
+y = np.arange(24) % 2
+started, over = threading.Event(), threading.Event()
+Stops.__deepcopy__ = lambda self, memo: self
+options = {"calibration_weight": 0, "encoder": Encoder, "random_state": 0}
+expected = DSNetClassifier(max_epochs=1, **options).fit(X, y).predict_proba(X)
+torch.manual_seed(3)
+drawn = torch.initial_seed(), torch.get_rng_state()
+endless = DSNetClassifier(max_epochs=10**6, callbacks=[Stops()], **options)
+thread = threading.Thread(target=endless.fit, args=(X, y))
+thread.start()
+started.wait()
+good = True
+for i in range(10):
+    time.sleep(0.007)
+    child = os.fork()
+    if not child:
+        same = torch.equal(torch.get_rng_state(), drawn[1])
+        model = DSNetClassifier(max_epochs=1, **options).fit(X, y)
+        same &= bool((model.predict_proba(X) == expected).all())
+        os._exit(0 if same and _Threads.running == 0 else 1)
+    good &= ends_well(child)
+over.set()
+thread.join()
+print("good" if good else "bad", file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_beside_a_training_can_train():
+    process = start(FORKS)
+    told = process.communicate()[1]
+    assert told.splitlines()[-1] == "good", told
+
+
 STOPPED = """
 import sys
 import numpy as np

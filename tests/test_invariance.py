@@ -269,8 +269,35 @@ def test_a_broken_encoder_is_named(method, returns):
     X = make_sequences([20] * 8)
     with pytest.raises(ValueError, match=r"encoder Broken breaks its contract.*z of"):
         method(encoder=broken(returns)).fit(
-            X, ["neutral", "anger"] * 4, speakers=["a"] * 8
+            X, ["neutral", "anger"] * 4, speakers=["a", "b"] * 4
         )
+
+
+@pytest.mark.parametrize("short", [1, 7])
+def test_an_encoder_that_leaves_nothing_of_a_sequence_is_named(method, short):
+    thin = broken(lambda x, lengths: (x[..., 7::8], lengths // 8))
+    X, y = make_sequences([20] * 7 + [short]), ["neutral", "anger"] * 4
+    message = rf"encoder Broken returned the length 0 for {short} frames, .* to pad"
+    speakers = ["a", "b"] * 4
+    with pytest.raises(ValueError, match=message):
+        method(encoder=thin).fit(X, y, speakers=speakers)
+    long = make_sequences([20] * 8)
+    model = method(encoder=thin).fit(long, y, speakers=speakers)
+    assert np.isfinite(model.predict_proba(long)).all()
+    with pytest.raises(ValueError, match=message):
+        model.predict_proba(X)
+
+
+def test_an_encoder_that_promises_too_many_frames_of_a_sequence_is_named(method):
+    def cut(x, lengths):
+        return x[..., :16], lengths
+
+    X, y = make_sequences([20] * 8), ["neutral", "anger"] * 4
+    message = r"encoder Broken returned the length 20 for 20 frames, .* the 16 of z"
+    with pytest.raises(ValueError, match=message):
+        method(
+            encoder=broken(cut), speed_perturbation=0, vocal_tract_perturbation=0
+        ).fit(X, y, speakers=["a", "b"] * 4)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +310,7 @@ def test_a_broken_encoder_is_named(method, returns):
 def test_an_error_inside_the_users_encoder_stays_visible(method, returns, message):
     with pytest.raises((RuntimeError, ValueError)) as caught:
         method(encoder=broken(returns)).fit(
-            make_sequences([20] * 8), ["neutral", "anger"] * 4, speakers=["a"] * 8
+            make_sequences([20] * 8), ["neutral", "anger"] * 4, speakers=["a", "b"] * 4
         )
     chain = [caught.value, caught.value.__cause__, caught.value.__context__]
     assert any(re.search(message, str(error)) for error in chain)

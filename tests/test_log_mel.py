@@ -210,11 +210,29 @@ def test_batch_and_order_change_nothing():
         np.testing.assert_array_equal(a, LogMelTransformer().transform([wave])[0])
 
 
+@given(
+    block=st.integers(1, 60),
+    n_times=st.integers(1, 9000),
+    hop_length=st.sampled_from([100, 160, 450]),
+    top_db=st.sampled_from([80, None]),
+)
+def test_frames_are_transformed_alike_alone_and_with_others(
+    block, n_times, hop_length, top_db
+):
+    transformer = LogMelTransformer(hop_length=hop_length, top_db=top_db)
+    wave = _noise(n_times)
+    (expected,) = transformer.transform([wave])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn_ser.features.spectrogram._BLOCK", block)
+        (found,) = transformer.transform([wave])
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
 )
 def test_n_jobs_changes_nothing(backend):
-    waves = [_noise(1000 + 900 * i, seed=i) for i in range(70)]  # blocks of frames, too
+    waves = [_noise(1000 + 900 * i, seed=i) for i in range(70)]
     expected = LogMelTransformer().transform(waves)
     with parallel_config(backend=backend):
         features = LogMelTransformer(n_jobs=2).transform(waves)

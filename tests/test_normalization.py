@@ -77,6 +77,25 @@ def test_a_constant_feature_stays_finite():
     np.testing.assert_array_equal(np.hstack(Z), 0)
 
 
+@pytest.mark.parametrize("y", [None, list("abcabcab")])
+def test_small_features_are_scaled_like_large_ones(y):
+    X, options = sequences(), {"scale": True, "relevance_factor": 0}
+    small = [(x * 1e-14).astype(np.float32) for x in X]
+    large = SpeakerNormalizer(**options).fit_transform(X, y, speakers=SPEAKERS)
+    found = SpeakerNormalizer(**options).fit_transform(small, y, speakers=SPEAKERS)
+    for a, b in zip(found, large, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_a_feature_that_only_tells_the_speakers_apart_is_constant():
+    """What is left of it without the speakers is rounding, and not to be enlarged."""
+    X = np.repeat([[0.1], [-0.1], [0.3]], 4, axis=0)
+    speakers = np.repeat(["a", "b", "c"], 4)
+    options = {"scale": True, "relevance_factor": 0}
+    Z = SpeakerNormalizer(**options).fit_transform(X, speakers=speakers)
+    np.testing.assert_allclose(Z, 0, atol=1e-6)
+
+
 def test_others_do_not_matter_nor_does_the_order():
     X, rows = sequences(), np.flatnonzero(SPEAKERS == "b")
     Z = SpeakerNormalizer(**PLAIN).fit_transform(X, speakers=SPEAKERS)

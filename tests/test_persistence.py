@@ -1,5 +1,6 @@
 """Files without pickle: what comes back, and what is refused."""
 
+import copy
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -21,14 +23,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import VotingClassifier
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.ensemble import (
+    BaggingClassifier,
+    HistGradientBoostingClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    TunedThresholdClassifierCV,
+)
+from sklearn.multiclass import OutputCodeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from skorch.callbacks import EpochTimer
+from torch import nn
 
-from sklearn_ser import DSNetClassifier, LogMelTransformer, VersionsDifferWarning
+from sklearn_ser import (
+    DIDANDomainAdapter,
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerAdversarialClassifier,
+    VersionsDifferWarning,
+)
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.nn.encoders import ConvEncoder
@@ -141,16 +167,12 @@ def test_a_loaded_model_trains_again(fitted, method, corpus, tmp_path):
     )
 
 
-@pytest.mark.parametrize("through_a_file", [False, True])
-def test_the_optimiser_stays_with_a_warm_start(
-    method, corpus, log_mels, weights, tmp_path, through_a_file
-):
+def test_warm_start_goes_on_from_a_file(method, corpus, log_mels, weights, tmp_path):
     data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
     model = method(warm_start=True, max_epochs=2).fit(**data)
     save(model, tmp_path / "model.skops")
-    twice = method(warm_start=True, max_epochs=2).fit(**data).fit(**data)
-    one = load(tmp_path / "model.skops") if through_a_file else model
-    assert weights(one.fit(**data)) == weights(twice)
+    loaded = load(tmp_path / "model.skops")
+    assert weights(loaded.fit(**data)) == weights(model.fit(**data))
 
 
 def test_an_unfitted_estimator(method, tmp_path):
@@ -239,6 +261,16 @@ def test_an_encoder_of_ones_own_is_to_be_trusted_by_name(log_mels, corpus, tmp_p
         "sklearn_ser.no_such_module.Thing",
         "sklearn.metrics._scorer.import_module",
         "sklearn.model_selection._search.warnings",
+        "sklearn.model_selection._search.partial",
+        "sklearn.utils._bunch.warnings",
+        "sklearn.utils.parallel.Parallel.__call__",
+        "sklearn.utils._testing.TempMemmap",
+        "sklearn.datasets._base.RemoteFileMetadata",
+        "sklearn.externals._arff.ArffDecoder",
+        "sklearn.pipeline.islice",
+        "sklearn.no_such_module.Thing",
+        "sklearn.tests.test_base.MyEstimator",
+        "sklearn.utils.fixes.Path",
     ],
 )
 def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
@@ -256,6 +288,58 @@ def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
     rewrite(path, change)
     with pytest.raises(TypeError, match="not trusted"):
         load(path)
+
+
+def small(cls=DSNetClassifier):
+    return cls(calibration_weight=0, encoder="pointwise", max_epochs=1, random_state=0)
+
+
+COMBINED = {
+    "voting": VotingClassifier(
+        [("net", small()), ("linear", LogisticRegression())], voting="soft"
+    ),
+    "stacking": StackingClassifier([("net", small()), ("nb", GaussianNB())], cv=2),
+    "sigmoid": CalibratedClassifierCV(small(), cv=2),
+    "isotonic": CalibratedClassifierCV(small(), cv=2, method="isotonic"),
+    "one model": CalibratedClassifierCV(small(), cv=2, ensemble=False),
+    "threshold": TunedThresholdClassifierCV(small(), cv=2),
+    "codes": OutputCodeClassifier(small(), random_state=0),
+    "bagging": BaggingClassifier(small(), n_estimators=2),
+    "perceptron": make_pipeline(StandardScaler(), MLPClassifier(max_iter=3)),
+    "process": GaussianProcessClassifier(),
+    "selection": make_pipeline(SelectKBest(f_classif, k=2), small()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("name", COMBINED)
+def test_models_of_scikit_learn_need_no_trust(tmp_path, name):
+    rng, y = np.random.default_rng(0), np.arange(40) % 2
+    X = rng.normal(size=(40, 3)) + y[:, None]
+    model = clone(COMBINED[name]).fit(X, y)
+    save(model, tmp_path / "model.skops")
+    loaded = load(tmp_path / "model.skops")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    if hasattr(model, "predict_proba"):
+        expected = model.predict_proba(X)
+        np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (DecisionTreeClassifier(), r"sklearn\.tree\._tree\.Tree"),
+        (HistGradientBoostingClassifier(max_iter=1), r"predictor\.TreePredictor"),
+        (KNeighborsClassifier(algorithm="kd_tree"), r"_kd_tree\.KDTree"),
+    ],
+)
+def test_compiled_types_believe_what_they_read_and_are_not_trusted(
+    tmp_path, model, name
+):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    save(model.fit(X, y), tmp_path / "model.skops")
+    with pytest.raises(TypeError, match=f"not trusted: .*{name}"):
+        load(tmp_path / "model.skops")
 
 
 def test_what_no_other_process_could_find_is_not_saved(tmp_path):
@@ -582,12 +666,7 @@ def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path):
     expected = model.predict_proba(corpus.waveforms)
     path = tmp_path / "model.skops"
     save(model, path)
-    helpers = (
-        "calibration._CalibratedClassifier",
-        "calibration._SigmoidCalibration",
-        "utils._bunch.Bunch",
-    )
-    loaded = load(path, trusted=[f"sklearn.{name}" for name in helpers])
+    loaded = load(path)
     shutil.rmtree(tmp_path / "cache")
     found = loaded.predict_proba(corpus.waveforms)
     np.testing.assert_array_equal(found, expected)
@@ -659,3 +738,133 @@ def test_a_file_of_skops_that_holds_no_estimator_is_refused(tmp_path):
     import_skops().dump(content, tmp_path / "model.skops")
     with pytest.raises(ValueError, match="found a list, expected an estimator"):
         load(tmp_path / "model.skops")
+
+
+# ---------------------------------------------------------------- buffers of all kinds
+
+
+class Buffers(nn.Module):
+    """An encoder with buffers of kinds that state dicts or NumPy lack."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.conv = nn.Conv1d(n_features, 8, 1)
+        self.register_buffer("hidden", torch.ones(8), persistent=False)
+        self.register_buffer("rounded", torch.ones(8, dtype=torch.bfloat16))
+        self.register_buffer("scalar", torch.tensor(1.0, dtype=torch.bfloat16))
+        self.register_buffer("late", None)
+        self.register_buffer("grows", torch.zeros(0))
+
+    def forward(self, x, lengths):
+        z = self.conv(x)
+        if self.training:
+            with torch.no_grad():
+                self.hidden += 0.1 * z.mean((0, 2))
+                self.rounded += 0.01
+                self.scalar += 0.25
+                self.late = self.hidden.double() / 3
+                self.grows = torch.arange(len(self.grows) + 1.0)
+        scale = self.hidden + self.rounded.float() * float(self.scalar)
+        if self.late is not None:
+            scale = scale + self.late.float() + self.grows.sum() / 100
+        z = z * scale[:, None]
+        frames = torch.arange(z.shape[-1])
+        return z * (frames < lengths[:, None])[:, None], lengths
+
+
+COPIES = {
+    "pickle": lambda model, folder: pickle.loads(pickle.dumps(model)),
+    "deepcopy": lambda model, folder: copy.deepcopy(model),
+    "file": lambda model, folder: through_a_file(model, folder),
+}
+
+
+def through_a_file(model, folder):
+    save(model, folder / "model.skops")
+    return load(folder / "model.skops", trusted=[f"{__name__}.Buffers"])
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, tmp_path, how):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    model = method(encoder=Buffers, max_epochs=2, warm_start=True).fit(**data)
+    twin = COPIES[how](model, tmp_path)
+    [own], [other] = (
+        [m for m in one.net_.module_.modules() if isinstance(m, Buffers)]
+        for one in (model, twin)
+    )
+    assert own.late is not None
+    assert len(own.grows) > 2
+    for (name, value), (_, found) in zip(
+        own.named_buffers(), other.named_buffers(), strict=True
+    ):
+        assert found.dtype == value.dtype, name
+        assert torch.equal(found, value), name
+    assert own.state_dict().keys() == other.state_dict().keys()
+    np.testing.assert_array_equal(
+        twin.predict_proba(log_mels), model.predict_proba(log_mels)
+    )
+    # A continued fit starts from them, too.
+    for one in (model, twin):
+        one.set_params(max_epochs=1).fit(**data)
+    np.testing.assert_array_equal(
+        twin.predict_proba(log_mels), model.predict_proba(log_mels)
+    )
+    [own] = [m for m in model.net_.module_.modules() if isinstance(m, Buffers)]
+    assert len(own.grows) > len(other.grows)
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+def test_read_only_arrays_are_neither_warned_of_nor_shared(
+    method, log_mels, corpus, tmp_path, adapt
+):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    own = {}
+    if adapt and "alignment" in method().get_params():
+        own["alignment"] = "didan"
+        data["sample_domain"] = np.where(corpus.speakers == "s03", -1, 1)
+    model = method(warm_start=True, **own).fit(**data)
+    expected = model.predict_proba(log_mels)
+    joblib.dump(model, tmp_path / "model.joblib")
+    before = (tmp_path / "model.joblib").read_bytes()
+    mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")  # warnings raise
+    np.testing.assert_array_equal(mapped.predict_proba(log_mels), expected)
+    mapped.fit(**data)
+    assert (tmp_path / "model.joblib").read_bytes() == before
+    again = joblib.load(tmp_path / "model.joblib", mmap_mode="c")
+    np.testing.assert_array_equal(again.predict_proba(log_mels), expected)
+
+
+LOADS = """
+import pickle, sys
+with open(sys.argv[1], "rb") as file:
+    models = pickle.load(file)
+for model, X in models:
+    model.predict(X)
+print(*[name for name in sys.modules if name.startswith(("torch._dynamo.", "sympy"))])
+"""
+
+
+def test_a_prediction_imports_no_compiler(log_mels, corpus, tmp_path):
+    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
+    quick = {"encoder": "conv", "max_epochs": 1}
+    models = [
+        DSNetClassifier(**quick),
+        *(
+            SpeakerAdversarialClassifier(method=how, warm_start=warm, **quick)
+            for how in ("menan", "dat", None)
+            for warm in (False, True)
+        ),
+        DIDANDomainAdapter(alignment=None, **quick),
+    ]
+    fitted = [(model.fit(**data), log_mels) for model in models]
+    for model, _ in fitted:
+        twin = copy.deepcopy(model)
+        assert not hasattr(twin.net_, "optimizer_")
+        assert not hasattr(twin.net_, "adversary_optimizer_")
+    path = tmp_path / "models.pkl"
+    path.write_bytes(pickle.dumps(fitted))
+    command = [sys.executable, "-c", LOADS, str(path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == []

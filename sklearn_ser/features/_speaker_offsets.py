@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from .._columns import as_column
 from ..baseline import EqualPriorsLDA
-from ..sequences import check_length, check_speakers
+from ..sequences import check_length, check_speakers, usable_scale
 
 # Discriminant scores of new voices are overconfident: they are divided by this.
 _SOFTENING = 4.0
@@ -29,7 +29,7 @@ def fit_voices(sequences, y, speakers, *, scale, relevance_factor):
     centred = means - mean
     for own, offset in zip(rows.values(), offsets, strict=True):
         centred[own] -= offset[:n_features]
-    average = _deviation(variances + centred**2, mean)
+    average = _deviation(variances + centred**2, means)
     statistics = {}
     for (name, own), offset in zip(rows.items(), offsets, strict=True):
         shrink = relevance_factor if scale else None
@@ -107,11 +107,10 @@ def _vectors(means, variances, *, with_deviations):
     return np.hstack([means, np.sqrt(variances)]) if with_deviations else means
 
 
-def _deviation(squares, mean):
-    """Return the root mean square, or 1 if it is only rounding of the mean."""
-    deviation = np.sqrt(squares.mean(axis=0))
-    deviation[deviation <= 1e-6 * np.abs(mean).clip(min=1e-6)] = 1.0
-    return deviation
+def _deviation(squares, values):
+    """Return the root mean square, or 1 if it is only rounding of the values."""
+    magnitude = np.abs(values).mean(axis=0)
+    return usable_scale(np.sqrt(squares.mean(axis=0)), magnitude)
 
 
 def _shrunk_deviation(means, variances, average, relevance_factor):
@@ -121,7 +120,7 @@ def _shrunk_deviation(means, variances, average, relevance_factor):
     mean, k = means.mean(axis=0), len(means)
     squares = (variances + (means - mean) ** 2).sum(axis=0)
     shrunk = (squares + relevance_factor * average**2) / (k + relevance_factor)
-    return _deviation(shrunk[None], mean)
+    return _deviation(shrunk[None], means)
 
 
 def _usable_labels(y, n_samples):
@@ -188,7 +187,7 @@ def speaker_offsets(vectors, y, rows, relevance_factor):
         for own, offset in zip(rows, offsets, strict=True):
             centred[own] -= offset
     middle = centred.mean(axis=0)
-    scale = _deviation((centred - middle) ** 2, middle)
+    scale = _deviation((centred - middle) ** 2, vectors)
     # The covariance within a class of one recording is zero either way, but
     # scikit-learn warns of one row.
     twice = np.repeat(np.arange(len(y)), np.where(counts[codes] == 1, 2, 1))

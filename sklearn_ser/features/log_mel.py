@@ -11,14 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from ._by_recording import normalize_sequence
 from .audio import check_recordings, load_audio
 from .cache import content_key, read_or_compute
-from .spectrogram import (
-    BLOCK,
-    BLOCK_OF_A_THREAD,
-    check_settings,
-    fix_length,
-    log_mel,
-    trim_silence,
-)
+from .spectrogram import check_settings, fix_length, log_mel, trim_silence
 
 _CHUNK = 32  # recordings that a worker takes at once
 
@@ -193,9 +186,7 @@ class LogMelTransformer(  # type: ignore[call-arg]
             features = extract(batch, 0)
         else:
             chunks = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(extract)(
-                    batch[start : start + _CHUNK], start, block=BLOCK_OF_A_THREAD
-                )
+                delayed(extract)(batch[start : start + _CHUNK], start)
                 for start in range(0, len(batch), _CHUNK)
             )
             features = [x for chunk in chunks for x in chunk]
@@ -236,11 +227,11 @@ class LogMelTransformer(  # type: ignore[call-arg]
         return check_settings(self)
 
 
-def _extract(recordings, start, settings, cache_dir, block=BLOCK):
+def _extract(recordings, start, settings, cache_dir):
     """Return the sequences of consecutive recordings, which start at X[start]."""
     sequences = []
     for i, recording in enumerate(recordings, start):
-        compute = partial(_sequence, recording, f"X[{i}]", settings, block)
+        compute = partial(_sequence, recording, f"X[{i}]", settings)
         key = None if cache_dir is None else content_key(recording, settings)
         sequences.append(
             compute() if key is None else read_or_compute(cache_dir, key, compute)
@@ -248,7 +239,7 @@ def _extract(recordings, start, settings, cache_dir, block=BLOCK):
     return sequences
 
 
-def _sequence(recording, name, settings, block):
+def _sequence(recording, name, settings):
     wave = load_audio(
         recording,
         sampling_rate=settings.sampling_rate,
@@ -259,5 +250,5 @@ def _sequence(recording, name, settings, block):
         wave = trim_silence(wave, settings)
     if settings.n_times is not None:
         wave = fix_length(wave, settings)
-    features = normalize_sequence(log_mel(wave, settings, block), settings.normalize)
+    features = normalize_sequence(log_mel(wave, settings), settings.normalize)
     return features.astype(settings.dtype, copy=False)

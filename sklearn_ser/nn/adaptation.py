@@ -1,20 +1,17 @@
 """Networks with a source and a target: pairs of batches, statistics of each."""
 
-import torch
+from .arrays import to_numpy, to_tensor
+from .batching import SequenceDataset, side_by_side, summary
+from .net import SpeechNet
+from .normalization import batch_norms, twin
+from .settings import own_settings
 
-from .batching import BatchIterator, SequenceDataset, side_by_side, summary
-from .devices import threads_for
-from .net import SpeechNet, to_numpy
-from .normalization import batch_norms, estimate_statistics, kept_statistics, twin
 
-
-def source_and_target(module, layers, batch, target, *, own_statistics):
+def source_and_target(layers, batch, target, *, own_statistics):
     """Apply layers to a batch of the source and to one of the target.
 
     Parameters
     ----------
-    module : nn.Module
-        The network to which the layers belong.
     layers : callable
         Called as ``layers(x, lengths)``. It returns a dict of tensors with one row per
         sample.
@@ -29,16 +26,14 @@ def source_and_target(module, layers, batch, target, *, own_statistics):
     source, target : dict of tensors
     """
     if own_statistics:
-        source = layers(*batch)
-        with kept_statistics(module):  # those of the target are estimated afterwards
-            return source, layers(target.x, target.lengths)
+        return layers(*batch), layers(target.x, target.lengths)
     both = layers(*side_by_side(batch, (target.x, target.lengths)))
     n = len(batch[0])
     return {k: h[:n] for k, h in both.items()}, {k: h[n:] for k, h in both.items()}
 
 
 class DomainNet(SpeechNet):
-    """A net whose batch normalisation has running statistics of source and target.
+    """A net whose batch normalisation has statistics of the source and of the target.
 
     Attributes
     ----------
@@ -54,8 +49,16 @@ class DomainNet(SpeechNet):
         self.target_modules_ = []
         return super().initialize()
 
-    def estimate_target_statistics(self, sequences):
-        """Estimate the statistics of the target from its sequences.
+    def normalized_by(self, dataset):
+        """Add the target, unless it has statistics of its own."""
+        target = getattr(dataset.draw_companions, "dataset", None)
+        if target is None or getattr(self.module_, "own_statistics", True):
+            return [dataset]
+        return [dataset, target]
+
+    @own_settings()
+    def set_target_statistics(self, sequences):
+        """Set the statistics of the target to those of all its sequences.
 
         A single sequence has no variance. The source's statistics are used then.
         """
@@ -63,11 +66,9 @@ class DomainNet(SpeechNet):
             return
         if self.summarize:
             sequences = [summary(x) for x in sequences]
-        dataset = SequenceDataset(sequences, device=self.device)
         module = twin(self.module_)
-        batches = BatchIterator(dataset, self.batch_size, self.rng_)
-        with threads_for(module):
-            estimate_statistics(module, ((b.x, b.lengths) for b, _ in batches))
+        dataset = SequenceDataset(sequences, device=self.device)
+        self.set_statistics(module, [dataset])
         self.target_modules_ = [module]
 
     def outputs(self, sequences, key, *, of_target=False):
@@ -100,6 +101,7 @@ class DomainNet(SpeechNet):
             ]
         return state
 
+    @own_settings()
     def __setstate__(self, state):
         """Rebuild the net, and the module for the target beside the source's."""
         super().__setstate__(state)
@@ -108,6 +110,6 @@ class DomainNet(SpeechNet):
         module = twin(self.module_)
         saved = state["target_statistics"]
         for norm, (mean, var) in zip(batch_norms(module), saved, strict=True):
-            norm.running_mean.copy_(torch.as_tensor(mean))
-            norm.running_var.copy_(torch.as_tensor(var))
+            norm.running_mean.copy_(to_tensor(mean))
+            norm.running_var.copy_(to_tensor(var))
         self.target_modules_ = [module]

@@ -67,6 +67,8 @@ class AdversarialNet(SpeechNet):
     def initialize_optimizer(self):
         """Make one optimiser for the adversary and one for the rest."""
         super().initialize_optimizer()
+        if self._is_loaded:
+            return self
         self.adversary_optimizer_ = torch.optim.Adam(
             self.adversary.parameters(),
             lr=self.adversary_lr,
@@ -101,7 +103,7 @@ class AdversarialNet(SpeechNet):
     def run_single_epoch(self, iterator, training, **kwargs):
         """Record the adversary's loss beside the others."""
         super().run_single_epoch(iterator, training, **kwargs)
-        if training:
+        if training and self.adversary_losses_:  # none if a callback ended the epoch
             mean = float(np.mean(self.adversary_losses_))
             self.history.record(self.adversary_loss, mean)
             self.adversary_losses_.clear()

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from .._vectors import Vectors
 from .layers import round_up
 
 # Sequences are shuffled, sorted by length within pools of this many batches, and cut.
@@ -15,6 +16,8 @@ _POOL = 16
 # A batch holds at most ``batch_size`` times this many frames of its longest recording.
 # That is ten seconds of log-mels for each. If they are longer, a batch holds fewer.
 FRAMES_PER_RECORDING = 1000
+# Vectors are predicted in batches of this many values.
+_VECTOR_CELLS = 1 << 20
 # Data that would take more than this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
 
@@ -51,7 +54,7 @@ class SequenceDataset(Dataset):
 
     Parameters
     ----------
-    sequences : list of float32 arrays of shape (n_features, n_frames)
+    sequences : list of float32 arrays of shape (n_features, n_frames), or Vectors
     columns : dict of arrays, each with one row per sequence
     device : str or torch.device, default="cpu"
         Where batches are wanted. On the CPU sequences are never copied, so that
@@ -63,7 +66,11 @@ class SequenceDataset(Dataset):
 
     def __init__(self, sequences, columns=None, *, device="cpu", draw_companions=None):
         self.device = torch.device(device)
-        self.n_frames = np.array([s.shape[1] for s in sequences])
+        self.vectors = isinstance(sequences, Vectors)
+        if self.vectors:
+            self.n_frames = np.ones(len(sequences), dtype=np.int64)
+        else:
+            self.n_frames = np.array([s.shape[1] for s in sequences])
         self.columns = {
             name: torch.as_tensor(values).to(self.device)
             for name, values in (columns or {}).items()
@@ -81,9 +88,12 @@ class SequenceDataset(Dataset):
         """Move the sequences to a GPU once, if they fit there."""
         if self.device.type != "cuda":
             return sequences
-        n_bytes = sum(4 * s.size for s in sequences)
+        n_bytes = 4 * len(sequences[0]) * int(self.n_frames.sum())
         if n_bytes > _RESIDENT_SHARE * torch.cuda.mem_get_info(self.device)[0]:
             return sequences
+        if self.vectors:
+            rows = torch.from_numpy(sequences.gather(slice(None)))
+            return rows.to(self.device)
         return [torch.from_numpy(np.array(s)).to(self.device) for s in sequences]
 
     def batch(self, rows, max_frames=None, rng=None):
@@ -101,12 +111,21 @@ class SequenceDataset(Dataset):
         -------
         Batch
         """
-        sequences = [self.sequences[row] for row in rows]
-        if max_frames is not None:
-            sequences = [_crop(s, max_frames, rng) for s in sequences]
-        x, lengths = pad(sequences, self.device)
         index = torch.as_tensor(rows, device=self.device)
+        if self.vectors:
+            x, lengths = self._table(rows, index)[:, :, None], torch.ones_like(index)
+        else:
+            sequences = [self.sequences[row] for row in rows]
+            if max_frames is not None:
+                sequences = [_crop(s, max_frames, rng) for s in sequences]
+            x, lengths = pad(sequences, self.device)
         return Batch(x, lengths, {k: v[index] for k, v in self.columns.items()})
+
+    def _table(self, rows, index):
+        """Return some vectors as a tensor of shape (n_rows, n_features)."""
+        if isinstance(self.sequences, torch.Tensor):
+            return self.sequences[index]
+        return torch.from_numpy(self.sequences.gather(rows)).to(self.device)
 
 
 def _crop(sequence, max_frames, rng):
@@ -160,7 +179,8 @@ class BatchIterator:
 
     A batch holds at most ``batch_size`` sequences, and ``frame_budget`` frames if each
     counts as the longest. `pad` adds an eighth of them at most. In prediction, a
-    sequence above the budget is a batch by itself. In training no batch has one row,
+    sequence above the budget is a batch by itself, and batches of vectors are larger.
+    In training no batch has one row,
     since batch normalisation cannot train on it, and a sequence that is longer than its
     share of the budget is cropped at random.
 
@@ -182,8 +202,11 @@ class BatchIterator:
 
     def __init__(self, dataset, batch_size, rng=None):
         self.dataset = dataset
-        self.batch_size = batch_size
         self.frame_budget = batch_size * FRAMES_PER_RECORDING
+        if rng is None and dataset.vectors:
+            least = _VECTOR_CELLS // dataset.sequences[0].shape[0]
+            batch_size = max(batch_size, min(least, self.frame_budget))
+        self.batch_size = batch_size
         self.rng = rng
 
     def __iter__(self):

@@ -3,14 +3,19 @@
 from math import cos, pi
 
 import numpy as np
-from skorch.callbacks import Callback, EarlyStopping
-from torch.nn.utils import clip_grad_norm_
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+)
 from tqdm.auto import tqdm
 
 from .._progress import report
 
 
-def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
+def default_callbacks(*, max_epochs, peak_lr, clip, validate, keep_best, verbose):
     """Return the named callbacks of a training.
 
     Parameters
@@ -20,8 +25,10 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
         Peak of a one-cycle learning rate; None keeps the rate constant.
     clip : float or None
         Largest norm of a gradient; None does not clip.
+    validate : bool
+        Whether to record the UAR of the validation part.
     keep_best : bool
-        Whether to record the validation UAR and return to its best epoch.
+        Whether to return to the epoch of its best value.
     verbose : int
         Positive shows a progress bar.
 
@@ -31,10 +38,13 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
     """
     callbacks = [("reporter", Reporter())]
     if clip is not None:
-        callbacks.append(("clip", ClipGradient(clip)))
+        callbacks.append(("clip", GradientNormClipping(clip)))
     if peak_lr is not None:
         callbacks.append(("one_cycle", OneCycle(peak_lr)))
-    if keep_best:
+    if validate:
+        score = EpochScoring(uar, lower_is_better=False, name="valid_uar")
+        callbacks.append(("valid_uar", score))
+    if validate and keep_best:
         best = EarlyStopping(
             monitor="valid_uar",
             patience=max_epochs + 1,
@@ -42,7 +52,7 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
             load_best=True,
             sink=_silent,
         )
-        callbacks += [("valid_uar", ValidUAR()), ("best_epoch", best)]
+        callbacks.append(("best_epoch", best))
     if verbose:
         callbacks.append(("progress", EpochBar()))
     return callbacks
@@ -50,24 +60,6 @@ def default_callbacks(*, max_epochs, peak_lr, clip, keep_best, verbose):
 
 def _silent(*args):
     """Ignore the text that a callback would print."""
-
-
-class ClipGradient(Callback):
-    """Clips the norm of the gradient; skorch's walks through the layers to find it.
-
-    Parameters
-    ----------
-    value : float
-        Largest norm.
-    """
-
-    def __init__(self, value):
-        self.value = value
-
-    def on_grad_computed(self, net, **kwargs):
-        """Clip what the net's optimiser steps by."""
-        groups = net.optimizer_.param_groups
-        clip_grad_norm_([p for g in groups for p in g["params"]], self.value)
 
 
 class OneCycle(Callback):
@@ -111,26 +103,47 @@ def _half_cosine(x):
     return (1 - cos(pi * x)) / 2
 
 
-class ValidUAR(Callback):
-    """Records the unweighted average recall of the validation part."""
+def uar(net, X, y):
+    """Return the mean recall over the classes in y, as a scorer of skorch."""
+    hit = net.predict(X) == y
+    return float(np.mean([hit[y == k].mean() for k in np.unique(y)]))
 
-    def on_epoch_begin(self, net, **kwargs):
-        """Forget the samples of the epoch before."""
-        self.hits_ = []
 
-    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **kwargs):
-        """Note which samples of a validation batch were classified correctly."""
-        if not training:
-            y = batch[0]["y"]
-            hit = y_pred["logits"].argmax(1) == y
-            self.hits_.append((y.cpu().numpy(), hit.cpu().numpy()))
+def check_owners(callbacks, settings):
+    """Refuse callbacks that set what a parameter of the estimator sets already.
 
-    def on_epoch_end(self, net, **kwargs):
-        """Average the recall over the classes that occur."""
-        if self.hits_:
-            y, hit = (np.concatenate(part) for part in zip(*self.hits_, strict=True))
-            uar = np.mean([hit[y == k].mean() for k in np.unique(y)])
-            net.history.record("valid_uar", float(uar))
+    Parameters
+    ----------
+    callbacks : list of Callback, of classes, or of pairs with a name
+    settings : dict
+        The values of ``schedule`` and ``gradient_clip_value``.
+
+    Raises
+    ------
+    ValueError
+        It names the parameter to set to None.
+    """
+    owners = {"schedule": LRScheduler, "gradient_clip_value": GradientNormClipping}
+    for kind in map(_kind, callbacks):
+        for name, owner in owners.items():
+            if issubclass(kind, owner) and settings[name] is not None:
+                raise ValueError(
+                    f"callbacks has a {kind.__name__} beside {name}="
+                    f"{settings[name]!r}, and one would undo the other. Set "
+                    f"{name}=None to use the callback."
+                )
+
+
+def _kind(callback):
+    """Return the class of an item of skorch's `callbacks`."""
+    callback = callback[1] if isinstance(callback, tuple) else callback
+    return callback if isinstance(callback, type) else type(callback)
+
+
+def loads_best(callback):
+    """Tell whether a callback goes back to the best epoch by itself."""
+    callback = callback[1] if isinstance(callback, tuple) else callback
+    return getattr(callback, "load_best", False)
 
 
 class Reporter(Callback):
@@ -143,7 +156,7 @@ class Reporter(Callback):
 
 
 class EpochBar(Callback):
-    """One progress bar over the epochs."""
+    """One progress bar over all epochs, where skorch's has one for each."""
 
     def on_train_begin(self, net, **kwargs):
         """Open the bar."""

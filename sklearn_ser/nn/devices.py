@@ -1,5 +1,6 @@
 """The device on which a training, or a fitted model, runs, and its threads."""
 
+import os
 import threading
 from contextlib import contextmanager
 
@@ -11,9 +12,20 @@ SMALL = 2_000_000  # parameters
 
 
 class _Threads:
-    """How many networks run in one thread now, and how many threads there were."""
+    """How many threads run a small network now, and how many each had before."""
 
     lock, running, before = threading.Lock(), 0, 1
+    here = threading.local()  # PyTorch's number of threads is that of one thread, too
+
+
+def _forget_the_others():
+    """In a new process, no other thread runs a network."""
+    _Threads.lock = threading.Lock()
+    _Threads.running = int(getattr(_Threads.here, "small", False))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_others)
 
 
 @contextmanager
@@ -24,20 +36,23 @@ def threads_for(module):
     ----------
     module : nn.Module
     """
-    if sum(p.numel() for p in module.parameters()) >= SMALL:
-        yield
+    small = sum(p.numel() for p in module.parameters()) < SMALL
+    if not small or getattr(_Threads.here, "small", False):
+        yield  # a callback of a fit may predict: the fit goes on in one thread
         return
     with _Threads.lock:
         if not _Threads.running:
             _Threads.before = torch.get_num_threads()
         _Threads.running += 1
-        torch.set_num_threads(1)
+    _Threads.here.small = True
+    torch.set_num_threads(1)
     try:
         yield
     finally:
+        _Threads.here.small = False
         with _Threads.lock:
             _Threads.running -= 1
-            torch.set_num_threads(_Threads.before)
+        torch.set_num_threads(_Threads.before)
 
 
 def training_device(device):

@@ -13,9 +13,7 @@ from torch.nn import functional as F
 
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
-from .normalization import MaskedBatchNorm, Standardize, kept_statistics
-
-_RANDOM = ClassNoise | Dropout | nn.modules.dropout._DropoutNd
+from .normalization import MaskedBatchNorm, Standardize
 
 
 class StridedBlock(nn.Module):
@@ -237,29 +235,28 @@ class UtteranceEncoder(nn.Module):
                 yield from part.modules()
 
     def forward(self, x, lengths):
-        x = self.standardize(x) * frame_mask(lengths, x.shape[-1])[:, None]
-        x = self.noise(x)
-        return self.pool(*self.encoder(*self.augment(x, lengths)))
+        x = self.standardize(x)
+        if x.shape[-1] == 1:  # vectors have no padding
+            x = self.noise(x)
+        else:
+            x = x * frame_mask(lengths, x.shape[-1])[:, None]
+        z, lengths = self.encode(*self.augment(x, lengths))
+        return self.pool(z.to(self.pool.cla.weight.dtype), lengths)
 
-    def adds_noise(self, x):
-        """Tell whether ``forward`` adds noise to this batch."""
-        return self.training and self.noise.acts_on(x)
-
-    def without_noise(self, x, lengths):
-        """Embed a training batch without noise and dropout, as prediction does.
-
-        Noise hides the speaker in training, but not later. So a term that hides the
-        speaker, or separates it from the emotion, must not rely on noise.
-        """
-        random = [m for m in self.modules() if isinstance(m, _RANDOM) and m.training]
-        try:
-            for layer in random:
-                layer.eval()
-            with kept_statistics(self):
-                return self(x, lengths)
-        finally:
-            for layer in random:
-                layer.train()
+    def encode(self, x, lengths):
+        """Apply the encoder; refuse a user's that leaves no frame of a sequence."""
+        z, found = self.encoder(x, lengths)
+        traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if type(self.encoder) not in ENCODERS.values() and not traced:
+            wrong = (found < 1) | (found > z.shape[-1])
+            if wrong.any():
+                raise ValueError(
+                    f"encoder {type(self.encoder).__name__} returned the length "
+                    f"{int(found[wrong][0])} for {int(lengths[wrong][0])} frames, "
+                    f"expected at least 1 and at most the {z.shape[-1]} of z. It has "
+                    "to pad sequences that are shorter than its reach."
+                )
+        return z, found
 
 
 def check_encoder(encoder, n_features, n_frames=16):

@@ -11,6 +11,8 @@ from ..exceptions import TrainingDivergedError, warn_caller
 
 # The name that torch 2.4 has, too.
 OutOfMemoryError = torch.cuda.OutOfMemoryError
+# No training that converges has such weights. A user's code may fail for their outputs.
+TOO_LARGE = 1e10
 
 
 @contextmanager
@@ -83,16 +85,15 @@ def in_batches_that_fit(batches, compute):
         yield rows, values
 
 
-def diverged(net, name, value, batch):
-    """Return the error for a loss term that is not finite.
+def diverged(net, what, batch):
+    """Return the error for a training whose figures are not finite.
 
     Parameters
     ----------
     net : SpeechNet
         It is of no use afterwards.
-    name : str
-        Of the term.
-    value : float
+    what : str
+        What is not finite, such as "The loss term 'task' is nan".
     batch : Batch
 
     Returns
@@ -107,10 +108,45 @@ def diverged(net, name, value, batch):
     if rows is not None and len(rows) > 1:
         found = f"{found[:-1]}, nor are those of {len(rows) - 1} more of its batch."
     return TrainingDivergedError(
-        f"The loss term {name!r} is {value} in batch {len(epoch['batches'])} of epoch "
-        f"{epoch['epoch']}: the training diverged.{found} Lower lr (now {net.lr:g}) or "
-        "the weight of the term, or look for extreme values in X."
+        f"{what} in batch {len(epoch['batches'])} of epoch {epoch['epoch']}: the "
+        f"training diverged.{found} Lower lr (now {net.lr:g}) or the weight of a term, "
+        "or look for extreme values in X."
     )
+
+
+def check_outputs(net, outputs, batch):
+    """Refuse outputs that are not finite, before any term computes with them.
+
+    Parameters
+    ----------
+    net : SpeechNet
+    outputs : dict
+        Of the module. It may hold tensors in dicts and tuples.
+    batch : Batch
+    """
+    tensors = {name: list(_float_tensors(value)) for name, value in outputs.items()}
+    sums = [t.detach().sum().float() for own in tensors.values() for t in own]
+    if torch.stack(sums).isfinite().all():  # a sum with NaN in it is NaN
+        return
+    for name, own in tensors.items():
+        if not all(t.isfinite().all() for t in own):
+            raise diverged(net, f"The output {name!r} is not finite", batch)
+
+
+def _float_tensors(value):
+    """Yield the tensors of real numbers in nested dicts and sequences."""
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _float_tensors(part)
+
+
+def largest_weight(module):
+    """Return the largest absolute value of a parameter; infinity if one is NaN."""
+    sizes = [float(p.detach().abs().max()) for p in module.parameters() if p.numel()]
+    return np.inf if np.isnan(sizes).any() else max(sizes)
 
 
 @torch.no_grad()
@@ -124,14 +160,22 @@ def check_last_step(net, dataset):
         The training data.
     """
     batch = dataset.batch(net.get_iterator(dataset).rows()[0])
-    net.module_.eval()
-    logits = net.module_(batch.x, batch.lengths)["logits"]
-    if not torch.isfinite(logits).all():
+    cause = None
+    try:
+        net.match_statistics()
+        net.module_.eval()
+        logits = net.module_(batch.x, batch.lengths)["logits"]
+        finite = torch.isfinite(logits).all()
+    except Exception as error:
+        if largest_weight(net.module_) < TOO_LARGE:
+            raise
+        finite, cause = False, error
+    if not finite:
         raise TrainingDivergedError(
             "The outputs are not finite after the last step of epoch "
             f"{net.history[-1]['epoch']}: the training diverged. Lower lr (now "
             f"{net.lr:g}) or weight_decay, or check X for extreme values."
-        )
+        ) from cause
 
 
 @torch.no_grad()
@@ -141,7 +185,10 @@ def _not_finite(module, batch):
     for buffer in module.buffers():
         if buffer.is_floating_point():
             buffer.nan_to_num_()
-    logits = module(batch.x, batch.lengths)["logits"]
+    try:
+        logits = module(batch.x, batch.lengths)["logits"]
+    except Exception:  # a user's code may fail for NaN
+        return None
     bad = ~torch.isfinite(logits).all(dim=1)
     if bad.all() or not bad.any():
         return None

@@ -1,40 +1,49 @@
 """The skorch net behind every estimator."""
 
-import copy
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 import numpy as np
 import skorch
 import torch
-from skorch.callbacks import PassthroughScoring
+from scipy.special import softmax
+from skorch.callbacks import Callback, PassthroughScoring
+from skorch.utils import to_device
 
+from .._vectors import Vectors
+from ..exceptions import TrainingDivergedError
+from .arrays import all_tensors, restore, to_numpy, to_tensor
 from .augment import ClassNoise
 from .batching import BatchIterator, SequenceDataset, summary
 from .devices import existing_device, threads_for
 from .faults import (
+    TOO_LARGE,
     OutOfMemoryError,
     check_last_step,
+    check_outputs,
     diverged,
     in_batches_that_fit,
     interrupts_noticed,
+    largest_weight,
 )
 from .layers import LogitLayer
 from .losses import TermSum
-from .normalization import Standardize
-from .randomness import draws_globally, seeded
+from .normalization import Standardize, keep_statistics, set_statistics
+from .randomness import Draws, NothingDrawn, is_own
+from .settings import own_settings
 
-_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "keep_optimizer", "summarize")
+_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "summarize")
 
 
 class _StopTraining(Exception):
-    """A callback asked for the training to end."""
+    """A callback asked for the training to end, and the epoch is over."""
 
 
 class SpeechNet(skorch.NeuralNet):
     """A skorch net whose outputs are dicts, whose loss is a sum of terms.
 
     The module's ``forward(x, lengths, **companions)`` returns a dict with at least
-    ``"logits"``; the criterion is a :class:`TermSum`.
+    ``"logits"``; the criterion is a :class:`TermSum`. Callbacks get the logits as
+    ``y_pred``, and ``predict`` returns positions among the classes.
 
     Parameters
     ----------
@@ -42,8 +51,8 @@ class SpeechNet(skorch.NeuralNet):
     terms : list of LossTerm
     seed : int, default=0
         Initialisation, shuffling, dropout and augmentation follow from it.
-    keep_optimizer : bool, default=False
-        Whether copies and pickles carry the optimiser's state.
+    library_callbacks : list of (str, Callback), default=()
+        They come before the user's, which are in `callbacks`.
     summarize : bool, default=False
         Whether the module gets, for each sequence, one frame with the mean and the
         deviation of each feature over the frames.
@@ -57,13 +66,13 @@ class SpeechNet(skorch.NeuralNet):
         *,
         terms,
         seed=0,
-        keep_optimizer=False,
+        library_callbacks=(),
         summarize=False,
         **kwargs,
     ):
         self.terms = terms
         self.seed = seed
-        self.keep_optimizer = keep_optimizer
+        self.library_callbacks = library_callbacks
         self.summarize = summarize
         kwargs.setdefault("criterion", TermSum)
         kwargs.setdefault("train_split", None)
@@ -74,14 +83,21 @@ class SpeechNet(skorch.NeuralNet):
         terms = [term for term in self.terms if term.weight]
         names = ["train_loss"] + [f"train_{term.name}" for term in terms]
         names += [f"train_{t.name}_{what}" for t in terms for what in t.diagnostics]
-        return [(name, PassthroughScoring(name, on_train=True)) for name in names]
+        losses = [(name, PassthroughScoring(name, on_train=True)) for name in names]
+        valid = [("valid_loss", PassthroughScoring("valid_loss"))]
+        return [*losses, *valid, *self.library_callbacks]
+
+    @property
+    def _is_loaded(self):
+        """Whether this net was loaded or copied, and only predicts."""
+        return self.optimizer is None
 
     def initialize_optimizer(self, triggered_directly=None):
-        """Make the optimiser, unless this net was loaded and only predicts.
+        """Make the optimiser, unless this net only predicts.
 
-        The first optimiser of a process takes a second: torch imports its compiler.
+        The first optimiser of a process takes seconds: torch imports its compiler.
         """
-        return self if self.optimizer is None else super().initialize_optimizer()
+        return self if self._is_loaded else super().initialize_optimizer()
 
     def initialize_criterion(self):
         """Sum the terms given to ``__init__``."""
@@ -90,11 +106,35 @@ class SpeechNet(skorch.NeuralNet):
 
     def initialize(self):
         """Initialise from the seed alone; the global generators have no influence."""
-        seeds = np.random.SeedSequence(self.seed).spawn(2)
-        with seeded(int(seeds[0].generate_state(1)[0])):
-            super().initialize()
+        seeds = np.random.SeedSequence(self.seed).spawn(4)
         self.rng_ = np.random.default_rng(seeds[1])
+        if self._is_loaded and self._is_library_code():
+            guard = NothingDrawn()
+        else:
+            guard = Draws(int(seeds[0].generate_state(1)[0]))
+        with guard:
+            super().initialize()
+        # The third seed is the adversary's, where there is one.
+        self.draws_ = Draws(int(seeds[3].generate_state(1)[0]), self.device)
+        parts = [*map(type, self.module_.modules()), *map(type, self.terms)]
+        self.may_draw_ = not all(map(is_own, parts))
+        events = [n for n in vars(Callback) if n.startswith("on_")]
+        own = {id(callback) for _, callback in self.library_callbacks}
+        self.heard_ = {
+            event
+            for event in events
+            for _, callback in self.callbacks_
+            if id(callback) not in own and _overrides(callback, event)
+        }
+        keep_statistics(self.module_)
+        self.stale_ = False  # whether weights have moved since the last statistics
+        self.sharpened_ = False
         return self
+
+    def _is_library_code(self):
+        """Tell whether the module is made of this library's and PyTorch's classes."""
+        made_of = self.module, *self.get_params_for("module").values()
+        return all(is_own(part) for part in made_of if callable(part))
 
     def start_from(self, statistics, prior):
         """Set the mean and scale of the features, and the class prior."""
@@ -111,75 +151,73 @@ class SpeechNet(skorch.NeuralNet):
                 layer.set_residuals(torch.as_tensor(residuals).to(self.device))
 
     def continue_from(self, net):
-        """Copy the weights that last, and the optimiser's state if it was kept."""
-        own, lasting = self.module_.state_dict(), self.lasting_weights()
-        passing = {name: own[name] for name in own.keys() - lasting.keys()}
-        self.module_.load_state_dict(passing | net.lasting_weights())
-        if net.keep_optimizer:
-            # The steps of this net must not change the tensors of the other.
-            state = copy.deepcopy(net.optimizer_.state_dict()["state"])
-            self._load_optimizer(state)
+        """Copy the weights that last. The optimiser starts anew."""
+        restore(self.module_, all_tensors(self.module_) | net.lasting_weights())
 
     def lasting_weights(self):
         """Return the weights that a continued fit starts from."""
-        return self.module_.state_dict()
+        return all_tensors(self.module_)
 
-    def _load_optimizer(self, state):
-        groups = self.optimizer_.state_dict()["param_groups"]
-        self.optimizer_.load_state_dict({"state": state, "param_groups": groups})
-
-    def _optimizer_state(self):
-        """Return the state of each parameter; one that had no gradient has none."""
-        saved = self.optimizer_.state_dict()
-        numbers = [i for group in saved["param_groups"] for i in group["params"]]
-        return [
-            {name: to_numpy(value) for name, value in saved["state"].get(i, {}).items()}
-            for i in numbers
-        ]
+    def trim(self):
+        """Let go of what only the training needed, whatever holds it."""
+        self.train_split = None
+        for name in ("iterator_", "normalized_by_", "draws_"):
+            vars(self).pop(name, None)
+        for parameter in self.module_.parameters():
+            parameter.grad = None
+        for name in self._optimizers:
+            getattr(self, f"{name}_").state.clear()
+        for layer in self.module_.modules():
+            if isinstance(layer, ClassNoise):
+                layer.set_residuals(None)
+        for _, callback in self.callbacks_:
+            if hasattr(callback, "best_model_weights_"):  # of skorch's EarlyStopping
+                callback.best_model_weights_ = None
 
     def __getstate__(self):
         """Return the module's class, arrays and plain values, and nothing else."""
-        state = {
+        tensors = all_tensors(self.module_)
+        return {
             "module": self.module,
             "arguments": self.get_params_for("module"),
             "settings": {name: getattr(self, name) for name in _SETTINGS},
             "device": str(self.device),
             "history": list(self.history),
-            "weights": {k: to_numpy(v) for k, v in self.module_.state_dict().items()},
+            "sharpened": self.sharpened_,
+            "weights": {name: to_numpy(value) for name, value in tensors.items()},
+            "dtypes": {
+                name: str(value.dtype).removeprefix("torch.")
+                for name, value in tensors.items()
+                if isinstance(value, torch.Tensor)
+            },
         }
-        if self.keep_optimizer:
-            state["optimizers"] = {"optimizer": self._optimizer_state()}
-        return state
 
+    @own_settings()
     def __setstate__(self, state):
         """Rebuild the net, on a device that this machine has."""
         arguments = {f"module__{k}": v for k, v in state["arguments"].items()}
-        settings = state["settings"]
         self.__init__(
             state["module"],
             terms=[],
             device=existing_device(state["device"]),
             verbose=0,
-            optimizer=torch.optim.AdamW if settings["keep_optimizer"] else None,
+            optimizer=None,
             **arguments,
-            **settings,
+            **state["settings"],
         )
         self.initialize()
         self.history = skorch.history.History(state["history"])
-        self.module_.load_state_dict(
-            {k: torch.as_tensor(v) for k, v in state["weights"].items()}
+        if state["sharpened"]:
+            self.sharpen()
+        weights, dtypes = state["weights"], state["dtypes"]
+        restore(
+            self.module_,
+            {
+                name: to_tensor(value, dtypes[name]) if name in dtypes else value
+                for name, value in weights.items()
+            },
+            self.device,
         )
-        if self.keep_optimizer:
-            saved = state["optimizers"]["optimizer"]
-            values = {
-                i: {k: torch.as_tensor(v) for k, v in own.items()}
-                for i, own in enumerate(saved)
-                if own
-            }
-            # Earlier releases left out the parameters without a state, so that nobody
-            # knows whose the others are. Then the optimiser starts anew.
-            if len(saved) == len(self._optimizer_state()):
-                self._load_optimizer(values)
 
     def random_layers(self):
         """Yield each random layer, with the NumPy generator that seeds it."""
@@ -194,21 +232,131 @@ class SpeechNet(skorch.NeuralNet):
             layer.generator = torch.Generator(self.device)
             layer.generator.manual_seed(int(rng.integers(2**63)))
             layers.append(layer)
-        guard = nullcontext()
-        if any(draws_globally(m) for m in self.module_.modules()):
-            guard = seeded(int(self.rng_.integers(2**63)), self.device)
         try:
-            with guard, threads_for(self.module_):
+            with threads_for(self.module_):
                 return super().fit_loop(X, y, epochs, **fit_params)
         finally:
             for layer in layers:
                 layer.generator = None
 
-    def run_single_epoch(self, iterator, training, **kwargs):
-        """Keep the iterator, whose number of batches ``progress`` needs."""
+    def match_statistics(self):
+        """Set the statistics of batch normalisation to those of the present weights.
+
+        They are those of the whole training set. Predictions and validation need them;
+        training steps use the statistics of their batch.
+        """
+        if self.stale_:
+            self.stale_ = False
+            self.set_statistics(self.module_, self.normalized_by_)
+
+    def sharpen(self):
+        """Let prediction compute what follows the frames of the encoder in float64.
+
+        Recordings differ little in their embedding before the training has gone far.
+        Batch normalisation then magnifies the rounding errors of float32, which depend
+        on the other recordings of a batch. The network's class says that it can do so.
+        """
+        on_device = torch.device(self.device).type != "mps"  # which has no float64
+        if on_device and getattr(self.module_, "sharpens", False):
+            for part in self.module_.children():
+                getattr(part, "pool", part).double()
+            self.sharpened_ = True
+
+    def set_statistics(self, module, datasets):
+        """Set the statistics of a module to those of all recordings of some datasets.
+
+        Parameters
+        ----------
+        module : nn.Module
+        datasets : list of SequenceDataset
+        """
+
+        def in_batches(compute):
+            for dataset in datasets:
+                for _, found in self.in_batches(dataset, module, compute):
+                    yield found
+
+        with threads_for(module):
+            set_statistics(module, in_batches)
+
+    def in_batches(self, dataset, module, compute):
+        """Compute something for all recordings of a dataset, without gradients.
+
+        Parameters
+        ----------
+        dataset : SequenceDataset
+        module : nn.Module
+            It is put into evaluation mode.
+        compute : callable
+            It takes the padded ``x`` and the lengths of a batch.
+
+        Yields
+        ------
+        rows : int array
+        values : object
+        """
+        # BLAS may round a row differently in a batch of another size. Batches of few
+        # vectors are filled up to one size, so that their outputs never vary.
+        least = self.batch_size if dataset.n_frames.max() == 1 else 0
+
+        def compute_rows(rows):
+            batch = dataset.batch(np.resize(rows, max(len(rows), least)))
+            if module.training:  # to walk through the layers takes a tenth of a clip
+                module.eval()
+            with torch.inference_mode():
+                return compute(batch.x, batch.lengths)
+
+        return in_batches_that_fit(self.get_iterator(dataset), compute_rows)
+
+    def train_step(self, batch, **fit_params):
+        """Take a step, after which the statistics are not those of the weights."""
+        self.stale_ = True
+        return super().train_step(batch, **fit_params)
+
+    def validation_step(self, batch, **fit_params):
+        """Validate a batch under the statistics of the present weights."""
+        self.match_statistics()
+        return super().validation_step(batch, **fit_params)
+
+    def evaluation_step(self, batch, training=False):
+        """Apply the module to a batch under the statistics of the present weights."""
+        if not training:
+            self.match_statistics()
+        return super().evaluation_step(batch, training)
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **kwargs):
+        """Take the steps of an epoch; a callback may end the training after a batch."""
+        if iterator is None:
+            return
         if training:
-            self.iterator_ = iterator
-        super().run_single_epoch(iterator, training, **kwargs)
+            self.iterator_ = iterator  # ``progress`` needs its number of batches
+
+        def step(batch, **fit_params):
+            found = self._checked_step(step_fn, batch, **fit_params)
+            return found | {"y_pred": found["y_pred"]["logits"].detach()}
+
+        with closing(self._guarded(iterator, training)) as batches:
+            super().run_single_epoch(batches, training, prefix, step, **kwargs)
+
+    def _guarded(self, iterator, training):
+        """Yield batches. While one is at work, a user's code draws from the seed."""
+        for batch in iterator:
+            with self.draws_ if self.may_draw_ else nullcontext():
+                yield batch
+            if training and self.stopping_:
+                return
+
+    def _checked_step(self, step_fn, batch, **fit_params):
+        """Take a step. What fails for weights that diverged says so."""
+        try:
+            return step_fn(batch, **fit_params)
+        except TrainingDivergedError:
+            raise
+        except Exception as error:
+            if (largest := largest_weight(self.module_)) < TOO_LARGE:
+                raise
+            what = f"A step failed at a weight of {largest:.0e}"
+            raise diverged(self, what, batch[0]) from error
 
     def progress(self):
         """Return the finished share of the training, in [0, 1)."""
@@ -221,9 +369,11 @@ class SpeechNet(skorch.NeuralNet):
         """Train on. If the user interrupts, raise an error and do not end quietly."""
         if not self.initialized_:
             self.initialize()
-        self.notify("on_train_begin", X=X, y=y)
+        self.stopping_ = False
+        self.normalized_by_ = self.normalized_by(X)
         try:
             with interrupts_noticed() as self.interrupted_:
+                self.notify("on_train_begin", X=X, y=y)
                 self.fit_loop(X, y)
         except _StopTraining:
             pass
@@ -235,24 +385,42 @@ class SpeechNet(skorch.NeuralNet):
                     callback.on_train_interrupted()
             raise
         self.notify("on_train_end", X=X, y=y)
+        if not X.vectors:
+            self.sharpen()
+        self.stale_ = True  # a callback may have returned to earlier weights
         check_last_step(self, X)
         return self
 
+    def normalized_by(self, dataset):
+        """Return the datasets whose statistics validation and prediction use."""
+        return [dataset]
+
     def notify(self, method_name, **cb_kwargs):
-        """Call the callbacks. Those of skorch raise KeyboardInterrupt to stop."""
+        """Call the callbacks. Those of skorch raise KeyboardInterrupt to stop.
+
+        The training then ends with the batch at hand, and its epoch is completed by the
+        validation, so that the history has no half of an epoch.
+        """
         try:
-            super().notify(method_name, **cb_kwargs)
+            with self.draws_ if method_name in self.heard_ else nullcontext():
+                super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt:
-            if method_name == "on_epoch_end" and not self.interrupted_.is_set():
-                raise _StopTraining from None
-            raise
+            if self.interrupted_.is_set():
+                raise
+            self.stopping_ = True
+        if method_name == "on_epoch_end" and self.stopping_:
+            raise _StopTraining
 
     def check_data(self, X, y=None):
         """Do nothing, because the estimator has checked the data."""
 
     def get_dataset(self, X, y=None):
-        """Take a SequenceDataset as it is."""
-        return X
+        """Take a SequenceDataset as it is, and make one of sequences."""
+        if X is None or isinstance(X, SequenceDataset):
+            return X
+        if self.summarize and not isinstance(X, Vectors):
+            X = Vectors(np.hstack([summary(x) for x in X]).T)
+        return SequenceDataset(X, device=self.device)
 
     def get_iterator(self, dataset, training=False):
         """Cut length-bucketed batches, shuffled in training."""
@@ -269,11 +437,19 @@ class SpeechNet(skorch.NeuralNet):
         return self.module_(x.x, x.lengths, **x.companions)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Sum the terms; record each one of a training batch, and its diagnostics."""
-        total, values = self.criterion_(y_pred, X, self.progress())
+        """Sum the terms; record each one of a training batch, and its diagnostics.
+
+        In validation each term has its whole weight, so that epochs can be compared.
+        """
+        check_outputs(self, y_pred, X)  # since a term may fail for NaN
+        progress = self.progress() if training else 1.0
+        total, values = self.criterion_(y_pred, X, progress)
         if training:
             for name, value in values.items():
                 self._record(name, value.item(), X)
+            if not torch.isfinite(total):
+                what = "The loss, each term times its weight, is not finite"
+                raise diverged(self, what, X)
             for name, value in y_pred.get("diagnostics", {}).items():
                 self.history.record_batch(f"train_{name}", value)
         return total
@@ -281,15 +457,65 @@ class SpeechNet(skorch.NeuralNet):
     def _record(self, name, value, batch):
         """Record a term's value of a batch, which must be finite."""
         if not np.isfinite(value):
-            raise diverged(self, name, value, batch)
+            raise diverged(self, f"The loss term {name!r} is {value}", batch)
         self.history.record_batch(f"train_{name}", value)
 
+    def forward_iter(self, X, training=False, device="cpu"):
+        """Yield the logits of all rows at once, since batches have another order."""
+        if training:
+            raise ValueError(
+                "training is True, but a fitted net predicts without dropout and "
+                "noise. Expected False."
+            )
+        yield to_device(torch.from_numpy(self.outputs(X, "logits")), device)
+
+    def predict_proba(self, X):
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : list of arrays of shape (n_features, n_frames), or SequenceDataset
+
+        Returns
+        -------
+        array of shape (n_samples, n_classes), float64
+        """
+        return self.decide(self.forward(X).numpy().astype(np.float64))
+
+    def predict(self, X):
+        """Return the position of the most probable class of each sample.
+
+        Parameters
+        ----------
+        X : list of arrays of shape (n_features, n_frames), or SequenceDataset
+
+        Returns
+        -------
+        int array of shape (n_samples,)
+        """
+        return self.predict_proba(X).argmax(axis=1)
+
+    @property
+    def classes_(self):
+        """The positions of the classes, which scikit-learn's scorers ask for."""
+        return np.arange(self.module__n_classes)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        return tags
+
+    def decide(self, logits):
+        """Turn logits into probabilities."""
+        return softmax(logits, axis=1)
+
+    @own_settings()
     def outputs(self, sequences, key, module=None):
         """Return one output of the module for each sequence, in their order.
 
         Parameters
         ----------
-        sequences : list of arrays of shape (n_features, n_frames)
+        sequences : list of arrays of shape (n_features, n_frames), or SequenceDataset
         key : str
             Name of the output.
         module : nn.Module, default=None
@@ -297,33 +523,23 @@ class SpeechNet(skorch.NeuralNet):
 
         Returns
         -------
-        array of shape (n_samples, n_outputs), float32
+        array of shape (n_samples, n_outputs)
         """
+        self.match_statistics()
         module = self.module_ if module is None else module
-        if self.summarize:
-            sequences = [summary(x) for x in sequences]
-        dataset = SequenceDataset(sequences, device=self.device)
+        dataset = self.get_dataset(sequences)
         out = None
-        # BLAS may round a row differently in a batch of another size. For sequences of
-        # one frame, all batches are filled up to one size, so that outputs never vary.
-        full = self.batch_size if dataset.n_frames.max() == 1 else 0
 
-        def compute(rows):
-            batch = dataset.batch(np.resize(rows, max(len(rows), full)))
-            if module.training:  # to walk through the layers takes a tenth of a clip
-                module.eval()
-            with torch.inference_mode():
-                return module(batch.x, batch.lengths)[key].cpu().numpy()
+        def compute(x, lengths):
+            return module(x, lengths)[key].cpu().numpy()
 
-        batches = self.get_iterator(dataset)
         with threads_for(module):
-            for rows, values in in_batches_that_fit(batches, compute):
+            for rows, values in self.in_batches(dataset, module, compute):
                 if out is None:
                     out = np.empty((len(dataset), values.shape[1]), values.dtype)
                 out[rows] = values[: len(rows)]
         return out
 
 
-def to_numpy(tensor):
-    """Copy a tensor to an array."""
-    return tensor.detach().cpu().numpy().copy()
+def _overrides(callback, event):
+    return getattr(type(callback), event) is not getattr(Callback, event)

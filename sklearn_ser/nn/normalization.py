@@ -1,10 +1,13 @@
 """Normalisation by statistics that are set before training, or by batch statistics."""
 
 import copy
-from contextlib import contextmanager
+from collections import Counter
+from functools import partial
+from itertools import chain
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -29,7 +32,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation over the true cells of (n_samples, n_channels, ...).
 
     ``mask`` broadcasts against the input, and is 1 for a true cell. Padded cells do not
-    enter the statistics, and the output is zero there.
+    enter the statistics, and the output is zero there. Training leaves ``running_mean``
+    and ``running_var`` as they are: :func:`set_statistics` sets them.
 
     Examples
     --------
@@ -47,26 +51,30 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     def forward(self, x, mask):
         if not self.training:
             return super().forward(x) * mask
-        axes = [axis for axis in range(x.ndim) if axis != 1]
+        if x.shape[1:] == (self.num_features, 1) and len(x) > 1:  # without padding
+            return F.batch_norm(
+                x, None, None, self.weight, self.bias, training=True, eps=self.eps
+            )
+        mean, var, _ = _moments(x, mask)
         shape = [1, -1] + [1] * (x.ndim - 2)
-        n_cells = mask.expand(x.shape[0], 1, *x.shape[2:]).sum()
-        mean = (x * mask).sum(axes) / n_cells
         centred = (x - mean.view(shape)) * mask
-        var = centred.square().sum(axes) / n_cells
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            momentum = self.momentum
-            if momentum is None:  # the plain mean over batches, as in PyTorch
-                momentum = 1 / float(self.num_batches_tracked)
-            unbiased = var * n_cells / (n_cells - 1).clamp(min=1)
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(unbiased, momentum)
         scale = self.weight * (var + self.eps).rsqrt()
         return torch.addcmul(self.bias.view(shape) * mask, centred, scale.view(shape))
 
 
+def _moments(x, mask=None):
+    """Return mean, variance and number of the true cells of each channel."""
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    if mask is None:
+        mask = x.new_ones((1,) * x.ndim)
+    n_cells = mask.expand(x.shape[0], 1, *x.shape[2:]).sum()
+    mean = (x * mask).sum(axes) / n_cells
+    centred = (x - mean.view([1, -1] + [1] * (x.ndim - 2))) * mask
+    return mean, centred.square().sum(axes) / n_cells, n_cells
+
+
 def batch_norms(module):
-    """Return the layers below a module that keep running statistics, in order."""
+    """Return the layers below a module that keep statistics for prediction."""
     return [
         m
         for m in module.modules()
@@ -74,45 +82,96 @@ def batch_norms(module):
     ]
 
 
-@contextmanager
-def kept_statistics(module):
-    """Keep the running statistics of batch normalisation unchanged in training."""
-    norms = batch_norms(module)
-    kept = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
-    try:
-        for m in norms:
-            m.momentum = 0.0
-        yield
-    finally:
-        for m, (momentum, n_batches) in zip(norms, kept, strict=True):
-            m.momentum = momentum
-            m.num_batches_tracked.copy_(n_batches)
+def keep_statistics(module):
+    """Let training leave the statistics for prediction as they are."""
+    for norm in batch_norms(module):
+        norm.momentum = 0.0
 
 
 def twin(module):
-    """Return a copy that shares the parameters and has its own running statistics."""
+    """Return a copy that shares the parameters and has its own statistics."""
     return copy.deepcopy(module, {id(p): p for p in module.parameters()})
 
 
+class _Complete(Exception):
+    """A batch has reached all that is wanted of it."""
+
+
 @torch.no_grad()
-def estimate_statistics(module, batches):
-    """Set running statistics to their means over batches, and change nothing else.
+def set_statistics(module, in_batches):
+    """Set the statistics of batch normalisation to those of all inputs, exactly.
+
+    The input of a layer depends on the statistics of the layers before it. So the
+    layers follow one another, with one pass over the inputs for each. The passes have
+    no noise, dropout or augmentation. Each true cell counts once, whatever its batch.
 
     Parameters
     ----------
     module : nn.Module
-        Called as ``module(x, lengths)``, without dropout or augmentation.
-    batches : iterable of (x, lengths)
+        It is in evaluation mode afterwards.
+    in_batches : callable
+        ``in_batches(compute)`` yields ``compute(x, lengths)`` for each batch of inputs.
     """
-    norms = batch_norms(module)
-    momenta = [m.momentum for m in norms]
     module.eval()
-    for m in norms:
-        m.reset_running_stats()
-        m.momentum = None
-        m.train()
-    for x, lengths in batches:
+    calls = Counter()  # of the layers, in the order in which a batch reaches them
+
+    def first_look(norm, args, kwargs):
+        calls[norm] += 1
+        _store(norm, [_cells(*args, **kwargs)])
+
+    # If there is a single batch, each layer sees all inputs in it.
+
+    results = in_batches(partial(_run, module, batch_norms(module), first_look))
+    next(results)
+    if next(results, _Complete) is _Complete:
+        return
+    for norm, n_calls in calls.items():
+        parts = in_batches(partial(_cells_before, module, norm, n_calls))
+        _store(norm, chain.from_iterable(parts))
+
+
+def _cells_before(module, norm, n_calls, x, lengths):
+    """Return the cells of a batch at a layer, once for each time that it is called."""
+    found = []
+
+    def collect(norm, args, kwargs):
+        found.append(_cells(*args, **kwargs))
+        if len(found) == n_calls:
+            raise _Complete
+
+    _run(module, [norm], collect, x, lengths)
+    return found
+
+
+def _run(module, norms, hook, x, lengths):
+    """Apply a module to a batch, with a hook before some of its layers."""
+    handles = [n.register_forward_pre_hook(hook, with_kwargs=True) for n in norms]
+    try:
         module(x, lengths)
-    for m, momentum in zip(norms, momenta, strict=True):
-        m.momentum = momentum
-    module.eval()
+    except _Complete:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _cells(x, mask=None):
+    """Return number, mean and sum of squared deviations of the cells, in float64."""
+    mean, var, n_cells = _moments(x.float(), mask)
+    n_cells = float(n_cells)
+    return n_cells, mean.cpu().double(), var.cpu().double() * n_cells
+
+
+def _store(norm, parts):
+    """Set the statistics of a layer to those of the cells of all parts."""
+    n, mean, squares = 0.0, 0.0, 0.0
+    for n_part, mean_part, squares_part in parts:
+        total = n + n_part
+        gap = mean_part - mean
+        mean = mean + gap * (n_part / total)
+        squares = squares + squares_part + gap.square() * (n * n_part / total)
+        n = total
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(squares / n)
+    if norm.num_batches_tracked is not None:  # they are of no batch of the training
+        norm.num_batches_tracked.zero_()

@@ -1,36 +1,115 @@
 """Randomness that follows from a seed and leaves the caller's generators alone."""
 
+import os
+import random
 import threading
-from contextlib import ExitStack, contextmanager
 
+import numpy as np
 import torch
-from torch import nn
+from torch.overrides import TorchFunctionMode
 
-# Modules initialise themselves from the global generator, so only one may at a time.
-_LOCK = threading.RLock()
-_KNOWN_PACKAGES = ("torch", "sklearn_ser")
+_OWN_PACKAGES = ("torch", "sklearn_ser")
 
 
-@contextmanager
-def seeded(seed, device="cpu"):
-    """Seed the global generators of the CPU and of one device, and restore them.
+class _Turns:
+    """A reentrant lock; a thread that waits is served before its owner comes again.
 
-    ``torch.manual_seed`` is not used: it seeds every accelerator of the machine.
+    With a plain lock, a training that lets go of it after each batch and takes it again
+    at once could keep others waiting to its end.
+    """
+
+    def __init__(self):
+        self._next, self._lock = threading.Lock(), threading.RLock()
+        self._own = threading.local()
+
+    def acquire(self):
+        """Take the lock."""
+        depth = getattr(self._own, "depth", 0)
+        if depth:
+            self._lock.acquire()
+        else:
+            with self._next:
+                self._lock.acquire()
+        self._own.depth = depth + 1
+
+    def release(self):
+        """Let go of the lock."""
+        self._own.depth -= 1
+        self._lock.release()
+
+    def release_in_child(self):
+        """Let go of the lock in a new process, where nobody waits."""
+        self._next = threading.Lock()
+        self.release()
+
+
+# The global generators belong to the whole process, so only one user of them at a time.
+_TURNS = _Turns()
+if hasattr(os, "register_at_fork"):
+    # Otherwise a child could have the lock of a thread that it has not.
+    os.register_at_fork(
+        before=_TURNS.acquire,
+        after_in_parent=_TURNS.release,
+        after_in_child=_TURNS.release_in_child,
+    )
+
+
+class Draws:
+    """The global generators of one fit, in the place of the caller's while in use.
+
+    PyTorch's modules initialise themselves from the global generators, and a user's
+    code may draw from those of PyTorch, NumPy and Python. Within ``with draws:`` such
+    code continues a sequence that follows from the seed. Afterwards the caller's
+    generators are as they were. Other threads wait for their turn, so keep it short.
 
     Parameters
     ----------
     seed : int
     device : str or torch.device, default="cpu"
+        The accelerator, if any, whose generator counts beside those of the CPU.
     """
-    with _LOCK, ExitStack() as stack:
-        for get_state, set_state, set_seed in _global_generators(torch.device(device)):
-            stack.callback(set_state, get_state())
-            set_seed(seed)
-        yield
+
+    def __init__(self, seed, device="cpu"):
+        self._seed = seed
+        self._device = torch.device(device)
+        self._kept = None
+        self._depth = 0
+
+    def __enter__(self):
+        _TURNS.acquire()
+        try:
+            if not self._depth:
+                self._swap()
+            self._depth += 1
+        except BaseException:
+            _TURNS.release()
+            raise
+
+    def __exit__(self, *error):
+        try:
+            self._depth -= 1
+            if not self._depth:
+                self._swap()
+        finally:
+            _TURNS.release()
+
+    def _swap(self):
+        """Exchange the states in use for those that are kept, or for fresh ones."""
+        found = []
+        for i, (get, put, seed) in enumerate(_global_generators(self._device)):
+            found.append(get())
+            if self._kept is None:
+                seed(self._seed)
+            else:
+                put(self._kept[i])
+        self._kept = found
 
 
 def _global_generators(device):
-    """Yield the functions that read, write and seed each generator."""
+    """Yield the functions that read, write and seed each generator.
+
+    ``torch.manual_seed`` is not used: it seeds every accelerator of the machine.
+    """
     generators = [torch.default_generator]
     if device.type == "cuda":
         torch.cuda.init()
@@ -40,16 +119,44 @@ def _global_generators(device):
         yield generator.get_state, generator.set_state, generator.manual_seed
     if device.type == "mps":
         yield torch.mps.get_rng_state, torch.mps.set_rng_state, torch.mps.manual_seed
+    yield _get_numpy, _set_numpy, _seed_numpy
+    yield random.getstate, random.setstate, random.seed
 
 
-def draws_globally(module):
-    """Tell whether a layer may draw from PyTorch's global generators.
+# NumPy's global generator may be of another kind than the usual one.
+def _get_numpy():
+    return np.random.get_bit_generator(), np.random.get_state(legacy=False)  # noqa: NPY002
 
-    PyTorch's own random layers do. A user's layer may, since its ``forward`` can call
-    ``F.dropout``.
+
+def _set_numpy(state):
+    np.random.set_bit_generator(state[0])
+    np.random.set_state(state[1])  # noqa: NPY002
+
+
+def _seed_numpy(seed):
+    np.random.set_bit_generator(np.random.MT19937(seed))
+
+
+def is_own(kind):
+    """Tell whether a class or function is PyTorch's or this library's.
+
+    What is not may draw from the global generators anywhere: a user's ``forward`` can
+    call ``F.dropout``. Random layers of this library have generators of their own.
     """
-    if type(module).__module__.partition(".")[0] not in _KNOWN_PACKAGES:
-        return True
-    if isinstance(module, nn.RNNBase | nn.MultiheadAttention):
-        return module.dropout > 0
-    return isinstance(module, nn.modules.dropout._DropoutNd)
+    return kind.__module__.partition(".")[0] in _OWN_PACKAGES
+
+
+class NothingDrawn(TorchFunctionMode):
+    """Leaves out the random initialisation of modules that this thread makes.
+
+    Their weights are then loaded, and nobody waits for the global generators.
+    """
+
+    _draws = frozenset({"uniform_", "normal_", "kaiming_uniform_", "trunc_normal_"})
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Return the tensor that a random function should fill."""
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", None) in self._draws:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)

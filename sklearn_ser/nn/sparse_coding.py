@@ -29,7 +29,7 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
         ``Lasso(alpha=tau / (2 * d), fit_intercept=False)`` finds.
     """
     gram, goal = D_s.mT @ D_s, D_s.mT @ D_t
-    step = 1 / torch.linalg.eigvalsh(gram)[..., -1:, None].clamp(min=1e-12)
+    step = 1 / eigenvalue_bound(gram).clamp(min=1e-12)
     # A gradient step is y -> ahead @ y + shift. Codes that are not allowed are shrunk
     # to zero.
     ahead = torch.eye(goal.shape[-2]).to(gram) - step * gram
@@ -54,6 +54,30 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
             if (moved <= tol * size).all():
                 break
     return z
+
+
+def eigenvalue_bound(gram):
+    """Return an upper bound of the largest eigenvalue, close to it.
+
+    The Frobenius norm of the 16th power is no less than the 16th power of the
+    eigenvalue, so a step by this bound is never too long. An estimate by power
+    iteration comes from below, and an eigensolver raises an error for NaN.
+
+    Parameters
+    ----------
+    gram : tensor of shape (..., n, n)
+        Symmetric, without negative eigenvalues.
+
+    Returns
+    -------
+    tensor of shape (..., 1, 1)
+        At most n^(1/32) times the eigenvalue.
+    """
+    unit = gram.abs().amax((-2, -1), keepdim=True)
+    power = gram / unit.clamp(min=torch.finfo(gram.dtype).tiny)
+    for _ in range(4):
+        power = power @ power
+    return unit * power.square().sum((-2, -1), keepdim=True) ** (1 / 32)
 
 
 def reconstruction_error(D_s, D_t, Z, tau):
