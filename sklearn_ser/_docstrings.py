@@ -1,6 +1,7 @@
 """The paragraphs that the classifiers' docstrings share, each written once."""
 
 import inspect
+import textwrap
 
 _PARAMETERS = {
     "encoder": (
@@ -82,18 +83,19 @@ _PARAMETERS = {
     "verbose": ("int", "Positive shows a progress bar."),
 }
 
-_ATTRIBUTES = """    classes_ : array of shape (n_classes,)
-        The emotions of the fit.
-    n_features_in_ : int
-        Number of features of a sequence.
-    feature_names_in_ : array of shape (n_features,)
-        Names of the columns, if ``fit`` got a data frame.
-    n_iter_ : int
-        Number of epochs.
-    net_ : SpeechNet
-        The fitted skorch net.
-    history_ : skorch.history.History
-        One record per epoch with every loss term.
+_ATTRIBUTES = """
+classes_ : array of shape (n_classes,)
+    The emotions of the fit.
+n_features_in_ : int
+    Number of features of a sequence.
+feature_names_in_ : array of shape (n_features,)
+    Names of the columns, if ``fit`` got a data frame.
+n_iter_ : int
+    Number of epochs.
+net_ : SpeechNet
+    The fitted skorch net.
+history_ : skorch.history.History
+    One record per epoch with every loss term.
 """
 
 
@@ -103,18 +105,21 @@ def shared_paragraphs(cls):
     ``{shared parameters}`` becomes a paragraph for each parameter of the constructor
     in the table, with the default of the signature;
     ``{shared attributes}`` becomes the attributes of all classifiers.
+    The docstring loses its indentation, which Python's compiler takes from 3.13 on.
     """
     if not cls.__doc__:
         return
-    lines = []
+    paragraphs = []
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
         if name in _PARAMETERS:
             kind, text = _PARAMETERS[name]
             spectral = cls._auto_encoders["spectrogram"]
-            text = text.replace("{spectral}", f'"{spectral}"')
+            text = inspect.cleandoc(text).replace("{spectral}", f'"{spectral}"')
             default = str(parameter.default)
             if isinstance(parameter.default, str):
                 default = f'"{default}"'
-            lines += [f"    {name} : {kind}, default={default}", f"        {text}"]
-    doc = cls.__doc__.replace("    {shared parameters}", "\n".join(lines))
-    cls.__doc__ = doc.replace("    {shared attributes}\n", _ATTRIBUTES)
+            head = f"{name} : {kind}, default={default}\n"
+            paragraphs.append(head + textwrap.indent(text, "    "))
+    doc = inspect.cleandoc(cls.__doc__) + "\n"
+    doc = doc.replace("{shared parameters}", "\n".join(paragraphs))
+    cls.__doc__ = doc.replace("{shared attributes}", _ATTRIBUTES.strip())

@@ -1,7 +1,10 @@
 """What several files share: a tiny corpus in each form, and the classifiers."""
 
 import os
+import sys
 from hashlib import sha256
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import SimpleNamespace
 
 # Read by the libraries when they are loaded, here and in every process started from
@@ -24,10 +27,52 @@ from sklearn_ser import (  # noqa: E402
 )
 from sklearn_ser.datasets import make_emotional_speech  # noqa: E402
 
+ROUNDING = Path(__file__).parent / "rounding"
+collect_ignore = [str(ROUNDING)]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rounding",
+        type=int,
+        metavar="SEED",
+        help="round the initial weights of all nets otherwise, as other processors do",
+    )
+
+
+def pytest_configure(config):
+    """Round in this process, and in all that tests start from here."""
+    seed = config.getoption("rounding")
+    if seed is not None:
+        os.environ["SKLEARN_SER_ROUNDING"] = str(seed)
+        sys.path.insert(0, str(ROUNDING))  # what tests give to their processes
+        paths = [str(ROUNDING), os.environ.get("PYTHONPATH")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        spec = spec_from_file_location("rounding", ROUNDING / "sitecustomize.py")
+        spec.loader.exec_module(module_from_spec(spec))
+
+
+# The files whose tests say something about trained nets. `.ci/run` repeats them under
+# other roundings and on other kernels; the whole suite has one more of each.
+TRAINING = [
+    *("common", "composition", "cross_corpus", "determinism", "didan", "domain_rows"),
+    *("encoder_choice", "enrollment", "fit", "inspection", "invariance", "leakage"),
+    *("losses", "model_selection", "normalization", "numerics", "one_file"),
+    *("persistence", "probes", "sequences", "skada", "speaker_adversarial"),
+]
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of trained nets."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in TRAINING:
+            item.add_marker("trains")
+
+
 # The quick profile is a fixed set of examples, plus those that a test names; the
 # thorough one draws anew each time (``pytest --hypothesis-profile=thorough``).
 hypothesis.settings.register_profile(
-    "quick", deadline=None, max_examples=15, derandomize=True
+    "quick", deadline=None, max_examples=5, derandomize=True
 )
 hypothesis.settings.register_profile(
     "thorough", deadline=None, max_examples=100, print_blob=True

@@ -133,15 +133,20 @@ def test_networks_know_no_estimator():
             assert "sklearn" not in used, name
 
 
-@pytest.mark.parametrize(
-    "module", ["features", "datasets", "metrics", "model_selection", "persistence"]
-)
-def test_torch_loads_when_a_network_is_asked_for(module):
-    code = (
-        f"import sys, sklearn_ser.{module}; "
-        "print(*{'torch', 'skorch', 'librosa', 'transformers'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == ""
+def test_torch_loads_when_a_network_is_asked_for():
+    """And what reads and resamples audio when a recording comes."""
+    code = """
+import sys
+from importlib import import_module
+
+heavy = {"torch", "skorch", "librosa", "transformers", "safetensors"}
+for name in ("features", "datasets", "metrics", "model_selection", "persistence"):
+    import_module(f"sklearn_ser.{name}")
+    print(name, *heavy & set(sys.modules))
+    if name == "features":
+        print("audio", *{"soundfile", "soxr"} & set(sys.modules))
+"""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    names = ["features", "audio", "datasets", "metrics", "model_selection"]
+    assert done.stdout.split("\n") == [*names, "persistence", ""]

@@ -126,7 +126,7 @@ def test_a_broken_run_resumes_to_the_same_rows(here, tmp_path, capsys):
     assert len(printed(capsys, *argv, unbroken)) == 4
     whole = unbroken.read_bytes().splitlines(keepends=True)
     broken.write_bytes(b"".join(whole[:2]) + whole[2][:30])
-    assert len(printed(capsys, *argv, broken, "--jobs", "2")) == 2
+    assert len(printed(capsys, *argv, broken)) == 2
     assert comparable(broken) == comparable(unbroken)
     assert broken.read_bytes().splitlines(keepends=True)[:2] == whole[:2]
     assert printed(capsys, *argv, broken) == []
@@ -155,7 +155,9 @@ def test_a_killed_run_resumes_to_the_same_rows(here, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("declared")
-@pytest.mark.parametrize("name", ["tiny", "casia"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("tiny", marks=pytest.mark.slow), "casia"]
+)
 def test_a_row_says_all_that_it_rests_on(here, tmp_path, name):
     results = tmp_path / "rows.jsonl"
     argv = ["--corpus", name, "--method", "mfcc", "--results", str(results)]
@@ -183,6 +185,7 @@ def test_a_row_says_all_that_it_rests_on(here, tmp_path, name):
         assert not set(np.unique(corpus.speakers[train])) & set(who)
 
 
+@pytest.mark.slow
 def test_a_row_of_a_net_has_probes(here):
     (_, work), *_ = run.tasks(
         ["tiny"], ["dsnet"], [1], {"max_epochs": 2, "encoder": "conv"}
@@ -301,6 +304,7 @@ def test_other_parameters_are_another_row(here, tmp_path):
     assert len(rows.read(results)) == 8
 
 
+@pytest.mark.slow
 def test_other_data_is_another_row(here, tmp_path, monkeypatch):
     results = tmp_path / "rows.jsonl"
     argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
@@ -341,6 +345,7 @@ def test_without_corpora_it_says_what_it_needs(monkeypatch, capsys):
     assert "SKLEARN_SER_DATA must name" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_command_runs_all_that_the_tables_want(here, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tables, "wanted", lambda features: {"tiny": ["mfcc"]})
     argv = ["--results", tmp_path / "rows.jsonl"]
@@ -361,6 +366,7 @@ def test_the_tables_want_each_method_of_their_features(features):
     assert ("pooled44" in wanted) == (features == "speech-model")
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_share_a_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     code = f"from benchmarks.rows import RowFile\nwith RowFile({str(path)!r}): pass\n"
@@ -471,6 +477,7 @@ def on_speech(folder, corpus, *names, settings=()):
     return [row for row in rows.read(results) if row["corpus"] == corpus]
 
 
+@pytest.mark.slow
 def test_features_are_a_dimension_of_a_row(with_speech, tiny_speech_model):
     settings = ["max_epochs=1"]
     found = on_speech(with_speech, "tiny", "dsnet", "plain", settings=settings)
@@ -555,6 +562,7 @@ def test_without_models_it_says_what_it_needs(here, monkeypatch, capsys):
     assert "SKLEARN_SER_MODELS must name" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The predicted target domain labels")
 def test_transfers_on_a_speech_model(with_speech):
     names = ["source-only", "didan-by-speaker", "dan-raw"]
@@ -570,6 +578,7 @@ def test_transfers_on_a_speech_model(with_speech):
     assert all(row["n_folds"] == 1 and len(row["confusion"]) == 2 for row in found)
 
 
+@pytest.mark.slow
 def test_new_speakers_are_the_target_of_an_adaptation(with_speech):
     corpus = corpora.load("tiny")
     names = ["source-only-adapted", "self-training-adapted"]
@@ -623,6 +632,7 @@ def test_each_corpus_is_centred_on_its_training_rows(with_speech, log_mels):
         features.centre(log_mels, which, np.arange(5))
 
 
+@pytest.mark.slow
 def test_a_pool_is_reported_apart_and_together(with_speech, monkeypatch):
     found = on_speech(with_speech, "pooled44", "lda", "lda-centred")
     assert {row["n_folds"] for row in found} == {4}
@@ -833,6 +843,7 @@ def test_the_figure_is_drawn(tmp_path):
     assert "<svg" in (tmp_path / "uar.svg").read_text()
 
 
+@pytest.mark.slow
 def test_speed_has_a_figure_for_each_way(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("SKLEARN_SER_DATA", raising=False)
     output = tmp_path / "speed.json"

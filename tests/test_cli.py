@@ -528,6 +528,7 @@ def command_line(*arguments):
     return command, {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": env}
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_ends_it_without_a_word(model, formats):
     command, pipes = command_line("predict", model, formats)
     with subprocess.Popen(command, **pipes) as run:

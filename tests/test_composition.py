@@ -177,14 +177,13 @@ def test_cross_val_predict_of_probabilities(method, corpus, recordings):
         np.testing.assert_array_equal(found[test], expected)
 
 
-def test_grid_search_in_two_processes(
-    method, corpus, recordings, routing, reference, weights
-):
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_grid_search(method, corpus, recordings, routing, reference, weights, n_jobs):
     search = GridSearchCV(
         pipeline(method),
         {f"{method.step}__lr": [1e-3, 1e-2], "logmeltransformer__n_mels": [8, 16]},
         cv=TWO_FOLDS,
-        n_jobs=2,
+        n_jobs=n_jobs,
         error_score="raise",
     )
     search.fit(

@@ -450,6 +450,7 @@ def test_without_an_interval(data):
     assert str(result).splitlines()[-1] == f"mean of 6: {100 * result.uar:.1f}"
 
 
+@pytest.mark.slow
 def test_two_jobs_equal_one(data, capsys):
     one = cross_corpus_validate(SOURCE_ONLY, *data)
     assert capsys.readouterr().err == ""

@@ -228,7 +228,9 @@ def test_frames_are_transformed_alike_alone_and_with_others(
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize(
+    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
+)
 def test_n_jobs_changes_nothing(backend):
     waves = [_noise(1000 + 900 * i, seed=i) for i in range(70)]
     expected = LogMelTransformer().transform(waves)
@@ -239,10 +241,16 @@ def test_n_jobs_changes_nothing(backend):
         np.testing.assert_array_equal(a, b)
 
 
-def test_n_jobs_keeps_the_index_in_errors():
+@pytest.mark.parametrize(
+    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
+)
+def test_n_jobs_keeps_the_index_in_errors(backend):
     waves = [_noise(200) for _ in range(70)]
     waves[66] = np.full(200, np.nan)
-    with pytest.raises(ValueError, match=r"X\[66\] contains NaN"):
+    with (
+        parallel_config(backend=backend),
+        pytest.raises(ValueError, match=r"X\[66\] contains NaN"),
+    ):
         LogMelTransformer(n_jobs=2).transform(waves)
 
 

@@ -69,10 +69,11 @@ def test_descriptors_are_sequences(corpus):
     assert equal.ndim == 3
 
 
-def test_jobs_and_the_cache_change_nothing(corpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_jobs_and_the_cache_change_nothing(corpus, tmp_path, monkeypatch, n_jobs):
     X = corpus.waveforms[:20]
     expected = OpenSMILETransformer("IS09").transform(X)
-    cached = OpenSMILETransformer("IS09", cache_dir=tmp_path, n_jobs=2)
+    cached = OpenSMILETransformer("IS09", cache_dir=tmp_path, n_jobs=n_jobs)
     np.testing.assert_array_equal(cached.transform(X), expected)
     assert len([*tmp_path.rglob("*.npy")]) == 20
     monkeypatch.setattr(opensmile.Smile, "__call__", None)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import inspect
+import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from importlib.metadata import version
 from importlib.resources import files
@@ -27,7 +29,13 @@ from sklearn_ser import (
     model_selection,
     persistence,
 )
+from sklearn_ser.base import BaseSpeechClassifier
 
+CLASSIFIERS = [
+    sklearn_ser.DSNetClassifier,
+    sklearn_ser.SpeakerAdversarialClassifier,
+    sklearn_ser.DIDANDomainAdapter,
+]
 PUBLIC = [
     f"{module.__name__}.{name}"
     for module in (
@@ -153,6 +161,35 @@ def test_docstrings_are_numpydoc(name):
 def test_parameters_of_methods_are_documented(name):
     errors = dict(validate(name)["errors"])
     assert not errors.keys() & {"GL08", "PR01", "PR02"}, errors
+
+
+@pytest.mark.parametrize("cls", CLASSIFIERS)
+def test_the_help_of_a_classifier_has_every_parameter(cls):
+    doc = inspect.getdoc(cls)
+    assert "{shared" not in doc
+    heads = re.findall(r"^(\w+(?:, \w+)*) : ", doc, re.M)
+    named = [name for head in heads for name in head.split(", ")]
+    assert set(named) >= set(inspect.signature(cls).parameters)
+    assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("indentation", ["    ", "", "\t"])
+def test_shared_parameters_are_filled_in_whatever_the_indentation(indentation):
+    """From 3.13 on, Python's compiler takes the indentation out of docstrings."""
+    lines = ["Parameters", "-" * 10, "{shared parameters}"]
+    lines += ["own : int", "    A line.", "", "Attributes", "-" * 10]
+    lines += ["{shared attributes}", "own_ : int"]
+    text = textwrap.indent("\n".join(lines), indentation)
+    cls = type("Own", (BaseSpeechClassifier,), {"__doc__": f"One.\n\n{text}\n"})
+    found = inspect.getdoc(cls).splitlines()
+    assert "max_epochs : int, default=40" in found
+    assert "    Passes over the (labelled) training data." in found
+    start = found.index("n_features_in_ : int")
+    assert found[start + 1] == "    Number of features of a sequence."
+    assert found[-1] == "own_ : int"
+    parameters = [*inspect.signature(BaseSpeechClassifier).parameters, "own"]
+    heads = [line.split(" : ")[0] for line in found if " : " in line]
+    assert heads[: len(parameters)] == parameters
 
 
 def test_methods_are_found():

@@ -422,7 +422,9 @@ def fresh_workers():
 
 
 @pytest.mark.usefixtures("fresh_workers")
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize(
+    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
+)
 def test_n_jobs_changes_nothing(tiny, backend):
     before = torch.get_num_threads()
     est = SpeechModelTransformer(tiny, pooling="mean", frames_per_batch=30)
@@ -648,7 +650,7 @@ def test_no_network_is_told_in_one_error(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.stderr.count("Traceback") == 1
     assert "hf download some/model" in done.stderr.splitlines()[-1]
@@ -980,7 +982,7 @@ def test_a_device_that_does_not_exist(tiny):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_bad_recording(tiny, bad, kind, message, n_jobs):
     est = SpeechModelTransformer(tiny, n_jobs=n_jobs)
-    with pytest.raises(kind, match=message):
+    with parallel_config("threading"), pytest.raises(kind, match=message):
         est.transform([WAVES[0], WAVES[1], bad, WAVES[2]])
 
 
@@ -990,20 +992,6 @@ def test_missing_extra(tiny, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"pip install sklearn_ser\[speech-model\]"):
         SpeechModelTransformer(tiny).transform(WAVES)
-
-
-def test_import_is_light():
-    code = (
-        "import sys, sklearn_ser.features; "
-        "print(*{'torch', 'transformers', 'safetensors'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == ""
 
 
 # The real Whisper base
