@@ -55,7 +55,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     _auto_values: ClassVar = {
         "lr": (3e-3, 6e-3),
         "batch_size": (32, 128),
-        "adversary_lr": (3e-3, 1e-2),
+        "adversary_lr": (3e-3, 2e-2),
     }
 
     _parameter_constraints: ClassVar = {

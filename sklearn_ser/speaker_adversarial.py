@@ -204,7 +204,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     alternate : {"batch", "epoch"}, default="batch"
         The steps of MEnAN alternate with each batch or with each epoch.
     adversary_lr : float or "auto", default="auto"
-        Learning rate of SC's Adam. "auto" is 0.003, and 0.01 for vectors.
+        Learning rate of SC's Adam. "auto" is 0.003, and 0.02 for vectors.
     {shared parameters}
 
     Attributes
