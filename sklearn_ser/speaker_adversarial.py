@@ -33,7 +33,7 @@ from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier, shared_parameters
 from .exceptions import warn_caller
 from .nn.adversary import AdversarialNet, frozen, joined
-from .nn.encoders import UtteranceEncoder
+from .nn.encoders import UtteranceEncoder, without_noise
 from .nn.layers import Dropout, LogitLayer
 from .nn.losses import CrossEntropy, LossTerm, linear_ramp, sigmoid_ramp
 from .nn.net import SpeechNet
@@ -107,8 +107,19 @@ class SpeakerNet(AdversarialNet):
         """Apply ENC and EC to a batch, and SC to a batch of the training."""
         outputs = super().infer(x, **fit_params)
         if self.module_.training:
-            outputs["speaker_logits"] = self.module_.SC(outputs["embedding"])
+            outputs["heard"] = self.heard(x, outputs["embedding"])
+            outputs["speaker_logits"] = self.module_.SC(outputs["heard"])
         return outputs
+
+    def heard(self, x, v):
+        """Return what SC hears: vectors as in prediction, without noise and dropout.
+
+        Noise hides the speaker from SC, and not from a probe later.
+        """
+        if not self.module_.ENC.noise.acts_on(x.x):
+            return v
+        with without_noise(self.module_.ENC):
+            return self.module_.ENC(x.x, x.lengths)
 
 
 class MEnANNet(SpeakerNet):
@@ -140,7 +151,7 @@ class MEnANNet(SpeakerNet):
         """Train EC, and train ENC against SC, which is frozen but differentiable."""
         with frozen(self.module_.SC):
             step = super().train_step(batch, **fit_params)
-        v = step["y_pred"]["embedding"].detach()
+        v = step["y_pred"]["heard"].detach()
         self.latest_.append({"v": v, **batch[0].columns})
         return step
 

@@ -15,6 +15,7 @@ from sklearn_ser import (
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import uar_score
 from sklearn_ser.nn.batching import Batch
+from sklearn_ser.nn.encoders import without_noise
 from sklearn_ser.nn.losses import CrossEntropy, linear_ramp, sigmoid_ramp
 from sklearn_ser.speaker_adversarial import (
     DATNet,
@@ -22,6 +23,7 @@ from sklearn_ser.speaker_adversarial import (
     SpeakerAdversarial,
     SpeakerCrossEntropy,
     SpeakerEntropy,
+    SpeakerNet,
 )
 
 METHODS = [("menan", "batch"), ("menan", "epoch"), ("dat", "batch")]
@@ -304,6 +306,35 @@ def test_so_it_is_on_vectors_with_noise(vectors, method, alternate):
     params = {"method": method, "alternate": alternate, "encoder": "auto"}
     model = quick(adversary_weight=0, **params).fit(**vectors)
     assert same(emotion_part(model), emotion_part(plain))
+
+
+@pytest.mark.parametrize("method", ["menan", "dat"])
+def test_the_speaker_classifier_hears_vectors_without_noise(
+    vectors, method, monkeypatch
+):
+    """Noise would hide the speaker from SC in training, and not from a later probe."""
+    found = []
+
+    def listen(self, x, **fit_params):
+        outputs = infer(self, x, **fit_params)
+        if self.module_.training:
+            ENC = self.module_.ENC
+            with without_noise(ENC):
+                clean = ENC(x.x, x.lengths)
+            assert all(m.training for m in ENC.modules())
+            found.append((outputs["heard"], clean, outputs["embedding"]))
+        return outputs
+
+    infer = SpeakerNet.infer
+    monkeypatch.setattr(SpeakerNet, "infer", listen)
+    quick(method=method, encoder="auto", max_epochs=1).fit(**vectors)
+    for heard, clean, noisy in found:
+        assert torch.equal(heard, clean)
+        assert (heard - noisy).abs().max() > 1e-2
+    found.clear()
+    quick(method=method, encoder="auto", max_epochs=1, feature_noise=0).fit(**vectors)
+    assert found
+    assert all(heard is noisy for heard, _, noisy in found)
 
 
 @pytest.mark.parametrize(("method", "alternate"), METHODS)

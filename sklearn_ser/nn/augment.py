@@ -108,9 +108,12 @@ class ClassNoise(nn.Module):
         """
         self.residuals = residuals
 
+    def acts_on(self, x):
+        """Tell whether training adds noise to such a batch."""
+        return self.residuals is not None and self.scale > 0 and x.shape[-1] == 1
+
     def forward(self, x):
-        idle = self.residuals is None or not self.scale or x.shape[-1] > 1
-        if idle or not self.training:
+        if not (self.training and self.acts_on(x)):
             return x
         n, options = len(x), {"generator": self.generator, "device": x.device}
         drawn = self.residuals[torch.randint(len(self.residuals), (n,), **options)]

@@ -7,6 +7,8 @@ of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. The at
 frequencies. Only then training stretches and masks the frequency axis.
 """
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -14,6 +16,7 @@ from torch.nn import functional as F
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize
+from .randomness import is_own
 
 
 class StridedBlock(nn.Module):
@@ -257,6 +260,35 @@ class UtteranceEncoder(nn.Module):
                     "to pad sequences that are shorter than its reach."
                 )
         return z, found
+
+
+_RANDOM = (
+    ClassNoise | Dropout | nn.modules.dropout._DropoutNd | nn.RReLU
+    | nn.RNNBase | nn.MultiheadAttention
+)  # fmt: skip
+
+
+@contextmanager
+def without_noise(encoder):
+    """Switch noise and dropout off in training; batch normalisation goes by the batch.
+
+    Parameters
+    ----------
+    encoder : UtteranceEncoder
+    """
+    random = [
+        m
+        for m in encoder.modules()
+        # A user's module may call F.dropout if it trains.
+        if m.training and (isinstance(m, _RANDOM) or not is_own(type(m)))
+    ]
+    try:
+        for layer in random:
+            layer.training = False  # and not its children: some are batch norms
+        yield
+    finally:
+        for layer in random:
+            layer.training = True
 
 
 def check_encoder(encoder, n_features, n_frames=16):

@@ -171,7 +171,7 @@ def _store(norm, parts):
         mean = mean + gap * (n_part / total)
         squares = squares + squares_part + gap.square() * (n * n_part / total)
         n = total
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(squares / n)
+    norm.running_mean.copy_(mean.to(norm.running_mean.dtype))
+    norm.running_var.copy_((squares / n).to(norm.running_var.dtype))
     if norm.num_batches_tracked is not None:  # they are of no batch of the training
         norm.num_batches_tracked.zero_()
