@@ -2,8 +2,9 @@
 
 Compares LogMelTransformer with librosa, a plain SciPy and a per-file torch version,
 from waveforms and from FLAC and WAV files, on one and on two threads. The repeats are
-interleaved and their medians reported, for a machine that is shared. The clips are
-those of ``$SKLEARN_SER_DATA/emodb4`` or, without it, generated ones of such lengths.
+interleaved and their medians reported: CPU time of one thread, for a machine that is
+shared, and time by the clock of two, for one that is not. The clips are those of
+``$SKLEARN_SER_DATA/emodb4`` or, without it, generated ones of such lengths.
 
     python benchmarks/log_mel.py [--clips N] [--repeats N] [--output FILE]
 """
@@ -128,15 +129,16 @@ def measure(inputs, waves, repeats, n_threads):
         for name, function in methods(n_threads, form != "array").items()
     }
     errors, seconds = {}, {key: [] for key in runs}
+    clock = time.process_time if n_threads == 1 else time.perf_counter
     torch.set_num_threads(n_threads)
     with threadpool_limits(n_threads):
         for key, (function, clips) in runs.items():  # the first call warms up
             errors[key] = error_of(function(clips), expected)
         for _ in range(repeats):
             for key, (function, clips) in runs.items():
-                start = time.perf_counter()
+                start = clock()
                 function(clips)
-                seconds[key].append(time.perf_counter() - start)
+                seconds[key].append(clock() - start)
     rows = []
     for form, name in runs:
         ratios = np.divide(seconds[form, "librosa"], seconds[form, name])

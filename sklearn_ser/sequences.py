@@ -36,15 +36,6 @@ class CachedSequence(NDArrayOperatorsMixin):
     path : str
         A ``.npy`` file that holds a 2-D array.
 
-    Attributes
-    ----------
-    shape : tuple of int
-        (n_features, n_frames).
-    dtype : dtype
-        Type of the values on disk.
-    ndim, size : int
-        Number of dimensions and of values.
-
     Raises
     ------
     OSError, ValueError
@@ -140,25 +131,9 @@ def check_sequences(X, *, estimator, reset):
     UserWarning
         If a classifier is fitted on vectors as long as waveforms are.
     """
-    no_batch = isinstance(X, _NO_BATCH) and not issparse(X)  # some are mappings
-    if X is None or no_batch or hasattr(X, "__fspath__"):
-        raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
-    if isinstance(X, (list, tuple)) and not X:
-        raise ValueError("X is empty: found 0 samples, expected at least one.")
-    if is_ragged(X):
-        sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
-        _check_n_features(sequences, estimator, reset)
-        return as_vectors(sequences)
-    with naming("X"):
-        X = validate_data(
-            estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
-        )
-    if X.ndim > 3:
-        raise ValueError(f"X has {X.ndim} dimensions, expected 2 or 3. {_HINT}")
-    if X.ndim == 3 and X.shape[2] == 0:
-        raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
-    if reset and X.ndim == 2 and not hasattr(estimator, "transform"):
-        _warn_of_waveforms(X.shape[1])
+    X = check_batch(X, estimator=estimator, reset=reset)
+    if not isinstance(X, np.ndarray):
+        return as_vectors(X)
     if X.ndim == 3:
         return list(X) if X.shape[2] > 1 else Vectors(X[:, :, 0])
     return Vectors(X)
@@ -173,14 +148,33 @@ def as_vectors(sequences):
     return Vectors(np.hstack([np.asarray(x) for x in sequences]).T)
 
 
-def _warn_of_waveforms(n_features):
-    """Warn of vectors that are too long to be functionals."""
-    if n_features > _MOST_FUNCTIONALS:
+def check_batch(X, *, estimator, reset):
+    """Check a batch as `check_sequences` does, but return an array as an array."""
+    no_batch = isinstance(X, _NO_BATCH) and not issparse(X)  # some are mappings
+    if X is None or no_batch or hasattr(X, "__fspath__"):
+        raise TypeError(f"X is a {type(X).__name__}, not a batch of sequences. {_HINT}")
+    if isinstance(X, (list, tuple)) and not X:
+        raise ValueError("X is empty: found 0 samples, expected at least one.")
+    if is_ragged(X):
+        sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
+        _check_n_features(sequences, estimator, reset)
+        return sequences
+    with naming("X"):
+        X = validate_data(
+            estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
+        )
+    if X.ndim > 3:
+        raise ValueError(f"X has {X.ndim} dimensions, expected 2 or 3. {_HINT}")
+    if X.ndim == 3 and X.shape[2] == 0:
+        raise ValueError(f"X has 0 frames (shape={X.shape}), expected at least one.")
+    is_fit = reset and not hasattr(estimator, "transform")
+    if is_fit and X.ndim == 2 and X.shape[1] > _MOST_FUNCTIONALS:
         warn_caller(
-            f"X is a table of {n_features} features, each row a sequence of one frame. "
+            f"X is a table of {X.shape[1]} features, each row a sequence of one frame. "
             "If its rows are waveforms, put LogMelTransformer in front: "
             "make_pipeline(LogMelTransformer(), ...)."
         )
+    return X
 
 
 def is_ragged(X):
@@ -319,13 +313,13 @@ def check_speakers(speakers, n_samples):
             f"({n_samples},)."
         )
     check_length("speakers", speakers, n_samples)
-    codes = {}
-    for i, speaker in enumerate(speakers.tolist()):
-        if is_missing(speaker):
-            raise ValueError(f"speakers[{i}] is {speaker}, expected a speaker.")
-        codes.setdefault(speaker, len(codes))
+    names = speakers.tolist()
     # Speakers are numbered as they appear, so that their names have no influence.
-    return np.array([codes[speaker] for speaker in speakers.tolist()])
+    codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    if any(map(is_missing, codes)):
+        i = next(i for i, name in enumerate(names) if is_missing(name))
+        raise ValueError(f"speakers[{i}] is {names[i]}, expected a speaker.")
+    return np.array([codes[name] for name in names])
 
 
 def check_length(name, values, n_samples):

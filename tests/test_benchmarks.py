@@ -856,8 +856,9 @@ def test_speed_has_a_figure_for_each_way(monkeypatch, tmp_path, capsys):
     }
     assert found["prediction"]["bare"]["ratio"] == 1
     assert found["mixed lengths"]["two calls"]["ratio"] == 1
+    assert found["normalisation"]["bare means"]["ratio"] == 1
     assert all(row["seconds"] > 0 for row in found["training"].values())
-    assert len(capsys.readouterr().out.splitlines()) == 9
+    assert len(capsys.readouterr().out.splitlines()) == 11
 
 
 def test_self_training_follows_a_target_that_moved():

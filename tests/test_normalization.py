@@ -139,6 +139,95 @@ def test_without_speakers():
         np.testing.assert_allclose(z, x - middle[:, None], atol=1e-4)
 
 
+def plainly(X, y, speakers, factor):
+    """What the normaliser makes of recordings, by its definition, one at a time.
+
+    Returns the recordings, centred and scaled, and the means of the speakers.
+    """
+    means = np.stack([x.mean(axis=1, dtype=float) for x in X])
+    variances = np.stack([x.var(axis=1, dtype=float) for x in X])
+    names = list(dict.fromkeys(speakers))
+    own = {name: [i for i, s in enumerate(speakers) if s == name] for name in names}
+    shrink = {name: len(own[name]) / (len(own[name]) + factor) for name in names}
+    offsets = dict.fromkeys(names, np.zeros(means.shape[1]))
+    y = np.zeros(len(X), int) if y is None else y
+    for _ in range(10 if len(set(y)) > 1 else 1):
+        centred = [m - offsets[s] for m, s in zip(means, speakers, strict=True)]
+        emotions = {
+            c: np.mean([m for m, e in zip(centred, y, strict=True) if e == c], axis=0)
+            for c in sorted(set(y))
+        }
+        for name in names:
+            gaps = [
+                means[[i for i in own[name] if y[i] == c]].mean(axis=0) - emotions[c]
+                for c in sorted({y[i] for i in own[name]})
+            ]
+            offsets[name] = shrink[name] * np.mean(gaps, axis=0)
+    middle = np.mean(list(emotions.values()), axis=0)
+    centre = {name: middle + offsets[name] for name in names}
+    squares = [
+        v + (m - centre[s]) ** 2
+        for m, v, s in zip(means, variances, speakers, strict=True)
+    ]
+    average = np.sqrt(np.mean(squares, axis=0))
+    Z = []
+    for x, name in zip(X, speakers, strict=True):
+        k, mean = len(own[name]), means[own[name]].mean(axis=0)
+        spread = [variances[i] + (means[i] - mean) ** 2 for i in own[name]]
+        scale = np.sqrt((np.sum(spread, axis=0) + factor * average**2) / (k + factor))
+        scale = np.where(scale < 1e-6 * np.abs(mean), 1, scale)
+        Z.append((x - centre[name][:, None]) / scale[:, None])
+    return Z, centre
+
+
+@given(
+    st.integers(0, 2**16),
+    st.lists(st.sampled_from("abcdef"), min_size=4, max_size=40),
+    st.booleans(),
+    st.sampled_from([0, 3]),
+    st.sampled_from([1, 4]),
+)
+def test_many_rows_at_once_are_as_one_at_a_time(
+    seed, speakers, with_labels, factor, n_frames
+):
+    rng = np.random.default_rng(seed)
+    level = 10 * rng.normal(size=3)[:, None]
+    X = [(rng.normal(size=(3, n_frames)) + level).astype("f4") for _ in speakers]
+    y = rng.integers(0, 2, len(X)) if with_labels else None
+    if with_labels:
+        y[:3] = 0, 1, 1  # at least two classes, and two of a class
+    expected, centre = plainly(X, y, speakers, factor)
+    batches = [X, np.stack(X)] + [np.stack(X)[:, :, 0]] * (n_frames == 1)
+    for batch in batches:
+        normalizer = SpeakerNormalizer(scale=True, relevance_factor=factor)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sklearn_ser.features._speaker_groups._BLOCK", 7)
+            Z = normalizer.fit_transform(batch, y, speakers=speakers)
+        for z, wanted in zip(Z, expected, strict=True):
+            np.testing.assert_allclose(
+                z.reshape(wanted.shape), wanted, rtol=1e-5, atol=1e-5
+            )
+        for name, mean in centre.items():
+            found = normalizer.speaker_statistics_[name][0]
+            np.testing.assert_allclose(found, mean, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("unseen", ["global", "utterance"])
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("scale", [True, False])
+def test_vectors_are_sequences_of_one_frame(unseen, center, scale):
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, (700, 4)).astype("f4")
+    speakers = rng.choice(list("abcdefg"), len(X))
+    normalizer = SpeakerNormalizer(unseen, center=center, scale=scale)
+    normalizer.fit(X, speakers=speakers).enroll(X[:5] + 1, list("xxxyy"))
+    for names in (None, speakers, rng.choice(list("axy?!"), len(X))):
+        found = normalizer.transform(X, speakers=names)
+        expected = normalizer.transform(list(X[:, :, None]), speakers=names)
+        np.testing.assert_array_equal(found, np.hstack(expected).T)
+        assert not np.shares_memory(found, X)
+
+
 def test_forms_in_are_forms_out():
     X = np.random.default_rng(0).normal(size=(8, 4, 5))
     Z = SpeakerNormalizer().fit_transform(X, speakers=SPEAKERS)

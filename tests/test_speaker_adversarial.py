@@ -73,6 +73,12 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def with_speakers(module, batch):
+    """Return the outputs, with those of SC."""
+    outputs = module(batch.x, batch.lengths)
+    return outputs | {"speaker_logits": module.SC(outputs["embedding"])}
+
+
 class Parts:
     """A net in training, and a batch for it."""
 
@@ -132,13 +138,13 @@ class Parts:
         """H(q) as step 2 sees it."""
         self.net._set_training(True)
         with torch.no_grad():
-            found = self.module(self.batch.x, self.batch.lengths, True)
+            found = with_speakers(self.module, self.batch)
         return -float(SpeakerEntropy()(found, self.batch))
 
     def speaker_loss(self):
         self.module.eval()
         with torch.no_grad():
-            found = self.module(self.batch.x, self.batch.lengths, True)
+            found = with_speakers(self.module, self.batch)
         return float(SpeakerCrossEntropy()(found, self.batch))
 
 
@@ -204,7 +210,7 @@ def test_the_weight_rises_with_the_training(progress):
     plain = copy.deepcopy(parts.module)
     plain.train()
     plain.SC.eval()
-    outputs = plain(parts.batch.x, parts.batch.lengths, True)
+    outputs = with_speakers(plain, parts.batch)
     (0.5 * progress * SpeakerEntropy()(outputs, parts.batch)).backward()
     parts.net.criterion_.terms = [SpeakerEntropy(0.5, linear_ramp)]
     seen = {}
@@ -242,7 +248,7 @@ def test_dat_reverses_the_gradient_of_the_encoder_alone(weight, progress):
     parts.batch.x = parts.batch.x.double()
     plain = copy.deepcopy(parts.module)
     plain.train()
-    outputs = plain(parts.batch.x, parts.batch.lengths, True)
+    outputs = with_speakers(plain, parts.batch)
     SpeakerCrossEntropy()(outputs, parts.batch).backward()
 
     parts.at(progress)

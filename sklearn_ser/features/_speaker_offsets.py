@@ -10,7 +10,8 @@ from sklearn.utils.multiclass import type_of_target
 
 from .._columns import as_column
 from ..baseline import EqualPriorsLDA
-from ..sequences import check_length, check_speakers, usable_scale
+from ..sequences import check_length, usable_scale
+from ._speaker_groups import Groups, numbered, sums_by_group
 
 # Discriminant scores of new voices are overconfident: they are divided by this.
 _SOFTENING = 4.0
@@ -20,25 +21,29 @@ _N_ROUNDS = 10
 def fit_voices(sequences, y, speakers, *, scale, relevance_factor):
     """Return what `SpeakerNormalizer` learns, as a dict of its attributes."""
     means, variances = _recording_statistics(sequences)
-    rows = _rows_by_speaker(speakers, len(sequences))
-    y = _usable_labels(y, len(sequences)) if rows else None
-    vectors = _vectors(means, variances, with_deviations=variances.any())
-    offsets, model = speaker_offsets(vectors, y, list(rows.values()), relevance_factor)
+    names, codes = numbered(speakers, len(means))
+    y = _usable_labels(y, len(means)) if names else None
+    vectors = _vectors(means, variances, with_deviations=variances is not None)
+    groups = Groups(vectors, codes)
+    offsets, model = speaker_offsets(vectors, y, groups, relevance_factor)
+    voices = model["mean"] + offsets
     n_features = means.shape[1]
-    mean = model["mean"][:n_features]
-    centred = means - mean
-    for own, offset in zip(rows.values(), offsets, strict=True):
-        centred[own] -= offset[:n_features]
-    average = _deviation(variances + centred**2, means)
-    statistics = {}
-    for (name, own), offset in zip(rows.items(), offsets, strict=True):
-        shrink = relevance_factor if scale else None
-        deviation = _shrunk_deviation(means[own], variances[own], average, shrink)
-        statistics[name] = mean + offset[:n_features], deviation
+    squares = groups.squares_about(voices)[:, :n_features]
+    within = groups.squares_about(groups.means)[:, :n_features]
+    if variances is not None:
+        of_frames = sums_by_group(variances, codes, len(squares))
+        squares, within = squares + of_frames, within + of_frames
+    own_means = groups.means[:, :n_features]
+    average = _deviation(squares, own_means, groups.counts)
+    deviations = [average] * len(voices)
+    if scale:
+        k = groups.counts[:, None]
+        deviations = _shrunk_deviation(within, own_means, k, average, relevance_factor)
+    own = zip(voices[:, :n_features], deviations, strict=True)
     return {
-        "mean_": mean,
+        "mean_": model["mean"][:n_features],
         "scale_": average,
-        "speaker_statistics_": statistics,
+        "speaker_statistics_": dict(zip(names, own, strict=False)),
         "emotions_": None if y is None else np.unique(y),
         "emotion_model_": model,
     }
@@ -65,62 +70,70 @@ def enroll_voices(sequences, speakers, model, average, *, scale, relevance_facto
     seen : dict of speaker to (shares, n_recordings)
         The share of each emotion; empty if the fit had no labels.
     """
-    rows = _rows_by_speaker(speakers, len(sequences))
+    names, codes = numbered(speakers, len(sequences))
     means, variances = _recording_statistics(sequences)
     model, n_features = EmotionModel(**model), len(average)
     with_deviations = len(model.mean) > n_features
-    vectors = _vectors(means, variances, with_deviations=with_deviations)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
     voices, seen = {}, {}
-    for name, own in rows.items():
-        offset, shares = model.offset(vectors[own], relevance_factor)
-        shrink = relevance_factor if scale else None
-        deviation = _shrunk_deviation(means[own], variances[own], average, shrink)
+    for name, own in zip(names, np.split(order, starts), strict=True):
+        parts = means[own], None if variances is None else variances[own]
+        vectors = _vectors(*parts, with_deviations=with_deviations).astype(np.float64)
+        offset, shares = model.offset(vectors, relevance_factor)
+        deviation = average
+        if scale:
+            values = vectors[:, :n_features]
+            mean = values.mean(axis=0)
+            squares = ((values - mean) ** 2).sum(axis=0)
+            if variances is not None:
+                squares += parts[1].sum(axis=0)
+            deviation = _shrunk_deviation(
+                squares, mean, len(own), average, relevance_factor
+            )
         voices[name] = (model.mean + offset)[:n_features], deviation
         if shares is not None:
             seen[name] = shares, len(own)
     return voices, seen
 
 
-def _rows_by_speaker(speakers, n_samples):
-    """Return the rows of each speaker, or nothing without speakers."""
-    if speakers is None:
-        return {}
-    check_speakers(speakers, n_samples)
-    rows = {}
-    for row, name in enumerate(np.asarray(speakers).tolist()):
-        rows.setdefault(name, []).append(row)
-    return rows
-
-
 def _recording_statistics(sequences):
-    """Return mean and variance over the frames of each recording, in float64."""
+    """Return mean and variance over the frames of each recording.
+
+    The variances are None if no recording varies. Vectors are their own means.
+    """
+    if isinstance(sequences, np.ndarray) and sequences.ndim == 2:
+        return sequences, None
     means, variances = [], []
     for x in sequences:
         frames = np.asarray(x, np.float64)
         means.append(frames.mean(axis=1))
         variances.append(frames.var(axis=1))
-    return np.stack(means), np.stack(variances)
+    variances = np.stack(variances)
+    return np.stack(means), variances if variances.any() else None
 
 
 def _vectors(means, variances, *, with_deviations):
     """Return a vector for each recording: its mean, and its deviation if needed."""
-    return np.hstack([means, np.sqrt(variances)]) if with_deviations else means
+    if not with_deviations:
+        return means
+    deviations = np.zeros_like(means) if variances is None else np.sqrt(variances)
+    return np.hstack([means, deviations])
 
 
-def _deviation(squares, values):
-    """Return the root mean square, or 1 if it is only rounding of the values."""
-    magnitude = np.abs(values).mean(axis=0)
-    return usable_scale(np.sqrt(squares.mean(axis=0)), magnitude)
+def _deviation(squares, means, counts):
+    """Return the root mean square over all speakers, or 1 if it is only rounding.
+
+    Where a feature hardly varies, its values have the size of the speakers' means.
+    """
+    size = np.average(np.abs(means), axis=0, weights=counts)
+    return usable_scale(np.sqrt(squares.sum(axis=0) / counts.sum()), size)
 
 
-def _shrunk_deviation(means, variances, average, relevance_factor):
+def _shrunk_deviation(squares, mean, count, average, relevance_factor):
     """Return a speaker's deviation, shrunk towards the average deviation."""
-    if relevance_factor is None:
-        return average
-    mean, k = means.mean(axis=0), len(means)
-    squares = (variances + (means - mean) ** 2).sum(axis=0)
-    shrunk = (squares + relevance_factor * average**2) / (k + relevance_factor)
-    return _deviation(shrunk[None], means)
+    shrunk = (squares + relevance_factor * average**2) / (count + relevance_factor)
+    return usable_scale(np.sqrt(shrunk), np.abs(mean))
 
 
 def _usable_labels(y, n_samples):
@@ -140,7 +153,7 @@ def _usable_labels(y, n_samples):
     return y if 1 < len(np.unique(y)) < n_samples else None
 
 
-def speaker_offsets(vectors, y, rows, relevance_factor):
+def speaker_offsets(vectors, y, groups, relevance_factor):
     """Return the offset of each training speaker, and the model for later ones.
 
     Parameters
@@ -149,49 +162,47 @@ def speaker_offsets(vectors, y, rows, relevance_factor):
         One vector for each recording.
     y : ndarray of shape (n_recordings,) or None
         Emotions.
-    rows : list of list of int
+    groups : Groups
         The recordings of each speaker.
     relevance_factor : float
         The number of recordings whose mean counts half.
 
     Returns
     -------
-    offsets : list of ndarray of shape (n_dimensions,)
+    offsets : ndarray of shape (n_speakers, n_dimensions)
         How far each speaker is from the mean.
     model : dict of str to ndarray
         The arguments of :class:`EmotionModel`.
     """
-    shrink = [len(own) / (len(own) + relevance_factor) for own in rows]
+    n_recordings, counts = len(vectors), groups.counts[:, None]
+    shrink = counts / (counts + relevance_factor)
     if y is None:
-        mean = vectors.mean(axis=0)
-        gaps = (vectors[own].mean(axis=0) - mean for own in rows)
-        offsets = [s * gap for s, gap in zip(shrink, gaps, strict=True)]
-        return offsets, {"mean": mean}
-    classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
-    rows = [np.asarray(own) for own in rows]
-    shown = [np.unique(codes[own]) for own in rows]  # the emotions of each speaker
-    means = [
-        np.stack([vectors[own[codes[own] == c]].mean(axis=0) for c in of_speaker])
-        for own, of_speaker in zip(rows, shown, strict=True)
-    ]
+        mean = (counts * groups.means).sum(axis=0) / n_recordings
+        return shrink * (groups.means - mean), {"mean": mean}
+    classes, codes, frequencies = np.unique(y, return_inverse=True, return_counts=True)
+    # The recordings of a speaker in an emotion count by their sum only.
+    cells, cell, sizes = np.unique(
+        groups.codes * len(classes) + codes, return_inverse=True, return_counts=True
+    )
+    speaker, emotion = np.divmod(cells, len(classes))
+    sums, sizes = sums_by_group(vectors, cell, len(cells)), sizes[:, None]
+    n_shown = np.bincount(speaker)[:, None]
     # A speaker that lacks an emotion is compared in those that it has. Where all have
     # all, the first round is exact.
-    centred = vectors
+    offsets = np.zeros_like(groups.means)
     for _ in range(_N_ROUNDS):
-        emotions = np.stack([centred[codes == c].mean(0) for c in range(len(classes))])
-        offsets = [
-            s * (mean - emotions[of_speaker]).mean(axis=0)
-            for s, mean, of_speaker in zip(shrink, means, shown, strict=True)
-        ]
-        centred = vectors.copy()
-        for own, offset in zip(rows, offsets, strict=True):
-            centred[own] -= offset
-    middle = centred.mean(axis=0)
-    scale = _deviation((centred - middle) ** 2, vectors)
+        centred = sums - sizes * offsets[speaker]
+        emotions = sums_by_group(centred, emotion, len(classes)) / frequencies[:, None]
+        gaps = sums / sizes - emotions[emotion]
+        offsets = shrink * sums_by_group(gaps, speaker, len(counts)) / n_shown
+    middle = (counts * (groups.means - offsets)).sum(axis=0) / n_recordings
+    squares = groups.squares_about(middle + offsets)
+    scale = _deviation(squares, groups.means, groups.counts)
     # The covariance within a class of one recording is zero either way, but
     # scikit-learn warns of one row.
-    twice = np.repeat(np.arange(len(y)), np.where(counts[codes] == 1, 2, 1))
-    lda = EqualPriorsLDA().fit((centred / scale)[twice], codes[twice]).lda_
+    twice = np.repeat(np.arange(len(y)), np.where(frequencies[codes] == 1, 2, 1))
+    centred = (vectors - offsets[groups.codes]) / scale
+    lda = EqualPriorsLDA().fit(centred[twice], codes[twice]).lda_
     mean = emotions.mean(axis=0)
     return offsets, {
         "mean": mean,

@@ -9,13 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._sklearn import Interval, StrOptions
 from ..exceptions import OneSidedEnrollmentWarning, SpeakersMissingWarning, warn_caller
-from ..sequences import (
-    check_sequences,
-    check_speakers,
-    frame_statistics,
-    is_ragged,
-    standardized,
-)
+from ..sequences import check_batch, frame_statistics, is_ragged, standardized
+from ._speaker_groups import normalized_by_group, numbered
 from ._speaker_offsets import effective_number, enroll_voices, fit_voices
 
 
@@ -138,7 +133,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         fresh = clone(self)  # a fit that fails leaves this one as it was
-        sequences = check_sequences(X, estimator=fresh, reset=True)
+        sequences = check_batch(X, estimator=fresh, reset=True)
         options = {"scale": self.scale, "relevance_factor": self.relevance_factor}
         vars(fresh).update(fit_voices(sequences, y, speakers, **options))
         if speakers is None and self.unseen != "utterance":
@@ -196,7 +191,7 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
                 "This SpeakerNormalizer was fitted by an earlier version and lacks "
                 "the values for enrolment. Fit it again."
             )
-        sequences = check_sequences(X, estimator=self, reset=False)
+        sequences = check_batch(X, estimator=self, reset=False)
         if speakers is None:
             raise ValueError("speakers is None, expected a speaker for each recording.")
         voices, seen = enroll_voices(
@@ -232,33 +227,46 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             If `unseen` is None, and `speakers` is None or has an unknown speaker.
         """
         check_is_fitted(self)
-        sequences = check_sequences(X, estimator=self, reset=False)
-        names = [None] * len(sequences)
-        if speakers is not None:
-            check_speakers(speakers, len(sequences))
-            names = np.asarray(speakers).tolist()
-        known = self.speaker_statistics_
+        sequences = check_batch(X, estimator=self, reset=False)
+        names, codes = numbered(speakers, len(sequences))
+        statistics = [self._statistics(name) for name in names or [None]]
+        if isinstance(sequences, np.ndarray) and sequences.ndim == 2:
+            return self._normalized_vectors(sequences, codes, statistics)
         Z = []
-        for x, name in zip(sequences, names, strict=True):
-            if name is not None and name in known:
-                mean, scale = known[name]
-            elif self.unseen == "global":
-                mean, scale = self.mean_, self.scale_
-            elif self.unseen == "utterance":
-                mean, scale = frame_statistics([x])
-            elif name is None:
-                raise ValueError(_MISSING)
-            else:
-                raise ValueError(
-                    f"Speaker {name!r} is neither in the fit nor enrolled. Enroll it, "
-                    'or set unseen="global".'
-                )
+        for x, code in zip(sequences, codes, strict=True):
+            mean, scale = statistics[code] or frame_statistics([x])
             mean = mean if self.center else np.zeros_like(mean)
             scale = scale if self.scale else np.ones_like(scale)
             Z.append(standardized(x, mean, scale))
-        if is_ragged(X):
-            return Z
-        return np.stack(Z).reshape(np.shape(np.asarray(X)))
+        return Z if is_ragged(X) else np.stack(Z)
+
+    def _statistics(self, name):
+        """Return mean and scale for a speaker, or None if a recording has its own."""
+        if name is not None and name in self.speaker_statistics_:
+            return self.speaker_statistics_[name]
+        if self.unseen == "global":
+            return self.mean_, self.scale_
+        if self.unseen == "utterance":
+            return None
+        if name is None:
+            raise ValueError(_MISSING)
+        raise ValueError(
+            f"Speaker {name!r} is neither in the fit nor enrolled. Enroll it, "
+            'or set unseen="global".'
+        )
+
+    def _normalized_vectors(self, X, codes, statistics):
+        """Normalise vectors, sequences of one frame, without a loop over them."""
+        alone = np.array([own is None for own in statistics])
+        statistics = [own or (self.mean_, self.scale_) for own in statistics]
+        means, scales = map(np.stack, zip(*statistics, strict=True))
+        Z = normalized_by_group(
+            X, codes, means if self.center else None, scales if self.scale else None
+        )
+        if alone.any():  # one frame is its own mean and has no deviation
+            rows = alone[codes]
+            Z[rows] = 0 if self.center else X[rows]
+        return Z
 
     def fit_transform(self, X, y=None, *, speakers=None):
         """Fit, then normalise the same sequences.
