@@ -59,14 +59,19 @@ TRAINING = [
     *("encoder_choice", "enrollment", "fit", "inspection", "invariance", "leakage"),
     *("losses", "model_selection", "normalization", "numerics", "one_file"),
     *("persistence", "probes", "sequences", "skada", "speaker_adversarial"),
+    *("callbacks", "statistics"),
 ]
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are asked for
 def pytest_collection_modifyitems(items):
-    """Mark the tests of trained nets."""
+    """Mark the tests of trained nets. Those of the largest encoder are slow."""
     for item in items:
         if item.path.stem.removeprefix("test_") in TRAINING:
             item.add_marker("trains")
+            call = getattr(item, "callspec", None)
+            if call and any(str(value) == "cnn6" for value in call.params.values()):
+                item.add_marker("slow")
 
 
 # The quick profile is a fixed set of examples, plus those that a test names; the

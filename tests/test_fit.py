@@ -541,6 +541,14 @@ def double_by_default():
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture(scope="module")
+def fitted_anywhere(method, data):
+    """A fit with a target, where the method takes one: what it got, and the model."""
+    domain = {"sample_domain": np.where(data["speakers"] < "s02", 1, -1)}
+    own = {} if method.uses_speakers else domain
+    return own, method().fit(**data, **own)
+
+
 @pytest.mark.parametrize(
     "setting",
     [
@@ -552,10 +560,10 @@ def double_by_default():
     ],
     ids=["float64", "inference mode", "no gradients", "device", "mixed precision"],
 )
-def test_settings_of_the_caller_have_no_influence(method, data, setting, weights):
-    domain = {"sample_domain": np.where(data["speakers"] < "s02", 1, -1)}
-    own = domain if not method.uses_speakers else {}
-    expected = method().fit(**data, **own)
+def test_settings_of_the_caller_have_no_influence(
+    data, setting, weights, method, fitted_anywhere
+):
+    own, expected = fitted_anywhere
     p = expected.predict_proba(data["X"])
     with setting():
         model = method().fit(**data, **own)

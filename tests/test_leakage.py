@@ -25,8 +25,7 @@ def run(model, corpus, X=None, y=None, **kwargs):
     )
 
 
-@pytest.mark.parametrize("validation_fraction", [None, 0.4])
-@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize(("number", "validation_fraction"), [(0, None), (2, 0.4)])
 def test_the_test_fold_changes_no_bit_of_the_model(
     method, corpus, weights, number, validation_fraction
 ):
@@ -88,6 +87,7 @@ def uar_of_noise(method, seed, effect=0.0):
     return speaker_cross_validate(model, X, y, speakers, cv=cv, n_bootstrap=0).uar
 
 
+@pytest.mark.slow
 def test_labels_that_say_nothing_give_chance(method):
     # 720 answers: the deviation of their mean recall is under 2 points. With a quarter
     # of the test rows in training it becomes 42 % (DIDAN) to 50 %.
