@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # Rows that are summed at once, so that a table on disk is never in memory as a whole.
-_CHUNK = 1 << 20  # cells
+_CHUNK = 1 << 18  # cells
 
 
 class Vectors(Sequence):

@@ -1,11 +1,15 @@
 """Batches: each row once, little padding, an order that follows from the seed."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sklearn_ser import SpeakerAdversarialClassifier
+from sklearn_ser._vectors import Vectors, take
 from sklearn_ser.nn.batching import (
     FRAMES_PER_RECORDING,
     BatchIterator,
@@ -282,3 +286,59 @@ def test_columns_follow_the_rows(name):
         [np.ones((1, 2), np.float32)] * 4, {name: np.array([3, 1, 2, 0])}
     )
     assert data.batch(np.array([2, 0, 0]))[name].tolist() == [2, 3, 3]
+
+
+# ------------------------------------------------------------------------- vectors
+
+
+def peak_of(function):
+    """Return the largest memory that NumPy has during a call, in bytes."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_table_of_vectors_is_not_copied(tmp_path, on_disk):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20000, 512)).astype(np.float32)
+    y = rng.integers(0, 3, len(X))
+    if on_disk:
+        np.save(tmp_path / "X.npy", X)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = SpeakerAdversarialClassifier(method=None, max_epochs=1, random_state=0)
+    model.fit(X[:200], y[:200])  # the first optimiser of a process imports a lot
+    assert peak_of(lambda: model.fit(X, y)) < 0.4 * X.nbytes
+    assert peak_of(lambda: model.predict_proba(X)) < 0.4 * X.nbytes
+
+
+def test_rows_of_a_table_are_sequences_of_one_frame():
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    vectors = Vectors(table)
+    assert len(vectors) == 4
+    assert [x.shape for x in vectors] == [(3, 1)] * 4
+    np.testing.assert_array_equal(np.hstack(list(vectors)).T, table)
+    part = take(take(vectors, [3, 1, 0]), [2, 0])
+    np.testing.assert_array_equal(part.gather([0, 1]), table[[0, 3]])
+    np.testing.assert_array_equal(np.vstack([x for _, x in vectors.chunks()]), table)
+
+
+def test_vectors_and_a_list_of_frames_give_the_same_fit(method, weights):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 5)).astype(np.float32), np.arange(30) % 3
+    options = {"encoder": "pointwise", "max_epochs": 2, **method.speakerless}
+    forms = X, list(X[:, :, None]), X[:, :, None], X.astype(np.float64)
+    fits = [method(**options).fit(form, y) for form in forms]
+    assert all(weights(fit) == weights(fits[0]) for fit in fits)
+    for fit, form in zip(fits, forms, strict=True):
+        np.testing.assert_array_equal(fit.predict_proba(form), fits[0].predict_proba(X))
+
+
+def test_batches_of_vectors_are_larger_in_prediction():
+    data = SequenceDataset(Vectors(np.zeros((5000, 1024), np.float32)))
+    assert len(BatchIterator(data, 32).rows()[0]) == 1024
+    rng = np.random.default_rng(0)
+    assert {len(rows) for rows in BatchIterator(data, 32, rng).rows()} <= {32, 8}
