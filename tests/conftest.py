@@ -1,6 +1,7 @@
 """What several files share: a tiny corpus in each form, and the classifiers."""
 
 import os
+import signal
 import sys
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
@@ -41,7 +42,10 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Round in this process, and in all that tests start from here."""
+    """Notice Ctrl-C; round in this process, and in all that tests start from here."""
+    # A shell lets what it starts in the background ignore the signal that tests send.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = config.getoption("rounding")
     if seed is not None:
         os.environ["SKLEARN_SER_ROUNDING"] = str(seed)
