@@ -39,11 +39,11 @@ CLOSE = {"rtol": 0, "atol": 1e-4}
 class Quick(DSNetClassifier):
     """One epoch without speakers."""
 
-    def __init__(self, *, encoder="conv"):
+    def __init__(self, *, encoder="conv", max_epochs=1):
         super().__init__(
             encoder=encoder,
             calibration_weight=0,
-            max_epochs=1,
+            max_epochs=max_epochs,
             batch_size=8,
             random_state=0,
         )
@@ -130,7 +130,7 @@ def test_every_method_from_the_waveform(method, corpus, exported):
 )
 def test_the_settings_of_the_log_mel(settings, corpus, exported):
     # Before it has learnt, a network magnifies what float16 rounds.
-    model = make_pipeline(LogMelTransformer(n_mels=16, **settings), Quick().set_params(max_epochs=9))
+    model = make_pipeline(LogMelTransformer(n_mels=16, **settings), Quick(max_epochs=9))
     stereo = lambda waves: [  # noqa: E731
         {"array": np.stack([np.zeros_like(x), x]), "sampling_rate": 16000}
         for x in waves

@@ -624,7 +624,8 @@ def test_probabilities_come_from_the_relevant_subspace(marked):
     model = quick().fit(X, y, speakers=speakers)
     module = model.net_.module_.eval()
     with torch.no_grad():
-        logits = module.C(torch.from_numpy(model.embed(X))).double().numpy()
+        r = torch.from_numpy(model.embed(X)).double()
+        logits = module.C(r).numpy()
     np.testing.assert_allclose(
         model.predict_proba(X), softmax(logits, axis=1), rtol=0, atol=1e-6
     )

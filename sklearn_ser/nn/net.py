@@ -417,7 +417,7 @@ class SpeechNet(skorch.NeuralNet):
         """Take a SequenceDataset as it is, and make one of sequences."""
         if X is None or isinstance(X, SequenceDataset):
             return X
-        if self.summarize and not isinstance(X, Vectors):
+        if self.summarize:
             X = Vectors(np.hstack([summary(x) for x in X]).T)
         return SequenceDataset(X, device=self.device)
 
