@@ -385,8 +385,7 @@ class SpeechNet(skorch.NeuralNet):
                     callback.on_train_interrupted()
             raise
         self.notify("on_train_end", X=X, y=y)
-        if not X.vectors:
-            self.sharpen()
+        self.sharpen()
         self.stale_ = True  # a callback may have returned to earlier weights
         check_last_step(self, X)
         return self
