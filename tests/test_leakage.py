@@ -9,7 +9,7 @@ from sklearn_ser import LogMelTransformer
 from sklearn_ser.model_selection import speaker_cross_validate
 
 # Where the other speaker of a fold is the validation part.
-pytestmark = pytest.mark.filterwarnings("ignore:The adversary has no effect:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:The adversary has no effect")
 
 
 def pipeline(method, **params):
