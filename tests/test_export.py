@@ -130,7 +130,9 @@ def test_every_method_from_the_waveform(method, corpus, exported):
 )
 def test_the_settings_of_the_log_mel(settings, corpus, exported):
     # Before it has learnt, a network magnifies what float16 rounds.
-    model = make_pipeline(LogMelTransformer(n_mels=16, **settings), Quick().set_params(max_epochs=9))
+    model = make_pipeline(
+        LogMelTransformer(n_mels=16, **settings), Quick().set_params(max_epochs=9)
+    )
     stereo = lambda waves: [  # noqa: E731
         {"array": np.stack([np.zeros_like(x), x]), "sampling_rate": 16000}
         for x in waves
