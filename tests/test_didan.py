@@ -720,10 +720,10 @@ def test_a_target_of_one_recording_goes_by_the_source(data):
 
 
 def vectors(n_target, n_source=24, seed=0):
-    """Vectors of two emotions, and a target that is moved and scaled."""
+    """Vectors of two emotions, ten deviations apart, and of two domains."""
     rng = np.random.default_rng(seed)
     y = np.arange(n_source + n_target) % 2
-    X = rng.normal(size=(len(y), 5)) + 3 * y[:, None]
+    X = rng.normal(size=(len(y), 5)) + 10 * y[:, None]
     domain = np.repeat([1, -1], [n_source, n_target])
     return X, y, domain
 

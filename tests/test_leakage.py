@@ -8,6 +8,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn_ser import LogMelTransformer
 from sklearn_ser.model_selection import speaker_cross_validate
 
+# Where the other speaker of a fold is the validation part.
+pytestmark = pytest.mark.filterwarnings("ignore:The adversary has no effect")
+
 
 def pipeline(method, **params):
     return make_pipeline(LogMelTransformer(n_mels=16), method(**params))
