@@ -228,7 +228,10 @@ METHODS |= {
 # Across corpora: the same network, with nothing aligned, by our terms or by skada's.
 # Their weights are those of the smallest entropy on the development transfers.
 _ADAPTERS = {
-    name: Method(label, partial(adapter, alignment=alignment, alignment_weight=weight))
+    name: Method(
+        label,
+        partial(adapter, alignment=alignment, alignment_weight=weight, **BATCHES),
+    )
     for name, label, adapter, alignment, weight in (
         ("source-only", "source only", DIDANDomainAdapter, None, 1.0),
         ("didan", "DIDAN", DIDANDomainAdapter, "didan", 1.0),

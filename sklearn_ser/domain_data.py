@@ -91,7 +91,7 @@ def labels_of_rows(y, rows):
         return y if y.ndim == 1 else y.iloc[:, 0]
     if isinstance(y, list | tuple):
         return [y[row] for row in rows]
-    y = np.ravel(y)[rows]
+    y = np.asarray(y).ravel()[rows]
     # NumPy has no other type for numbers beside None.
     numbers = y.dtype.kind == "O" and not any(isinstance(v, str) for v in y)
     return y.tolist() if numbers else y

@@ -42,6 +42,11 @@ def recordings(routing, corpus, paths):
     return paths if routing else corpus.waveforms
 
 
+@pytest.fixture(params=["waveforms", "paths"])
+def either_form(request, corpus, paths):
+    return paths if request.param == "paths" else corpus.waveforms
+
+
 def pipeline(method, /, n_mels=16, **params):
     return make_pipeline(LogMelTransformer(n_mels=n_mels), method(**params))
 
@@ -158,11 +163,11 @@ def test_cross_val_predict(method, corpus, recordings, routing, reference):
         np.testing.assert_array_equal(found[test], expected)
 
 
-def test_cross_val_predict_of_probabilities(method, corpus, recordings):
+def test_cross_val_predict_of_probabilities(method, corpus, either_form):
     # For probabilities scikit-learn replaces y by the positions of its classes.
     found = cross_val_predict(
         pipeline(method, **method.speakerless),
-        recordings,
+        either_form,
         corpus.y,
         groups=corpus.speakers,
         cv=TWO_FOLDS,
@@ -235,23 +240,25 @@ def test_calibrated_classifier(method, corpus, log_mels, routing):
     assert model.predict_proba(log_mels).shape == (24, 3)
 
 
-def test_voting(method, corpus, recordings):
+def test_voting(method, corpus, either_form):
     members = [
         (str(seed), pipeline(method, random_state=seed, **method.speakerless))
         for seed in (0, 1)
     ]
-    model = VotingClassifier(members, voting="soft").fit(recordings, corpus.y)
-    expected = np.mean([m.predict_proba(recordings) for m in model.estimators_], axis=0)
-    np.testing.assert_allclose(model.predict_proba(recordings), expected)
+    model = VotingClassifier(members, voting="soft").fit(either_form, corpus.y)
+    expected = np.mean(
+        [m.predict_proba(either_form) for m in model.estimators_], axis=0
+    )
+    np.testing.assert_allclose(model.predict_proba(either_form), expected)
 
 
-def test_voting_without_speakers_warns(method, corpus, recordings):
+def test_voting_without_speakers_warns(method, corpus, either_form):
     if not method.uses_speakers:
         pytest.skip("needs no speakers")
     model = VotingClassifier([("a", pipeline(method))], voting="soft")
     with pytest.warns(SpeakersMissingWarning):
-        model.fit(recordings, corpus.y)
-    assert model.predict_proba(recordings).shape == (24, 3)
+        model.fit(either_form, corpus.y)
+    assert model.predict_proba(either_form).shape == (24, 3)
 
 
 # ---------------------------------------------------------------------- copies
@@ -264,26 +271,28 @@ def twins(model):
     }
 
 
-def test_copies_of_a_fitted_pipeline_predict_the_same(method, corpus, recordings):
+def test_copies_of_a_fitted_pipeline_predict_the_same(method, corpus, either_form):
     model = pipeline(method).fit(
-        recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
+        either_form, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
     )
-    probabilities = model.predict_proba(recordings)
-    embedding = sklearn_ser.embed(model, recordings)
+    probabilities = model.predict_proba(either_form)
+    embedding = sklearn_ser.embed(model, either_form)
     for name, twin in twins(model).items():
         np.testing.assert_array_equal(
-            twin.predict_proba(recordings), probabilities, err_msg=name
+            twin.predict_proba(either_form), probabilities, err_msg=name
         )
-        np.testing.assert_array_equal(sklearn_ser.embed(twin, recordings), embedding)
+        np.testing.assert_array_equal(sklearn_ser.embed(twin, either_form), embedding)
         np.testing.assert_array_equal(twin.classes_, model.classes_)
         assert list(twin[-1].history_) == list(model[-1].history_)
         assert twin[-1].n_iter_ == model[-1].n_iter_
         assert twin[-1].n_features_in_ == 16
         # A copy of a copy, and a copy that trains again.
         again = pickle.loads(pickle.dumps(twin))
-        np.testing.assert_array_equal(again.predict_proba(recordings), probabilities)
-        again.fit(recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers})
-        np.testing.assert_array_equal(again.predict_proba(recordings), probabilities)
+        np.testing.assert_array_equal(again.predict_proba(either_form), probabilities)
+        again.fit(
+            either_form, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
+        )
+        np.testing.assert_array_equal(again.predict_proba(either_form), probabilities)
 
 
 def test_a_copy_is_independent(method, corpus, log_mels):
@@ -310,18 +319,18 @@ def test_clone_of_a_fitted_one_is_unfitted_and_fits_the_same(
     assert weights(twin) == weights(model)
 
 
-def test_embed(method, corpus, recordings, log_mels):
+def test_embed(method, corpus, either_form, log_mels):
     model = pipeline(method).fit(
-        recordings, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
+        either_form, corpus.y, **{f"{method.step}__speakers": corpus.speakers}
     )
     expected = model[-1].embed(log_mels)
     assert expected.shape[0] == 24
     assert expected.dtype == np.float32
     assert np.ptp(expected, axis=0).max() > 0
     np.testing.assert_array_equal(sklearn_ser.embed(model[-1], log_mels), expected)
-    np.testing.assert_array_equal(sklearn_ser.embed(model, recordings), expected)
+    np.testing.assert_array_equal(sklearn_ser.embed(model, either_form), expected)
     nested = make_pipeline(model)
-    np.testing.assert_array_equal(sklearn_ser.embed(nested, recordings), expected)
+    np.testing.assert_array_equal(sklearn_ser.embed(nested, either_form), expected)
     with pytest.raises(TypeError, match="StandardScaler"):
         sklearn_ser.embed(StandardScaler(), log_mels)
 

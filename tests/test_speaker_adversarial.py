@@ -17,6 +17,7 @@ from sklearn_ser.metrics import uar_score
 from sklearn_ser.nn.batching import Batch
 from sklearn_ser.nn.encoders import without_noise
 from sklearn_ser.nn.losses import CrossEntropy, linear_ramp, sigmoid_ramp
+from sklearn_ser.nn.normalization import set_statistics
 from sklearn_ser.speaker_adversarial import (
     DATNet,
     MEnANNet,
@@ -121,9 +122,11 @@ class Parts:
         self.net.history.new_batch()
         self.net.iterator_ = SimpleNamespace(n_batches=4)
         self.module = self.net.module_
-        with torch.no_grad():  # so that evaluation has the statistics of training
-            for _ in range(60):
-                v = self.module(self.batch.x, self.batch.lengths)["embedding"]
+        x, lengths = self.batch.x, self.batch.lengths
+        set_statistics(self.module, lambda compute: iter([compute(x, lengths)]))
+        self.net._set_training(True)
+        with torch.no_grad():
+            v = self.module(x, lengths)["embedding"]
         if net is MEnANNet:
             self.net.latest_.append({"v": v, **self.batch.columns})
 

@@ -227,6 +227,16 @@ def test_a_fit_ends_with_the_statistics_of_its_training_data(method, encoder):
     assert cells
 
 
+@pytest.mark.parametrize("n", [7, 130, 300])
+def test_each_vector_counts_once(method, n):
+    """Predictions fill small batches up with copies, statistics do not."""
+    rng = np.random.default_rng(0)
+    X, y = rng.gamma(1, size=(n, 4)).astype("f4"), np.arange(n) % 2
+    model = method(encoder="pointwise", batch_size=64, **method.raw)
+    model.set_params(**method.speakerless).fit(X, y)
+    check_exact(model.net_.module_, lambda m: in_batches(list(X[:, :, None]), n)(m))
+
+
 @pytest.mark.parametrize("n_target", [34, 5])
 def test_the_target_s_statistics_are_those_of_all_its_recordings(n_target):
     data = separable(20 + n_target)

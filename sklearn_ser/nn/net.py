@@ -31,6 +31,8 @@ from .normalization import Standardize, keep_statistics, set_statistics
 from .randomness import Draws, NothingDrawn, is_own
 from .settings import own_settings
 
+# Batches of up to this many recordings, if their frames fit, for the statistics.
+_FEW = 64
 _SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "summarize")
 
 
@@ -273,40 +275,42 @@ class SpeechNet(skorch.NeuralNet):
 
         def in_batches(compute):
             for dataset in datasets:
-                for _, found in self.in_batches(dataset, module, compute):
+                batches = self.get_iterator(dataset)
+                # Each layer takes a pass, but for all of them if there is one batch.
+                batches.batch_size = max(batches.batch_size, _FEW)
+                for _, found in self.in_batches(batches, module, compute):
                     yield found
 
         with threads_for(module):
             set_statistics(module, in_batches)
 
-    def in_batches(self, dataset, module, compute):
+    def in_batches(self, batches, module, compute, least=0):
         """Compute something for all recordings of a dataset, without gradients.
 
         Parameters
         ----------
-        dataset : SequenceDataset
+        batches : BatchIterator
         module : nn.Module
             It is put into evaluation mode.
         compute : callable
             It takes the padded ``x`` and the lengths of a batch.
+        least : int, default=0
+            Smaller batches are filled up with copies of their rows.
 
         Yields
         ------
         rows : int array
         values : object
         """
-        # BLAS may round a row differently in a batch of another size. Batches of few
-        # vectors are filled up to one size, so that their outputs never vary.
-        least = self.batch_size if dataset.n_frames.max() == 1 else 0
 
         def compute_rows(rows):
-            batch = dataset.batch(np.resize(rows, max(len(rows), least)))
+            batch = batches.dataset.batch(np.resize(rows, max(len(rows), least)))
             if module.training:  # to walk through the layers takes a tenth of a clip
                 module.eval()
             with torch.inference_mode():
                 return compute(batch.x, batch.lengths)
 
-        return in_batches_that_fit(self.get_iterator(dataset), compute_rows)
+        return in_batches_that_fit(batches, compute_rows)
 
     def train_step(self, batch, **fit_params):
         """Take a step, after which the statistics are not those of the weights."""
@@ -527,13 +531,17 @@ class SpeechNet(skorch.NeuralNet):
         self.match_statistics()
         module = self.module_ if module is None else module
         dataset = self.get_dataset(sequences)
+        batches = self.get_iterator(dataset)
+        # BLAS may round a row differently in a batch of another size. Batches of few
+        # vectors are filled up to one size, so that their outputs never vary.
+        least = self.batch_size if dataset.vectors else 0
         out = None
 
         def compute(x, lengths):
             return module(x, lengths)[key].cpu().numpy()
 
         with threads_for(module):
-            for rows, values in self.in_batches(dataset, module, compute):
+            for rows, values in self.in_batches(batches, module, compute, least):
                 if out is None:
                     out = np.empty((len(dataset), values.shape[1]), values.dtype)
                 out[rows] = values[: len(rows)]
