@@ -18,6 +18,7 @@ from sklearn_ser import (
     SpeakerAdversarialClassifier,
     SpeakerNormalizer,
 )
+from sklearn_ser._vectors import Vectors
 from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.model_selection._checks import check_column
@@ -66,7 +67,7 @@ def test_lists_of_any_shape_and_type(
     estimator = Stranger()
     found = check_sequences(container(X), estimator=estimator, reset=True)
     assert estimator.n_features_in_ == n_features
-    assert isinstance(found, list)
+    assert isinstance(found, list | Vectors)
     assert [s.shape[1] for s in found] == lengths
     for x, y in zip(X, found, strict=True):
         assert isinstance(y, np.ndarray)
