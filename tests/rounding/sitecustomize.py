@@ -29,8 +29,8 @@ def round_weights(module, seed):
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             rng = np.random.default_rng([seed, *name.encode()])
-            noise = torch.as_tensor(rng.standard_normal(tuple(parameter.shape)))
-            parameter.mul_((1 + SIZE * noise).to(parameter))
+            factor = 1 + SIZE * rng.standard_normal(tuple(parameter.shape))
+            parameter.mul_(torch.as_tensor(factor.astype(np.float32)).to(parameter))
 
 
 def patch(net_class, seed):
