@@ -18,15 +18,16 @@ _PARAMETERS = {
     "max_epochs": ("int", "Passes over the (labelled) training data."),
     "lr": (
         'float or "auto"',
-        """Learning rate of AdamW, the peak of the schedule. "auto" is 0.003, and 0.006
-        for vectors.""",
+        """Learning rate of AdamW, the peak of the schedule. "auto" is 0.003. With
+        vectors it grows with the root of the batch: 0.003 for 32, 0.006 for 128.""",
     ),
     "batch_size": (
         'int or "auto"',
-        """Largest number of recordings in a batch. "auto" is 32, and 128 for vectors. A
-        batch also holds at most 1000 frames for each of them, including padding, so
-        long recordings make smaller batches. In training, a recording that exceeds an
-        equal share of the batch's frames is cropped at random.""",
+        """Largest number of recordings in a batch. "auto" is 32. For vectors it is half
+        of the training data, from 32 to 128 (but 32 for DIDAN). A batch also holds at
+        most 1000 frames for each of them, including padding, so long recordings make
+        smaller batches. In training, a recording that exceeds an equal share of the
+        batch's frames is cropped at random.""",
     ),
     "weight_decay": ("float", "Decoupled weight decay."),
     "schedule": (

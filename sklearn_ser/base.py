@@ -1,6 +1,7 @@
 """The fit/predict/predict_proba/embed template that the methods share."""
 
 import inspect
+import math
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -50,13 +51,9 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "states": "statistics",
     }
 
-    # What "auto" stands for with sequences and with vectors. A vector is cheap, so that
-    # what a step costs by itself would dominate in small batches.
-    _auto_values: ClassVar = {
-        "lr": (3e-3, 6e-3),
-        "batch_size": (32, 128),
-        "adversary_lr": (3e-3, 2e-2),
-    }
+    # The most vectors that "auto" takes into a batch. They are cheap: in a small batch
+    # they cost less than the step itself.
+    _most_vectors: ClassVar = 128
 
     _parameter_constraints: ClassVar = {
         "encoder": [StrOptions({"auto", *ENCODERS}), callable],
@@ -238,12 +235,20 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         vars(self).update(seen | learnt)
         return self
 
-    def _value(self, name, data):
-        """Return a parameter, or what its "auto" stands for with these data."""
-        value = getattr(self, name)
-        if isinstance(value, str) and value == "auto":
-            return self._auto_values[name][data.kind == "vector"]
-        return value
+    def _batch_size(self, data):
+        """Return `batch_size`, or what "auto" stands for with these data."""
+        if self.batch_size != "auto":
+            return self.batch_size
+        if data.kind != "vector":
+            return 32
+        return max(32, min(len(data.codes) // 2, self._most_vectors))
+
+    def _lr(self, data):
+        """Return `lr`, or what "auto" stands for with these data."""
+        if self.lr != "auto":
+            return self.lr
+        larger = self._batch_size(data) / 32 if data.kind == "vector" else 1
+        return 3e-3 * math.sqrt(larger)
 
     def _encoder_arguments(self, data):
         """Return the arguments that every network passes to its UtteranceEncoder."""

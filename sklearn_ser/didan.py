@@ -255,7 +255,7 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         "spectrogram": "conv",
     }
     # The source's part of a batch is the dictionary, whose codes cost its cube.
-    _auto_values: ClassVar = {"lr": (3e-3, 3e-3), "batch_size": (32, 32)}
+    _most_vectors: ClassVar = 32
 
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,

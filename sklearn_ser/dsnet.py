@@ -70,6 +70,8 @@ class DSNet(nn.Module):
         )
         parts = (part.modules() for part in (self.T, self.T2, self.D, self.C))
         for layer in chain(self.E.library_layers(), *parts):
+            if isinstance(layer, LogitLayer):
+                continue  # Xavier's weights would outweigh the classes' prior
             if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d):
                 nn.init.xavier_uniform_(layer.weight)
                 if layer.bias is not None:
@@ -200,7 +202,8 @@ class DSNetClassifier(BaseSpeechClassifier):
     - The projectors use their gate, as in the paper; the code does not.
     - u has no ReLU. With the code's ReLU, all of u was zero after training on three
       corpora, so the terms had no effect.
-    - The output bias starts at the frequencies of the classes instead of zero.
+    - The output starts at the frequencies of the classes, instead of a bias of zero:
+      its weights are smaller than Xavier's.
     - Batches hold recordings of similar length; ``duration=6`` makes all lengths equal.
 
     References

@@ -316,8 +316,10 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     def _net_class(self, data):
         if not self._n_speakers(data):
             return SpeechNet
-        lr, clip = self._value("adversary_lr", data), self.gradient_clip_value
-        options = {"adversary_lr": lr, "adversary_clip": clip}
+        lr = self.adversary_lr
+        if lr == "auto":
+            lr = 2e-2 if data.kind == "vector" else 3e-3
+        options = {"adversary_lr": lr, "adversary_clip": self.gradient_clip_value}
         if self.method == "menan":
             return partial(MEnANNet, alternate=self.alternate, **options)
         return partial(DATNet, **options)

@@ -63,6 +63,9 @@ def train_net(estimator, data):
         net.continue_from(before)
     else:
         prior = np.bincount(part.codes, part.weight) / len(train)
+        # The labels that the loss compares with are smooth.
+        smoothing = getattr(estimator, "label_smoothing", 0.0)
+        prior = (1 - smoothing) * prior + smoothing / len(prior)
         net.start_from(frame_statistics(part.sequences), prior)
     if estimator.feature_noise and part.kind == "vector":
         net.set_residuals(part.residuals(_unit(net), rng))
@@ -74,7 +77,7 @@ def train_net(estimator, data):
 def _make_net(estimator, data, seed, valid, device, summarize):
     module, arguments = estimator._module(data)
     users = list(estimator.callbacks or [])
-    lr = estimator._value("lr", data)
+    lr = estimator._lr(data)
     check_owners(users, estimator.get_params(deep=False))
     callbacks = default_callbacks(
         max_epochs=estimator.max_epochs,
@@ -92,7 +95,7 @@ def _make_net(estimator, data, seed, valid, device, summarize):
         summarize=summarize,
         max_epochs=estimator.max_epochs,
         lr=lr,
-        batch_size=estimator._value("batch_size", data),
+        batch_size=estimator._batch_size(data),
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=estimator.weight_decay,
         optimizer__fused=device.type in ("cpu", "cuda"),

@@ -301,6 +301,7 @@ def peak_of(function):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_a_table_of_vectors_is_not_copied(tmp_path, on_disk):
     rng = np.random.default_rng(0)

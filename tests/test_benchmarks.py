@@ -120,6 +120,7 @@ def printed(capsys, *argv):
     return capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow
 def test_a_broken_run_resumes_to_the_same_rows(here, tmp_path, capsys):
     unbroken, broken = tmp_path / "unbroken.jsonl", tmp_path / "broken.jsonl"
     argv = ["--corpus", "tiny", "--method", "mfcc", "--results"]
@@ -209,6 +210,7 @@ def test_a_row_of_a_net_has_probes(here):
 ADAPTERS = ["didan", "lidan", "dan", "dann", "deepcoral"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The predicted target domain labels")
 def test_a_transfer_is_a_fold_on_the_shared_classes(two, tmp_path, monkeypatch):
     monkeypatch.setenv("SKLEARN_SER_DATA", str(two))
@@ -296,6 +298,7 @@ def test_weights_are_compared_on_the_choosing_transfers_alone():
     assert transfers.weights_table(one_short) == "None yet."
 
 
+@pytest.mark.slow
 def test_other_parameters_are_another_row(here, tmp_path):
     results = tmp_path / "rows.jsonl"
     argv = ["--corpus", "tiny", "--method", "mfcc", "--results", str(results)]
@@ -649,6 +652,7 @@ def test_a_pool_is_reported_apart_and_together(with_speech, monkeypatch):
     assert f"{apart[0].uars.mean():.1f}" in body[0]
 
 
+@pytest.mark.slow
 def test_the_pool_of_the_real_corpora(real):
     corpus = corpora.load("pooled44")
     assert sorted(set(corpus.target)) == ["anger", "happiness", "neutral", "sadness"]
@@ -668,6 +672,7 @@ def real():
         pytest.skip("SKLEARN_SER_DATA names no directory with the corpora")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*corpora.PROTOCOLS, *corpora.TRANSFERS[:3]])
 def test_the_protocols_are_those_of_the_committed_rows(real, name):
     corpus = corpora.load(name)
@@ -817,6 +822,7 @@ def test_parts_go_between_their_markers():
     assert new == "a\n<!-- uar -->\nnew\n<!-- /uar -->\nb"
 
 
+@pytest.mark.slow
 def test_the_readmes_show_the_committed_rows(capsys):
     assert report.main(["--check"]) == 0
     assert capsys.readouterr().out == "up to date\n"

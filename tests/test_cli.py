@@ -538,6 +538,7 @@ def test_a_reader_that_has_enough_ends_it_without_a_word(model, formats):
     assert run.returncode == 141
 
 
+@pytest.mark.slow
 def test_a_table_is_written_though_the_reader_has_enough(model, formats, tmp_path):
     out = tmp_path / "out.csv"
     command, pipes = command_line("predict", model, formats, "--csv", out)

@@ -237,6 +237,7 @@ def test_a_row_comes_with_its_window(model, talk):
     assert run.returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_and_keeps_what_was_found(model, talk, tmp_path):
     out = tmp_path / "out.html"
     with Live(model, "-", "--csv", tmp_path / "out.csv", "--timeline", out) as run:
@@ -251,6 +252,7 @@ def test_ctrl_c_ends_it_and_keeps_what_was_found(model, talk, tmp_path):
     assert out.read_text().count("<section>") == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_ends_it(model, talk, tmp_path):
     with Live(model, "-", "--csv", tmp_path / "out.csv", "--window", 1) as run:
         send(run, talk[1][: 2 * RATE])

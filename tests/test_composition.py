@@ -521,6 +521,7 @@ def test_validation_sets_whole_speakers_aside(method, corpus):
     assert all(0 <= row["valid_uar"] <= 1 for row in model.history_)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_on_the_validation_speakers_is_kept(method, corpus):
     X, y, speakers = spread_out(corpus)
     model = method(

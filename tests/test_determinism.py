@@ -188,6 +188,7 @@ CODE_OF_USERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODE_OF_USERS)
 def test_a_users_code_follows_the_seed_whatever_it_draws_from(
     method, data, weights, code

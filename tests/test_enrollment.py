@@ -524,6 +524,7 @@ def test_forms_of_estimators(kind):
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_what_is_drawn():
     first, again, other = (evaluate(3, random_state=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.rows, again.rows)

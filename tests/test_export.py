@@ -80,6 +80,7 @@ def run(session, batch, lengths=None):
 # ----------------------------------------------------------------- the same figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_encoder_on_padded_sequences(encoder, corpus, log_mels, exported):
     model = Quick(encoder=encoder).fit(log_mels, corpus.y)
@@ -113,6 +114,7 @@ def test_every_method_from_the_waveform(method, corpus, exported):
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -165,6 +167,7 @@ def test_the_spectrogram_of_the_graph_is_that_of_the_transformer(corpus):
         assert not found[:, n:].any()
 
 
+@pytest.mark.slow
 def test_real_recordings(exported):
     home = os.environ.get("SKLEARN_SER_DATA")
     manifest = Path(home or "") / "emodb4" / "metadata.csv"
@@ -201,6 +204,7 @@ def test_vectors(table, corpus, exported):
     np.testing.assert_allclose(found, expected, **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alignment", ["didan", "lidan"])
 @pytest.mark.parametrize("domains", ["both", "source", "not normalised"])
 def test_an_adapter_takes_recordings_for_the_target(

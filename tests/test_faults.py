@@ -153,6 +153,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @posix
 def test_a_model_is_whole_when_saving_is_killed(tmp_path):
     path = tmp_path / "model.skops"
@@ -188,6 +189,7 @@ for write in (lambda: save(model, sys.argv[1]), lambda: cached.transform(waves))
 """
 
 
+@pytest.mark.slow
 @posix
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     path, cache = tmp_path / "model.skops", tmp_path / "cache"
@@ -312,6 +314,7 @@ print("good" if good else "bad", file=sys.stderr)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_beside_a_training_can_train():
     process = start(FORKS)

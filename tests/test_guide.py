@@ -1,25 +1,19 @@
 """README and guide run as they stand there, and quote figures that exist.
 
-Slow tests run them in processes of their own, with warnings as errors from the first
-import on and with all epochs; the quick ones run them here, for an epoch a fit,
-up to what would change this process.
+Each runs in a process of its own, with warnings as errors from the first import on. A
+fit in it takes one epoch.
 """
 
 import os
 import re
-import runpy
 import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
-from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-import sklearn
 import soundfile
-from skorch import NeuralNet
 
 import sklearn_ser
 
@@ -69,7 +63,7 @@ def skip_without_packages(page, script):
 def run(page, script, *command, cwd):
     skip_without_packages(page, script)
     done = subprocess.run(
-        [sys.executable, "-W", "error", *command],
+        [sys.executable, "-W", "error", "-c", *command],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -98,14 +92,19 @@ def home(tmp_path, corpus, write_corpus):
     return tmp_path
 
 
-@pytest.fixture
-def one_epoch(monkeypatch):
-    whole = NeuralNet.fit_loop
+ONE_EPOCH = """
+import runpy
+from skorch import NeuralNet
 
-    def fit_loop(self, X, y=None, epochs=None, **kwargs):
-        return whole(self, X, y, epochs=1, **kwargs)
+whole = NeuralNet.fit_loop
 
-    monkeypatch.setattr(NeuralNet, "fit_loop", fit_loop)
+
+def fit_loop(self, X, y=None, epochs=None, **kwargs):
+    return whole(self, X, y, epochs=1, **kwargs)
+
+
+NeuralNet.fit_loop = fit_loop
+"""
 
 
 with_python = pytest.mark.parametrize(
@@ -120,12 +119,9 @@ with_commands = pytest.mark.parametrize(
 )
 
 
-def script_of(page, up_to=None):
-    """Return the blocks as one script, or those before the first with a pattern."""
-    found = blocks(page, "python")
-    if up_to is not None:
-        found = takewhile(lambda block: not re.search(up_to, block), found)
-    return "\n".join(found).replace('"/data/', '"data/')
+def script_of(page):
+    """Return the blocks as one script."""
+    return "\n".join(blocks(page, "python")).replace('"/data/', '"data/')
 
 
 def commands_of(page):
@@ -138,47 +134,20 @@ def commands_of(page):
     return [command for _, _, *command in commands]
 
 
-@with_python
-@pytest.mark.usefixtures("one_epoch")
-def test_the_blocks_of_a_page_run(page, home, monkeypatch):
-    # skada changes the process, dask starts others.
-    script = script_of(page, up_to=r"(import|from) (skada|dask)\b")
-    assert script
-    skip_without_packages(page, script)
-    module = ModuleType("__main__")
-    monkeypatch.setitem(sys.modules, "__main__", module)
-    monkeypatch.syspath_prepend(home)
-    monkeypatch.chdir(home)
-    with sklearn.config_context():
-        exec(compile(script, str(page), "exec"), vars(module))
-
-
 @pytest.mark.slow
 @with_python
 def test_the_blocks_of_a_page_run_one_after_the_other(page, home):
     script = script_of(page)
-    run(page, script, "-c", script, cwd=home)
-
-
-@with_commands
-@pytest.mark.usefixtures("one_epoch")
-def test_the_commands_of_a_page_run(page, home, monkeypatch):
-    monkeypatch.chdir(home)
-    for option, module, *arguments in commands_of(page):
-        skip_without_packages(page, shlex.join(arguments))
-        assert option == "-m"
-        monkeypatch.setattr(sys, "argv", [module, *arguments])
-        monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)
-        with pytest.raises(SystemExit) as end:
-            runpy.run_module(module, run_name="__main__")
-        assert not end.value.code
+    run(page, script, ONE_EPOCH + script, cwd=home)
 
 
 @pytest.mark.slow
 @with_commands
 def test_the_commands_of_a_page_run_one_after_the_other(page, home):
-    for command in commands_of(page):
-        run(page, shlex.join(command), *command, cwd=home)
+    for option, module, *arguments in commands_of(page):
+        assert option == "-m"
+        program = f"{ONE_EPOCH}runpy.run_module({module!r}, None, '__main__', True)"
+        run(page, shlex.join(arguments), program, *arguments, cwd=home)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -55,6 +55,7 @@ def test_neighbours_do_not_matter(method, name, lengths, seed):
     check_neighbours(fitted(method, name), make_sequences(lengths, seed), seed)
 
 
+@pytest.mark.slow
 @every_encoder
 def test_neighbours_of_a_minute_do_not_matter(method, name):
     longest = 1000 if name == "cnn6" else LONGEST
@@ -83,6 +84,7 @@ def test_probabilities_depend_on_the_recording(method, name):
     assert np.ptp(probabilities[:, 0]) > 1e-3
 
 
+@pytest.mark.slow
 def test_neutral_recordings_at_hand_do_not_matter(method):
     """Neither in the same call nor in one before it, though the net knows neutral."""
     y, speakers = np.tile(["neutral", "anger"], 24), np.repeat(["a", "b", "c"], 16)

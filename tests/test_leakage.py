@@ -52,6 +52,7 @@ def test_the_test_fold_changes_no_bit_of_the_model(
         assert not set(corpus.speakers[fold.train]) & set(corpus.speakers[fold.test])
 
 
+@pytest.mark.slow
 def test_nor_of_the_search_inside(method, corpus, weights):
     search = GridSearchCV(
         pipeline(method), {f"{method.step}__lr": [1e-3, 1e-2]}, cv=GroupKFold(2)

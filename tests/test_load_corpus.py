@@ -687,6 +687,7 @@ def test_several_corpora_are_joined(build, tmp_path):
     assert len(load_corpus(["emodb", "casia"], home).data) == 7 + 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["iemocap", "msp-improv"])
 def test_counts_of_the_papers(tmp_path, name):
     # The label files hold what the papers count, and some that they leave out.

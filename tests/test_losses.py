@@ -434,6 +434,7 @@ def marked():
     return X, y, speakers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_neutral", [1, 3, None])
 def test_partners_within_a_fit(marked, n_neutral):
     X, y, speakers = marked
@@ -505,6 +506,7 @@ def test_term_sum_computes_no_term_of_weight_zero():
     assert value.item() == pytest.approx(3 * values["orthogonality"].item())
 
 
+@pytest.mark.slow
 def test_terms_fall_when_they_are_weighted(marked):
     """What a term measures goes down where it is trained, and not where it is not."""
     X, y, speakers = marked

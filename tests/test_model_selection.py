@@ -689,6 +689,7 @@ def test_a_list_of_paths_stays_a_list(corpus):
 # --- the loop -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_jobs_equal_one(corpus, capsys):
     model = make_pipeline(StandardScaler(), LogisticRegression())
     one = speaker_cross_validate(model, *corpus)

@@ -27,6 +27,7 @@ def test_sklearn_checks(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
 def test_enough_sklearn_checks_run():
     smile = OpenSMILETransformer("IS09")  # the quickest set
     with warnings.catch_warnings():

@@ -89,6 +89,7 @@ def test_import_is_light():
     assert done.stdout.strip() == ""
 
 
+@pytest.mark.slow
 def test_a_prediction_from_the_shell_imports_only_what_it_needs(corpus, tmp_path):
     pytest.importorskip("skops")
     model = make_pipeline(

@@ -125,6 +125,7 @@ def elsewhere():
         process.stdin.close()
 
 
+@pytest.mark.slow
 def test_another_process_predicts_the_same_bits(fitted, paths, elsewhere, tmp_path):
     save(fitted, tmp_path / "model.skops")
     there = elsewhere(tmp_path / "model.skops", paths)
@@ -182,6 +183,7 @@ def test_an_unfitted_estimator(method, tmp_path):
     assert loaded.random_state.randint(1000) == model.random_state.randint(1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [uar_scorer, "balanced_accuracy", None])
 def test_a_search(method, corpus, log_mels, scoring, tmp_path):
     search = GridSearchCV(
@@ -812,6 +814,7 @@ print(*[name for name in sys.modules if name.startswith(("torch._dynamo.", "symp
 """
 
 
+@pytest.mark.slow
 def test_a_prediction_imports_no_compiler(log_mels, corpus, tmp_path):
     data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
     quick = {"encoder": "conv", "max_epochs": 1}

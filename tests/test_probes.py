@@ -42,6 +42,7 @@ def test_a_speaker_that_is_there_is_found(probe):
     assert found.interval[0] <= found.score <= found.interval[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", ["linear", "mlp"])
 def test_a_speaker_that_is_not_there_is_not(probe):
     Z, speakers, texts = embeddings(separation=0, n_texts=20)

@@ -87,6 +87,7 @@ def test_importing_it_leaves_the_configuration(skada):
     assert skada.__version__
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("routing")
 @pytest.mark.parametrize("name", SCORERS)
 def test_scorers(skada, data, flat, name):
@@ -149,6 +150,7 @@ def test_splitters(skada, data, name):
     assert np.isfinite(found["test_score"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("routing")
 @pytest.mark.parametrize("name", ["PredictionEntropyScorer", "SoftNeighborhoodDensity"])
 def test_the_weight_is_chosen_without_target_labels(skada, data, name):
@@ -170,6 +172,7 @@ def test_the_weight_is_chosen_without_target_labels(skada, data, name):
     assert chosen[0] == chosen[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("routing")
 def test_circular_validation(skada, data):
     """It refuses labels of the target, and is what it says it is.

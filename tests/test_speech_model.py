@@ -639,6 +639,7 @@ def test_a_name_that_is_not_there(monkeypatch, tmp_path):
     assert "local_files_only=True" in str(e.value)
 
 
+@pytest.mark.slow
 def test_no_network_is_told_in_one_error(tmp_path):
     code = (
         "from sklearn_ser import SpeechModelTransformer\n"
@@ -1061,6 +1062,7 @@ def test_whisper_base_beyond_30_seconds(whisper):
     np.testing.assert_allclose(features[:, :99], start[:, :99], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_whisper_base_knows_emotions_of_unseen_speakers(whisper, speech, tmp_path):
     data, y, speakers, least = speech
     pipeline = make_pipeline(
@@ -1074,6 +1076,7 @@ def test_whisper_base_knows_emotions_of_unseen_speakers(whisper, speech, tmp_pat
     assert len(_entries(tmp_path)) == len(data)
 
 
+@pytest.mark.slow
 def test_the_benchmark_has_a_figure_for_each_way(whisper, tmp_path, monkeypatch):
     root = Path(__file__).parents[1]
     if not (root / "benchmarks").is_dir():

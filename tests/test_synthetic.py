@@ -252,6 +252,7 @@ def test_permuted_labels_give_chance():
     assert 0.17 < np.mean(scores) < 0.33
 
 
+@pytest.mark.slow
 def test_speakers_are_what_makes_it_hard():
     scores = {effect: uar(*default_corpus(effect)) for effect in (0, 1, 2)}
     assert scores[0] > scores[1] + 0.08
