@@ -221,6 +221,7 @@ def send(run, samples):
     run.stdin.flush()
 
 
+@pytest.mark.slow
 def test_a_row_comes_with_its_window(model, talk):
     samples = np.frombuffer(talk[1], "<i2")[::2].tobytes()  # 8000 Hz
     options = "-", "--rate", 8000, "--window", 1, "--hop", 0.5

@@ -22,6 +22,7 @@ from sklearn_ser.persistence import load, save
 opensmile = pytest.importorskip("opensmile")
 
 
+@pytest.mark.slow
 @parametrize_with_checks([OpenSMILETransformer("IS09")])
 def test_sklearn_checks(estimator, check):
     check(estimator)

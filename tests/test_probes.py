@@ -87,6 +87,7 @@ def test_scale_offset_and_names_do_not_matter(seed, scale, offset):
     assert a.score == pytest.approx(b.score, abs=0.03)
 
 
+@pytest.mark.slow
 def test_equal_calls_give_equal_figures():
     Z, speakers, texts = embeddings(separation=1)
     options = {"groups": texts, "probe": "mlp"}

@@ -130,6 +130,7 @@ def test_scorers_that_want_a_pipeline(skada, flat, name):
     assert np.isfinite(scorer(pipe, X, y, sample_domain=domain))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("routing")
 @pytest.mark.parametrize("name", SPLITTERS)
 def test_splitters(skada, data, name):

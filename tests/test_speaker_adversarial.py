@@ -504,7 +504,9 @@ def confounded(speaker_effect, seed, method):
         speaker_effect=speaker_effect,
         random_state=seed,
     )
-    features = LogMelTransformer(n_mels=40, top_db=50, normalize="level")
+    features = LogMelTransformer(
+        n_mels=40, hop_length=320, top_db=50, normalize="level"
+    )
     X = features.transform(corpus.data)
     emotion = np.unique(corpus.target, return_inverse=True)[1]
     seen = corpus.speakers < "s12"
@@ -532,7 +534,7 @@ def margin(speaker_effect):
         [
             confounded(speaker_effect, seed, "menan")
             - confounded(speaker_effect, seed, None)
-            for seed in (4, 5, 6, 7)
+            for seed in (4, 5, 6)
         ]
     )
 
