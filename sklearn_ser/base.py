@@ -36,8 +36,9 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     - ``_terms(data)``: the loss terms, weights included;
     - ``_speaker_use()``: the purpose of the speakers, in words, or None;
     - ``_columns(data)``: more columns of a batch, with one value per sample;
-    - ``_companions(data, device)``: a callable that draws more recordings for a batch
-      (see ``nn.companions``), or None;
+    - ``_companions(data, device)``: a callable, or None. For each training batch,
+      ``draw(dataset, rows, rng, frame_budget)`` returns a dict of more batches, which
+      the network's ``forward`` takes by name;
     - ``_net_class(data)``: a :class:`SpeechNet` with another training step;
     - ``_decide(logits)``: the probabilities for the network's logits.
     """
@@ -79,55 +80,29 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "verbose": ["verbose"],
     }
 
-    def __init__(
-        self,
-        *,
-        encoder="auto",
-        max_epochs=40,
-        lr="auto",
-        batch_size="auto",
-        weight_decay=1e-2,
-        schedule="one_cycle",
-        gradient_clip_value=5.0,
-        class_weight="balanced",
-        speed_perturbation=0.1,
-        vocal_tract_perturbation=0.1,
-        masking=0.15,
-        feature_noise=1.0,
-        validation_fraction=None,
-        callbacks=None,
-        device="auto",
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
-        self.encoder = encoder
-        self.max_epochs = max_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.gradient_clip_value = gradient_clip_value
-        self.class_weight = class_weight
-        self.speed_perturbation = speed_perturbation
-        self.vocal_tract_perturbation = vocal_tract_perturbation
-        self.masking = masking
-        self.feature_noise = feature_noise
-        self.validation_fraction = validation_fraction
-        self.callbacks = callbacks
-        self.device = device
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
+    encoder: str | type[nn.Module] = "auto"
+    max_epochs: int = 40
+    lr: float | str = "auto"
+    batch_size: int | str = "auto"
+    weight_decay: float = 1e-2
+    schedule: str | None = "one_cycle"
+    gradient_clip_value: float | None = 5.0
+    class_weight: dict | str | None = "balanced"
+    speed_perturbation: float = 0.1
+    vocal_tract_perturbation: float = 0.1
+    masking: float = 0.15
+    feature_noise: float = 1.0
+    validation_fraction: float | None = None
+    callbacks: list | tuple | None = None
+    device: str | torch.device = "auto"
+    random_state: int | np.random.RandomState | None = None
+    warm_start: bool = False
+    verbose: int = 0
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        dataclass(kw_only=True, eq=False, repr=False)(cls)
         shared_paragraphs(cls)
-
-    def __setstate__(self, state):
-        """Restore a model; one of an earlier release gets the newer parameters."""
-        parameters = inspect.signature(type(self)).parameters.values()
-        super().__setstate__({p.name: p.default for p in parameters} | state)
 
     # ------------------------------------------------------------------------- hooks
 
@@ -139,7 +114,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         return {}
 
     def _companions(self, data, device):
-        """Return the callable that draws the companions of a batch, or None."""
+        """Return the callable that draws more recordings for a batch, or None."""
 
     def _net_class(self, data):
         """Return the class of the net, or a callable with the same arguments."""
@@ -338,13 +313,3 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def shared_parameters(values):
-    """Select the shared parameters from the local names of an ``__init__``.
-
-    scikit-learn demands that a constructor lists all its parameters. It passes these on
-    with ``super().__init__(**shared_parameters(locals()))``.
-    """
-    shared = inspect.signature(BaseSpeechClassifier).parameters
-    return {name: values[name] for name in shared}

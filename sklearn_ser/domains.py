@@ -23,9 +23,8 @@ from .domain_data import (
     statistics_by_domain,
 )
 from .exceptions import TargetMissingWarning, warn_caller
-from .nn.adaptation import DomainNet
+from .nn.adaptation import DomainNet, TargetBatches
 from .nn.batching import SequenceDataset
-from .nn.companions import TargetBatches
 from .sequences import (
     check_labels,
     check_length,

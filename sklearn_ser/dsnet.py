@@ -27,13 +27,14 @@ from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier, shared_parameters
 from .exceptions import warn_caller
 from .nn.batching import side_by_side
-from .nn.companions import NeutralPartners, neutral_classes
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
 from .nn.losses import CrossEntropy, LossTerm, linear_ramp
 
 # With all of it, what two units share by chance in a batch costs r the emotion.
 CORRELATION_SHARE = 0.1
+
+NEUTRAL = {"neutral", "neu", "n"}
 
 
 class Projector(nn.Module):
@@ -149,6 +150,72 @@ class Reconstruction(LossTerm):
 
     def __call__(self, outputs, batch):
         return F.mse_loss(outputs["decoded"], outputs["encoded"])
+
+
+class NeutralPartners:
+    """Draws neutral utterances of the speakers of a batch, new ones for each batch.
+
+    Parameters
+    ----------
+    is_neutral : bool array of shape (n_samples,)
+    speakers : array of shape (n_samples,)
+    n_neutral : int or None
+        Partners are drawn from the first ``n_neutral`` neutral utterances of a speaker.
+        None draws from all.
+    shared : bool
+        Whether the rows of one speaker share a partner, which is then encoded once.
+        If not, each row has its own.
+    """
+
+    def __init__(self, is_neutral, speakers, n_neutral, shared=True):
+        names, self.speaker = np.unique(speakers, return_inverse=True)
+        self.shared = shared
+        self.pools = [
+            np.flatnonzero(is_neutral & (self.speaker == i))[:n_neutral]
+            for i in range(len(names))
+        ]
+
+    def __call__(self, dataset, rows, rng, frame_budget):
+        speaker = self.speaker[rows]
+        present = [i for i in np.unique(speaker) if len(self.pools[i])]
+        if not present:
+            return {}
+        calibrated = np.flatnonzero(np.isin(speaker, present))
+        if self.shared:
+            drawn_for = present
+            partner = np.searchsorted(present, speaker[calibrated])
+        else:
+            drawn_for = speaker[calibrated]
+            partner = np.arange(len(calibrated))
+        drawn = [rng.choice(self.pools[i]) for i in drawn_for]
+        # The network joins batch and partners, padded to one length. A partner that is
+        # longer than both the batch and its share of the budget is cropped.
+        width = min(dataset.n_frames[rows].max(), frame_budget // len(rows))
+        share = frame_budget // (len(rows) + len(drawn))
+        neutral = dataset.batch(drawn, max(width, share), rng)
+        for name, values in ("calibrated", calibrated), ("partner", partner):
+            neutral.columns[name] = torch.as_tensor(values, device=neutral.x.device)
+        return {"neutral": neutral}
+
+
+def neutral_classes(classes, neutral_label):
+    """Return the classes that are neutral, in a list.
+
+    Parameters
+    ----------
+    classes : list
+    neutral_label : label or "auto"
+        "auto" recognises neutral, neu and n in any case.
+    """
+    if isinstance(neutral_label, str) and neutral_label == "auto":
+        return [c for c in classes if str(c).strip().lower() in NEUTRAL]
+    if neutral_label not in classes:
+        raise ValueError(
+            f"neutral_label={neutral_label!r} does not occur in y, whose classes "
+            f"are {classes}. (If a meta-estimator encodes y, pass the number of "
+            "the class.)"
+        )
+    return [neutral_label]
 
 
 class DSNetClassifier(BaseSpeechClassifier):

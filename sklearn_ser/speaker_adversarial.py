@@ -24,6 +24,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
+import torch
 from sklearn.utils import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -32,7 +33,6 @@ from torch.nn import functional as F
 from ._sklearn import Interval, StrOptions
 from .base import BaseSpeechClassifier, shared_parameters
 from .exceptions import warn_caller
-from .nn.adversary import AdversarialNet, frozen, joined
 from .nn.encoders import UtteranceEncoder, without_noise
 from .nn.layers import Dropout, LogitLayer
 from .nn.losses import CrossEntropy, LossTerm, linear_ramp, sigmoid_ramp
@@ -98,10 +98,62 @@ class SpeakerCrossEntropy(LossTerm):
         return (losses * batch["speaker_weight"]).mean()
 
 
-class SpeakerNet(AdversarialNet):
-    """A net in which SC hears the training batches."""
+class SpeakerNet(SpeechNet):
+    """A net in which SC hears the training batches, with an optimiser of its own.
 
-    adversary_name, adversary_loss = "SC", "train_speaker"
+    Parameters
+    ----------
+    module, **kwargs
+        As for :class:`SpeechNet`.
+    adversary_lr : float
+        Learning rate of SC's Adam.
+    adversary_clip : float or None
+        Largest norm of SC's gradient; None does not limit it.
+    """
+
+    def __init__(self, module, *, adversary_lr=3e-3, adversary_clip=5.0, **kwargs):
+        self.adversary_lr = adversary_lr
+        self.adversary_clip = adversary_clip
+        super().__init__(module, **kwargs)
+
+    def initialize(self):
+        """Seed SC's generator beside the one of ENC and EC."""
+        seed = np.random.SeedSequence(self.seed).spawn(3)[2]
+        self.adversary_rng_ = np.random.default_rng(seed)
+        self.adversary_losses_ = []
+        return super().initialize()
+
+    def random_layers(self):
+        """Yield SC's layers with SC's generator."""
+        own = set(self.module_.SC.modules())
+        for layer, rng in super().random_layers():
+            yield layer, self.adversary_rng_ if layer in own else rng
+
+    def lasting_weights(self):
+        """Leave out SC: its outputs are the speakers of one fit."""
+        weights = super().lasting_weights()
+        return {k: v for k, v in weights.items() if not k.startswith("SC.")}
+
+    def get_all_learnable_params(self):
+        """Yield the parameters of ENC and EC, which the first optimiser trains."""
+        for name, parameter in super().get_all_learnable_params():
+            if not name.startswith("SC."):
+                yield name, parameter
+
+    def initialize_optimizer(self):
+        """Make one optimiser for SC and one for ENC and EC."""
+        super().initialize_optimizer()
+        if self._is_loaded:
+            return self
+        self.adversary_optimizer_ = torch.optim.Adam(
+            self.module_.SC.parameters(),
+            lr=self.adversary_lr,
+            fused=torch.device(self.device).type in ("cpu", "cuda"),
+        )
+        return self
+
+    def _step_optimizer(self, step_fn):
+        self.optimizer_.step(step_fn)
 
     def infer(self, x, **fit_params):
         """Apply ENC and EC to a batch, and SC to a batch of the training."""
@@ -121,6 +173,21 @@ class SpeakerNet(AdversarialNet):
         with without_noise(self.module_.ENC):
             return self.module_.ENC(x.x, x.lengths)
 
+    def step_adversary(self, loss):
+        """Take a step of SC's optimiser, and keep its loss."""
+        if self.adversary_clip is not None:
+            nn.utils.clip_grad_norm_(self.module_.SC.parameters(), self.adversary_clip)
+        self.adversary_optimizer_.step()
+        self.adversary_losses_.append(loss.item())
+
+    def run_single_epoch(self, iterator, training, **kwargs):
+        """Record SC's loss beside the others."""
+        super().run_single_epoch(iterator, training, **kwargs)
+        if training and self.adversary_losses_:  # none if a callback ended the epoch
+            mean = float(np.mean(self.adversary_losses_))
+            self.history.record("train_speaker", mean)
+            self.adversary_losses_.clear()
+
 
 class MEnANNet(SpeakerNet):
     """Two steps that alternate, with each "batch" or with each "epoch"."""
@@ -136,7 +203,8 @@ class MEnANNet(SpeakerNet):
 
     def step_1(self):
         """Train SC to tell the speakers apart, on the v = ENC(x) that step 2 kept."""
-        latest = joined(self.latest_, "v", "speaker", "speaker_weight")
+        names = "v", "speaker", "speaker_weight"
+        latest = {name: torch.cat([b[name] for b in self.latest_]) for name in names}
         self.module_.SC.train()
         for _ in range(SC_STEPS):
             rows = self.adversary_rng_.permutation(len(latest["v"]))[:SC_BATCH_SIZE]
@@ -149,8 +217,11 @@ class MEnANNet(SpeakerNet):
 
     def step_2(self, batch, **fit_params):
         """Train EC, and train ENC against SC, which is frozen but differentiable."""
-        with frozen(self.module_.SC):
+        self.module_.SC.requires_grad_(False)
+        try:
             step = super().train_step(batch, **fit_params)
+        finally:
+            self.module_.SC.requires_grad_(True)
         v = step["y_pred"]["heard"].detach()
         self.latest_.append({"v": v, **batch[0].columns})
         return step
@@ -187,7 +258,11 @@ class DATNet(SpeakerNet):
         loss = self.get_loss(outputs, batch[1], X=batch[0], training=True)
         # In `loss`, SC's loss has the sign that ENC wants; SC itself wants the other.
         self.speaker_loss_ = SpeakerCrossEntropy()(outputs, batch[0])
-        self.backward_apart(loss, self.speaker_loss_)
+        own = list(self.module_.SC.parameters())
+        gradients = torch.autograd.grad(self.speaker_loss_, own, retain_graph=True)
+        loss.backward()
+        for parameter, gradient in zip(own, gradients, strict=True):
+            parameter.grad = gradient
         return {"loss": loss, "y_pred": outputs}
 
     def _step_optimizer(self, step_fn):

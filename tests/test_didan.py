@@ -18,6 +18,9 @@ from sklearn_ser.didan import (
     DIDAN,
     ImplicitAlignment,
     Regression,
+    eigenvalue_bound,
+    reconstruction_error,
+    sparse_codes,
 )
 from sklearn_ser.domain_data import known_domains, normalized_by_domain
 from sklearn_ser.domains import TargetBatches
@@ -27,11 +30,6 @@ from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.losses import TermSum, linear_ramp
 from sklearn_ser.nn.regression import nearest_distribution
-from sklearn_ser.nn.sparse_coding import (
-    eigenvalue_bound,
-    reconstruction_error,
-    sparse_codes,
-)
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import standardized
 

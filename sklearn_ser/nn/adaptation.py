@@ -1,10 +1,15 @@
 """Networks with a source and a target: pairs of batches, statistics of each."""
 
+import numpy as np
+
 from .arrays import to_numpy, to_tensor
 from .batching import SequenceDataset, side_by_side, summary
 from .net import SpeechNet
 from .normalization import batch_norms, twin
 from .settings import own_settings
+
+# A source batch chooses from this many times as many target recordings as it needs.
+WAITING_BATCHES = 4
 
 
 def source_and_target(layers, batch, target, *, own_statistics):
@@ -113,3 +118,35 @@ class DomainNet(SpeechNet):
             norm.running_mean.copy_(to_tensor(mean))
             norm.running_var.copy_(to_tensor(var))
         self.target_modules_ = [module]
+
+
+class TargetBatches:
+    """Draws as many target recordings as a batch has source recordings.
+
+    The target is shuffled, and recordings from the front of it are candidates. Those
+    that are about as long as the source's are taken, since padding only costs time.
+
+    Parameters
+    ----------
+    dataset : SequenceDataset
+        The target's recordings. Each is drawn once before any is drawn again.
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+        self.waiting = []
+
+    def __call__(self, source, rows, rng, frame_budget):
+        n_frames = self.dataset.n_frames
+        length, drawn = np.median(source.n_frames[rows]), []
+        while len(drawn) < len(rows):
+            if not self.waiting:
+                self.waiting = rng.permutation(len(n_frames)).tolist()
+            pool = self.waiting[: WAITING_BATCHES * len(rows)]
+            pool.sort(key=lambda row: n_frames[row])
+            n = min(len(rows) - len(drawn), len(pool))
+            nearest = int(np.searchsorted(n_frames[pool], length)) - n // 2
+            start = min(max(nearest, 0), len(pool) - n)
+            drawn += pool[start : start + n]
+            self.waiting[: len(pool)] = pool[:start] + pool[start + n :]
+        return {"target": self.dataset.batch(drawn, frame_budget // len(drawn), rng)}
