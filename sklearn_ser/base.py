@@ -2,14 +2,16 @@
 
 import inspect
 import math
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import ClassVar, dataclass_transform
 
 import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from ._docstrings import shared_paragraphs
 from ._sklearn import Interval, StrOptions
@@ -24,6 +26,8 @@ from .training_data import (
 )
 
 
+@dataclass_transform(kw_only_default=True, eq_default=False)
+@dataclass(kw_only=True, eq=False, repr=False)
 class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     """Template of the speech emotion classifiers.
 
@@ -102,6 +106,14 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         dataclass(kw_only=True, eq=False, repr=False)(cls)
+        shared = BaseSpeechClassifier.__dataclass_fields__
+        signature = inspect.signature(cls.__init__)
+        # The method's own parameters are read first.
+        parameters = sorted(
+            signature.parameters.values(),
+            key=lambda p: p.name != "self" and p.name in shared,
+        )
+        cls.__init__.__signature__ = signature.replace(parameters=parameters)
         shared_paragraphs(cls)
 
     # ------------------------------------------------------------------------- hooks

@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._sklearn import Interval, StrOptions
-from .base import BaseSpeechClassifier, shared_parameters
+from .base import BaseSpeechClassifier
 from .domains import DomainAdapterMixin
 from .exceptions import warn_caller
 from .nn.adaptation import DomainNet, source_and_target
@@ -347,37 +347,10 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         "normalize_domains": ["boolean"],
     }
 
-    def __init__(
-        self,
-        *,
-        alignment="didan",
-        alignment_weight=1.0,
-        sparsity=0.1,
-        normalize_domains=True,
-        encoder="auto",
-        max_epochs=40,
-        lr="auto",
-        batch_size="auto",
-        weight_decay=1e-2,
-        schedule="one_cycle",
-        gradient_clip_value=5.0,
-        class_weight="balanced",
-        speed_perturbation=0.1,
-        vocal_tract_perturbation=0.1,
-        masking=0.15,
-        feature_noise=1.0,
-        validation_fraction=None,
-        callbacks=None,
-        device="auto",
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
-        super().__init__(**shared_parameters(locals()))
-        self.alignment = alignment
-        self.alignment_weight = alignment_weight
-        self.sparsity = sparsity
-        self.normalize_domains = normalize_domains
+    alignment: str | None = "didan"
+    alignment_weight: float = 1.0
+    sparsity: float = 0.1
+    normalize_domains: bool = True
 
     @property
     def _aligns(self):

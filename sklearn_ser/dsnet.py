@@ -23,16 +23,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._sklearn import Interval, StrOptions
-from .base import BaseSpeechClassifier, shared_parameters
+from ._sklearn import Interval
+from .base import BaseSpeechClassifier
 from .exceptions import warn_caller
 from .nn.batching import side_by_side
 from .nn.encoders import UtteranceEncoder
 from .nn.layers import Dropout, LogitLayer
-from .nn.losses import CrossEntropy, LossTerm, linear_ramp
-
-# With all of it, what two units share by chance in a batch costs r the emotion.
-CORRELATION_SHARE = 0.1
+from .nn.losses import CrossEntropy, LossTerm
 
 NEUTRAL = {"neutral", "neu", "n"}
 
@@ -120,26 +117,12 @@ class Orthogonality(LossTerm):
     name: ClassVar[str] = "orthogonality"
 
     def __call__(self, outputs, batch):
+        u, r = outputs["irrelevant"], outputs["embedding"]
         u, r = (
-            a / (a.norm(dim=1, keepdim=True).detach() + 1e-6) for a in _u_r(outputs)
+            a / (a.norm(dim=1, keepdim=True).detach() + 1e-6)
+            for a in (u - u.mean(0), r - r.mean(0))
         )
         return (u.T @ r).square().mean()
-
-
-@dataclass(frozen=True)
-class Decorrelation(LossTerm):
-    """A share of ||C||_F^2 / d, with C the correlations of the units of u and r."""
-
-    name: ClassVar[str] = "orthogonality"
-
-    def __call__(self, outputs, batch):
-        u, r = (a * (a.square().mean(0) + 1e-6).rsqrt() for a in _u_r(outputs))
-        return CORRELATION_SHARE * (u.T @ r / len(u)).square().sum() / u.shape[1]
-
-
-def _u_r(outputs):
-    """Return u and r, centred over the batch."""
-    return [outputs[k] - outputs[k].mean(0) for k in ("irrelevant", "embedding")]
 
 
 @dataclass(frozen=True)
@@ -229,9 +212,6 @@ class DSNetClassifier(BaseSpeechClassifier):
     ----------
     calibration_weight, orthogonality_weight, reconstruction_weight : float, default=1
         Weights of the three terms beside the cross-entropy. Zero removes a term.
-    orthogonality : {"published", "correlation"}, default="published"
-        The term that separates u from r: the paper's, or the correlations of their
-        units. Correlations hide more of the speaker, but fail with 40 recordings.
     neutral_label : label or "auto", default="auto"
         The neutral class. "auto" recognises neutral, neu and n in any letter case. With
         a meta-estimator that encodes y, such as VotingClassifier, pass the number of
@@ -296,50 +276,17 @@ class DSNetClassifier(BaseSpeechClassifier):
         "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
         "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "orthogonality": [StrOptions({"correlation", "published"})],
         "n_neutral": [Interval(Integral, 1, None, closed="left"), None],
         "share_neutral": ["boolean"],
     }
 
-    def __init__(
-        self,
-        *,
-        calibration_weight=1.0,
-        orthogonality_weight=1.0,
-        reconstruction_weight=1.0,
-        orthogonality="published",
-        neutral_label="auto",
-        n_neutral=3,
-        share_neutral=True,
-        encoder="auto",
-        max_epochs=40,
-        lr="auto",
-        batch_size="auto",
-        weight_decay=1e-2,
-        schedule="one_cycle",
-        gradient_clip_value=5.0,
-        label_smoothing=0.1,
-        class_weight="balanced",
-        speed_perturbation=0.1,
-        vocal_tract_perturbation=0.1,
-        masking=0.15,
-        feature_noise=1.0,
-        validation_fraction=None,
-        callbacks=None,
-        device="auto",
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
-        super().__init__(**shared_parameters(locals()))
-        self.calibration_weight = calibration_weight
-        self.orthogonality_weight = orthogonality_weight
-        self.reconstruction_weight = reconstruction_weight
-        self.orthogonality = orthogonality
-        self.neutral_label = neutral_label
-        self.n_neutral = n_neutral
-        self.share_neutral = share_neutral
-        self.label_smoothing = label_smoothing
+    calibration_weight: float = 1.0
+    orthogonality_weight: float = 1.0
+    reconstruction_weight: float = 1.0
+    neutral_label: object = "auto"
+    n_neutral: int | None = 3
+    share_neutral: bool = True
+    label_smoothing: float = 0.1
 
     def embed(self, X, *, subspace="relevant"):
         """Return the emotion-relevant embedding r, or the irrelevant one u.
@@ -367,13 +314,10 @@ class DSNetClassifier(BaseSpeechClassifier):
         return DSNet, sizes | self._encoder_arguments(data)
 
     def _terms(self, data):
-        orthogonality = Orthogonality(self.orthogonality_weight)
-        if self.orthogonality == "correlation":  # at once it would stop the learning
-            orthogonality = Decorrelation(self.orthogonality_weight, linear_ramp)
         return [
             CrossEntropy(label_smoothing=self.label_smoothing),
             NeutralCalibration(self.calibration_weight),
-            orthogonality,
+            Orthogonality(self.orthogonality_weight),
             Reconstruction(self.reconstruction_weight),
         ]
 

@@ -31,7 +31,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._sklearn import Interval, StrOptions
-from .base import BaseSpeechClassifier, shared_parameters
+from .base import BaseSpeechClassifier
 from .exceptions import warn_caller
 from .nn.encoders import UtteranceEncoder, without_noise
 from .nn.layers import Dropout, LogitLayer
@@ -343,39 +343,11 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         ],
     }
 
-    def __init__(
-        self,
-        *,
-        method="menan",
-        adversary_weight=0.5,
-        alternate="batch",
-        adversary_lr="auto",
-        encoder="auto",
-        max_epochs=40,
-        lr="auto",
-        batch_size="auto",
-        weight_decay=1e-2,
-        schedule="one_cycle",
-        gradient_clip_value=5.0,
-        label_smoothing=0.1,
-        class_weight="balanced",
-        speed_perturbation=0.1,
-        vocal_tract_perturbation=0.1,
-        masking=0.15,
-        feature_noise=1.0,
-        validation_fraction=None,
-        callbacks=None,
-        device="auto",
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-    ):
-        super().__init__(**shared_parameters(locals()))
-        self.method = method
-        self.adversary_weight = adversary_weight
-        self.alternate = alternate
-        self.adversary_lr = adversary_lr
-        self.label_smoothing = label_smoothing
+    method: str | None = "menan"
+    adversary_weight: float = 0.5
+    alternate: str = "batch"
+    adversary_lr: float | str = "auto"
+    label_smoothing: float = 0.1
 
     @property
     def n_speakers_(self):

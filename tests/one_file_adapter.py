@@ -59,17 +59,9 @@ class DeepCoralAdapter(DomainAdapterMixin, BaseSpeechClassifier):
         "normalize_domains": ["boolean"],
     }
 
-    def __init__(
-        self,
-        *,
-        alignment_weight=1.0,
-        normalize_domains=True,
-        max_epochs=20,
-        random_state=None,
-    ):
-        super().__init__(max_epochs=max_epochs, random_state=random_state)
-        self.alignment_weight = alignment_weight
-        self.normalize_domains = normalize_domains
+    alignment_weight: float = 1.0
+    normalize_domains: bool = True
+    max_epochs: int = 20
 
     def _module(self, data):
         sizes = {"n_classes": len(data.classes)}

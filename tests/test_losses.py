@@ -13,8 +13,6 @@ from skorch.callbacks import Callback
 from sklearn_ser import DSNetClassifier, LogMelTransformer, SpeakersMissingWarning
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.dsnet import (
-    CORRELATION_SHARE,
-    Decorrelation,
     DSNet,
     NeutralCalibration,
     NeutralPartners,
@@ -107,22 +105,6 @@ def test_orthogonality():
     u, r = draw((9, D), (9, D))
     found = Orthogonality()(tensors(irrelevant=u, embedding=r), None).item()
     assert found == pytest.approx(cross_correlation(u, r), rel=1e-4)
-
-
-def test_decorrelation():
-    u, r = draw((9, D), (9, D))
-    C = np.corrcoef(u.T, r.T)[:D, D:]
-    found = Decorrelation()(tensors(irrelevant=u, embedding=r), None).item()
-    assert found == pytest.approx(CORRELATION_SHARE * (C**2).sum() / D, rel=1e-4)
-    # Scale and shift of a unit do not matter, and a unit that is dead does no harm.
-    r = np.c_[3 * r[:, :-1] + 5, np.zeros(len(r))]
-    outputs = tensors(irrelevant=u, embedding=r)
-    outputs["embedding"].requires_grad_()
-    term = Decorrelation()(outputs, None)
-    expected = CORRELATION_SHARE * (C[:, :-1] ** 2).sum() / D
-    assert term.item() == pytest.approx(expected, rel=1e-4)
-    term.backward()
-    assert outputs["embedding"].grad.isfinite().all()
 
 
 def test_reconstruction():
@@ -472,7 +454,7 @@ def test_history_has_every_term_and_their_weighted_sum(marked):
     X, y, speakers = marked
     sizes = {"calibration": 2.0, "orthogonality": 30.0, "reconstruction": 0.5}
     sized = {f"{k}_weight": v for k, v in sizes.items()}
-    model = quick(max_epochs=2, orthogonality="published", **sized)
+    model = quick(max_epochs=2, **sized)
     model.fit(X, y, speakers=speakers)
     for epoch in model.history_:
         for record in [epoch, *epoch["batches"]]:

@@ -58,7 +58,6 @@ TERMS = {
     "NeutralCalibration": (
         dsnet.NeutralCalibration(), ["irrelevant", "neutral"], with_partners()
     ),
-    "Decorrelation": (dsnet.Decorrelation(), ["irrelevant", "embedding"], None),
     "Reconstruction": (dsnet.Reconstruction(), ["decoded", "encoded"], None),
     "SpeakerEntropy": (
         speaker_adversarial.SpeakerEntropy(), ["speaker_logits"], with_speakers()

@@ -40,10 +40,7 @@ NO_FLOAT64 = {torch.float64, torch.complex128}  # MPS has neither
 
 METHODS = {
     "dsnet": (DSNetClassifier, {}),
-    "dsnet-correlation": (
-        DSNetClassifier,
-        {"orthogonality": "correlation", "share_neutral": False},
-    ),
+    "dsnet-partners": (DSNetClassifier, {"share_neutral": False}),
     "menan": (SpeakerAdversarialClassifier, {"method": "menan"}),
     "menan-epoch": (SpeakerAdversarialClassifier, {"alternate": "epoch"}),
     "dat": (SpeakerAdversarialClassifier, {"method": "dat"}),
