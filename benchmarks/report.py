@@ -50,7 +50,6 @@ def sections(found, features="log-mel"):
         "transfers": transfers.by_transfer_table(found, features),
         "transfer weights": transfers.weights_table(found, features),
         "settings": tables.settings_table(found, features),
-        "missing": tables.missing(found, features),
     }
     return {_of(features, name): part for name, part in parts.items()}, summaries
 

@@ -70,28 +70,6 @@ def wanted(features):
     return found | dict.fromkeys(TRANSFERS, transfers.methods_on(features))
 
 
-def missing(found, features):
-    """Name the rows that the tables want and the file lacks, a line a method."""
-    lines, corpora = {}, wanted(features)
-    for corpus in (*CORPORA, *POOLS):
-        for method in corpora.get(corpus, ()):
-            runs = current(found, corpus, method, features)
-            lacking = []
-            for seed in SEEDS[features] if METHODS[method].seeded else (None,):
-                own = runs.get(seed, [])
-                if not own:
-                    lacking.append(f"seed {seed}")
-                elif len(own) < own[0]["n_folds"]:
-                    n_lacking = own[0]["n_folds"] - len(own)
-                    lacking.append(f"{n_lacking} folds of seed {seed}")
-            if lacking:
-                parts = ", ".join(lacking) if runs else "all"
-                lines.setdefault(method, []).append(f"{corpus} ({parts})")
-    lines = [f"- `{m}`: {'; '.join(lines[m])}" for m in METHODS if m in lines]
-    lines += transfers.missing(found, features, SEEDS[features])
-    return "\n".join(lines) or "None."
-
-
 def main_table(
     summaries,
     cell=lambda summary: summary.uar,

@@ -122,24 +122,3 @@ def weights_table(found, features="log-mel"):
                 body.append([TRANSFER_METHODS[name].label, *cells])
     header = ["method", "weight", "PredictionEntropyScorer", "SoftNeighborhoodDensity"]
     return table([*header, "UAR on †"], body) if body else "None yet."
-
-
-def missing(found, features, seeds):
-    """Name the transfers that lack rows, a line a method."""
-    lines = []
-    for method, description in _on(features).items():
-        own = transfers_by_seed(found, method, features)
-        lacking = {
-            seed: sum(seed not in own.get(transfer, {}) for transfer in TRANSFERS)
-            for seed in (seeds if description.seeded else (None,))
-        }
-        parts = [
-            f"{n} transfers" + f" of seed {seed}" * description.seeded
-            for seed, n in lacking.items()
-            if n
-        ]
-        if not own:
-            lines.append(f"- `{method}`: {len(TRANSFERS)} transfers (all)")
-        elif parts:
-            lines.append(f"- `{method}`: {', '.join(parts)}")
-    return lines
