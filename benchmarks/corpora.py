@@ -76,7 +76,7 @@ def load(name):
 
 
 def _ordered(corpus, paths):
-    """Put a corpus in the order that its committed rows were made in."""
+    """Put a corpus in the order that its committed figures were made in."""
     place = {path: row for row, path in enumerate(corpus.data)}
     rows = [place[path] for path in paths]
     return Bunch(

@@ -35,7 +35,7 @@ ADVERSARY_WEIGHTS = {
     "dat": 0.02,
     "menan": SpeakerAdversarialClassifier().adversary_weight,
 }
-# The committed rows were measured in batches of 32 recordings, of vectors too.
+# The committed figures were measured in batches of 32 recordings, of vectors too.
 BATCHES = {"batch_size": 32, "lr": 3e-3}
 _PASSING = ("random_state", "verbose", "n_jobs")
 BY_SPEAKER, CENTRED = {"by_speaker": True}, {"centred": "corpus"}

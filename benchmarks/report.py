@@ -1,4 +1,4 @@
-"""Turn the committed rows into the tables and the figures of the READMEs.
+"""Turn the committed summary into the tables and the figures of the READMEs.
 
 ``python -m benchmarks.report`` rewrites what stands between the markers; with
 ``--check`` it only tells whether that is up to date. Of most parts there is one for
@@ -7,10 +7,11 @@ each set of features: ``<!-- uar -->`` is of log-mels, and of speech models
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
-from . import rows, tables, transfers
+from . import condense, tables, transfers
 from .corpora import POOLS
 from .features import SETS
 from .figures import figure, front_figure, probe_figure
@@ -50,7 +51,6 @@ def sections(found, features="log-mel"):
         "transfers": transfers.by_transfer_table(found, features),
         "transfer weights": transfers.weights_table(found, features),
         "settings": tables.settings_table(found, features),
-        "missing": tables.missing(found, features),
     }
     return {_of(features, name): part for name, part in parts.items()}, summaries
 
@@ -75,9 +75,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args(argv)
-    files = sorted(rows.RESULTS.parent.glob("*.jsonl"))
-    # By its key: an experiment that two files hold is one.
-    found = [*{rows.key(r): r for path in files for r in rows.read(path)}.values()]
+    found = condense.read()
     _check_weights(found)
     parts, summaries = {}, {}
     for features in SETS:
@@ -107,13 +105,14 @@ def main(argv=None):
 
 
 def _check_weights(found):
-    """Refuse rows whose speech models share a name but not their weights."""
+    """Refuse lines whose speech models share a name but not their weights."""
     known = {}
-    for row in found:
-        if "weights_hash" in row:
-            name = row["params"]["features__model"]
-            if known.setdefault(name, row["weights_hash"]) != row["weights_hash"]:
-                raise ValueError(f"rows of {name!r} are of two models by that name.")
+    for line in found:
+        if line["weights"]:
+            name = re.search(r"(?<!\w)model=[^,]*|$", line["setting"])[0]
+            name = name.removeprefix("model=") or SETS["speech-model"]["model"]
+            if known.setdefault(name, line["weights"]) != line["weights"]:
+                raise ValueError(f"lines of {name!r} are of two models by that name.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Rows on disk: appended one by one, torn by nothing, never written twice."""
+"""Rows on disk: appended one by one, torn by nothing, never written twice.
+
+Git ignores them. What stays is the summary that `condense` makes of them.
+"""
 
 import fcntl
 import json
@@ -19,24 +22,15 @@ KEY = (
     "weights_hash",  # of a speech model's features only
 )
 _ADVERSARY = {"adversary_weight", "adversary_lr", "alternate"}
-# What was fixed before it became a parameter, of estimators that have the one named.
-_FIXED_BEFORE = {
-    "max_epochs": {"gradient_clip_value": 5.0},
-    "n_neutral": {"share_neutral": True, "orthogonality": "published"},
-}
 
 
 def deciding(params):
     """Return the parameters of a row as what decides its result.
 
     Left out are the adversary's settings of a net without one, and the noise of vectors
-    on spectrograms. Parameters that a row is too old to have get the value that was
-    fixed then, and ``encoder="auto"`` becomes what it takes.
+    on spectrograms. ``encoder="auto"`` becomes what it takes.
     """
     params = dict(params)
-    for name, before in _FIXED_BEFORE.items():
-        if name in params:
-            params = before | params
     if params.get("encoder") == "auto":
         params["encoder"] = _encoder(params)
     if params.get("features__kind") == "log_mel":

@@ -4,7 +4,7 @@
 appends rows to ``benchmarks/results/rows.jsonl``, each as its fold finishes. A row that
 is there is not run again, so that the same command resumes what was killed.
 ``--features speech-model`` puts a frozen speech model in front of the methods. Without
-``--corpus`` and ``--method`` it runs all that the tables want.
+``--corpus`` and ``--method`` it runs all that the tables want and the summary lacks.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from sklearn_ser._confusions import confusion_uar, confusion_wa, speaker_confusi
 from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
-from . import corpora, rows
+from . import condense, corpora, rows
 from .features import OF_FOLDS, SETS, centre, choose, extract, set_of, weights_hash
 from .methods import ALL_METHODS, parameters, with_settings
 
@@ -309,13 +309,17 @@ def _asked_for(args):
     """Yield the tasks of the corpora and methods that are named, or of all tables."""
     from .tables import SEEDS, wanted
 
+    known = set() if args.corpus else {condense.key(x) for x in condense.read()}
     for features in args.features:
         named = dict.fromkeys(args.corpus or (), args.method) or wanted(features)
         for corpus, methods in named.items():
             methods = [m for m in methods if features in ALL_METHODS[m].sets]
             if methods:
                 seeds = args.seeds or SEEDS[features]
-                yield from tasks([corpus], methods, seeds, dict(args.set), [features])
+                found = tasks([corpus], methods, seeds, dict(args.set), [features])
+                yield from (
+                    task for task in found if condense.key_of(task[0]) not in known
+                )
 
 
 def main(argv=None):

@@ -1,4 +1,4 @@
-"""What the rows of a method say together."""
+"""What the seeds of a method say together."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_ser._confusions import bootstrap_speakers, confusion_uar, confusion_wa
 
+from .condense import PROBES, confusions, params_hash
 from .corpora import DEVELOPMENT, POOLS
 from .methods import own_parameters
 
@@ -32,59 +33,61 @@ class Summary:
 
 
 def current(found, corpus, method, features):
-    """Return the rows of a method at the parameters it has now, by seed."""
-    params, runs = own_parameters(method, features), {}
-    for row in found:
-        if (row["corpus"], row["method"], row["params"]) == (corpus, method, params):
-            runs.setdefault(row["seed"], []).append(row)
-    return runs
+    """Return the lines of a method at the parameters that it has now."""
+    params = params_hash(own_parameters(method, features))
+    return [
+        line
+        for line in found
+        if (line["corpus"], line["method"], line["params"]) == (corpus, method, params)
+    ]
 
 
-def summarise(runs, member=None):
-    """Summarise the complete seeds of :func:`current`; None if there is none.
+def summarise(lines, member=None):
+    """Summarise the seeds of a method at one setting on a corpus; None without any.
 
     With a `member`, a corpus of a pool, of its speakers alone.
     """
-    runs = {s: own for s, own in runs.items() if len(own) == own[0]["n_folds"]}
-    if not runs:
+    if not lines:
         return None
-    seeds = sorted(runs, key=str)
+    lines = sorted(lines, key=lambda line: str(line["seed"]))
     by_seed = [
         {
             who: counts
-            for row in runs[seed]
-            for who, counts in row["confusion"].items()
+            for who, counts in confusions(line).items()
             if member is None or who.startswith(f"{member}:")
         }
-        for seed in seeds
+        for line in lines
     ]
     speakers = sorted(by_seed[0])
     counts = np.array([[own[who] for who in speakers] for own in by_seed])
     pooled = counts.sum(axis=1)
     interval = bootstrap_speakers(counts.sum(axis=0), 2000, 0.95, 0)[0]
-    seconds = [sum(row["fit_seconds"] for row in runs[seed]) for seed in seeds]
+    seconds = [line["folds"] * line["fit_seconds"] for line in lines]
     per_speaker = 100 * confusion_uar(counts).mean(axis=0)
     return Summary(
-        seeds=seeds,
+        seeds=[line["seed"] for line in lines],
         uars=100 * confusion_uar(pooled),
         was=100 * confusion_wa(pooled),
         interval=tuple(100 * bound for bound in interval),
         per_speaker=dict(zip(speakers, per_speaker.tolist(), strict=True)),
         minutes=float(np.mean(seconds)) / 60,
-        peak_mb=max(row["peak_mb"] for own in runs.values() for row in own),
-        probes=_probes([row.get("probes") for own in runs.values() for row in own]),
+        peak_mb=max(line["peak_mb"] for line in lines),
+        probes=_probes(lines),
         chance=100 / (pooled.sum(axis=(0, 2)) > 0).sum(),
     )
 
 
-def _probes(found):
-    """Average what the probes of all folds and seeds read above chance, in points."""
-    read = {}
-    for fold in filter(None, found):
-        for who, figures in fold.items():
-            for what, (score, chance) in figures.items():
-                read.setdefault(f"{what}, {who}", []).append(100 * (score - chance))
-    return {name: float(np.mean(values)) for name, values in read.items()}
+def _probes(lines):
+    """Average what the probes of the seeds that have some read above chance."""
+    read = {name: [line[name] for line in lines] for name in PROBES}
+    read = {name: [v for v in own if v is not None] for name, own in read.items()}
+    return {name: float(np.mean(own)) for name, own in read.items() if own}
+
+
+def only(setting, name):
+    """Return the number that a setting gives to a parameter, if it names no other."""
+    found, _, value = setting.partition("=")
+    return float(value) if found == name and "," not in value else None
 
 
 def mean(values):

@@ -4,10 +4,10 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from . import transfers
+from .condense import PROBES
 from .corpora import CONFIRMATION, DEVELOPMENT, POOLS, TRANSFERS
-from .features import set_of
 from .methods import BY_SPEAKER, CENTRED, METHODS, own_parameters
-from .summaries import current, mark, mean, summarise, table
+from .summaries import current, mark, mean, only, summarise, table
 
 CORPORA = (*DEVELOPMENT, *CONFIRMATION)
 SEEDS = {"log-mel": (12, 22, 32), "speech-model": (12, 22, 32, 42, 52)}
@@ -16,13 +16,6 @@ ADAPTED = [name for name, m in METHODS.items() if "adapted" in m.options]
 OF_POOLS = [name for name, m in METHODS.items() if m.options == CENTRED]
 ENROLLED = [name for name, m in METHODS.items() if "enrollment" in m.options]
 INDUCTIVE = [name for name, m in METHODS.items() if not m.options]
-PROBES = (
-    "speaker, seen",
-    "speaker, unseen",
-    "emotion, seen",
-    "speaker in u, seen",
-    "emotion in u, seen",
-)
 ENOUGH_SEEDS = 5  # fewer are preliminary and get no p-value
 NONE = "None yet."
 # What the front page shows: method and set of features, and their name there.
@@ -53,10 +46,10 @@ def summaries_of(found, features):
     for method, description in METHODS.items():
         known = features in description.sets
         for corpus in (*CORPORA, *POOLS):
-            runs = current(found, corpus, method, features) if known else {}
-            summaries[corpus, method] = summarise(runs)
+            lines = current(found, corpus, method, features) if known else []
+            summaries[corpus, method] = summarise(lines)
             for member in POOLS.get(corpus, ()):
-                summaries[f"{corpus}/{member}", method] = summarise(runs, member)
+                summaries[f"{corpus}/{member}", method] = summarise(lines, member)
     return summaries
 
 
@@ -68,28 +61,6 @@ def wanted(features):
             for corpus in pools if method in OF_POOLS else (*CORPORA, *pools):
                 found.setdefault(corpus, []).append(method)
     return found | dict.fromkeys(TRANSFERS, transfers.methods_on(features))
-
-
-def missing(found, features):
-    """Name the rows that the tables want and the file lacks, a line a method."""
-    lines, corpora = {}, wanted(features)
-    for corpus in (*CORPORA, *POOLS):
-        for method in corpora.get(corpus, ()):
-            runs = current(found, corpus, method, features)
-            lacking = []
-            for seed in SEEDS[features] if METHODS[method].seeded else (None,):
-                own = runs.get(seed, [])
-                if not own:
-                    lacking.append(f"seed {seed}")
-                elif len(own) < own[0]["n_folds"]:
-                    n_lacking = own[0]["n_folds"] - len(own)
-                    lacking.append(f"{n_lacking} folds of seed {seed}")
-            if lacking:
-                parts = ", ".join(lacking) if runs else "all"
-                lines.setdefault(method, []).append(f"{corpus} ({parts})")
-    lines = [f"- `{m}`: {'; '.join(lines[m])}" for m in METHODS if m in lines]
-    lines += transfers.missing(found, features, SEEDS[features])
-    return "\n".join(lines) or "None."
 
 
 def main_table(
@@ -194,24 +165,17 @@ def probe_table(summaries):
 def settings_table(found, features):
     """UAR at other parameters than the method's own, by what differs."""
     groups = {}
-    for row in found:
-        method = METHODS.get(row["method"])
-        if method is None or set_of(row) != features:
+    for line in found:
+        setting = line["setting"]
+        if line["method"] not in METHODS or line["features"] != features:
             continue
-        own = own_parameters(row["method"], features)
-        changed = {k: v for k, v in row["params"].items() if own.get(k) != v}
-        changed |= {k: None for k in own if k not in row["params"]}
         # The weight of an adversary has a table of its own.
-        if changed and set(changed) != {"adversary_weight"}:
-            text = ", ".join(
-                f"{k.removeprefix('features__')}={v}"
-                for k, v in sorted(changed.items())
-            )
-            runs = groups.setdefault((row["method"], text), {})
-            runs.setdefault(row["corpus"], {}).setdefault(row["seed"], []).append(row)
+        if setting and only(setting, "adversary_weight") is None:
+            own = groups.setdefault((line["method"], setting), {})
+            own.setdefault(line["corpus"], []).append(line)
     body, corpora = [], CORPORA if features == "log-mel" else (*CORPORA, *POOLS)
     for (method, text), by_corpus in sorted(groups.items()):
-        own = [summarise(by_corpus.get(corpus, {})) for corpus in corpora]
+        own = [summarise(by_corpus.get(corpus)) for corpus in corpora]
         if any(own):
             cells = [f"{mean(s.uars)} ({len(s.seeds)})" if s else "-" for s in own]
             body.append([f"`{method}`", f"`{text}`", *cells])
@@ -230,19 +194,20 @@ def tradeoff(found, features):
     groups = {}
     for method in _ADVERSARIES:
         own = own_parameters(method, features)
-        for row in found:
-            if row["method"] != method or set_of(row) != features:
+        for line in found:
+            if line["method"] != method or line["features"] != features:
                 continue
-            weight = row["params"].get("adversary_weight", 0.0)
-            if row["params"] == own | {"adversary_weight": weight} or not weight:
-                runs = groups.setdefault((method, weight), {})
-                runs = runs.setdefault(row["corpus"], {})
-                runs.setdefault(row["seed"], []).append(row)
+            weight = own.get("adversary_weight", 0.0)
+            if line["setting"]:
+                weight = only(line["setting"], "adversary_weight")
+            if weight is not None:
+                lines = groups.setdefault((method, weight), {})
+                lines.setdefault(line["corpus"], []).append(line)
     return {
         point: {
             corpus: s
-            for corpus, runs in own.items()
-            if (s := summarise(runs)) and s.probes
+            for corpus, lines in own.items()
+            if (s := summarise(lines)) and s.probes
         }
         for point, own in sorted(groups.items())
     }

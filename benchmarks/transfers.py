@@ -4,10 +4,10 @@ from itertools import permutations
 
 import numpy as np
 
+from .condense import SCORERS, params_hash
 from .corpora import DEVELOPMENT, TRANSFERS
-from .features import set_of
 from .methods import TRANSFER_METHODS, own_parameters
-from .summaries import mark, mean, table
+from .summaries import mark, mean, only, summarise, table
 
 # How a method's features are normalised, by the end of its name.
 _NORMALISED = {"-raw": "no", "-by-speaker": "by speaker"}
@@ -17,10 +17,11 @@ CHOOSING = [":".join(pair) for pair in permutations(DEVELOPMENT)]
 
 def transfers_by_seed(found, method, features="log-mel"):
     """Return the UAR of each transfer of each seed, in %: {transfer: {seed: UAR}}."""
-    own, uars = own_parameters(method, features), {}
-    for row in found:
-        if row["method"] == method and row["params"] == own:
-            uars.setdefault(row["corpus"], {})[row["seed"]] = 100 * row["uar"]
+    own, uars = params_hash(own_parameters(method, features)), {}
+    for line in found:
+        if line["method"] == method and line["params"] == own:
+            (uar,) = summarise([line]).uars
+            uars.setdefault(line["corpus"], {})[line["seed"]] = uar
     return uars
 
 
@@ -92,54 +93,31 @@ def weights_table(found, features="log-mel"):
     Of the seeds that have all of CHOOSING at all of a method's weights.
     """
     held = {}
-    for row in found:
-        method = TRANSFER_METHODS.get(row["method"])
-        if method is None or row["corpus"] not in CHOOSING or not method.seeded:
+    for line in found:
+        method = TRANSFER_METHODS.get(line["method"])
+        if method is None or line["corpus"] not in CHOOSING or not method.seeded:
             continue
-        if set_of(row) != features:
+        if line["features"] != features:
             continue
-        own = own_parameters(row["method"], features)
-        weight = row["params"]["alignment_weight"]
-        if row["params"] == own | {"alignment_weight": weight}:
-            point = held.setdefault(row["method"], {}).setdefault(weight, {})
-            point.setdefault(row["seed"], {})[row["corpus"]] = row
+        weight = only(line["setting"], "alignment_weight")
+        if not line["setting"]:
+            weight = own_parameters(line["method"], features)["alignment_weight"]
+        if weight is not None:
+            point = held.setdefault(line["method"], {}).setdefault(weight, {})
+            point.setdefault(line["seed"], {})[line["corpus"]] = line
     body = []
     for name in (name for name in TRANSFER_METHODS if name in held):
         points = sorted(held[name].items())
         whole = [
-            {seed for seed, rows in p.items() if len(rows) == len(CHOOSING)}
+            {seed for seed, lines in p.items() if len(lines) == len(CHOOSING)}
             for _, p in points
         ]
         for weight, seeds in points:
-            rows = [r for s in set.intersection(*whole) for r in seeds[s].values()]
-            if rows and len(points) > 1:
-                scores = [
-                    np.mean([row["label_free"][scorer] for row in rows])
-                    for scorer in ("PredictionEntropyScorer", "SoftNeighborhoodDensity")
-                ]
-                uar = 100 * np.mean([row["uar"] for row in rows])
+            lines = [x for s in set.intersection(*whole) for x in seeds[s].values()]
+            if lines and len(points) > 1:
+                scores = [np.mean([x[scorer] for x in lines]) for scorer in SCORERS]
+                uar = np.mean([summarise([x]).uars for x in lines])
                 cells = [f"{weight:g}", *(f"{s:.3f}" for s in scores), f"{uar:.1f}"]
                 body.append([TRANSFER_METHODS[name].label, *cells])
-    header = ["method", "weight", "PredictionEntropyScorer", "SoftNeighborhoodDensity"]
-    return table([*header, "UAR on †"], body) if body else "None yet."
-
-
-def missing(found, features, seeds):
-    """Name the transfers that lack rows, a line a method."""
-    lines = []
-    for method, description in _on(features).items():
-        own = transfers_by_seed(found, method, features)
-        lacking = {
-            seed: sum(seed not in own.get(transfer, {}) for transfer in TRANSFERS)
-            for seed in (seeds if description.seeded else (None,))
-        }
-        parts = [
-            f"{n} transfers" + f" of seed {seed}" * description.seeded
-            for seed, n in lacking.items()
-            if n
-        ]
-        if not own:
-            lines.append(f"- `{method}`: {len(TRANSFERS)} transfers (all)")
-        elif parts:
-            lines.append(f"- `{method}`: {', '.join(parts)}")
-    return lines
+    header = ["method", "weight", *SCORERS, "UAR on †"]
+    return table(header, body) if body else "None yet."

@@ -19,6 +19,7 @@ if not (ROOT / "benchmarks").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import (  # noqa: E402
+    condense,
     corpora,
     features,
     methods,
@@ -269,6 +270,7 @@ def test_the_mean_over_transfers_wants_all_of_them():
     assert len(set(corpora.TRANSFERS)) == 12
     found = [transfer_row("source-only", t, 1, 4) for t in corpora.TRANSFERS]
     found += [transfer_row("lidan", t, 1, 6) for t in corpora.TRANSFERS]
+    found = condense.condense(found)
     table = transfers.means_table(found)
     assert "| source only | by corpus | 70.0 (1) | 70.0 (1) | 70.0 (1) | - |" in table
     assert "| 80.0 (1) | 80.0 (1) | 80.0 (1) | +10.0 (12 of 12) |" in table
@@ -289,6 +291,7 @@ def test_weights_are_compared_on_the_choosing_transfers_alone():
                 row["uar"] = 0.0
             row["params"] = row["params"] | {"alignment_weight": weight}
             found.append(row | {"label_free": scores})
+    found = condense.condense(found)
     _, _, *body = transfers.weights_table(found).splitlines()
     assert body == [
         "| LIDAN | 0.3 | -0.500 | 4.000 | 70.0 |",
@@ -420,17 +423,11 @@ def test_every_method_is_described_by_plain_parameters(name, on):
         (DIDANDomainAdapter, "conv"),
     ],
 )
-def test_a_row_of_before_is_the_same_experiment(cls, spectral):
-    """What was fixed then is a parameter now, and "auto" is what it takes."""
+def test_parameters_have_the_encoder_that_auto_takes(cls, spectral):
     now = methods.parameters(cls(), {"kind": "log_mel"})
     assert now["encoder"] == spectral == cls._auto_encoders["spectrogram"]
-    assert now["gradient_clip_value"] == 5.0
     assert "feature_noise" not in now  # spectrograms have none
-    added = {"gradient_clip_value", "share_neutral"}
-    before = {k: v for k, v in now.items() if k not in added}
-    assert rows.deciding(before) == now
-    assert rows.deciding(before | {"feature_noise": 3.0}) == now
-    assert rows.deciding(before | {"gradient_clip_value": None}) != now
+    assert rows.deciding(now | {"feature_noise": 3.0}) == now
     on_vectors = {"kind": "speech_model", "pooling": "mean"}
     assert methods.parameters(cls(), on_vectors)["encoder"] == "pointwise"
     on_frames = {"kind": "speech_model", "pooling": None}
@@ -438,19 +435,23 @@ def test_a_row_of_before_is_the_same_experiment(cls, spectral):
 
 
 def test_the_committed_nets_have_todays_defaults():
-    found = rows.read()
+    found = {(line["method"], line["params"]) for line in condense.read()}
     for name in ("dsnet", "plain", "menan", "dat"):
-        own = methods.own_parameters(name)
-        assert any(row["params"] == own for row in found if row["method"] == name)
+        assert (name, condense.params_hash(methods.own_parameters(name))) in found
     for name in ("menan", "dat"):
         weight = methods.own_parameters(name)["adversary_weight"]
         assert f"λ={weight:g}" in methods.METHODS[name].label
     defaults = SpeakerAdversarialClassifier().get_params()
     menan = methods.METHODS["menan"].estimator().get_params()
     assert menan == defaults | methods.BATCHES | {"adversary_lr": 3e-3}
-    networks = {"source-only", "didan", "lidan", "dan", "dann", "deepcoral"}
-    old = [r for r in found if r["method"] in networks and "weights_hash" not in r]
-    assert all("gradient_clip_value" in row["params"] for row in old)
+
+
+def test_a_line_without_setting_has_the_parameters_of_today():
+    """Otherwise a default has changed: a table would not show the line."""
+    for line in condense.read():
+        own = methods.own_parameters(line["method"], line["features"])
+        of_today = line["params"] == condense.params_hash(own)
+        assert of_today == (not line["setting"]), line
 
 
 # ----------------------------------------------------------- features of speech models
@@ -537,9 +538,10 @@ def test_other_weights_are_another_row():
     assert rows.key(row) != rows.key(row | {"weights_hash": "y"})
     without = {k: v for k, v in row.items() if k != "weights_hash"}
     assert rows.key(without) == rows.key(row | {"weights_hash": None})
-    pair = [row | {"params": {"features__model": "m"}} for _ in range(2)]
+    pair = [{"setting": "lr=1, model=m", "weights": "x"} for _ in range(2)]
     report._check_weights(pair)
-    pair[1] = pair[1] | {"weights_hash": "y"}
+    report._check_weights([*pair, {"setting": "", "weights": "z"}])
+    pair[1] = pair[1] | {"weights": "y"}
     with pytest.raises(ValueError, match="two models by that name"):
         report._check_weights(pair)
 
@@ -640,7 +642,7 @@ def test_a_pool_is_reported_apart_and_together(with_speech, monkeypatch):
     found = on_speech(with_speech, "pooled44", "lda", "lda-centred")
     assert {row["n_folds"] for row in found} == {4}
     monkeypatch.setattr(tables, "POOLS", corpora.POOLS)
-    summaries = tables.summaries_of(found, "speech-model")
+    summaries = tables.summaries_of(condense.condense(found), "speech-model")
     whole = summaries["pooled44", "lda"]
     apart = [summaries[f"pooled44/{name}", "lda"] for name in ("tiny", "other")]
     assert len(whole.per_speaker) == sum(len(s.per_speaker) for s in apart) == 6
@@ -674,18 +676,12 @@ def real():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*corpora.PROTOCOLS, *corpora.TRANSFERS[:3]])
-def test_the_protocols_are_those_of_the_committed_rows(real, name):
+def test_the_protocols_are_those_of_the_committed_lines(real, name):
     corpus = corpora.load(name)
     splits = [(train.tolist(), test.tolist()) for train, test in corpus.splits]
     hashes = corpora.digest(splits), corpus.manifest_hash, corpus.audio_hash
-    results = Path(rows.RESULTS).parent.glob("*.jsonl")
-    committed = {
-        (row["split_hash"], row["manifest_hash"], row["audio_hash"])
-        for file in results
-        for row in rows.read(file)
-        if row["corpus"] == name
-    }
-    assert committed == {hashes}
+    committed = {line["data"] for line in condense.read() if line["corpus"] == name}
+    assert committed == {condense.data_hash(*hashes)}
     assert corpus.protocol.hash in (ROOT / "benchmarks" / "README.md").read_text()
     for train, test in corpus.splits:
         if ":" not in name:
@@ -713,18 +709,22 @@ def made_up(method, corpus, seed, hits, on="log-mel"):
     ]
 
 
+def sections(found, on="log-mel"):
+    return report.sections(condense.condense(found), on)
+
+
 def table(text):
     lines = [line.strip("| ").split(" | ") for line in text.splitlines()]
     return {line[0]: line[1:] for line in lines[2:]}
 
 
-def test_the_report_averages_seeds_and_names_what_is_missing():
+def test_the_report_averages_seeds_and_shows_what_is_missing():
     found = made_up("dsnet", "emodb4", 12, (6, 8)) + made_up(
         "dsnet", "emodb4", 22, (8, 8)
     )
     found += made_up("mfcc", "emodb4", None, (5, 9))
     found += made_up("dsnet", "emovo", 12, (9, 9))[:1]  # a fold is still to run
-    parts, summaries = report.sections(found)
+    parts, summaries = sections(found)
     assert table(parts["uar"])["DSNet"] == [
         "2",
         "75.0 ± 7.1 [70.0, 80.0]",
@@ -738,18 +738,42 @@ def test_the_report_averages_seeds_and_names_what_is_missing():
     # Speaker a: 70 against 50; speaker b: 80 against 90.
     against = table(parts["comparison"])["MFCC statistics + SVM"]
     assert against == ["+5.0", "-", "1 of 2", "preliminary"]
-    lacking = parts["missing"].splitlines()
-    dsnet = "emodb4 (seed 32); emovo (1 folds of seed 12, seed 22, seed 32); "
-    assert f"- `dsnet`: {dsnet}ravdess (all); casia (all)" in lacking
-    assert "- `lidan`: 12 transfers (all)" in lacking
-    assert "- `mfcc`: emovo (all); ravdess (all); casia (all)" in lacking
+
+
+def test_a_summary_keeps_what_the_tables_need(tmp_path):
+    first = made_up("dsnet", "emodb4", 12, (6, 8)) + made_up(
+        "mfcc", "emovo", None, (5, 9)
+    )
+    first[1]["params"] = first[0]["params"] = first[0]["params"] | {"lr": 1.5}
+    torn = made_up("dsnet", "emodb4", 22, (8, 8))[:1]
+    path, results = tmp_path / "rows.jsonl", tmp_path / "summary.csv"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in first + torn))
+    condense.main(path, results)
+    found = condense.read(results)
+    assert [(x["method"], x["setting"], x["seed"], x["uar"]) for x in found] == [
+        ("dsnet", "lr=1.5", 12, 70.0),
+        ("mfcc", "", None, 70.0),
+    ]
+    assert [x["recalls"] for x in found] == [
+        "a=6/10,6/10 b=8/10,8/10",
+        "a=5/10,5/10 b=9/10,9/10",
+    ]
+    assert found == sorted(condense.condense(first), key=lambda x: x["corpus"])
+    counts = condense.confusions(found[0])
+    assert {who: own.tolist() for who, own in counts.items()} == first[0][
+        "confusion"
+    ] | first[1]["confusion"]
+    again = torn + made_up("dsnet", "emodb4", 22, (8, 8))[1:]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in again))
+    condense.main(path, results)  # the rows of before are not there any more
+    assert [x["seed"] for x in condense.read(results)] == [22, 12, None]
 
 
 def test_a_p_value_takes_five_seeds_of_each():
     found = made_up("mfcc", "emodb4", None, (5, 7))
     for seed in range(5):
         found += made_up("dsnet", "emodb4", seed, (8, 9))
-        cell = table(report.sections(found)[0]["comparison"])["MFCC statistics + SVM"]
+        cell = table(sections(found)[0]["comparison"])["MFCC statistics + SVM"]
         assert cell[:3] == ["+25.0", "-", "2 of 2"]
         assert (cell[3] == "preliminary") == (seed < 4)
     assert float(cell[3]) == 0.5  # two speakers cannot say more
@@ -759,8 +783,8 @@ def test_each_set_of_features_has_tables_of_its_own():
     found = made_up("dsnet", "ravdess", 12, (6, 8))
     found += made_up("dsnet", "ravdess", 12, (8, 8), "speech-model")
     found += made_up("lda", "ravdess", None, (7, 7), "speech-model")
-    parts, _ = report.sections(found)
-    of_speech, _ = report.sections(found, "speech-model")
+    parts, _ = sections(found)
+    of_speech, _ = sections(found, "speech-model")
     assert table(parts["uar"])["DSNet"][3].startswith("70.0")
     shown = table(of_speech["uar speech-model"])
     assert shown["DSNet"][3].startswith("80.0")
@@ -776,7 +800,7 @@ def test_rows_at_other_parameters_stand_apart():
     found = made_up("dsnet", "emodb4", 12, (6, 8))
     for row in found:
         row["params"]["max_epochs"] = 7
-    parts, _ = report.sections(found)
+    parts, _ = sections(found)
     assert "DSNet" not in table(parts["uar"])
     assert table(parts["settings"])["`dsnet`"][0] == "`max_epochs=7`"
 
@@ -789,6 +813,7 @@ def test_an_adversary_s_weights_make_a_table_of_their_own(tmp_path):
                 row["params"]["adversary_weight"] = weight
             row["probes"] = {"seen": {"speaker": [0.5 + weight / 10, 0.25]}}
             found.append(row)
+    found = condense.condense(found)
     points = tables.tradeoff(found, "log-mel")
     lines = tables.tradeoff_table(points).splitlines()[2:]
     assert [line.split(" | ")[:2] for line in lines] == [
@@ -823,7 +848,7 @@ def test_parts_go_between_their_markers():
 
 
 @pytest.mark.slow
-def test_the_readmes_show_the_committed_rows(capsys):
+def test_the_readmes_show_the_committed_summary(capsys):
     assert report.main(["--check"]) == 0
     assert capsys.readouterr().out == "up to date\n"
 
@@ -832,7 +857,7 @@ def test_the_front_page_shows_both_features_and_chance(tmp_path):
     summaries = {}
     for name in ("log-mel", "speech-model"):
         found = made_up("dsnet", "emodb4", 12, (6, 8), name)
-        summaries[name] = report.sections(found, name)[1]
+        summaries[name] = sections(found, name)[1]
     lines = tables.front_table(summaries).splitlines()
     assert [line.split(" | ")[:3] for line in lines[2:]] == [
         ["| chance", "-", "50.0"],
@@ -844,7 +869,7 @@ def test_the_front_page_shows_both_features_and_chance(tmp_path):
 
 
 def test_the_figure_is_drawn(tmp_path):
-    _, summaries = report.sections(made_up("dsnet", "emodb4", 12, (6, 8)))
+    _, summaries = sections(made_up("dsnet", "emodb4", 12, (6, 8)))
     report.figure(summaries, tmp_path / "uar.svg")
     assert "<svg" in (tmp_path / "uar.svg").read_text()
 
