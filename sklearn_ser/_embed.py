@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.pipeline import Pipeline
 
-from sklearn_ser.model_selection._routing import requested
+from .model_selection._routing import requested
 
 
 def embed(

@@ -5,8 +5,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ser._sklearn import BaseSearchCV
-from sklearn_ser.model_selection._routing import before_normalizer, has_normalizer
+from ._sklearn import BaseSearchCV
+from .model_selection._routing import before_normalizer, has_normalizer
 
 
 def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:

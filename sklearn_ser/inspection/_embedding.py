@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from sklearn_ser._embed import embed
-from sklearn_ser.inspection._axes import axes_of, last_step
+from .._embed import embed
+from ._axes import axes_of, last_step
 
 
 class EmbeddingDisplay:

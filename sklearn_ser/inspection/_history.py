@@ -4,7 +4,7 @@ from numbers import Real
 
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ser.inspection._axes import axes_of, last_step
+from ._axes import axes_of, last_step
 
 # skorch records these beside losses and scores. Its flags, such as "train_loss_best",
 # need not be listed: they are booleans.

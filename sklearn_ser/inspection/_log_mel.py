@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.inspection._axes import axes_of, flat_steps
+from ..features import LogMelTransformer
+from ._axes import axes_of, flat_steps
 
 
 class LogMelDisplay:

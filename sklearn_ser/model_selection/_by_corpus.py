@@ -12,30 +12,30 @@ from sklearn.base import clone
 from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_ser._confusions import (
+from ..metrics import uar_score, wa_score
+from ..metrics._bootstrap import (
     bootstrap_confusions,
     check_bootstrap,
     percentile_interval,
     speaker_confusions,
 )
-from sklearn_ser.metrics import uar_score, wa_score
-from sklearn_ser.model_selection._checkpoint import Transfers, refuse_models, resume
-from sklearn_ser.model_selection._checks import (
+from ._checkpoint import Transfers, refuse_models, resume
+from ._checks import (
     check_column,
     check_corpora,
     check_is_estimator,
     check_lengths,
     run_jobs,
 )
-from sklearn_ser.model_selection._leakage import (
+from ._leakage import (
     check_speaker_leakage,
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._one_transfer import mark, plan_of, run_transfer
-from sklearn_ser.model_selection._routing import consumes
-from sklearn_ser.model_selection._settings import describe
-from sklearn_ser.model_selection._transfers import CrossCorpusResult, Transfer
+from ._one_transfer import mark, plan_of, run_transfer
+from ._routing import consumes
+from ._settings import describe
+from ._transfers import CrossCorpusResult, Transfer
 
 
 def cross_corpus_validate(

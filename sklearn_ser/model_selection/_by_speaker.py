@@ -12,33 +12,33 @@ from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_ser._confusions import (
+from ..datasets._splitter import Protocol
+from ..metrics._bootstrap import (
     bootstrap_speakers,
     check_bootstrap,
     confusion_uar,
     confusion_wa,
     speaker_confusions,
 )
-from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.model_selection._checkpoint import Folds, refuse_models, resume
-from sklearn_ser.model_selection._checks import (
+from ._checkpoint import Folds, refuse_models, resume
+from ._checks import (
     check_column,
     check_is_estimator,
     check_lengths,
     run_jobs,
 )
-from sklearn_ser.model_selection._enrollment import (
+from ._enrollment import (
     check_enrollment,
     draw,
 )
-from sklearn_ser.model_selection._fold import run_fold, validation_masks
-from sklearn_ser.model_selection._leakage import (
+from ._fold import run_fold, validation_masks
+from ._leakage import (
     check_speaker_leakage,
     duplicates_in,
     refuse_duplicates,
 )
-from sklearn_ser.model_selection._result import SpeakerCVResult
-from sklearn_ser.model_selection._settings import describe
+from ._result import SpeakerCVResult
+from ._settings import describe
 
 
 def speaker_cross_validate(

@@ -5,9 +5,9 @@ import os
 
 import numpy as np
 
-from sklearn_ser._files import atomic_write
-from sklearn_ser.model_selection._result import Fold
-from sklearn_ser.model_selection._settings import digest, write_json
+from .._files import atomic_write
+from ._result import Fold
+from ._settings import digest, write_json
 
 _SETTINGS = "settings.json"
 _FIGURES = ("uar", "wa", "fit_time", "score_time")

@@ -7,11 +7,11 @@ import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
-from sklearn_ser._columns import check_one_kind, is_missing, naming
-from sklearn_ser._progress import listening
-from sklearn_ser._sklearn import num_samples
-from sklearn_ser._workers import tied_to_this_process
-from sklearn_ser.model_selection._table import shorten
+from .._columns import check_one_kind, is_missing, naming
+from .._progress import listening
+from .._sklearn import num_samples
+from .._workers import tied_to_this_process
+from ._table import shorten
 
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (

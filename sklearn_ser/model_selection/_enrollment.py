@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
-from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
-from sklearn_ser.model_selection._routing import (
+from .._sklearn import BaseSearchCV, safe_indexing
+from ._routing import (
     before_normalizer,
     has_normalizer,
     predict_once,

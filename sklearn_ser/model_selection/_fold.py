@@ -5,15 +5,15 @@ import time
 import numpy as np
 from sklearn import config_context
 
-from sklearn_ser._sklearn import safe_indexing
-from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.metrics import uar_score, wa_score
-from sklearn_ser.model_selection._checks import check_predictions
-from sklearn_ser.model_selection._enrollment import predict_enrolled
-from sklearn_ser.model_selection._result import Fold
-from sklearn_ser.model_selection._routing import requested
-from sklearn_ser.model_selection._settings import training_history
-from sklearn_ser.model_selection._table import shorten, spread_columns
+from .._sklearn import safe_indexing
+from ..datasets._splitter import Protocol
+from ..metrics import uar_score, wa_score
+from ._checks import check_predictions
+from ._enrollment import predict_enrolled
+from ._result import Fold
+from ._routing import requested
+from ._settings import training_history
+from ._table import shorten, spread_columns
 
 
 def validation_masks(cv, splits):

@@ -6,11 +6,11 @@ import time
 import numpy as np
 from sklearn import config_context
 
-from sklearn_ser._sklearn import safe_indexing
-from sklearn_ser.model_selection._checks import check_predictions
-from sklearn_ser.model_selection._routing import predict_once, requested
-from sklearn_ser.model_selection._table import spread_columns
-from sklearn_ser.model_selection._transfers import join
+from .._sklearn import safe_indexing
+from ._checks import check_predictions
+from ._routing import predict_once, requested
+from ._table import spread_columns
+from ._transfers import join
 
 
 def run_transfer(number, estimator, X, y, corpora, keys, plan):

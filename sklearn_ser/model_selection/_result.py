@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_ser._confusions import confusion_uar, speaker_confusions
-from sklearn_ser.model_selection._settings import plain
-from sklearn_ser.model_selection._table import (
+from ..metrics._bootstrap import confusion_uar, speaker_confusions
+from ._settings import plain
+from ._table import (
     Table,
     chance,
     level,

@@ -9,8 +9,8 @@ from sklearn.utils.metadata_routing import (
     get_routing_for_object,
 )
 
-from sklearn_ser._sklearn import BaseSearchCV
-from sklearn_ser.features.normalization import SpeakerNormalizer
+from .._sklearn import BaseSearchCV
+from ..features.normalization import SpeakerNormalizer
 
 
 def consumes(estimator, method, name):

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 from scipy.sparse import issparse
 
-from sklearn_ser.features.cache import content_key
+from ..features.cache import content_key
 
 _PACKAGES = ("sklearn-ser", "numpy", "scikit-learn", "torch")
 _NO_EFFECT = ("n_jobs", "verbose")  # on what an estimator learns

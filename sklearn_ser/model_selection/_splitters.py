@@ -2,7 +2,7 @@
 
 from sklearn.model_selection import LeaveOneGroupOut
 
-from sklearn_ser.model_selection._checks import check_corpora
+from ._checks import check_corpora
 
 
 class LeaveOneCorpusOut(LeaveOneGroupOut):

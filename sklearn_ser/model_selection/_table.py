@@ -5,9 +5,9 @@ from html import escape
 
 import numpy as np
 
-from sklearn_ser._csv import write_csv
-from sklearn_ser._files import atomic_write
-from sklearn_ser.model_selection._settings import write_json
+from .._csv import write_csv
+from .._files import atomic_write
+from ._settings import write_json
 
 
 class Table:
@@ -112,7 +112,7 @@ class Table:
         **options : dict
             As in :func:`~sklearn_ser.report.make_report`.
         """
-        from sklearn_ser.report import make_report
+        from ..report import make_report
 
         text = make_report(self, **options)
         with atomic_write(path) as file:

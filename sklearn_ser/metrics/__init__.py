@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
-from sklearn_ser.probes import ProbeScore, emotion_probe_score, speaker_probe_score
+from ._probes import ProbeScore, emotion_probe_score, speaker_probe_score
 
 __all__ = [
     "ProbeScore",

@@ -23,8 +23,8 @@ from sklearn.utils import (
     column_or_1d,
 )
 
-from sklearn_ser._columns import check_one_kind
-from sklearn_ser._confusions import (
+from .._columns import check_one_kind
+from ._bootstrap import (
     bootstrap_scores,
     check_bootstrap,
     percentile_interval,
@@ -215,7 +215,7 @@ def _probe_score(
     random_state=0,
 ):
     if hasattr(embeddings, "fit"):
-        from sklearn_ser import embed
+        from .. import embed
 
         if X is None:
             raise TypeError(
