@@ -1,4 +1,4 @@
-"""Counts of right and wrong predictions, their UAR and WA, and a bootstrap of both."""
+"""UAR and WA of counts of right and wrong predictions, and a bootstrap of both."""
 
 import numbers
 
@@ -15,14 +15,24 @@ def speaker_confusions(y_true, y_pred, speakers, classes):
     return names, counts
 
 
+def mean_recall(hits, support):
+    """Return the UAR of correct rows and of all rows, both (..., n_classes).
+
+    Only classes with rows count.
+    """
+    occurs = support > 0
+    recalls = hits / np.where(occurs, support, 1)
+    return recalls.sum(axis=-1) / occurs.sum(axis=-1)
+
+
 def confusion_uar(counts):
     """Return the UAR of confusion counts (..., n_true, n_predicted)."""
-    return _uar_and_wa(*_hits_and_support(counts))[0]
+    return mean_recall(*_hits_and_support(counts))
 
 
 def confusion_wa(counts):
     """Return the WA of confusion counts (..., n_true, n_predicted)."""
-    return _uar_and_wa(*_hits_and_support(counts))[1]
+    return _accuracy(*_hits_and_support(counts))
 
 
 def _hits_and_support(counts):
@@ -30,11 +40,8 @@ def _hits_and_support(counts):
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
 
 
-def _uar_and_wa(hits, support):
-    """Return UAR and WA of hits and support, both (..., n_classes)."""
-    recalls = hits / np.maximum(support, 1)
-    uar = recalls.sum(axis=-1) / (support > 0).sum(axis=-1)
-    return uar, hits.sum(axis=-1) / support.sum(axis=-1)
+def _accuracy(hits, support):
+    return hits.sum(axis=-1) / support.sum(axis=-1)
 
 
 def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
@@ -67,7 +74,8 @@ def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
         random_state = np.random.default_rng(random_state)
     draws = random_state.multinomial(n_units, n_alike / n_units, size=n_bootstrap)
     draws = draws.astype(float)  # BLAS is faster, and such integers stay exact
-    return _uar_and_wa(draws @ hits, draws @ support)
+    hits, support = draws @ hits, draws @ support
+    return mean_recall(hits, support), _accuracy(hits, support)
 
 
 def percentile_interval(scores, confidence_level):

@@ -27,6 +27,7 @@ from .._columns import check_one_kind
 from ._bootstrap import (
     bootstrap_scores,
     check_bootstrap,
+    mean_recall,
     percentile_interval,
 )
 
@@ -253,14 +254,11 @@ def _probe_score(
         cv=list(folds.split(embeddings, codes, units)),
         params={},  # None fails in scikit-learn 1.6 with metadata routing on
     )
-    hits, support, n_alike = _units(codes, predicted == codes, units, len(classes))
-    uars, _ = bootstrap_scores(
-        hits, support, n_bootstrap, random_state, n_alike=n_alike
-    )
-    support = np.bincount(codes)
-    recalls = np.bincount(codes[predicted == codes], minlength=len(classes)) / support
+    *counts, n_alike = _units(codes, predicted == codes, units, len(classes))
+    uars, _ = bootstrap_scores(*counts, n_bootstrap, random_state, n_alike=n_alike)
+    recalled = np.bincount(codes, predicted == codes)
     return ProbeScore(
-        score=float(recalls.mean()),
+        score=float(mean_recall(recalled, support)),
         chance=1 / len(classes),
         interval=percentile_interval(uars, confidence_level),
     )
