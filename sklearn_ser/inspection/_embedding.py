@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from .._embed import embed
+from ..pipeline import embed
 from ._axes import axes_of, last_step
 
 

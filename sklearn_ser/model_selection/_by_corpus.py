@@ -19,6 +19,7 @@ from ..metrics._bootstrap import (
     percentile_interval,
     speaker_confusions,
 )
+from ..pipeline import consumes
 from ._checkpoint import Transfers, refuse_models, resume
 from ._checks import (
     check_column,
@@ -33,7 +34,6 @@ from ._leakage import (
     refuse_duplicates,
 )
 from ._one_transfer import mark, plan_of, run_transfer
-from ._routing import consumes
 from ._settings import describe
 from ._transfers import CrossCorpusResult, Transfer
 

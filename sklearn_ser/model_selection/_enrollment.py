@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
 from .._sklearn import BaseSearchCV, safe_indexing
-from ._routing import (
+from ..pipeline import (
     before_normalizer,
     has_normalizer,
     predict_once,

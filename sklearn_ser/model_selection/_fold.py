@@ -8,10 +8,10 @@ from sklearn import config_context
 from .._sklearn import safe_indexing
 from ..datasets._splitter import Protocol
 from ..metrics import uar_score, wa_score
+from ..pipeline import requested
 from ._checks import check_predictions
 from ._enrollment import predict_enrolled
 from ._result import Fold
-from ._routing import requested
 from ._settings import training_history
 from ._table import shorten, spread_columns
 

@@ -7,8 +7,8 @@ import numpy as np
 from sklearn import config_context
 
 from .._sklearn import safe_indexing
+from ..pipeline import predict_once, requested
 from ._checks import check_predictions
-from ._routing import predict_once, requested
 from ._table import spread_columns
 from ._transfers import join
 
