@@ -17,6 +17,20 @@ from ._sklearn import BaseSearchCV
 from .features.normalization import SpeakerNormalizer
 
 
+def flat_steps(estimator):
+    """Return the steps of a pipeline, also of searches and of pipelines within it.
+
+    A search stands for its best estimator, or for the one that it will fit.
+    """
+    if hasattr(estimator, "best_estimator_"):
+        return flat_steps(estimator.best_estimator_)
+    if isinstance(estimator, BaseSearchCV):
+        return flat_steps(estimator.estimator)
+    if isinstance(estimator, Pipeline):
+        return [part for _, step in estimator.steps for part in flat_steps(step)]
+    return [estimator]
+
+
 def consumes(estimator, method, name):
     """Tell whether a method, or a step behind it, requests a metadata by that name."""
     try:
@@ -50,43 +64,36 @@ def requested(estimator, method, metadata, if_requested):
     return dict(routed.estimator[method])
 
 
+def transform(steps, X, metadata, if_requested):
+    """Return what steps make of `X`, each with the metadata that it requests.
+
+    What cannot transform is skipped, as "passthrough" is.
+    """
+    with config_context(enable_metadata_routing=True):
+        for step in steps:
+            if hasattr(step, "transform"):
+                params = requested(step, "transform", metadata, if_requested)
+                X = step.transform(X, **params)
+    return X
+
+
 def predict_once(estimator, X, methods, metadata, if_requested):
-    """Return the predictions of each method, and transform `X` only once.
+    """Return the predictions of each method, or None where the estimator lacks it.
 
     All methods are called, since the most probable class need not be the prediction,
     but they share the steps before the classifier. Of a search the best estimator is
     called, so that metadata reach its steps.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted one.
-    X : list or array-like of length n_samples
-        Recordings, sequences or features, whatever `estimator` takes.
-    methods : tuple of str
-        Such as ``("predict", "predict_proba")``.
-    metadata, if_requested : dict
-        As of :func:`requested`.
-
-    Returns
-    -------
-    outputs : tuple of (ndarray or None)
-        One for each method, None where the estimator lacks it.
     """
-    metadata = {"metadata": metadata, "if_requested": if_requested}
+    given = {"metadata": metadata, "if_requested": if_requested}
     if isinstance(estimator, BaseSearchCV) and hasattr(estimator, "best_estimator_"):
-        return predict_once(estimator.best_estimator_, X, methods, **metadata)
+        return predict_once(estimator.best_estimator_, X, methods, **given)
     available = [method for method in methods if hasattr(estimator, method)]
     # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
     if type(estimator) is Pipeline and len(available) > 1:
-        for _, step in estimator.steps[:-1]:
-            if step not in (None, "passthrough"):
-                X = step.transform(X, **requested(step, "transform", **metadata))
-        return predict_once(estimator.steps[-1][1], X, methods, **metadata)
+        *front, last = (step for _, step in estimator.steps)
+        return predict_once(last, transform(front, X, **given), methods, **given)
     outputs = {
-        method: getattr(estimator, method)(
-            X, **requested(estimator, method, **metadata)
-        )
+        method: getattr(estimator, method)(X, **requested(estimator, method, **given))
         for method in available
     }
     return tuple(
@@ -96,43 +103,19 @@ def predict_once(estimator, X, methods, metadata, if_requested):
 
 def has_normalizer(estimator):
     """Tell whether an estimator, fitted or not, has a SpeakerNormalizer."""
-    if isinstance(estimator, BaseSearchCV):
-        found = getattr(estimator, "best_estimator_", estimator.estimator)
-        return has_normalizer(found)
-    if isinstance(estimator, Pipeline):
-        return any(has_normalizer(step) for _, step in estimator.steps)
-    return isinstance(estimator, SpeakerNormalizer)
-
-
-def split_at_normalizer(pipeline):
-    """Return the steps before the SpeakerNormalizer, and the steps from it on."""
-    place = next(
-        i for i, (_, step) in enumerate(pipeline.steps) if has_normalizer(step)
-    )
-    front = [step for _, step in pipeline.steps[:place] if hasattr(step, "transform")]
-    return front, pipeline.steps[place:]
+    return any(isinstance(step, SpeakerNormalizer) for step in flat_steps(estimator))
 
 
 def find_normalizer(estimator):
-    """Return the SpeakerNormalizer of a fitted estimator that has one."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, SpeakerNormalizer):
-        return estimator
-    _, ((_, first), *_) = split_at_normalizer(estimator)
-    return find_normalizer(first)
+    """Return the SpeakerNormalizer of an estimator that has one."""
+    return next(s for s in flat_steps(estimator) if isinstance(s, SpeakerNormalizer))
 
 
 def before_normalizer(estimator, X, speakers):
     """Return the fitted SpeakerNormalizer, and the output of the steps before it."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, SpeakerNormalizer):
-        return estimator, X
-    front, ((_, first), *_) = split_at_normalizer(estimator)
-    with config_context(enable_metadata_routing=True):
-        for step in front:
-            params = requested(step, "transform", {}, {"speakers": speakers})
-            X = step.transform(X, **params)
-    return before_normalizer(first, X, speakers)
+    normalizer, steps = find_normalizer(estimator), flat_steps(estimator)
+    front = steps[: steps.index(normalizer)]
+    return normalizer, transform(front, X, {}, {"speakers": speakers})
 
 
 def embed(
@@ -176,25 +159,14 @@ def embed(
     >>> embed(model, X).shape
     (20, 256)
     """
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if isinstance(estimator, Pipeline):
-        with config_context(enable_metadata_routing=True):
-            for _, step in estimator.steps[:-1]:
-                if step not in (None, "passthrough"):
-                    X = step.transform(X, **_requested_speakers(step, speakers))
-        return embed(estimator.steps[-1][1], X, speakers=speakers, **params)
-    if not hasattr(estimator, "embed"):
+    *front, last = flat_steps(estimator)
+    if not hasattr(last, "embed"):
         raise TypeError(
-            f"estimator is a {type(estimator).__name__}, expected a classifier with "
+            f"estimator is a {type(last).__name__}, expected a classifier with "
             "embed, or a pipeline that ends in one."
         )
-    return estimator.embed(X, **params)
-
-
-def _requested_speakers(step, speakers):
-    if speakers is None:
-        return {}
-    return requested(step, "transform", {}, if_requested={"speakers": speakers})
+    given = {} if speakers is None else {"speakers": speakers}
+    return last.embed(transform(front, X, {}, given), **params)
 
 
 def enroll(estimator: Any, X: Any, speakers: ArrayLike) -> Any:

@@ -4,7 +4,8 @@ from numbers import Real
 
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import axes_of, last_step
+from ..pipeline import flat_steps
+from ._axes import axes_of
 
 # skorch records these beside losses and scores. Its flags, such as "train_loss_best",
 # need not be listed: they are booleans.
@@ -73,7 +74,7 @@ class HistoryDisplay:
         NotFittedError
             If the estimator is not fitted.
         """
-        model = last_step(estimator)
+        model = flat_steps(estimator)[-1]
         if not hasattr(type(model), "embed"):
             raise TypeError(
                 f"estimator is a {type(model).__name__}, expected a classifier of "

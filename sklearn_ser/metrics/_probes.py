@@ -24,6 +24,7 @@ from sklearn.utils import (
 )
 
 from .._columns import check_one_kind
+from ..pipeline import embed
 from ._bootstrap import (
     bootstrap_scores,
     check_bootstrap,
@@ -216,8 +217,6 @@ def _probe_score(
     random_state=0,
 ):
     if hasattr(embeddings, "fit"):
-        from .. import embed
-
         if X is None:
             raise TypeError(
                 "X is None, expected recordings or sequences, because an estimator "

@@ -13,8 +13,7 @@ from ..pipeline import (
     before_normalizer,
     has_normalizer,
     predict_once,
-    requested,
-    split_at_normalizer,
+    transform,
 )
 
 
@@ -118,24 +117,7 @@ def predict_enrolled(estimator, X, methods, speakers, groups, draws):
 
     The steps in front of the SpeakerNormalizer transform `X` once. The voices of a draw
     are enrolled into a copy of it, so that the estimator stays as it was fitted.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted one.
-    X : list or array-like of length n_samples
-        The test rows of a fold.
-    methods : tuple of str
-        Such as ``("predict", "predict_proba")``.
-    speakers, groups : ndarray of shape (n_samples,)
-        Of the test rows.
-    draws : list of Draw
-        Without any, all rows are scored and nothing is enrolled.
-
-    Returns
-    -------
-    outputs : tuple of (ndarray or None)
-        One for each method, None where the estimator lacks it.
+    Without a draw, all rows are scored and nothing is enrolled.
     """
 
     def of(rows):
@@ -149,12 +131,13 @@ def predict_enrolled(estimator, X, methods, speakers, groups, draws):
         return predict_once(estimator, X, methods, **of(everything))
     if isinstance(estimator, BaseSearchCV):
         estimator = estimator.best_estimator_
-    (name, first), *rest = [("whole", estimator)]
+    named = [("whole", estimator)]
     # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
     if type(estimator) is Pipeline:
-        front, ((name, first), *rest) = split_at_normalizer(estimator)
-        for step in front:
-            X = step.transform(X, **requested(step, "transform", **of(everything)))
+        named = estimator.steps
+    has = [has_normalizer(step) for _, step in named]
+    front, ((name, first), *rest) = named[: has.index(True)], named[has.index(True) :]
+    X = transform([step for _, step in front], X, **of(everything))
     outputs = []
     for enrolled, scored in draws:
         voiced = deepcopy(first)

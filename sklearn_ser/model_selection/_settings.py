@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ..features.cache import content_key
+from ..pipeline import flat_steps
 
 _PACKAGES = ("sklearn-ser", "numpy", "scikit-learn", "torch")
 _NO_EFFECT = ("n_jobs", "verbose")  # on what an estimator learns
@@ -64,11 +65,7 @@ def training_history(estimator):
     history : list of dict of str to float, or None
         Without seconds: it is the same whenever the same training is repeated.
     """
-    while (inner := getattr(estimator, "best_estimator_", None)) is not None:
-        estimator = inner
-    if hasattr(estimator, "steps"):
-        return training_history(estimator.steps[-1][1])
-    history = getattr(estimator, "history_", None)
+    history = getattr(flat_steps(estimator)[-1], "history_", None)
     if not isinstance(history, list):
         return None
     return [
