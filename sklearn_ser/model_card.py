@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from .metrics._bootstrap import confusion_uar, speaker_confusions
 from .model_selection import SpeakerCVResult
-from .model_selection._table import pick
+from .model_selection._results import pick
 
 __all__ = ["make_model_card"]
 

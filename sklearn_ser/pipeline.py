@@ -1,5 +1,6 @@
 """The walk through pipelines and searches: metadata for each step, embed, enroll."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import BaseSearchCV
 from .features.normalization import SpeakerNormalizer
+
+# skorch records these beside the losses; some differ when a training is repeated.
+_BOOKKEEPING = ("batches", "dur", "train_batch_count", "valid_batch_count")
 
 
 def flat_steps(estimator):
@@ -99,6 +103,34 @@ def predict_once(estimator, X, methods, metadata, if_requested):
     return tuple(
         np.asarray(outputs[method]) if method in outputs else None for method in methods
     )
+
+
+def training_history(estimator):
+    """Return the numbers of each epoch of a training, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted one; of a search its best one is asked, of a pipeline its last step.
+
+    Returns
+    -------
+    history : list of dict of str to float, or None
+        Without seconds: it is the same whenever the same training is repeated.
+    """
+    history = getattr(flat_steps(estimator)[-1], "history_", None)
+    if not isinstance(history, list):
+        return None
+    return [
+        {
+            name: float(value)
+            for name, value in epoch.items()
+            if isinstance(value, numbers.Real)
+            and not isinstance(value, bool)
+            and name not in _BOOKKEEPING
+        }
+        for epoch in history
+    ]
 
 
 def has_normalizer(estimator):

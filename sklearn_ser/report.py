@@ -27,8 +27,7 @@ from sklearn_ser.metrics._bootstrap import (
 )
 from sklearn_ser.model_card import LIMITS, USE, describe_evaluation
 from sklearn_ser.model_selection import CrossCorpusResult, SpeakerCVResult
-from sklearn_ser.model_selection._table import chance, pick
-from sklearn_ser.model_selection._transfers import join
+from sklearn_ser.model_selection._results import chance, join, pick
 
 __all__ = ["make_report"]
 

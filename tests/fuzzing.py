@@ -31,7 +31,7 @@ from sklearn_ser import (
     LogMelTransformer,
     SpeakerAdversarialClassifier,
 )
-from sklearn_ser._columns import as_column
+from sklearn_ser._columns import as_column, check_column
 from sklearn_ser.baseline import EqualPriorsLDA
 from sklearn_ser.datasets import load_manifest
 from sklearn_ser.datasets._spec import LabelLines, LabelVotes, SpeakerTable
@@ -39,7 +39,6 @@ from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.exceptions import TrainingDivergedError
 from sklearn_ser.features import load_audio
 from sklearn_ser.model_selection import check_speaker_leakage
-from sklearn_ser.model_selection._checks import check_column
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 

@@ -6,9 +6,8 @@ from ._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
 )
-from ._result import SpeakerCVResult
-from ._splitters import LeaveOneCorpusOut
-from ._transfers import CrossCorpusResult
+from ._results import CrossCorpusResult, SpeakerCVResult
+from ._splits import LeaveOneCorpusOut
 
 __all__ = [
     "CrossCorpusResult",

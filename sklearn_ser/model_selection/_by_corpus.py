@@ -1,6 +1,7 @@
 """Evaluation across corpora: train on some corpora, score on another."""
 
 import numbers
+import time
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -12,6 +13,8 @@ from sklearn.base import clone
 from sklearn.utils import check_scalar
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._columns import check_column
+from .._sklearn import safe_indexing
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import (
     bootstrap_confusions,
@@ -19,13 +22,11 @@ from ..metrics._bootstrap import (
     percentile_interval,
     speaker_confusions,
 )
-from ..pipeline import consumes
-from ._checkpoint import Transfers, refuse_models, resume
-from ._checks import (
-    check_column,
-    check_corpora,
+from ..pipeline import consumes, predict_once, requested
+from ._evaluation import (
     check_is_estimator,
     check_lengths,
+    check_predictions,
     run_jobs,
 )
 from ._leakage import (
@@ -33,9 +34,9 @@ from ._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from ._one_transfer import mark, plan_of, run_transfer
-from ._settings import describe
-from ._transfers import CrossCorpusResult, Transfer
+from ._results import CrossCorpusResult, Transfer, join, spread_columns
+from ._resume import Transfers, describe, refuse_models, resume
+from ._splits import check_corpora, check_transfers, mark, plan_of
 
 
 def cross_corpus_validate(
@@ -175,7 +176,7 @@ def cross_corpus_validate(
     seeds = {name: [seed, number] for number, name in enumerate(names)}
 
     plans, transductive, duplicates = [], False, duplicates_in(X, estimator)
-    for source, target in _check_transfers(transfers, names):
+    for source, target in check_transfers(transfers, names):
         classes, train, adapt, test = plan_of(
             source, target, y, corpora, keys, mode, seeds[target]
         )
@@ -201,7 +202,7 @@ def cross_corpus_validate(
         if number not in finished
     )
     predictions, probabilities, times, estimators = run_jobs(
-        run_transfer,
+        _run_transfer,
         jobs,
         len(plans),
         "transfer",
@@ -236,40 +237,6 @@ def cross_corpus_validate(
     )
 
 
-def _check_transfers(transfers, names):
-    """Return pairs (tuple of sorted source corpora, target corpus)."""
-    if isinstance(transfers, str) and transfers == "pairs":
-        return [((a,), b) for a in names for b in names if a != b]
-    if isinstance(transfers, str) and transfers == "leave_one_out":
-        return [(tuple(a for a in names if a != b), b) for b in names]
-    if isinstance(transfers, str) or not np.iterable(transfers):
-        raise ValueError(
-            'transfers must be "pairs", "leave_one_out" or a list of (source, target), '
-            f"got {transfers!r}."
-        )
-    checked = []
-    for number, pair in enumerate(transfers):
-        what = f"transfers[{number}]"
-        if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
-            raise ValueError(f"{what} must be a pair (source, target), got {pair!r}.")
-        source, target = pair
-        many = isinstance(source, (list, tuple, np.ndarray))
-        source = list(source) if many else [source]
-        unknown = [name for name in (*source, target) if name not in names]
-        if unknown or not source:
-            raise ValueError(
-                f"{what} must name corpora in {names}, got {unknown or source}."
-            )
-        if target in source or len(set(source)) < len(source):
-            raise ValueError(f"{what} names a corpus twice: {source} -> {target}.")
-        checked.append((tuple(sorted(source)), target))
-    if len(set(checked)) < len(checked) or not checked:
-        raise ValueError(
-            f"transfers must hold one or more different transfers, got {transfers}."
-        )
-    return checked
-
-
 def _draw_seed(random_state):
     if isinstance(random_state, numbers.Integral):
         return int(
@@ -278,3 +245,39 @@ def _draw_seed(random_state):
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
     return int(np.random.default_rng(random_state).integers(2**31))
+
+
+def _run_transfer(number, estimator, X, y, corpora, keys, plan):
+    """Fit on the source and the unlabelled target, and predict the test rows."""
+    source, target, classes, train, adapt, test = plan
+    rows = np.concatenate([train, adapt])
+    labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
+    if len(adapt):
+        labels = np.concatenate([labels, np.full(len(adapt), mark(y))])
+        domain = np.concatenate([domain, np.full(len(adapt), -1)])
+    try:
+        with config_context(enable_metadata_routing=True):
+            start = time.perf_counter()
+            metadata = {"speakers": keys[rows], "sample_domain": domain}
+            params = requested(estimator, "fit", metadata, {"groups": keys[rows]})
+            estimator.fit(safe_indexing(X, rows), labels, **params)
+            fitted = time.perf_counter()
+            predicted, proba = predict_once(
+                estimator,
+                safe_indexing(X, test),
+                ("predict", "predict_proba"),
+                metadata={"speakers": keys[test]},
+                if_requested={
+                    "groups": keys[test],
+                    "sample_domain": np.full(len(test), -1),
+                },
+            )
+            scored = time.perf_counter()
+        check_predictions(estimator, predicted, len(test), classes)
+    except Exception as error:
+        error.add_note(f"In transfer {join(source)} -> {target}.")
+        raise
+    # The mark may have changed the type of the labels, as from bool to int.
+    predicted = classes[np.searchsorted(classes, predicted)]
+    proba = spread_columns(proba, getattr(estimator, "classes_", classes), classes)
+    return number, predicted, proba, (fitted - start, scored - fitted), estimator

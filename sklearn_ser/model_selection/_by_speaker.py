@@ -1,6 +1,7 @@
 """Evaluation on speakers that are not in the training data."""
 
 import numbers
+import time
 import warnings
 from itertools import chain
 from os import PathLike
@@ -8,11 +9,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._columns import check_column
+from .._sklearn import safe_indexing
 from ..datasets._splitter import Protocol
+from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import (
     bootstrap_speakers,
     check_bootstrap,
@@ -20,25 +25,26 @@ from ..metrics._bootstrap import (
     confusion_wa,
     speaker_confusions,
 )
-from ._checkpoint import Folds, refuse_models, resume
-from ._checks import (
-    check_column,
-    check_is_estimator,
-    check_lengths,
-    run_jobs,
-)
+from ..pipeline import requested, training_history
 from ._enrollment import (
     check_enrollment,
     draw,
+    predict_enrolled,
 )
-from ._fold import run_fold, validation_masks
+from ._evaluation import (
+    check_is_estimator,
+    check_lengths,
+    check_predictions,
+    run_jobs,
+)
 from ._leakage import (
     check_speaker_leakage,
     duplicates_in,
     refuse_duplicates,
 )
-from ._result import SpeakerCVResult
-from ._settings import describe
+from ._results import Fold, SpeakerCVResult, shorten, spread_columns
+from ._resume import Folds, describe, refuse_models, resume
+from ._splits import validation_masks
 
 
 def speaker_cross_validate(
@@ -218,7 +224,7 @@ def speaker_cross_validate(
         if number not in finished
     )
     folds, predictions, probabilities, estimators = run_jobs(
-        run_fold,
+        _run_fold,
         jobs,
         len(splits),
         "fold",
@@ -256,3 +262,65 @@ def speaker_cross_validate(
         settings=settings,
         kind=kind,
     )
+
+
+def _run_fold(
+    number,
+    estimator,
+    X,
+    y,
+    speakers,
+    groups,
+    fit_params,
+    validation,
+    draws,
+    train,
+    test,
+):
+    """Fit on the training rows of a fold and predict its test rows."""
+    X_train, X_test = safe_indexing(X, train), safe_indexing(X, test)
+    params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
+    test_speakers = np.unique(speakers[test])
+    try:
+        with config_context(enable_metadata_routing=True):
+            start = time.perf_counter()
+            if_requested = {"groups": groups[train]}
+            if validation is not None and "validation" not in params:
+                if_requested["validation"] = validation
+            metadata = {"speakers": speakers[train]}
+            params |= requested(estimator, "fit", metadata, if_requested)
+            estimator.fit(X_train, y[train], **params)
+            fitted = time.perf_counter()
+            predicted, proba = predict_enrolled(
+                estimator,
+                X_test,
+                ("predict", "predict_proba"),
+                speakers[test],
+                groups[test],
+                draws,
+            )
+            scored = time.perf_counter()
+    except Exception as error:
+        error.add_note(f"In fold {number}, test speakers: {shorten(test_speakers)}.")
+        raise
+
+    enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
+    if draws:
+        test = np.concatenate([test[of_draw.scored] for of_draw in draws])
+    classes = np.unique(y)
+    check_predictions(estimator, predicted, len(test), classes)
+    predicted = classes[np.searchsorted(classes, predicted)]
+    columns = getattr(estimator, "classes_", np.unique(y[train]))
+    proba = spread_columns(proba, columns, classes)
+    fold = Fold(
+        train=train,
+        test=test,
+        test_speakers=test_speakers,
+        uar=uar_score(y[test], predicted),
+        wa=wa_score(y[test], predicted),
+        fit_time=fitted - start,
+        score_time=scored - fitted,
+        history=training_history(estimator),
+        enrolled=enrolled,
+    )
+    return number, fold, predicted, proba, estimator

@@ -1,17 +1,18 @@
-"""Checks of arguments and a runner of jobs, for evaluations by speaker and corpus."""
+"""What all evaluations do: check their input, run their folds as jobs."""
 
 import os
+import threading
+import time
 import warnings
 
 import numpy as np
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
-from .._columns import check_one_kind, is_missing, naming
+from .._columns import naming
 from .._progress import listening
 from .._sklearn import num_samples
-from .._workers import tied_to_this_process
-from ._table import shorten
+from ._results import shorten
 
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (
@@ -113,33 +114,36 @@ def check_predictions(estimator, predicted, n_rows, classes):
         )
 
 
-def check_column(values, name):
-    """Return a 1-D array of strings or of numbers, and refuse missing values."""
-    values = np.asarray(values, dtype=object)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
-    missing = [row for row, value in enumerate(values) if is_missing(value)]
-    if missing:
-        raise ValueError(
-            f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
-        )
-    check_one_kind(values, name)
-    column = np.array(values.tolist())
-    if column.ndim != 1 or column.dtype.kind == "O":
-        raise TypeError(
-            f"{name}[0] is a {type(values[0]).__name__}, expected a string or a number."
-        )
-    return column
+_SECONDS = 1.0  # between two looks at the parent
+
+_watching = threading.Event()
 
 
-def check_corpora(corpora, name):
-    """Return the corpus of each row, and refuse fewer than two corpora."""
-    if corpora is None:
-        raise ValueError(f"{name} must hold the corpus of each row, got None.")
-    corpora = check_column(corpora, name)
-    if len(found := np.unique(corpora)) < 2:
-        raise ValueError(
-            f"{name} holds one corpus only, {found.tolist()}: an evaluation "
-            "across corpora needs at least two."
-        )
-    return corpora
+def tied_to_this_process(jobs):
+    """Yield jobs of `delayed` that end when this process ends.
+
+    Parameters
+    ----------
+    jobs : iterable of (function, args, kwargs)
+        As scikit-learn's `delayed` makes them.
+
+    Yields
+    ------
+    job : (function, args, kwargs)
+    """
+    for function, args, kwargs in jobs:
+        yield delayed(_call)(os.getpid(), function.__wrapped__, args, kwargs)
+
+
+def _call(parent, function, args, kwargs):
+    # A thread, or a worker of another machine, has another parent and is left alone.
+    if os.getppid() == parent and not _watching.is_set():
+        _watching.set()
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    return function(*args, **kwargs)
+
+
+def _watch(parent):
+    while os.getppid() == parent:
+        time.sleep(_SECONDS)
+    os._exit(1)
