@@ -81,42 +81,32 @@ def transform(steps, X, metadata, if_requested):
     return X
 
 
-def predict_once(estimator, X, methods, metadata, if_requested):
-    """Return the predictions of each method, or None where the estimator lacks it.
+def predict_once(estimator, X, metadata, if_requested):
+    """Return the predictions, and the probabilities if the estimator has them.
 
-    All methods are called, since the most probable class need not be the prediction,
+    Both methods are called, since the most probable class need not be the prediction,
     but they share the steps before the classifier. Of a search the best estimator is
     called, so that metadata reach its steps.
     """
-    given = {"metadata": metadata, "if_requested": if_requested}
+    given = metadata, if_requested
     if isinstance(estimator, BaseSearchCV) and hasattr(estimator, "best_estimator_"):
-        return predict_once(estimator.best_estimator_, X, methods, **given)
-    available = [method for method in methods if hasattr(estimator, method)]
+        return predict_once(estimator.best_estimator_, X, *given)
     # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
-    if type(estimator) is Pipeline and len(available) > 1:
+    if type(estimator) is Pipeline and hasattr(estimator, "predict_proba"):
         *front, last = (step for _, step in estimator.steps)
-        return predict_once(last, transform(front, X, **given), methods, **given)
-    outputs = {
-        method: getattr(estimator, method)(X, **requested(estimator, method, **given))
-        for method in available
-    }
+        return predict_once(last, transform(front, X, *given), *given)
     return tuple(
-        np.asarray(outputs[method]) if method in outputs else None for method in methods
+        np.asarray(getattr(estimator, name)(X, **requested(estimator, name, *given)))
+        if hasattr(estimator, name)
+        else None
+        for name in ("predict", "predict_proba")
     )
 
 
 def training_history(estimator):
     """Return the numbers of each epoch of a training, or None.
 
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted one; of a search its best one is asked, of a pipeline its last step.
-
-    Returns
-    -------
-    history : list of dict of str to float, or None
-        Without seconds: it is the same whenever the same training is repeated.
+    Seconds are left out: the history is the same whenever the training is repeated.
     """
     history = getattr(flat_steps(estimator)[-1], "history_", None)
     if not isinstance(history, list):

@@ -1,15 +1,9 @@
 """The losses and scores of a training by epoch."""
 
-from numbers import Real
-
 from sklearn.utils.validation import check_is_fitted
 
-from ..pipeline import flat_steps
+from ..pipeline import flat_steps, training_history
 from ._axes import axes_of
-
-# skorch records these beside losses and scores. Its flags, such as "train_loss_best",
-# need not be listed: they are booleans.
-_BOOKKEEPING = {"epoch", "batches", "dur", "train_batch_count", "valid_batch_count"}
 
 
 class HistoryDisplay:
@@ -81,17 +75,11 @@ class HistoryDisplay:
                 "sklearn_ser, or a pipeline that ends in one."
             )
         check_is_fitted(model)
-        history = model.history_
-        names = [
-            name
-            for name, value in history[-1].items()
-            if name not in _BOOKKEEPING
-            and isinstance(value, Real)
-            and not isinstance(value, bool)
-        ]
+        history = training_history(model)
+        names = [name for name in history[-1] if name != "epoch"]
         names.sort(key=lambda name: name != "train_loss")  # the sum comes first
         terms = {
-            name.removeprefix("train_"): [float(epoch[name]) for epoch in history]
+            name.removeprefix("train_"): [epoch[name] for epoch in history]
             for name in names
         }
         return cls(terms).plot(ax=ax)

@@ -1,7 +1,6 @@
 """Evaluation across corpora: train on some corpora, score on another."""
 
 import numbers
-import time
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -11,31 +10,26 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
-from sklearn.utils.multiclass import check_classification_targets
 
 from .._columns import check_column
-from .._sklearn import safe_indexing
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import (
     bootstrap_confusions,
-    check_bootstrap,
     percentile_interval,
     speaker_confusions,
 )
-from ..pipeline import consumes, predict_once, requested
+from ..pipeline import consumes
 from ._evaluation import (
-    check_is_estimator,
-    check_lengths,
-    check_predictions,
+    Fitting,
+    Testing,
+    check_evaluation,
+    fit_and_predict,
+    noting,
     run_jobs,
 )
-from ._leakage import (
-    check_speaker_leakage,
-    duplicates_in,
-    refuse_duplicates,
-)
-from ._results import CrossCorpusResult, Transfer, join, spread_columns
-from ._resume import Transfers, describe, refuse_models, resume
+from ._leakage import check_speaker_leakage, duplicates_in, refuse_duplicates
+from ._results import CrossCorpusResult, Transfer, join
+from ._resume import Transfers, describe, resume
 from ._splits import check_corpora, check_transfers, mark, plan_of
 
 
@@ -149,14 +143,11 @@ def cross_corpus_validate(
     emovo  100.0 [100.0, 100.0]      -
     mean of 2: 100.0 [100.0, 100.0]
     """
-    check_is_estimator(estimator)
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora, "corpora")
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
-    check_lengths(columns)
-    check_classification_targets(y)
-    check_bootstrap(n_bootstrap, confidence_level)
-    refuse_models(checkpoint_dir, return_estimator)
+    bootstrap = n_bootstrap, confidence_level
+    check_evaluation(estimator, columns, *bootstrap, checkpoint_dir, return_estimator)
     if mode not in ("transductive", "inductive"):
         raise ValueError(f'mode must be "transductive" or "inductive", got {mode!r}.')
     with config_context(enable_metadata_routing=True):
@@ -170,23 +161,16 @@ def cross_corpus_validate(
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
-    # All transfers to a target share a seed: they halve and draw its speakers alike.
+    data = columns | {"speakers": keys}
     settings = describe(estimator, random_state)  # before something is drawn
+    # All transfers to a target share a seed: they halve and draw its speakers alike.
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
-
-    plans, transductive, duplicates = [], False, duplicates_in(X, estimator)
+    plans = []
     for source, target in check_transfers(transfers, names):
-        classes, train, adapt, test = plan_of(
-            source, target, y, corpora, keys, mode, seeds[target]
-        )
-        adapt = adapt if adapted else adapt[:0]
-        split = np.concatenate([train, adapt]), test
-        unlabelled = np.isin(np.arange(len(y)), adapt)
-        checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
-        refuse_duplicates([split], X, duplicates, unlabelled)
-        transductive |= checked.transductive
-        plans.append((source, target, classes, train, adapt, test))
+        *plan, adapt, test = plan_of(source, target, data, mode, seeds[target])
+        plans.append((*plan, adapt if adapted else adapt[:0], test))
+    protocol = _check_leakage(plans, data, duplicates_in(X, estimator))
 
     asked = settings | {"mode": mode, "transfers": str([plan[:2] for plan in plans])}
     finished, keep = resume(
@@ -197,33 +181,22 @@ def cross_corpus_validate(
         [rows for plan in plans for rows in plan[3:]],
     )
     jobs = (
-        (number, clone(estimator), X, y, corpora, keys, plan)
+        (number, clone(estimator), data, plan)
         for number, plan in enumerate(plans, 1)
         if number not in finished
     )
-    predictions, probabilities, times, estimators = run_jobs(
-        _run_transfer,
-        jobs,
-        len(plans),
-        "transfer",
-        n_jobs,
-        verbose,
-        done=finished,
-        keep=keep,
-    )
+    run = len(plans), "transfer", n_jobs, verbose
+    *outputs, estimators = run_jobs(_run_transfer, jobs, *run, done=finished, keep=keep)
     scored, draws = [], []
-    for plan, predicted, proba, seconds in zip(
-        plans, predictions, probabilities, times, strict=True
-    ):
+    for plan, predicted, proba, seconds in zip(plans, *outputs, strict=True):
         _, target, classes, *_, test = plan
-        people, counts = speaker_confusions(y[test], predicted, keys[test], classes)
+        truth, who = y[test], keys[test]
+        people, counts = speaker_confusions(truth, predicted, who, classes)
         draws.append(bootstrap_confusions(counts, n_bootstrap, seeds[target])[0])
         interval = percentile_interval(draws[-1], confidence_level)
-        figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
-        figures = len(people), *figures, interval, *seconds
-        columns = y[test], keys[test], proba
-        scored.append(Transfer._make([*plan, predicted, *figures, *columns]))
-    protocol = "transductive" if transductive else "inductive"
+        figures = uar_score(truth, predicted), wa_score(truth, predicted), interval
+        row = *plan, predicted, len(people), *figures, *seconds, truth, who, proba
+        scored.append(Transfer(*row))
     return CrossCorpusResult(
         transfers=tuple(scored),
         mode=mode,
@@ -247,37 +220,32 @@ def _draw_seed(random_state):
     return int(np.random.default_rng(random_state).integers(2**31))
 
 
-def _run_transfer(number, estimator, X, y, corpora, keys, plan):
+def _check_leakage(plans, columns, duplicates):
+    """Refuse leakage, and tell whether test speakers are in unlabelled training."""
+    X, _, _, keys = columns.values()
+    transductive = False
+    for *_, train, adapt, test in plans:
+        split = np.concatenate([train, adapt]), test
+        unlabelled = np.isin(np.arange(len(keys)), adapt)
+        checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
+        refuse_duplicates([split], X, duplicates, unlabelled)
+        transductive |= checked.transductive
+    return "transductive" if transductive else "inductive"
+
+
+def _run_transfer(number, estimator, columns, plan):
     """Fit on the source and the unlabelled target, and predict the test rows."""
+    X, y, corpora, keys = columns.values()
     source, target, classes, train, adapt, test = plan
     rows = np.concatenate([train, adapt])
     labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
     if len(adapt):
         labels = np.concatenate([labels, np.full(len(adapt), mark(y))])
         domain = np.concatenate([domain, np.full(len(adapt), -1)])
-    try:
-        with config_context(enable_metadata_routing=True):
-            start = time.perf_counter()
-            metadata = {"speakers": keys[rows], "sample_domain": domain}
-            params = requested(estimator, "fit", metadata, {"groups": keys[rows]})
-            estimator.fit(safe_indexing(X, rows), labels, **params)
-            fitted = time.perf_counter()
-            predicted, proba = predict_once(
-                estimator,
-                safe_indexing(X, test),
-                ("predict", "predict_proba"),
-                metadata={"speakers": keys[test]},
-                if_requested={
-                    "groups": keys[test],
-                    "sample_domain": np.full(len(test), -1),
-                },
-            )
-            scored = time.perf_counter()
-        check_predictions(estimator, predicted, len(test), classes)
-    except Exception as error:
-        error.add_note(f"In transfer {join(source)} -> {target}.")
-        raise
-    # The mark may have changed the type of the labels, as from bool to int.
-    predicted = classes[np.searchsorted(classes, predicted)]
-    proba = spread_columns(proba, getattr(estimator, "classes_", classes), classes)
-    return number, predicted, proba, (fitted - start, scored - fitted), estimator
+    metadata = {"speakers": keys[rows], "sample_domain": domain}
+    fitting = Fitting(rows, labels, metadata, {"groups": keys[rows]}, {})
+    more = {"groups": keys[test], "sample_domain": np.full(len(test), -1)}
+    testing = Testing(test, {"speakers": keys[test]}, more, [])
+    with noting(f"In transfer {join(source)} -> {target}."):
+        found = fit_and_predict(estimator, X, classes, fitting, testing)
+    return number, *found, estimator

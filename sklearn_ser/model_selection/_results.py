@@ -136,20 +136,7 @@ class Table:
 
 
 def pick(by, rows):
-    """Return the tested rows of columns of the corpus.
-
-    Parameters
-    ----------
-    by : dict of str to array-like, or None
-        With an entry for each row of the corpus.
-    rows : ndarray of int
-        The tested rows.
-
-    Returns
-    -------
-    columns : dict of str to ndarray
-        Of the length of `rows`.
-    """
+    """Return the tested rows of columns of the whole corpus."""
     columns = {}
     for name, column in (by or {}).items():
         column = np.asarray(column)
@@ -178,22 +165,7 @@ def chance(y_true):
 
 
 def remarks(y_true, predictions, interval, confidence_level):
-    """Return sentences on a constant prediction and on an interval with chance.
-
-    Parameters
-    ----------
-    y_true, predictions : ndarray of shape (n_tested,)
-        Labels.
-    interval : (float, float)
-        Of the UAR.
-    confidence_level : float
-        Of the interval.
-
-    Returns
-    -------
-    remarks : list of str
-        Empty where nothing is to be said.
-    """
+    """Return sentences on a constant prediction and on an interval with chance."""
     found, guess = [], chance(y_true)[0]
     if len(np.unique(predictions)) == 1:
         found.append(
@@ -670,16 +642,7 @@ def join(source):
 def plain(value):
     """Return a value of arrays, tuples and NumPy scalars as JSON has it.
 
-    Parameters
-    ----------
-    value : object
-        Nested dicts, tuples, lists, arrays and scalars.
-
-    Returns
-    -------
-    value : object
-        The same of dicts, lists, text and numbers; NaN and infinity become None, and
-        what JSON does not know becomes text.
+    NaN and infinity become None, and what JSON does not know becomes text.
     """
     if isinstance(value, dict):
         return {str(key): plain(each) for key, each in value.items()}

@@ -25,19 +25,9 @@ _LONGEST = 120  # characters of a value; a longer one is shown by its start and 
 def describe(estimator, random_state):
     """Return an estimator's class and parameters as text, those of its steps too.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted or not.
-    random_state : int, Generator, RandomState or None
-        That of the evaluation.
-
-    Returns
-    -------
-    settings : dict of str to str
-        ``"estimator"``, ``"estimator.lr"`` for a parameter `lr`, and the versions of
-        the packages that figures depend on. A text is the same in every process: it
-        holds no address of an object.
+    ``"estimator.lr"`` is a parameter `lr`. The versions of the packages that figures
+    depend on are there, too. A text is the same in every process: it holds no address
+    of an object.
     """
     params = estimator.get_params()
     settings = {"estimator": _name(type(estimator))} | {
@@ -55,15 +45,7 @@ def describe(estimator, random_state):
 def digest(values):
     """Hash the content of a column, or of an estimator's `X`.
 
-    Parameters
-    ----------
-    values : list, array, sparse matrix, DataFrame or None
-        Recordings are read: a file counts by its bytes.
-
-    Returns
-    -------
-    digest : str
-        The first 16 hexadecimal digits of a SHA-256.
+    Recordings are read: a file counts by its bytes.
     """
     if issparse(values):
         values = values.tocsr()
@@ -160,29 +142,10 @@ _SETTINGS = "settings.json"
 _FIGURES = ("uar", "wa", "fit_time", "score_time")
 
 
-def refuse_models(checkpoint_dir, return_estimator):
-    """Refuse to return models from a folder that keeps none."""
-    if checkpoint_dir is not None and return_estimator:
-        raise ValueError(
-            "return_estimator=True and checkpoint_dir cannot be combined, "
-            "because a checkpoint keeps no models. Pass only one of them."
-        )
-
-
 def resume(folder, parts, settings, columns, rows):
     """Return the outputs that a folder keeps, and a function that keeps one more.
 
-    Parameters
-    ----------
-    folder : str, PathLike or None
-        Without a folder there are no outputs, and the function is None.
-    parts, settings, columns, rows
-        As of :class:`Checkpoint`.
-
-    Returns
-    -------
-    finished : dict of int to list
-    keep : callable or None
+    Without a folder there are no outputs, and the function is None.
     """
     if folder is None:
         return {}, None
@@ -191,14 +154,7 @@ def resume(folder, parts, settings, columns, rows):
 
 
 class Folds:
-    """How the outputs of a fold become arrays, and are made of them.
-
-    Parameters
-    ----------
-    splits : list of (train, test)
-    speakers, classes : ndarray
-        The speaker of each row, and the sorted labels.
-    """
+    """How the outputs of a fold become arrays, and are made of them."""
 
     unit = "fold"
 
@@ -234,10 +190,7 @@ class Folds:
 class Transfers:
     """How the outputs of a transfer become arrays, and are made of them.
 
-    Parameters
-    ----------
-    classes : list of ndarray
-        The sorted labels of each transfer.
+    `classes` has the sorted labels of each transfer.
     """
 
     unit = "transfer"
@@ -263,23 +216,8 @@ class Transfers:
 class Checkpoint:
     """A folder with the settings of an evaluation and one file for each finished part.
 
-    Parameters
-    ----------
-    folder : str or PathLike
-        The folder, made if it is missing.
-    parts : Folds or Transfers
-        What the evaluation consists of.
-    settings : dict of str to str
-        The settings of the results, without the data.
-    columns : dict of str to column
-        The data: `X` and what has an entry for each row. They are hashed.
-    rows : list of array
-        The rows of all parts. They are hashed, too.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds parts of another evaluation; the message names the setting.
+    The data, which are `columns`, and the `rows` of all parts are hashed. A folder
+    with parts of another evaluation is refused; the message names the setting.
     """
 
     def __init__(self, folder, parts, settings, columns, rows):

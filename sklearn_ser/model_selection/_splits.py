@@ -1,12 +1,15 @@
 """The rows of folds and transfers."""
 
 import functools
+import numbers
+import warnings
 
 import numpy as np
-from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
 from .._columns import check_column
 from ..datasets._splitter import Protocol
+from ._leakage import check_speaker_leakage
 from ._results import join
 
 
@@ -85,6 +88,20 @@ def check_corpora(corpora, name):
     return corpora
 
 
+def split_by_speaker(cv, columns, default_groups):
+    """Return a splitter, and splits that share no speaker."""
+    if cv is None:
+        cv = LeaveOneGroupOut()
+    elif isinstance(cv, numbers.Integral):
+        cv = GroupKFold(cv)
+    X, y, speakers, groups = columns.values()
+    with warnings.catch_warnings():
+        if default_groups:  # PredefinedSplit ignores groups, which nobody passed
+            warnings.filterwarnings("ignore", "The groups parameter is ignored")
+        splits = list(check_cv(cv).split(X, y, groups))
+    return cv, check_speaker_leakage(splits, speakers)
+
+
 def validation_masks(cv, splits):
     """Return each fold's mask of validation rows among its training rows, or None."""
     validation = cv.validation if isinstance(cv, Protocol) else None
@@ -131,8 +148,9 @@ def check_transfers(transfers, names):
     return checked
 
 
-def plan_of(source, target, y, corpora, keys, mode, seed):
-    """Return the classes of a transfer, and its train, adapt and test rows."""
+def plan_of(source, target, columns, mode, seed):
+    """Return a transfer: source, target, classes, and train, adapt and test rows."""
+    _, y, corpora, keys = columns.values()
     name = f"Transfer {join(source)} -> {target}"
     members = {corpus: np.unique(y[corpora == corpus]) for corpus in (*source, target)}
     classes = functools.reduce(np.intersect1d, members.values())
@@ -146,7 +164,7 @@ def plan_of(source, target, y, corpora, keys, mode, seed):
     train = np.flatnonzero(is_shared & np.isin(corpora, source))
     test = np.flatnonzero(is_shared & (corpora == target))
     if mode == "transductive":
-        return classes, train, test, test
+        return source, target, classes, train, test, test
     people = np.unique(keys[test])
     if len(people) < 2:
         raise ValueError(
@@ -155,7 +173,7 @@ def plan_of(source, target, y, corpora, keys, mode, seed):
         )
     half = np.random.default_rng(seed).permutation(people)[: len(people) // 2]
     adapting = np.isin(keys[test], half)
-    return classes, train, test[adapting], test[~adapting]
+    return source, target, classes, train, test[adapting], test[~adapting]
 
 
 def mark(y):
