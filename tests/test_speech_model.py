@@ -825,6 +825,32 @@ def test_the_loaded_model_is_shared_and_released(tiny, tmp_path):
     SpeechModelTransformer(tiny).transform(WAVES)
 
 
+FORK = """
+import os, signal, threading, time
+from sklearn_ser.features import release_speech_models, speech_model
+
+held = threading.Event()
+def load():
+    with speech_model._LOADING:
+        held.set()
+        time.sleep(0.5)
+threading.Thread(target=load).start()
+held.wait()
+child = os.fork()
+if not child:
+    signal.alarm(10)  # it would wait for a thread that it has not
+    release_speech_models()
+    os._exit(0)
+os._exit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_a_model_is_loaded_does_not_wait_for_it():
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    assert subprocess.run(command, timeout=60).returncode == 0
+
+
 # The cache
 
 

@@ -29,21 +29,8 @@ _UNMASKED = ("data2vec-audio", "wav2vec2-conformer", "wavlm")
 class SpeechEncoder:
     """The shared part of the encoders: windows, their batches and their joining.
 
-    Parameters
-    ----------
-    source : Source
-        The model's files.
-    layer : int
-        The number of transformer layers that a frame goes through.
-    device : torch.device
-        Where the model runs, in single precision.
-
-    Attributes
-    ----------
-    sampling_rate : float
-        Of the waveforms that it takes, in Hz.
-    reach : int
-        The most frames it sees at once.
+    `sampling_rate` is that of the waveforms in Hz; `reach` is the most frames that the
+    model sees at once. The model runs in single precision.
     """
 
     reach = _REACH
@@ -89,19 +76,9 @@ class SpeechEncoder:
 
     @torch.inference_mode()
     def states(self, inputs, frames_per_batch):
-        """Compute the hidden states of several inputs.
+        """Return the states (n_frames, n_features) of each output of `inputs`.
 
-        Parameters
-        ----------
-        inputs : list of arrays
-            The output of `inputs`.
-        frames_per_batch : int
-            The most frames in one pass, unless one window alone has more.
-
-        Returns
-        -------
-        states : list of tensors of shape (n_frames, n_features)
-            On the device.
+        One window alone may have more frames than a batch.
         """
         lengths = [self.n_frames(x) for x in inputs]
         windows = [
@@ -370,26 +347,9 @@ class _FilterBank(_Masked):
 
 
 def load_encoder(source, layer, device):
-    """Load an encoder.
+    """Load the layers up to one, 0 for their input alone.
 
-    Parameters
-    ----------
-    source : Source
-        The model's files.
-    layer : int
-        The layer whose output is wanted, 0 for the input of the first.
-    device : torch.device
-        Where it runs.
-
-    Returns
-    -------
-    encoder : SpeechEncoder
-        Ready to use.
-
-    Raises
-    ------
-    ValueError
-        If the files are not such a model, or lack weights of a part of it.
+    Files that are no such model, or lack weights of a part of it, are refused.
     """
     kinds = {"whisper": _Whisper, "wav2vec2-bert": _FilterBank}
     return kinds.get(source.family, _Waveform)(source, layer, device)

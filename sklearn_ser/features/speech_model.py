@@ -18,15 +18,22 @@ from .audio import MAX_DURATION, check_recordings, load_audio
 from .cache import content_key, read, write
 from .spectrogram import _dtype, _integer, _number, _option
 
-POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std")}
-"""The statistics over frames of each pooling."""
+# The statistics over frames of each pooling.
+_POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std")}
 
 # Of all known models, in Hz. They serve to plan batches, and nothing else.
 _FRAME_RATE = 50
 _SAMPLING_RATE = 16000
 
-_LOADING = threading.Lock()
+_LOADING = threading.RLock()
 _LOADED: dict = {}
+if hasattr(os, "register_at_fork"):
+    # Otherwise a child could have the lock of a thread that it has not.
+    os.register_at_fork(
+        before=_LOADING.acquire,
+        after_in_parent=_LOADING.release,
+        after_in_child=_LOADING.release,
+    )
 
 
 def _is_pooled(estimator):
@@ -175,7 +182,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
             If a parameter is out of its range, the model is not found or not of a known
             family, or `X` is not a batch of recordings.
         """
-        check_parameters(self)
+        _check_parameters(self)
         check_recordings(X)
         source = locate(self.model, self.revision, self.local_files_only)
         source.layer(self.layer)
@@ -210,10 +217,10 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
             weights than in the fit. If a recording is missing, empty or not finite, or
             does not decode. The message names the index and path of the recording.
         """
-        check_parameters(self)
+        _check_parameters(self)
         batch = check_recordings(X)
         source = self._source()
-        settings = settings_of(self, source)
+        settings = _settings_of(self, source)
         keys, features = [None] * len(batch), [None] * len(batch)
         if self.cache_dir is not None:
             for i, recording in enumerate(batch):
@@ -221,7 +228,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
                     keys[i], features[i] = key, read(self.cache_dir, key)
         missing = [i for i, found in enumerate(features) if found is None]
         job = partial(
-            extract,
+            _extract,
             source=source,
             settings=settings,
             device=self.device,
@@ -230,9 +237,9 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         )
         batches = [
             (rows, [batch[i] for i in rows], [keys[i] for i in rows])
-            for rows in plan(batch, missing, self.duration, self.frames_per_batch)
+            for rows in _plan(batch, missing, self.duration, self.frames_per_batch)
         ]
-        for rows, found in run(job, batches, self.n_jobs, self.verbose):
+        for rows, found in _run(job, batches, self.n_jobs, self.verbose):
             for i, states in zip(rows, found, strict=True):
                 features[i] = states
         if _is_pooled(self):
@@ -259,7 +266,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         return np.array(
             [
                 f"{kind}{i}"
-                for kind in POOLINGS[self.pooling]
+                for kind in _POOLINGS[self.pooling]
                 for i in range(n_features)
             ],
             dtype=object,
@@ -324,7 +331,8 @@ def release_speech_models() -> None:
     >>> from sklearn_ser.features import release_speech_models
     >>> release_speech_models()
     """
-    release()
+    with _LOADING:
+        _LOADED.clear()
 
 
 @dataclass(frozen=True)
@@ -340,19 +348,8 @@ class Settings:
     dtype: str
 
 
-def check_parameters(estimator):
-    """Check the parameters of an estimator.
-
-    Parameters
-    ----------
-    estimator : SpeechModelTransformer
-        The estimator.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a parameter is out of its range.
-    """
+def _check_parameters(estimator):
+    """Refuse a parameter that is out of its range."""
     if not isinstance(estimator.model, str | os.PathLike):
         raise TypeError(f"model must be a name or a path, got {estimator.model!r}.")
     layer, revision = estimator.layer, estimator.revision
@@ -360,7 +357,7 @@ def check_parameters(estimator):
     is_number = isinstance(layer, Integral) and not isinstance(layer, bool)
     if not (is_name or is_number):
         raise ValueError(f"layer must be 'middle', 'last' or an int, got {layer!r}.")
-    _option("pooling", estimator.pooling, (None, *POOLINGS))
+    _option("pooling", estimator.pooling, (None, *_POOLINGS))
     if not isinstance(revision, str | None):
         raise TypeError(f"revision must be a string or None, got {revision!r}.")
     if not (isinstance(estimator.channel, str) and estimator.channel == "mean"):
@@ -375,21 +372,8 @@ def check_parameters(estimator):
         )
 
 
-def settings_of(estimator, source):
-    """Return the settings of the features, in one form for equal parameters.
-
-    Parameters
-    ----------
-    estimator : SpeechModelTransformer
-        Whose parameters are checked.
-    source : Source
-        Its model.
-
-    Returns
-    -------
-    settings : Settings
-        For the cache and for the jobs.
-    """
+def _settings_of(estimator, source):
+    """Return the settings of the features, in one form for equal parameters."""
     channel, duration = estimator.channel, estimator.duration
     return Settings(
         weights=source.weights_hash,
@@ -402,24 +386,11 @@ def settings_of(estimator, source):
     )
 
 
-def plan(batch, rows, duration, frames_per_batch):
-    """Divide recordings into batches of similar lengths.
+def _plan(batch, rows, duration, frames_per_batch):
+    """Divide rows into batches of recordings of similar lengths.
 
-    Parameters
-    ----------
-    batch : sequence of recordings
-        All of them.
-    rows : list of int
-        Those that are to be divided.
-    duration : float or None
-        Length in seconds, if all have the same.
-    frames_per_batch : int
-        The most frames in a batch, unless one recording alone has more.
-
-    Returns
-    -------
-    batches : list of lists of int
-        The longest first: if memory is too small, the first batch fails.
+    The longest come first: if memory is too small, the first batch fails. One recording
+    alone may have more frames than a batch.
     """
     frames = {i: _FRAME_RATE * (duration or _seconds(batch[i])) for i in rows}
     batches, longest = [], 0.0
@@ -448,25 +419,8 @@ def _seconds(recording):
         return 0.0
 
 
-def run(job, batches, n_jobs, verbose):
-    """Run a job on each batch, and yield each result when it is finished.
-
-    Parameters
-    ----------
-    job : callable
-        Called with the rows, recordings and keys of a batch.
-    batches : list of tuples
-        Those arguments.
-    n_jobs : int or None
-        As joblib understands it.
-    verbose : int
-        Positive shows a bar.
-
-    Yields
-    ------
-    result : tuple
-        The output of a job. Its first member is the rows.
-    """
+def _run(job, batches, n_jobs, verbose):
+    """Run a job on each batch, and yield each result; its first member is the rows."""
     from tqdm.auto import tqdm
 
     n_workers = min(effective_n_jobs(n_jobs), len(batches))
@@ -482,7 +436,8 @@ def run(job, batches, n_jobs, verbose):
 
 
 def _run_in_parallel(job, batches, n_jobs, n_workers):
-    torch, _ = _import_torch()
+    import torch
+
     before = torch.get_num_threads()
     # Threads that are started from here on use this number.
     torch.set_num_threads(min(before, max(1, cpu_count() // n_workers)))
@@ -495,37 +450,10 @@ def _run_in_parallel(job, batches, n_jobs, n_workers):
         torch.set_num_threads(before)
 
 
-def extract(
+def _extract(
     rows, recordings, keys, *, source, settings, device, frames_per_batch, cache_dir
 ):
-    """Compute the features of some recordings, and store them under their keys.
-
-    Parameters
-    ----------
-    rows : list of int
-        Positions of the recordings in X.
-    recordings : list
-        The recordings.
-    keys : list of str or None
-        Of the cache.
-    source : Source
-        The model.
-    settings : Settings
-        The settings of the features.
-    device : str or torch.device
-        Where the model runs.
-    frames_per_batch : int
-        The most frames in one pass.
-    cache_dir : str, PathLike or None
-        The cache.
-
-    Returns
-    -------
-    rows : list of int
-        The same.
-    features : list of arrays of shape (n_features, n_frames)
-        One frame where they are pooled.
-    """
+    """Return the features of some rows' recordings, and store them under their keys."""
     encoder = _shared_encoder(source, settings.layer, device)
     inputs = [
         encoder.inputs(_waveform(recording, i, encoder.sampling_rate, settings))
@@ -556,40 +484,28 @@ def _pooled(states, pooling):
     """Return statistics (1, n_features) over the frames, or the frames themselves."""
     if pooling is None:
         return states
+    import torch
+
     statistics = {
         "mean": lambda: states.mean(dim=0),
         "std": lambda: states.std(dim=0, correction=0),
     }
-    torch, _ = _import_torch()
-    return torch.cat([statistics[kind]() for kind in POOLINGS[pooling]])[None]
-
-
-def _import_torch():
-    """Return torch and the module that loads models; both are slow to import."""
-    try:
-        import safetensors  # noqa: F401
-        import torch
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise missing_extra() from error
-    from . import _speech_encoders
-
-    return torch, _speech_encoders
+    return torch.cat([statistics[kind]() for kind in _POOLINGS[pooling]])[None]
 
 
 def _shared_encoder(source, layer, device):
+    try:  # all of them are slow to import
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise missing_extra() from error
     from ..nn.devices import training_device
+    from ._speech_encoders import load_encoder
 
-    _, families = _import_torch()
     device = training_device(device)
     key = (source.weights_hash, source.settings_hash, layer, str(device))
     with _LOADING:
         if key not in _LOADED:
-            _LOADED[key] = families.load_encoder(source, layer, device)
+            _LOADED[key] = load_encoder(source, layer, device)
         return _LOADED[key]
-
-
-def release():
-    """Forget the models that are loaded."""
-    with _LOADING:
-        _LOADED.clear()

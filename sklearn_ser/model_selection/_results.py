@@ -115,8 +115,7 @@ class Table:
         os.makedirs(folder, exist_ok=True)
         rows = zip(*(np.asarray(c).tolist() for c in columns.values()), strict=True)
         write_csv(os.path.join(folder, "predictions.csv"), [list(columns), *rows])
-        with atomic_write(os.path.join(folder, "result.json")) as file:
-            write_json(file, self.to_dict())
+        write_json(os.path.join(folder, "result.json"), self.to_dict())
 
     def to_html(self, path, **options):
         """Write a report: one file that needs no network.
@@ -655,7 +654,8 @@ def plain(value):
     return value if isinstance(value, str | int | None) else str(value)
 
 
-def write_json(file, value):
-    """Write a value to a binary file as JSON that people can read."""
+def write_json(path, value):
+    """Write a value as JSON that people can read."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-    file.write(text.encode("utf-8", errors="surrogateescape") + b"\n")
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8", errors="surrogateescape") + b"\n")

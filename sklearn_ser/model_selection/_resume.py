@@ -56,7 +56,7 @@ def digest(values):
     else:
         array = np.asarray(values)
         texts = [_row(array), *map(str, getattr(values, "columns", ()))]
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    return _digest(texts)
 
 
 def _row(value):
@@ -135,7 +135,7 @@ def _name(what):
 def _shorten(text):
     if len(text) <= _LONGEST:
         return text
-    return f"{text[:_LONGEST]}... {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{text[:_LONGEST]}... {_digest([text])}"
 
 
 _SETTINGS = "settings.json"
@@ -238,8 +238,7 @@ class Checkpoint:
             with open(path, encoding="utf-8") as file:
                 found = json.load(file)
         except FileNotFoundError:
-            with atomic_write(path) as file:
-                write_json(file, self._settings)
+            write_json(path, self._settings)
             return
         except ValueError as error:
             raise ValueError(
