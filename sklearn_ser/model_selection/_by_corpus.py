@@ -188,15 +188,10 @@ def cross_corpus_validate(
     run = len(plans), "transfer", n_jobs, verbose
     *outputs, estimators = run_jobs(_run_transfer, jobs, *run, done=finished, keep=keep)
     scored, draws = [], []
-    for plan, predicted, proba, seconds in zip(plans, *outputs, strict=True):
-        _, target, classes, *_, test = plan
-        truth, who = y[test], keys[test]
-        people, counts = speaker_confusions(truth, predicted, who, classes)
-        draws.append(bootstrap_confusions(counts, n_bootstrap, seeds[target])[0])
-        interval = percentile_interval(draws[-1], confidence_level)
-        figures = uar_score(truth, predicted), wa_score(truth, predicted), interval
-        row = *plan, predicted, len(people), *figures, *seconds, truth, who, proba
-        scored.append(Transfer(*row))
+    for plan, *output in zip(plans, *outputs, strict=True):
+        transfer, uars = _scored(plan, output, data, seeds[plan[1]], *bootstrap)
+        scored.append(transfer)
+        draws.append(uars)
     return CrossCorpusResult(
         transfers=tuple(scored),
         mode=mode,
@@ -218,6 +213,28 @@ def _draw_seed(random_state):
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
     return int(np.random.default_rng(random_state).integers(2**31))
+
+
+def _scored(plan, output, columns, seed, n_bootstrap, confidence_level):
+    """Return a transfer with its figures, and the UAR of each bootstrap sample."""
+    predicted, proba, seconds = output
+    *_, classes, _, _, test = plan
+    truth, keys = columns["y"][test], columns["speakers"][test]
+    people, counts = speaker_confusions(truth, predicted, keys, classes)
+    uars = bootstrap_confusions(counts, n_bootstrap, seed)[0]
+    figures = uar_score(truth, predicted), wa_score(truth, predicted)
+    transfer = Transfer(
+        *plan,
+        predicted,
+        len(people),
+        *figures,
+        percentile_interval(uars, confidence_level),
+        *seconds,
+        truth,
+        keys,
+        proba,
+    )
+    return transfer, uars
 
 
 def _check_leakage(plans, columns, duplicates):

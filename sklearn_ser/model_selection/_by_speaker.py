@@ -198,32 +198,48 @@ def speaker_cross_validate(
         if number not in finished
     )
     run = len(splits), "fold", n_jobs, verbose
-    outputs = run_jobs(_run_fold, jobs, *run, done=finished, keep=keep)
-    folds, predictions, probabilities, estimators = outputs
-    rows = np.concatenate([fold.test for fold in folds])
-    scored = y[rows], np.concatenate(predictions), speakers[rows]
-    counts = speaker_confusions(*scored, classes)[1]
-    intervals = bootstrap_speakers(counts, *bootstrap, random_state)
-    some_lack = any(part is None for part in probabilities)
+    *outputs, estimators = run_jobs(_run_fold, jobs, *run, done=finished, keep=keep)
     return SpeakerCVResult(
-        folds=folds,
-        uar=float(confusion_uar(counts.sum(axis=0))),
-        wa=float(confusion_wa(counts.sum(axis=0))),
-        uar_interval=intervals[0],
-        wa_interval=intervals[1],
+        **_pooled(columns, *outputs, *bootstrap, random_state),
         confidence_level=confidence_level,
-        rows=rows,
-        y_true=scored[0],
-        predictions=scored[1],
-        probabilities=None if some_lack else np.concatenate(probabilities),
         classes=classes,
-        speakers=scored[2],
-        confusion=counts.sum(axis=0),
         estimators=estimators if return_estimator else None,
         protocol=protocol,
         settings=settings,
         kind=kind,
     )
+
+
+def _pooled(
+    columns,
+    folds,
+    predictions,
+    probabilities,
+    n_bootstrap,
+    confidence_level,
+    random_state,
+):
+    """Return the scored rows of all folds and their figures, by their names."""
+    _, y, speakers, _ = columns.values()
+    rows = np.concatenate([fold.test for fold in folds])
+    scored = y[rows], np.concatenate(predictions), speakers[rows]
+    counts = speaker_confusions(*scored, np.unique(y))[1]
+    confusion = counts.sum(axis=0)
+    uar_interval, wa_interval = bootstrap_speakers(
+        counts, n_bootstrap, confidence_level, random_state
+    )
+    some_lack = any(part is None for part in probabilities)
+    return {
+        "folds": folds,
+        "uar": float(confusion_uar(confusion)),
+        "wa": float(confusion_wa(confusion)),
+        "uar_interval": uar_interval,
+        "wa_interval": wa_interval,
+        "rows": rows,
+        **dict(zip(("y_true", "predictions", "speakers"), scored, strict=True)),
+        "probabilities": None if some_lack else np.concatenate(probabilities),
+        "confusion": confusion,
+    }
 
 
 def _run_fold(number, estimator, columns, fit_params, part):
