@@ -47,24 +47,10 @@ def _accuracy(hits, support):
 def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
     """Return the UAR and the WA of each bootstrap sample of units.
 
-    A unit is what the bootstrap draws, such as a speaker or an utterance.
-
-    Parameters
-    ----------
-    hits, support : ndarray of shape (n_units, n_classes)
-        The number of correct rows and of all rows of each unit and class.
-    n_bootstrap : int
-        Number of samples, each of as many units as there are.
-    random_state : int, sequence of int, Generator, RandomState or None
-        Seed of the draws.
-    n_alike : ndarray of int of shape (n_units,), default=None
-        How many equal units each row stands for; None means one. Single utterances
-        are of few kinds, so that one row for each kind saves memory and time.
-
-    Returns
-    -------
-    uars, was : ndarray of shape (n_bootstrap,)
-        NaN if there is one unit only, since it has no spread.
+    A unit is what the bootstrap draws, such as a speaker or an utterance. `hits` and
+    `support` have its correct rows and all its rows by class. A row may stand for
+    `n_alike` equal units: single utterances are of few kinds, so that one row for each
+    kind saves memory and time. One unit alone has no spread, and its scores are NaN.
     """
     n_alike = np.ones(len(hits), dtype=int) if n_alike is None else n_alike
     n_units = int(n_alike.sum())

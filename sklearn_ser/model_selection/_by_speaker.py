@@ -200,7 +200,7 @@ def speaker_cross_validate(
     run = len(splits), "fold", n_jobs, verbose
     *outputs, estimators = run_jobs(_run_fold, jobs, *run, done=finished, keep=keep)
     return SpeakerCVResult(
-        **_pooled(columns, *outputs, *bootstrap, random_state),
+        **_pooled(columns, outputs, *bootstrap, random_state),
         confidence_level=confidence_level,
         classes=classes,
         estimators=estimators if return_estimator else None,
@@ -210,17 +210,10 @@ def speaker_cross_validate(
     )
 
 
-def _pooled(
-    columns,
-    folds,
-    predictions,
-    probabilities,
-    n_bootstrap,
-    confidence_level,
-    random_state,
-):
+def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):
     """Return the scored rows of all folds and their figures, by their names."""
     _, y, speakers, _ = columns.values()
+    folds, predictions, probabilities = outputs
     rows = np.concatenate([fold.test for fold in folds])
     scored = y[rows], np.concatenate(predictions), speakers[rows]
     counts = speaker_confusions(*scored, np.unique(y))[1]
