@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
 from sklearn_ser._cli_options import FEATURES
 from sklearn_ser.features import OpenSMILETransformer, load_audio
-from sklearn_ser.features._speech_source import locate
+from sklearn_ser.features._hub import locate
 
 _HOME = "SKLEARN_SER_BENCHMARK_CACHE"
 _KEPT = {}  # of this process: features of a speech model, by audio and parameters

@@ -29,8 +29,12 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from sklearn_ser import DSNetClassifier
-from sklearn_ser._confusions import confusion_uar, confusion_wa, speaker_confusions
 from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
+from sklearn_ser.metrics._bootstrap import (
+    confusion_uar,
+    confusion_wa,
+    speaker_confusions,
+)
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
 
 from . import condense, corpora, rows

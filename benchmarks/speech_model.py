@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.speed import compared
 from sklearn_ser import SpeechModelTransformer
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
-from sklearn_ser.features._speech_families import load_encoder
-from sklearn_ser.features._speech_source import locate
+from sklearn_ser.features._hub import locate
+from sklearn_ser.features._speech_encoders import load_encoder
 
 TOLERANCE = 1e-3
 

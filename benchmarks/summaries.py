@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_ser._confusions import bootstrap_speakers, confusion_uar, confusion_wa
+from sklearn_ser.metrics._bootstrap import (
+    bootstrap_speakers,
+    confusion_uar,
+    confusion_wa,
+)
 
 from .condense import PROBES, confusions, params_hash
 from .corpora import DEVELOPMENT, POOLS

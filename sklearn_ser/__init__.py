@@ -17,9 +17,9 @@ _HOMES = {
     "TargetMissingWarning": "exceptions",
     "TrainingDivergedError": "exceptions",
     "VersionsDifferWarning": "exceptions",
-    "embed": "_embed",
+    "embed": "pipeline",
     "emotion_timeline": "_timeline",
-    "enroll": "_enroll",
+    "enroll": "pipeline",
 }
 
 __all__ = [

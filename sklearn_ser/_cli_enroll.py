@@ -90,8 +90,7 @@ def by_speaker(model, args, files):
 
     A CSV table among the files stands for those that it lists.
     """
-    from sklearn_ser._enroll import enroll
-    from sklearn_ser.model_selection._routing import find_normalizer, has_normalizer
+    from sklearn_ser.pipeline import enroll, find_normalizer, has_normalizer
 
     pairs = []
     for file in files:

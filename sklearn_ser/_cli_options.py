@@ -228,7 +228,7 @@ def make_front(args):
     import numpy as np
 
     from sklearn_ser.features import LogMelTransformer, SpeechModelTransformer
-    from sklearn_ser.features._speech_source import locate
+    from sklearn_ser.features._hub import locate
 
     if args.features == LOG_MEL:
         front = LogMelTransformer(**FEATURES, n_jobs=args.jobs)

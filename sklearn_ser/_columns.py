@@ -120,6 +120,25 @@ def check_one_kind(values, name, rows=None):
         seen.add(type(value))
 
 
+def check_column(values, name):
+    """Return a 1-D array of strings or of numbers, and refuse missing values."""
+    values = np.asarray(values, dtype=object)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
+    if missing:
+        raise ValueError(
+            f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
+        )
+    check_one_kind(values, name)
+    column = np.array(values.tolist())
+    if column.ndim != 1 or column.dtype.kind == "O":
+        raise TypeError(
+            f"{name}[0] is a {type(values[0]).__name__}, expected a string or a number."
+        )
+    return column
+
+
 def is_missing(value):
     """Tell whether a label is None, NaN or pandas.NA."""
     try:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_ser._confusions import confusion_uar, speaker_confusions
-from sklearn_ser.model_selection import SpeakerCVResult
-from sklearn_ser.model_selection._table import pick
+from .metrics._bootstrap import confusion_uar, speaker_confusions
+from .model_selection import SpeakerCVResult
+from .model_selection._results import pick
 
 __all__ = ["make_model_card"]
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_ser._confusions import confusion_uar, confusion_wa, speaker_confusions
 from sklearn_ser._report_html import (
     Html,
     bar,
@@ -21,10 +20,14 @@ from sklearn_ser._report_html import (
     table,
 )
 from sklearn_ser.datasets.duplicates import rows_of
+from sklearn_ser.metrics._bootstrap import (
+    confusion_uar,
+    confusion_wa,
+    speaker_confusions,
+)
 from sklearn_ser.model_card import LIMITS, USE, describe_evaluation
 from sklearn_ser.model_selection import CrossCorpusResult, SpeakerCVResult
-from sklearn_ser.model_selection._table import chance, pick
-from sklearn_ser.model_selection._transfers import join
+from sklearn_ser.model_selection._results import chance, join, pick
 
 __all__ = ["make_report"]
 

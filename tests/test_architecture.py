@@ -101,12 +101,12 @@ def test_the_page_on_architecture_names_the_files_that_there_are():
     named = set(re.findall(r"\w+\.py", drawing))
     there = {path.name for path in FILES}
     assert named <= there, named - there
-    # Those of displays, and of speech models, are named by their folder or beginning.
+    # Those of displays are named by their folder.
     left = {
         name
         for name, path in MODULES.items()
         if path.name not in named
-        and not name.startswith(("inspection.", "features._speech"))
+        and not name.startswith("inspection.")
         and path.name != "__init__.py"
     }
     assert not left, left

@@ -26,7 +26,7 @@ from sklearn_ser import DSNetClassifier, SpeakerNormalizer
 from sklearn_ser._progress import listening, report
 from sklearn_ser.datasets import Protocol
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
-from sklearn_ser.model_selection._checks import run_jobs
+from sklearn_ser.model_selection._evaluation import run_jobs
 
 
 class Fragile(ClassifierMixin, BaseEstimator):

@@ -8,13 +8,13 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 from sklearn.model_selection import cross_val_score
 
-from sklearn_ser._confusions import (
+from sklearn_ser.metrics import uar_score, uar_scorer, wa_score, wa_scorer
+from sklearn_ser.metrics._bootstrap import (
     bootstrap_speakers,
     confusion_uar,
     confusion_wa,
     speaker_confusions,
 )
-from sklearn_ser.metrics import uar_score, uar_scorer, wa_score, wa_scorer
 
 EMOTIONS = ["anger", "joy", "neutral", "sadness"]
 pairs = st.lists(

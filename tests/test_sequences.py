@@ -18,10 +18,10 @@ from sklearn_ser import (
     SpeakerAdversarialClassifier,
     SpeakerNormalizer,
 )
+from sklearn_ser._columns import check_column
 from sklearn_ser._vectors import Vectors
 from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate
-from sklearn_ser.model_selection._checks import check_column
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]

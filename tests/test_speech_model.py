@@ -31,10 +31,10 @@ from sklearn.utils.estimator_checks import check_estimator, estimator_checks_gen
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
 from sklearn_ser.features import (
     SpeechModelTransformer,
-    _speech_source,
+    _hub,
     release_speech_models,
 )
-from sklearn_ser.features import _speech_extraction as extraction
+from sklearn_ser.features import speech_model as extraction
 from sklearn_ser.model_selection import speaker_cross_validate
 
 transformers = pytest.importorskip("transformers")
@@ -44,9 +44,8 @@ import torch  # noqa: E402
 from huggingface_hub import constants  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from sklearn_ser.features._speech_encoder import SpeechEncoder  # noqa: E402
-from sklearn_ser.features._speech_families import load_encoder  # noqa: E402
-from sklearn_ser.features._speech_source import locate  # noqa: E402
+from sklearn_ser.features._hub import locate  # noqa: E402
+from sklearn_ser.features._speech_encoders import SpeechEncoder, load_encoder  # noqa: E402
 
 RATE = 16000
 WIDTH, LAYERS = 16, 4
@@ -754,7 +753,7 @@ def test_a_network_without_an_answer(hub, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-        monkeypatch.setattr(_speech_source, "_TIMEOUT", 0.2)
+        monkeypatch.setattr(_hub, "_TIMEOUT", 0.2)
         start = time.monotonic()
         with pytest.raises(ValueError, match=r"Timeout.*hf download some/model"):
             SpeechModelTransformer("some/model").fit(WAVES)
@@ -824,6 +823,32 @@ def test_the_loaded_model_is_shared_and_released(tiny, tmp_path):
     release_speech_models()
     assert not extraction._LOADED
     SpeechModelTransformer(tiny).transform(WAVES)
+
+
+FORK = """
+import os, signal, threading, time
+from sklearn_ser.features import release_speech_models, speech_model
+
+held = threading.Event()
+def load():
+    with speech_model._LOADING:
+        held.set()
+        time.sleep(0.5)
+threading.Thread(target=load).start()
+held.wait()
+child = os.fork()
+if not child:
+    signal.alarm(10)  # it would wait for a thread that it has not
+    release_speech_models()
+    os._exit(0)
+os._exit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_while_a_model_is_loaded_does_not_wait_for_it():
+    command = [sys.executable, "-W", "ignore", "-c", FORK]
+    assert subprocess.run(command, timeout=60).returncode == 0
 
 
 # The cache

@@ -1,23 +1,39 @@
 """A frozen pre-trained speech model as features for any classifier."""
 
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 
 import numpy as np
+from joblib import cpu_count, effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
 
-from ._speech_extraction import (
-    POOLINGS,
-    check_parameters,
-    extract,
-    plan,
-    release,
-    run,
-    settings_of,
-)
-from ._speech_source import locate
-from .audio import check_recordings
-from .cache import content_key, read
+from ._hub import locate, missing_extra
+from .audio import MAX_DURATION, check_recordings, load_audio
+from .cache import content_key, read, write
+from .spectrogram import _dtype, _integer, _number, _option
+
+# The statistics over frames of each pooling.
+_POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std")}
+
+# Of all known models, in Hz. They serve to plan batches, and nothing else.
+_FRAME_RATE = 50
+_SAMPLING_RATE = 16000
+
+_LOADING = threading.RLock()
+_LOADED: dict = {}
+if hasattr(os, "register_at_fork"):
+    # Otherwise a child could have the lock of a thread that it has not.
+    os.register_at_fork(
+        before=_LOADING.acquire,
+        after_in_parent=_LOADING.release,
+        after_in_child=_LOADING.release,
+    )
 
 
 def _is_pooled(estimator):
@@ -166,7 +182,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
             If a parameter is out of its range, the model is not found or not of a known
             family, or `X` is not a batch of recordings.
         """
-        check_parameters(self)
+        _check_parameters(self)
         check_recordings(X)
         source = locate(self.model, self.revision, self.local_files_only)
         source.layer(self.layer)
@@ -201,10 +217,10 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
             weights than in the fit. If a recording is missing, empty or not finite, or
             does not decode. The message names the index and path of the recording.
         """
-        check_parameters(self)
+        _check_parameters(self)
         batch = check_recordings(X)
         source = self._source()
-        settings = settings_of(self, source)
+        settings = _settings_of(self, source)
         keys, features = [None] * len(batch), [None] * len(batch)
         if self.cache_dir is not None:
             for i, recording in enumerate(batch):
@@ -212,7 +228,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
                     keys[i], features[i] = key, read(self.cache_dir, key)
         missing = [i for i, found in enumerate(features) if found is None]
         job = partial(
-            extract,
+            _extract,
             source=source,
             settings=settings,
             device=self.device,
@@ -221,9 +237,9 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         )
         batches = [
             (rows, [batch[i] for i in rows], [keys[i] for i in rows])
-            for rows in plan(batch, missing, self.duration, self.frames_per_batch)
+            for rows in _plan(batch, missing, self.duration, self.frames_per_batch)
         ]
-        for rows, found in run(job, batches, self.n_jobs, self.verbose):
+        for rows, found in _run(job, batches, self.n_jobs, self.verbose):
             for i, states in zip(rows, found, strict=True):
                 features[i] = states
         if _is_pooled(self):
@@ -250,7 +266,7 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
         return np.array(
             [
                 f"{kind}{i}"
-                for kind in POOLINGS[self.pooling]
+                for kind in _POOLINGS[self.pooling]
                 for i in range(n_features)
             ],
             dtype=object,
@@ -315,4 +331,181 @@ def release_speech_models() -> None:
     >>> from sklearn_ser.features import release_speech_models
     >>> release_speech_models()
     """
-    release()
+    with _LOADING:
+        _LOADED.clear()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the features. Their repr is part of a cache entry's key."""
+
+    weights: str
+    files: str
+    layer: int
+    pooling: str | None
+    channel: str | int
+    duration: float | None
+    dtype: str
+
+
+def _check_parameters(estimator):
+    """Refuse a parameter that is out of its range."""
+    if not isinstance(estimator.model, str | os.PathLike):
+        raise TypeError(f"model must be a name or a path, got {estimator.model!r}.")
+    layer, revision = estimator.layer, estimator.revision
+    is_name = isinstance(layer, str) and layer in ("middle", "last")
+    is_number = isinstance(layer, Integral) and not isinstance(layer, bool)
+    if not (is_name or is_number):
+        raise ValueError(f"layer must be 'middle', 'last' or an int, got {layer!r}.")
+    _option("pooling", estimator.pooling, (None, *_POOLINGS))
+    if not isinstance(revision, str | None):
+        raise TypeError(f"revision must be a string or None, got {revision!r}.")
+    if not (isinstance(estimator.channel, str) and estimator.channel == "mean"):
+        _integer("channel, unless 'mean',", estimator.channel, 0)
+    shortest = 1 / _SAMPLING_RATE
+    _number("duration", estimator.duration, shortest, MAX_DURATION, optional=True)
+    _integer("frames_per_batch", estimator.frames_per_batch, 1)
+    _dtype(estimator.dtype)
+    if not isinstance(estimator.cache_dir, str | os.PathLike | None):
+        raise TypeError(
+            f"cache_dir must be a path or None, got {estimator.cache_dir!r}."
+        )
+
+
+def _settings_of(estimator, source):
+    """Return the settings of the features, in one form for equal parameters."""
+    channel, duration = estimator.channel, estimator.duration
+    return Settings(
+        weights=source.weights_hash,
+        files=source.settings_hash,
+        layer=source.layer(estimator.layer),
+        pooling=estimator.pooling,
+        channel=channel if channel == "mean" else int(channel),
+        duration=None if duration is None else float(duration),
+        dtype=_dtype(estimator.dtype),
+    )
+
+
+def _plan(batch, rows, duration, frames_per_batch):
+    """Divide rows into batches of recordings of similar lengths.
+
+    The longest come first: if memory is too small, the first batch fails. One recording
+    alone may have more frames than a batch.
+    """
+    frames = {i: _FRAME_RATE * (duration or _seconds(batch[i])) for i in rows}
+    batches, longest = [], 0.0
+    for i in sorted(rows, key=lambda i: (-frames[i], i)):
+        if not batches or longest * (len(batches[-1]) + 1) > frames_per_batch:
+            batches.append([])
+            longest = max(frames[i], 1.0)
+        batches[-1].append(i)
+    return batches
+
+
+def _seconds(recording):
+    """Return the length in seconds by the header, or 0 without one, for planning."""
+    import soundfile
+
+    rate = _SAMPLING_RATE
+    if isinstance(recording, Mapping):
+        rate = recording.get("sampling_rate")
+        array = recording.get("array")
+        recording = recording.get("path") if array is None else array
+    try:
+        if isinstance(recording, str | os.PathLike):
+            return soundfile.info(os.fspath(recording)).duration
+        return np.shape(recording)[-1] / rate
+    except (OSError, RuntimeError, TypeError, ValueError, IndexError, ArithmeticError):
+        return 0.0
+
+
+def _run(job, batches, n_jobs, verbose):
+    """Run a job on each batch, and yield each result; its first member is the rows."""
+    from tqdm.auto import tqdm
+
+    n_workers = min(effective_n_jobs(n_jobs), len(batches))
+    total = sum(len(rows) for rows, *_ in batches)
+    with tqdm(total=total, desc="recordings", disable=not verbose or not total) as bar:
+        if n_workers <= 1:
+            results = (job(*batch) for batch in batches)
+        else:
+            results = _run_in_parallel(job, batches, n_jobs, n_workers)
+        for result in results:
+            bar.update(len(result[0]))
+            yield result
+
+
+def _run_in_parallel(job, batches, n_jobs, n_workers):
+    import torch
+
+    before = torch.get_num_threads()
+    # Threads that are started from here on use this number.
+    torch.set_num_threads(min(before, max(1, cpu_count() // n_workers)))
+    try:
+        parallel = Parallel(
+            n_jobs=n_jobs, prefer="threads", return_as="generator_unordered"
+        )
+        yield from parallel(delayed(job)(*batch) for batch in batches)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _extract(
+    rows, recordings, keys, *, source, settings, device, frames_per_batch, cache_dir
+):
+    """Return the features of some rows' recordings, and store them under their keys."""
+    encoder = _shared_encoder(source, settings.layer, device)
+    inputs = [
+        encoder.inputs(_waveform(recording, i, encoder.sampling_rate, settings))
+        for i, recording in zip(rows, recordings, strict=True)
+    ]
+    features = []
+    states = encoder.states(inputs, frames_per_batch)
+    for key, found in zip(keys, states, strict=True):
+        x = _pooled(found, settings.pooling).T.cpu().numpy()
+        x = np.ascontiguousarray(x, dtype=settings.dtype)
+        features.append(x if key is None else write(cache_dir, key, x))
+    return rows, features
+
+
+def _waveform(recording, i, sampling_rate, settings):
+    wave = load_audio(
+        recording,
+        sampling_rate=sampling_rate,
+        channel=settings.channel,
+        name=f"X[{i}]",
+    )
+    if settings.duration is None:
+        return wave
+    return np.resize(wave, round(settings.duration * sampling_rate))
+
+
+def _pooled(states, pooling):
+    """Return statistics (1, n_features) over the frames, or the frames themselves."""
+    if pooling is None:
+        return states
+    import torch
+
+    statistics = {
+        "mean": lambda: states.mean(dim=0),
+        "std": lambda: states.std(dim=0, correction=0),
+    }
+    return torch.cat([statistics[kind]() for kind in _POOLINGS[pooling]])[None]
+
+
+def _shared_encoder(source, layer, device):
+    try:  # all of them are slow to import
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise missing_extra() from error
+    from ..nn.devices import training_device
+    from ._speech_encoders import load_encoder
+
+    device = training_device(device)
+    key = (source.weights_hash, source.settings_hash, layer, str(device))
+    with _LOADING:
+        if key not in _LOADED:
+            _LOADED[key] = load_encoder(source, layer, device)
+        return _LOADED[key]

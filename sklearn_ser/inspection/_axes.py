@@ -1,22 +1,8 @@
 """Helpers that the displays share."""
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
-from sklearn_ser._sklearn import check_matplotlib_support
-
-
-def flat_steps(estimator):
-    """Return the steps of a pipeline, also of searches and of pipelines within it."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if not isinstance(estimator, Pipeline):
-        return [] if estimator in (None, "passthrough") else [estimator]
-    return [part for _, step in estimator.steps for part in flat_steps(step)]
-
-
-def last_step(estimator):
-    """Return the classifier that a search or a pipeline ends in."""
-    return flat_steps(estimator)[-1]
+from .._sklearn import check_matplotlib_support
 
 
 def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from sklearn_ser._embed import embed
-from sklearn_ser.inspection._axes import axes_of, last_step
+from ..pipeline import embed, flat_steps
+from ._axes import axes_of
 
 
 class EmbeddingDisplay:
@@ -80,7 +80,7 @@ class EmbeddingDisplay:
         display : EmbeddingDisplay
             The display, drawn.
         """
-        method = getattr(last_step(estimator), "embed", None)
+        method = getattr(flat_steps(estimator)[-1], "embed", None)
         if method is not None and "subspace" in signature(method).parameters:
             embeddings = {
                 "r (relevant)": embed(estimator, X, speakers=speakers),

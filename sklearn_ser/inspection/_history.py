@@ -1,14 +1,9 @@
 """The losses and scores of a training by epoch."""
 
-from numbers import Real
-
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_ser.inspection._axes import axes_of, last_step
-
-# skorch records these beside losses and scores. Its flags, such as "train_loss_best",
-# need not be listed: they are booleans.
-_BOOKKEEPING = {"epoch", "batches", "dur", "train_batch_count", "valid_batch_count"}
+from ..pipeline import flat_steps, training_history
+from ._axes import axes_of
 
 
 class HistoryDisplay:
@@ -73,24 +68,18 @@ class HistoryDisplay:
         NotFittedError
             If the estimator is not fitted.
         """
-        model = last_step(estimator)
+        model = flat_steps(estimator)[-1]
         if not hasattr(type(model), "embed"):
             raise TypeError(
                 f"estimator is a {type(model).__name__}, expected a classifier of "
                 "sklearn_ser, or a pipeline that ends in one."
             )
         check_is_fitted(model)
-        history = model.history_
-        names = [
-            name
-            for name, value in history[-1].items()
-            if name not in _BOOKKEEPING
-            and isinstance(value, Real)
-            and not isinstance(value, bool)
-        ]
+        history = training_history(model)
+        names = [name for name in history[-1] if name != "epoch"]
         names.sort(key=lambda name: name != "train_loss")  # the sum comes first
         terms = {
-            name.removeprefix("train_"): [float(epoch[name]) for epoch in history]
+            name.removeprefix("train_"): [epoch[name] for epoch in history]
             for name in names
         }
         return cls(terms).plot(ax=ax)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.inspection._axes import axes_of, flat_steps
+from ..features import LogMelTransformer
+from ..pipeline import flat_steps, transform
+from ._axes import axes_of
 
 
 class LogMelDisplay:
@@ -83,9 +84,8 @@ class LogMelDisplay:
         import librosa
 
         position = is_mel.index(True)
-        mel, recordings = steps[position], [recording]
-        for step in steps[:position]:
-            recordings = step.transform(recordings)
+        mel, front = steps[position], steps[:position]
+        recordings = transform(front, [recording], {}, {})
         high = mel.sampling_rate / 2 if mel.fmax is None else mel.fmax
         edges = librosa.mel_frequencies(mel.n_mels + 2, fmin=mel.fmin, fmax=high)
         hop = mel.hop_length / mel.sampling_rate

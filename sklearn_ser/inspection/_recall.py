@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_ser._confusions import confusion_uar, speaker_confusions
-from sklearn_ser.inspection._axes import axes_of, percent_map
+from ..metrics._bootstrap import confusion_uar, speaker_confusions
+from ._axes import axes_of, percent_map
 
 
 class SpeakerRecallDisplay:

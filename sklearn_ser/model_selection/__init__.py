@@ -1,14 +1,13 @@
 """Speaker- and corpus-independent evaluation."""
 
-from sklearn_ser.model_selection._by_corpus import cross_corpus_validate
-from sklearn_ser.model_selection._by_speaker import speaker_cross_validate
-from sklearn_ser.model_selection._leakage import (
+from ._by_corpus import cross_corpus_validate
+from ._by_speaker import speaker_cross_validate
+from ._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
 )
-from sklearn_ser.model_selection._result import SpeakerCVResult
-from sklearn_ser.model_selection._splitters import LeaveOneCorpusOut
-from sklearn_ser.model_selection._transfers import CrossCorpusResult
+from ._results import CrossCorpusResult, SpeakerCVResult
+from ._splits import LeaveOneCorpusOut
 
 __all__ = [
     "CrossCorpusResult",

@@ -10,32 +10,27 @@ from numpy.typing import ArrayLike
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
-from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_ser._confusions import (
+from .._columns import check_column
+from ..metrics import uar_score, wa_score
+from ..metrics._bootstrap import (
     bootstrap_confusions,
-    check_bootstrap,
     percentile_interval,
     speaker_confusions,
 )
-from sklearn_ser.metrics import uar_score, wa_score
-from sklearn_ser.model_selection._checkpoint import Transfers, refuse_models, resume
-from sklearn_ser.model_selection._checks import (
-    check_column,
-    check_corpora,
-    check_is_estimator,
-    check_lengths,
+from ..pipeline import consumes
+from ._evaluation import (
+    Fitting,
+    Testing,
+    check_evaluation,
+    fit_and_predict,
+    noting,
     run_jobs,
 )
-from sklearn_ser.model_selection._leakage import (
-    check_speaker_leakage,
-    duplicates_in,
-    refuse_duplicates,
-)
-from sklearn_ser.model_selection._one_transfer import mark, plan_of, run_transfer
-from sklearn_ser.model_selection._routing import consumes
-from sklearn_ser.model_selection._settings import describe
-from sklearn_ser.model_selection._transfers import CrossCorpusResult, Transfer
+from ._leakage import check_speaker_leakage, duplicates_in, refuse_duplicates
+from ._results import CrossCorpusResult, Transfer, join
+from ._resume import Transfers, describe, resume
+from ._splits import check_corpora, check_transfers, mark, plan_of
 
 
 def cross_corpus_validate(
@@ -148,14 +143,11 @@ def cross_corpus_validate(
     emovo  100.0 [100.0, 100.0]      -
     mean of 2: 100.0 [100.0, 100.0]
     """
-    check_is_estimator(estimator)
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora, "corpora")
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
-    check_lengths(columns)
-    check_classification_targets(y)
-    check_bootstrap(n_bootstrap, confidence_level)
-    refuse_models(checkpoint_dir, return_estimator)
+    bootstrap = n_bootstrap, confidence_level
+    check_evaluation(estimator, columns, *bootstrap, checkpoint_dir, return_estimator)
     if mode not in ("transductive", "inductive"):
         raise ValueError(f'mode must be "transductive" or "inductive", got {mode!r}.')
     with config_context(enable_metadata_routing=True):
@@ -169,23 +161,16 @@ def cross_corpus_validate(
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
-    # All transfers to a target share a seed: they halve and draw its speakers alike.
+    data = columns | {"speakers": keys}
     settings = describe(estimator, random_state)  # before something is drawn
+    # All transfers to a target share a seed: they halve and draw its speakers alike.
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
-
-    plans, transductive, duplicates = [], False, duplicates_in(X, estimator)
-    for source, target in _check_transfers(transfers, names):
-        classes, train, adapt, test = plan_of(
-            source, target, y, corpora, keys, mode, seeds[target]
-        )
-        adapt = adapt if adapted else adapt[:0]
-        split = np.concatenate([train, adapt]), test
-        unlabelled = np.isin(np.arange(len(y)), adapt)
-        checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
-        refuse_duplicates([split], X, duplicates, unlabelled)
-        transductive |= checked.transductive
-        plans.append((source, target, classes, train, adapt, test))
+    plans = []
+    for source, target in check_transfers(transfers, names):
+        *plan, adapt, test = plan_of(source, target, data, mode, seeds[target])
+        plans.append((*plan, adapt if adapted else adapt[:0], test))
+    protocol = _check_leakage(plans, data, duplicates_in(X, estimator))
 
     asked = settings | {"mode": mode, "transfers": str([plan[:2] for plan in plans])}
     finished, keep = resume(
@@ -196,33 +181,17 @@ def cross_corpus_validate(
         [rows for plan in plans for rows in plan[3:]],
     )
     jobs = (
-        (number, clone(estimator), X, y, corpora, keys, plan)
+        (number, clone(estimator), data, plan)
         for number, plan in enumerate(plans, 1)
         if number not in finished
     )
-    predictions, probabilities, times, estimators = run_jobs(
-        run_transfer,
-        jobs,
-        len(plans),
-        "transfer",
-        n_jobs,
-        verbose,
-        done=finished,
-        keep=keep,
-    )
+    run = len(plans), "transfer", n_jobs, verbose
+    *outputs, estimators = run_jobs(_run_transfer, jobs, *run, done=finished, keep=keep)
     scored, draws = [], []
-    for plan, predicted, proba, seconds in zip(
-        plans, predictions, probabilities, times, strict=True
-    ):
-        _, target, classes, *_, test = plan
-        people, counts = speaker_confusions(y[test], predicted, keys[test], classes)
-        draws.append(bootstrap_confusions(counts, n_bootstrap, seeds[target])[0])
-        interval = percentile_interval(draws[-1], confidence_level)
-        figures = uar_score(y[test], predicted), wa_score(y[test], predicted)
-        figures = len(people), *figures, interval, *seconds
-        columns = y[test], keys[test], proba
-        scored.append(Transfer._make([*plan, predicted, *figures, *columns]))
-    protocol = "transductive" if transductive else "inductive"
+    for plan, *output in zip(plans, *outputs, strict=True):
+        transfer, uars = _scored(plan, output, data, seeds[plan[1]], *bootstrap)
+        scored.append(transfer)
+        draws.append(uars)
     return CrossCorpusResult(
         transfers=tuple(scored),
         mode=mode,
@@ -236,40 +205,6 @@ def cross_corpus_validate(
     )
 
 
-def _check_transfers(transfers, names):
-    """Return pairs (tuple of sorted source corpora, target corpus)."""
-    if isinstance(transfers, str) and transfers == "pairs":
-        return [((a,), b) for a in names for b in names if a != b]
-    if isinstance(transfers, str) and transfers == "leave_one_out":
-        return [(tuple(a for a in names if a != b), b) for b in names]
-    if isinstance(transfers, str) or not np.iterable(transfers):
-        raise ValueError(
-            'transfers must be "pairs", "leave_one_out" or a list of (source, target), '
-            f"got {transfers!r}."
-        )
-    checked = []
-    for number, pair in enumerate(transfers):
-        what = f"transfers[{number}]"
-        if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
-            raise ValueError(f"{what} must be a pair (source, target), got {pair!r}.")
-        source, target = pair
-        many = isinstance(source, (list, tuple, np.ndarray))
-        source = list(source) if many else [source]
-        unknown = [name for name in (*source, target) if name not in names]
-        if unknown or not source:
-            raise ValueError(
-                f"{what} must name corpora in {names}, got {unknown or source}."
-            )
-        if target in source or len(set(source)) < len(source):
-            raise ValueError(f"{what} names a corpus twice: {source} -> {target}.")
-        checked.append((tuple(sorted(source)), target))
-    if len(set(checked)) < len(checked) or not checked:
-        raise ValueError(
-            f"transfers must hold one or more different transfers, got {transfers}."
-        )
-    return checked
-
-
 def _draw_seed(random_state):
     if isinstance(random_state, numbers.Integral):
         return int(
@@ -278,3 +213,56 @@ def _draw_seed(random_state):
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
     return int(np.random.default_rng(random_state).integers(2**31))
+
+
+def _scored(plan, output, columns, seed, n_bootstrap, confidence_level):
+    """Return a transfer with its figures, and the UAR of each bootstrap sample."""
+    predicted, proba, seconds = output
+    *_, classes, _, _, test = plan
+    truth, keys = columns["y"][test], columns["speakers"][test]
+    people, counts = speaker_confusions(truth, predicted, keys, classes)
+    uars = bootstrap_confusions(counts, n_bootstrap, seed)[0]
+    figures = uar_score(truth, predicted), wa_score(truth, predicted)
+    transfer = Transfer(
+        *plan,
+        predicted,
+        len(people),
+        *figures,
+        percentile_interval(uars, confidence_level),
+        *seconds,
+        truth,
+        keys,
+        proba,
+    )
+    return transfer, uars
+
+
+def _check_leakage(plans, columns, duplicates):
+    """Refuse leakage, and tell whether test speakers are in unlabelled training."""
+    X, _, _, keys = columns.values()
+    transductive = False
+    for *_, train, adapt, test in plans:
+        split = np.concatenate([train, adapt]), test
+        unlabelled = np.isin(np.arange(len(keys)), adapt)
+        checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
+        refuse_duplicates([split], X, duplicates, unlabelled)
+        transductive |= checked.transductive
+    return "transductive" if transductive else "inductive"
+
+
+def _run_transfer(number, estimator, columns, plan):
+    """Fit on the source and the unlabelled target, and predict the test rows."""
+    X, y, corpora, keys = columns.values()
+    source, target, classes, train, adapt, test = plan
+    rows = np.concatenate([train, adapt])
+    labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
+    if len(adapt):
+        labels = np.concatenate([labels, np.full(len(adapt), mark(y))])
+        domain = np.concatenate([domain, np.full(len(adapt), -1)])
+    metadata = {"speakers": keys[rows], "sample_domain": domain}
+    fitting = Fitting(rows, labels, metadata, {"groups": keys[rows]}, {})
+    more = {"groups": keys[test], "sample_domain": np.full(len(test), -1)}
+    testing = Testing(test, {"speakers": keys[test]}, more, [])
+    with noting(f"In transfer {join(source)} -> {target}."):
+        found = fit_and_predict(estimator, X, classes, fitting, testing)
+    return number, *found, estimator

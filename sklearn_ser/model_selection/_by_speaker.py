@@ -1,7 +1,5 @@
 """Evaluation on speakers that are not in the training data."""
 
-import numbers
-import warnings
 from itertools import chain
 from os import PathLike
 from typing import Any
@@ -9,36 +7,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
-from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_ser._confusions import (
+from .._columns import check_column
+from .._sklearn import safe_indexing
+from ..datasets._splitter import Protocol
+from ..metrics import uar_score, wa_score
+from ..metrics._bootstrap import (
     bootstrap_speakers,
-    check_bootstrap,
     confusion_uar,
     confusion_wa,
     speaker_confusions,
 )
-from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.model_selection._checkpoint import Folds, refuse_models, resume
-from sklearn_ser.model_selection._checks import (
-    check_column,
-    check_is_estimator,
-    check_lengths,
+from ..pipeline import training_history
+from ._enrollment import check_enrollment, draw
+from ._evaluation import (
+    Fitting,
+    Testing,
+    check_evaluation,
+    fit_and_predict,
+    noting,
     run_jobs,
 )
-from sklearn_ser.model_selection._enrollment import (
-    check_enrollment,
-    draw,
-)
-from sklearn_ser.model_selection._fold import run_fold, validation_masks
-from sklearn_ser.model_selection._leakage import (
-    check_speaker_leakage,
-    duplicates_in,
-    refuse_duplicates,
-)
-from sklearn_ser.model_selection._result import SpeakerCVResult
-from sklearn_ser.model_selection._settings import describe
+from ._leakage import duplicates_in, refuse_duplicates
+from ._results import Fold, SpeakerCVResult, shorten
+from ._resume import Folds, describe, resume
+from ._splits import split_by_speaker, validation_masks
 
 
 def speaker_cross_validate(
@@ -165,94 +158,102 @@ def speaker_cross_validate(
     3       cem             4   50.0                  50.0
     pooled  3 speakers     12   50.0 [50.0, 50.0]     50.0 [50.0, 50.0]
     """
-    check_is_estimator(estimator)
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
-    default_groups = groups is None
-    groups = speakers if default_groups else check_column(groups, "groups")
+    by_default = groups is None
+    groups = speakers if by_default else check_column(groups, "groups")
     fit_params = dict(fit_params or {})
     columns = {"X": X, "y": y, "speakers": speakers, "groups": groups}
-    check_lengths({**columns, **fit_params})
-    check_classification_targets(y)
+    bootstrap = n_bootstrap, confidence_level
+    check_evaluation(
+        estimator, columns | fit_params, *bootstrap, checkpoint_dir, return_estimator
+    )
     if len(np.unique(speakers)) < 2:
         raise ValueError(
             f"speakers holds one speaker only, {speakers[:1].tolist()}: an "
             "evaluation on unseen speakers needs at least two."
         )
-    check_bootstrap(n_bootstrap, confidence_level)
-    refuse_models(checkpoint_dir, return_estimator)
-    kind = check_enrollment(estimator, enrollment, enrollment_label, n_draws, y)
-    if cv is None:
-        cv = LeaveOneGroupOut()
-    elif isinstance(cv, numbers.Integral):
-        cv = GroupKFold(cv)
-    with warnings.catch_warnings():
-        if default_groups:  # PredefinedSplit ignores groups, which nobody passed
-            warnings.filterwarnings("ignore", "The groups parameter is ignored")
-        splits = list(check_cv(cv).split(X, y, groups))
-    splits = check_speaker_leakage(splits, speakers)
+    asked = enrollment, enrollment_label, n_draws
+    kind = check_enrollment(estimator, *asked, y)
+    cv, splits = split_by_speaker(cv, columns, by_default)
     refuse_duplicates(splits, X, duplicates_in(X, estimator))
 
     protocol = repr(cv) if isinstance(cv, Protocol) else None
-    asked = enrollment, enrollment_label, n_draws, random_state
     settings = describe(estimator, random_state)  # before something is drawn
-    masks, classes = validation_masks(cv, splits), np.unique(y)
-    draws = draw(splits, y, speakers, *asked)
     settings |= {
         "cv": protocol or type(cv).__name__,
-        "enrollment": repr(asked[:3]) if enrollment else "None",
+        "enrollment": repr(asked) if enrollment else "None",
     }
-    columns |= {f"fit_params {name}": value for name, value in fit_params.items()}
+    masks, classes = validation_masks(cv, splits), np.unique(y)
+    draws = draw(splits, y, speakers, *asked, random_state)
     finished, keep = resume(
         checkpoint_dir,
         Folds(splits, speakers, classes),
         settings,
-        columns,
+        columns | {f"fit_params {name}": fit_params[name] for name in fit_params},
         [*chain(*splits), *(mask for mask in masks if mask is not None)],
     )
-    data = X, y, speakers, groups, fit_params
     jobs = (
-        (number, clone(estimator), *data, *of_fold, *split)
-        for number, (split, *of_fold) in enumerate(
-            zip(splits, masks, draws, strict=True), 1
-        )
+        (number, clone(estimator), columns, fit_params, part)
+        for number, part in enumerate(zip(splits, masks, draws, strict=True), 1)
         if number not in finished
     )
-    folds, predictions, probabilities, estimators = run_jobs(
-        run_fold,
-        jobs,
-        len(splits),
-        "fold",
-        n_jobs,
-        verbose,
-        done=finished,
-        keep=keep,
-    )
-    rows, predictions = (
-        np.concatenate(parts) for parts in ([fold.test for fold in folds], predictions)
-    )
-    counts = speaker_confusions(y[rows], predictions, speakers[rows], classes)[1]
-    confusion = counts.sum(axis=0)
-    uar_interval, wa_interval = bootstrap_speakers(
-        counts, n_bootstrap, confidence_level, random_state
-    )
-    some_lack = any(part is None for part in probabilities)
-    proba = None if some_lack else np.concatenate(probabilities)
+    run = len(splits), "fold", n_jobs, verbose
+    *outputs, estimators = run_jobs(_run_fold, jobs, *run, done=finished, keep=keep)
     return SpeakerCVResult(
-        folds=folds,
-        uar=float(confusion_uar(confusion)),
-        wa=float(confusion_wa(confusion)),
-        uar_interval=uar_interval,
-        wa_interval=wa_interval,
+        **_pooled(columns, outputs, *bootstrap, random_state),
         confidence_level=confidence_level,
-        rows=rows,
-        y_true=y[rows],
-        predictions=predictions,
-        probabilities=proba,
         classes=classes,
-        speakers=speakers[rows],
-        confusion=confusion,
         estimators=estimators if return_estimator else None,
         protocol=protocol,
         settings=settings,
         kind=kind,
     )
+
+
+def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):
+    """Return the scored rows of all folds and their figures, by their names."""
+    _, y, speakers, _ = columns.values()
+    folds, predictions, probabilities = outputs
+    rows = np.concatenate([fold.test for fold in folds])
+    scored = y[rows], np.concatenate(predictions), speakers[rows]
+    counts = speaker_confusions(*scored, np.unique(y))[1]
+    confusion = counts.sum(axis=0)
+    uar_interval, wa_interval = bootstrap_speakers(
+        counts, n_bootstrap, confidence_level, random_state
+    )
+    some_lack = any(part is None for part in probabilities)
+    return {
+        "folds": folds,
+        "uar": float(confusion_uar(confusion)),
+        "wa": float(confusion_wa(confusion)),
+        "uar_interval": uar_interval,
+        "wa_interval": wa_interval,
+        "rows": rows,
+        **dict(zip(("y_true", "predictions", "speakers"), scored, strict=True)),
+        "probabilities": None if some_lack else np.concatenate(probabilities),
+        "confusion": confusion,
+    }
+
+
+def _run_fold(number, estimator, columns, fit_params, part):
+    """Fit on the training rows of a fold and predict its test rows."""
+    (train, test), validation, draws = part
+    X, y, speakers, groups = columns.values()
+    classes, test_speakers = np.unique(y), np.unique(speakers[test])
+    params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
+    more = {"groups": groups[train]}
+    if validation is not None and "validation" not in params:
+        more["validation"] = validation
+    fitting = Fitting(train, y[train], {"speakers": speakers[train]}, more, params)
+    metadata, more = {"speakers": speakers[test]}, {"groups": groups[test]}
+    with noting(f"In fold {number}, test speakers: {shorten(test_speakers)}."):
+        predicted, proba, seconds = fit_and_predict(
+            estimator, X, classes, fitting, Testing(test, metadata, more, draws)
+        )
+    enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
+    if draws:
+        test = np.concatenate([test[of_draw.scored] for of_draw in draws])
+    uar, wa = uar_score(y[test], predicted), wa_score(y[test], predicted)
+    history = training_history(estimator)
+    fold = Fold(train, test, test_speakers, uar, wa, *seconds, history, enrolled)
+    return number, fold, predicted, proba, estimator

@@ -8,13 +8,12 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
-from sklearn_ser._sklearn import BaseSearchCV, safe_indexing
-from sklearn_ser.model_selection._routing import (
+from .._sklearn import BaseSearchCV, safe_indexing
+from ..pipeline import (
     before_normalizer,
     has_normalizer,
     predict_once,
-    requested,
-    split_at_normalizer,
+    transform,
 )
 
 
@@ -61,28 +60,10 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
 
 
 def draw(splits, y, speakers, enrollment, label, n_draws, random_state):
-    """Return the draws of each fold. The labels count only with `label`.
+    """Return the draws of each fold, as places among its test rows.
 
-    Parameters
-    ----------
-    splits : list of (train, test)
-        The folds.
-    y, speakers : ndarray of shape (n_samples,)
-        Labels and speakers.
-    enrollment : int, "all" or None
-        How many recordings of a speaker are enrolled: at most half of those that it
-        has, since the others are scored.
-    label : label of y or None
-        The label of the recordings that are enrolled.
-    n_draws : int
-        How often they are drawn.
-    random_state : int, Generator, RandomState or None
-        Seed of the draws.
-
-    Returns
-    -------
-    draws : list of list of Draw
-        Places among the test rows of the fold. Without enrolment, no draw.
+    At most half of a speaker's recordings are enrolled, since the others are scored.
+    The labels count only with `label`.
     """
     if enrollment is None:
         return [[] for _ in splits]
@@ -113,59 +94,42 @@ def _draw_once(y, speakers, enrollment, label, random_state):
     return Draw(enrolled, np.setdiff1d(np.arange(len(speakers)), enrolled))
 
 
-def predict_enrolled(estimator, X, methods, speakers, groups, draws):
-    """Return the predictions of each method for the scored rows of all draws.
+def predict_enrolled(estimator, X, metadata, if_requested, draws):
+    """Return predictions and probabilities, or None, for the scored rows of all draws.
 
     The steps in front of the SpeakerNormalizer transform `X` once. The voices of a draw
     are enrolled into a copy of it, so that the estimator stays as it was fitted.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted one.
-    X : list or array-like of length n_samples
-        The test rows of a fold.
-    methods : tuple of str
-        Such as ``("predict", "predict_proba")``.
-    speakers, groups : ndarray of shape (n_samples,)
-        Of the test rows.
-    draws : list of Draw
-        Without any, all rows are scored and nothing is enrolled.
-
-    Returns
-    -------
-    outputs : tuple of (ndarray or None)
-        One for each method, None where the estimator lacks it.
+    Without a draw, all rows are scored and nothing is enrolled.
     """
 
     def of(rows):
-        return {
-            "metadata": {"speakers": speakers[rows]},
-            "if_requested": {"groups": groups[rows]},
-        }
+        return [
+            {name: column[rows] for name, column in columns.items()}
+            for columns in (metadata, if_requested)
+        ]
 
-    everything = slice(None)
     if not draws:
-        return predict_once(estimator, X, methods, **of(everything))
+        return predict_once(estimator, X, metadata, if_requested)
     if isinstance(estimator, BaseSearchCV):
         estimator = estimator.best_estimator_
-    (name, first), *rest = [("whole", estimator)]
+    named = [("whole", estimator)]
     # Subclasses may skip steps in prediction, as imbalanced-learn's pipeline does.
     if type(estimator) is Pipeline:
-        front, ((name, first), *rest) = split_at_normalizer(estimator)
-        for step in front:
-            X = step.transform(X, **requested(step, "transform", **of(everything)))
+        named = estimator.steps
+    has = [has_normalizer(step) for _, step in named]
+    front, ((name, first), *rest) = named[: has.index(True)], named[has.index(True) :]
+    X = transform([step for _, step in front], X, metadata, if_requested)
     outputs = []
     for enrolled, scored in draws:
         voiced = deepcopy(first)
         if len(enrolled):
-            own = speakers[enrolled]
+            own = metadata["speakers"][enrolled]
             rows = safe_indexing(X, enrolled)
             normalizer, rows = before_normalizer(voiced, rows, own)
             normalizer._add_voices(rows, own)  # whoever evaluates needs no warning
         voiced = Pipeline([(name, voiced), *rest]) if rest else voiced
         rows = safe_indexing(X, scored)
-        outputs.append(predict_once(voiced, rows, methods, **of(scored)))
+        outputs.append(predict_once(voiced, rows, *of(scored)))
     return tuple(
         None if parts[0] is None else np.concatenate(parts)
         for parts in zip(*outputs, strict=True)

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
-from sklearn_ser.datasets.duplicates import (
+from .._columns import check_column
+from ..datasets.duplicates import (
     duplicates_if_audio,
     find_duplicates,
     rows_of,
 )
-from sklearn_ser.model_selection._checks import check_column
-from sklearn_ser.model_selection._table import shorten
+from ._results import shorten
 
 
 class CheckedSplits(list):

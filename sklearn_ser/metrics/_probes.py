@@ -23,10 +23,12 @@ from sklearn.utils import (
     column_or_1d,
 )
 
-from sklearn_ser._columns import check_one_kind
-from sklearn_ser._confusions import (
+from .._columns import check_one_kind
+from ..pipeline import embed
+from ._bootstrap import (
     bootstrap_scores,
     check_bootstrap,
+    mean_recall,
     percentile_interval,
 )
 
@@ -215,8 +217,6 @@ def _probe_score(
     random_state=0,
 ):
     if hasattr(embeddings, "fit"):
-        from sklearn_ser import embed
-
         if X is None:
             raise TypeError(
                 "X is None, expected recordings or sequences, because an estimator "
@@ -253,14 +253,11 @@ def _probe_score(
         cv=list(folds.split(embeddings, codes, units)),
         params={},  # None fails in scikit-learn 1.6 with metadata routing on
     )
-    hits, support, n_alike = _units(codes, predicted == codes, units, len(classes))
-    uars, _ = bootstrap_scores(
-        hits, support, n_bootstrap, random_state, n_alike=n_alike
-    )
-    support = np.bincount(codes)
-    recalls = np.bincount(codes[predicted == codes], minlength=len(classes)) / support
+    *counts, n_alike = _units(codes, predicted == codes, units, len(classes))
+    uars, _ = bootstrap_scores(*counts, n_bootstrap, random_state, n_alike=n_alike)
+    recalled = np.bincount(codes, predicted == codes)
     return ProbeScore(
-        score=float(recalls.mean()),
+        score=float(mean_recall(recalled, support)),
         chance=1 / len(classes),
         interval=percentile_interval(uars, confidence_level),
     )

@@ -1,4 +1,4 @@
-"""Counts of right and wrong predictions, their UAR and WA, and a bootstrap of both."""
+"""UAR and WA of counts of right and wrong predictions, and a bootstrap of both."""
 
 import numbers
 
@@ -15,14 +15,24 @@ def speaker_confusions(y_true, y_pred, speakers, classes):
     return names, counts
 
 
+def mean_recall(hits, support):
+    """Return the UAR of correct rows and of all rows, both (..., n_classes).
+
+    Only classes with rows count.
+    """
+    occurs = support > 0
+    recalls = hits / np.where(occurs, support, 1)
+    return recalls.sum(axis=-1) / occurs.sum(axis=-1)
+
+
 def confusion_uar(counts):
     """Return the UAR of confusion counts (..., n_true, n_predicted)."""
-    return _uar_and_wa(*_hits_and_support(counts))[0]
+    return mean_recall(*_hits_and_support(counts))
 
 
 def confusion_wa(counts):
     """Return the WA of confusion counts (..., n_true, n_predicted)."""
-    return _uar_and_wa(*_hits_and_support(counts))[1]
+    return _accuracy(*_hits_and_support(counts))
 
 
 def _hits_and_support(counts):
@@ -30,34 +40,17 @@ def _hits_and_support(counts):
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
 
 
-def _uar_and_wa(hits, support):
-    """Return UAR and WA of hits and support, both (..., n_classes)."""
-    recalls = hits / np.maximum(support, 1)
-    uar = recalls.sum(axis=-1) / (support > 0).sum(axis=-1)
-    return uar, hits.sum(axis=-1) / support.sum(axis=-1)
+def _accuracy(hits, support):
+    return hits.sum(axis=-1) / support.sum(axis=-1)
 
 
 def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
     """Return the UAR and the WA of each bootstrap sample of units.
 
-    A unit is what the bootstrap draws, such as a speaker or an utterance.
-
-    Parameters
-    ----------
-    hits, support : ndarray of shape (n_units, n_classes)
-        The number of correct rows and of all rows of each unit and class.
-    n_bootstrap : int
-        Number of samples, each of as many units as there are.
-    random_state : int, sequence of int, Generator, RandomState or None
-        Seed of the draws.
-    n_alike : ndarray of int of shape (n_units,), default=None
-        How many equal units each row stands for; None means one. Single utterances
-        are of few kinds, so that one row for each kind saves memory and time.
-
-    Returns
-    -------
-    uars, was : ndarray of shape (n_bootstrap,)
-        NaN if there is one unit only, since it has no spread.
+    A unit is what the bootstrap draws, such as a speaker or an utterance. `hits` and
+    `support` have its correct rows and all its rows by class. A row may stand for
+    `n_alike` equal units: single utterances are of few kinds, so that one row for each
+    kind saves memory and time. One unit alone has no spread, and its scores are NaN.
     """
     n_alike = np.ones(len(hits), dtype=int) if n_alike is None else n_alike
     n_units = int(n_alike.sum())
@@ -67,7 +60,8 @@ def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
         random_state = np.random.default_rng(random_state)
     draws = random_state.multinomial(n_units, n_alike / n_units, size=n_bootstrap)
     draws = draws.astype(float)  # BLAS is faster, and such integers stay exact
-    return _uar_and_wa(draws @ hits, draws @ support)
+    hits, support = draws @ hits, draws @ support
+    return mean_recall(hits, support), _accuracy(hits, support)
 
 
 def percentile_interval(scores, confidence_level):

@@ -7,7 +7,7 @@ one, because some normalise over time. They then run on batches of equal length.
 GPU, where batches are faster, they run on padded batches if all layers use the mask.
 """
 
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 import scipy.fft
@@ -19,12 +19,132 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from ._speech_encoder import SpeechEncoder
-
+_REACH = 1500  # frames at once, 30 s, where the model sets no limit itself
 _BLOCK = 2048  # frames of a spectrogram transformed at once
 # Two families have a layer that mixes padded frames into true ones in spite of a mask.
 # WavLM masks in a way that PyTorch is about to remove.
 _UNMASKED = ("data2vec-audio", "wav2vec2-conformer", "wavlm")
+
+
+class SpeechEncoder:
+    """The shared part of the encoders: windows, their batches and their joining.
+
+    `sampling_rate` is that of the waveforms in Hz; `reach` is the most frames that the
+    model sees at once. The model runs in single precision.
+    """
+
+    reach = _REACH
+
+    def __init__(self, source, layer, device):
+        self.device = device
+        try:
+            self._extractor = transformers.AutoFeatureExtractor.from_pretrained(
+                source.directory, trust_remote_code=False, local_files_only=True
+            )
+            self.sampling_rate = float(self._extractor.sampling_rate)
+        except (OSError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"model {source.name!r} does not describe its input: "
+                f"{source.directory!r} has no preprocessor_config.json of a speech "
+                "model. Copy this file from the original model."
+            ) from error
+        self._config = transformers.AutoConfig.from_pretrained(
+            source.directory, trust_remote_code=False, local_files_only=True
+        )
+        self._load(source, layer)
+        self._module.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
+
+    def inputs(self, wave):
+        """Turn a waveform (n_times,) into the array that the model takes."""
+        raise NotImplementedError
+
+    def n_frames(self, x):
+        """Return the number of frames that an input gives."""
+        raise NotImplementedError
+
+    def _cut(self, x, start, stop):
+        """Return the part of an input that gives the frames from start to stop."""
+        raise NotImplementedError
+
+    def _forward(self, inputs):
+        """Return the states (n_frames, n_features) of each input, in one pass."""
+        raise NotImplementedError
+
+    def _fits(self, n_frames, batch, frames_per_batch):
+        """Tell whether an input, no shorter than those of a batch, may join it."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def states(self, inputs, frames_per_batch):
+        """Return the states (n_frames, n_features) of each output of `inputs`.
+
+        One window alone may have more frames than a batch.
+        """
+        lengths = [self.n_frames(x) for x in inputs]
+        windows = [
+            (stop - start, i, start)
+            for i, length in enumerate(lengths)
+            for start, stop in _windows(length, self.reach)
+        ]
+        parts = [[] for _ in inputs]
+        batch = []
+        for window in sorted(windows):
+            if batch and not self._fits(window[0], batch, frames_per_batch):
+                self._run(batch, inputs, parts)
+                batch = []
+            batch.append(window)
+        self._run(batch, inputs, parts)
+        return [_joined(own, n) for own, n in zip(parts, lengths, strict=True)]
+
+    def _run(self, batch, inputs, parts):
+        cuts = [
+            # A recording in one window keeps the samples after its last frame.
+            inputs[i]
+            if n == self.n_frames(inputs[i])
+            else self._cut(inputs[i], start, start + n)
+            for n, i, start in batch
+        ]
+        tensors = [torch.from_numpy(cut).to(self.device) for cut in cuts]
+        for (_, i, start), states in zip(batch, self._forward(tensors), strict=True):
+            parts[i].append((start, states))
+
+
+def _windows(n_frames, reach):
+    """Return the bounds of evenly spread windows that overlap by a tenth or more."""
+    if n_frames <= reach:
+        return [(0, n_frames)]
+    overlap = ceil(reach / 10)
+    count = ceil((n_frames - overlap) / max(reach - overlap, 1))
+    starts = np.linspace(0, n_frames - reach, count).round().astype(int).tolist()
+    return [(start, start + reach) for start in starts]
+
+
+def _joined(parts, n_frames):
+    """Join the windows of a recording, each faded into the next where they overlap."""
+    if len(parts) == 1:
+        return parts[0][1]
+    parts = sorted(parts, key=lambda part: part[0])
+    reach, n_features = parts[0][1].shape
+    starts = [start for start, _ in parts]
+    total = parts[0][1].new_zeros(n_frames, n_features)
+    weight = total.new_zeros(n_frames, 1)
+    for i, (start, states) in enumerate(parts):
+        fade = total.new_ones(reach)
+        if i > 0:
+            overlap = starts[i - 1] + reach - start
+            fade *= _ramp(fade, overlap)
+        if i + 1 < len(parts):
+            overlap = start + reach - starts[i + 1]
+            fade *= _ramp(fade, overlap).flip(0)
+        total[start : start + reach] += fade[:, None] * states
+        weight[start : start + reach] += fade[:, None]
+    return total / weight
+
+
+def _ramp(fade, overlap):
+    """Rise from 0 to 1 over an overlap: a frame at an edge has seen one side only."""
+    steps = torch.arange(len(fade), device=fade.device)
+    return ((steps + 0.5) / overlap).clamp(max=1.0)
 
 
 class _Whisper(SpeechEncoder):
@@ -227,26 +347,9 @@ class _FilterBank(_Masked):
 
 
 def load_encoder(source, layer, device):
-    """Load an encoder.
+    """Load the layers up to one, 0 for their input alone.
 
-    Parameters
-    ----------
-    source : Source
-        The model's files.
-    layer : int
-        The layer whose output is wanted, 0 for the input of the first.
-    device : torch.device
-        Where it runs.
-
-    Returns
-    -------
-    encoder : SpeechEncoder
-        Ready to use.
-
-    Raises
-    ------
-    ValueError
-        If the files are not such a model, or lack weights of a part of it.
+    Files that are no such model, or lack weights of a part of it, are refused.
     """
     kinds = {"whisper": _Whisper, "wav2vec2-bert": _FilterBank}
     return kinds.get(source.family, _Waveform)(source, layer, device)

@@ -7,24 +7,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-# The known families of encoders, and the names that config.json has for the number of
-# layers and for their width.
-FAMILIES = {
-    "whisper": ("encoder_layers", "d_model"),
-    **dict.fromkeys(
-        (
-            "data2vec-audio",
-            "hubert",
-            "unispeech",
-            "unispeech-sat",
-            "wav2vec2",
-            "wav2vec2-bert",
-            "wav2vec2-conformer",
-            "wavlm",
-        ),
-        ("num_hidden_layers", "hidden_size"),
-    ),
-}
+# The known families of encoders.
+_FAMILIES = (
+    *("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2"),
+    *("wav2vec2-bert", "wav2vec2-conformer", "wavlm", "whisper"),
+)
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -37,22 +24,9 @@ _TIMEOUT = 10.0  # seconds until the Hub counts as out of reach
 class Source:
     """A speech model on this machine's disk.
 
-    Parameters
-    ----------
-    name : str
-        As the user named it.
-    directory : str
-        Where its files are.
-    revision : str or None
-        The commit, of a model from the Hub.
-    weights : tuple of str
-        The paths of its safetensors files.
-    family : str
-        The ``model_type`` of transformers.
-    n_layers : int
-        Transformer layers of the encoder.
-    n_features : int
-        Their width.
+    `name` is the user's; `revision` is the commit, of a model from the Hub; `weights`
+    are the paths of its safetensors files; `family` is the ``model_type`` of
+    transformers; `n_layers` and `n_features` are the depth and width of its encoder.
     """
 
     name: str
@@ -79,23 +53,7 @@ class Source:
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def layer(self, layer):
-        """Return the number of layers that a frame has been through.
-
-        Parameters
-        ----------
-        layer : "middle", "last" or int
-            As the user gave it.
-
-        Returns
-        -------
-        layer : int
-            From 0, the input of the first layer, to `n_layers`.
-
-        Raises
-        ------
-        ValueError
-            If the model has no such layer.
-        """
+        """Return how many layers a frame goes through, from 0 to `n_layers`."""
         if layer == "middle":
             return (self.n_layers + 1) // 2
         if layer == "last":
@@ -112,29 +70,9 @@ class Source:
 def locate(model, revision=None, local_files_only=False, seen=None):
     """Find a speech model by a directory or by its name on the Hugging Face Hub.
 
-    Parameters
-    ----------
-    model : str or PathLike
-        A directory; else a name, looked up below the directory in the environment
-        variable ``SKLEARN_SER_MODELS``, then in the user's cache of the Hub, then on
-        the Hub.
-    revision : str, default=None
-        A branch, tag or commit of the Hub. `model` is then no directory.
-    local_files_only : bool, default=False
-        If True, search on this machine only.
-    seen : str, default=None
-        The commit that an earlier call found. It is used if `revision` is None.
-
-    Returns
-    -------
-    source : Source
-        The model found.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model, its family is not known, or its weights are not in
-        the format safetensors. The message says what to do.
+    A name is looked up below the directory in the environment variable
+    ``SKLEARN_SER_MODELS``, then in the user's cache of the Hub, then on the Hub.
+    Without a `revision`, the commit that an earlier call has `seen` is taken.
     """
     name = os.fspath(model)
     home = os.environ.get("SKLEARN_SER_MODELS")
@@ -231,13 +169,16 @@ def _source(name, directory, revision):
             f"JSON ({error})."
         ) from None
     family = config.get("model_type")
-    if family not in FAMILIES:
+    if family not in _FAMILIES:
         raise ValueError(
             f"model {name!r} is of the type {family!r}, expected a speech encoder: "
-            f"one of {sorted(FAMILIES)}."
+            f"one of {sorted(_FAMILIES)}."
         )
+    names = "num_hidden_layers", "hidden_size"
+    if family == "whisper":
+        names = "encoder_layers", "d_model"
     try:
-        n_layers, n_features = (int(config[key]) for key in FAMILIES[family])
+        n_layers, n_features = (int(config[name]) for name in names)
     except KeyError as error:
         raise ValueError(
             f"model {name!r} has an incomplete config: {path!r} lacks {error}."

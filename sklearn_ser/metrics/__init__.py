@@ -6,7 +6,8 @@ from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
-from sklearn_ser.probes import ProbeScore, emotion_probe_score, speaker_probe_score
+from ._bootstrap import mean_recall
+from ._probes import ProbeScore, emotion_probe_score, speaker_probe_score
 
 __all__ = [
     "ProbeScore",
@@ -93,7 +94,7 @@ def uar_score(
             f"No class of the task occurs in y_true: labels={labels!r}, classes in "
             f"y_true={classes.tolist()}."
         )
-    return float(np.mean(hits[counted] / support[counted]))
+    return float(mean_recall(hits[counted], support[counted]))
 
 
 def wa_score(
