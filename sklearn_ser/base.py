@@ -105,15 +105,17 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        dataclass(kw_only=True, eq=False, repr=False)(cls)
-        shared = BaseSpeechClassifier.__dataclass_fields__
-        signature = inspect.signature(cls.__init__)
-        # The method's own parameters are read first.
-        parameters = sorted(
-            signature.parameters.values(),
-            key=lambda p: p.name != "self" and p.name in shared,
-        )
-        cls.__init__.__signature__ = signature.replace(parameters=parameters)
+        annotations = inspect.get_annotations(cls)
+        if any("ClassVar" not in str(kind) for kind in annotations.values()):
+            dataclass(kw_only=True, eq=False, repr=False)(cls)
+            shared = BaseSpeechClassifier.__dataclass_fields__
+            signature = inspect.signature(cls.__init__)
+            # The method's own parameters are read first.
+            parameters = sorted(
+                signature.parameters.values(),
+                key=lambda p: p.name != "self" and p.name in shared,
+            )
+            cls.__init__.__signature__ = signature.replace(parameters=parameters)
         shared_paragraphs(cls)
 
     # ------------------------------------------------------------------------- hooks

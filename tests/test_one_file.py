@@ -4,6 +4,7 @@ import ast
 import pickle
 import re
 import sys
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from sklearn_ser import TargetMissingWarning
+from sklearn_ser import DSNetClassifier, TargetMissingWarning
 from sklearn_ser.features import LogMelTransformer
 from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch
@@ -130,3 +131,24 @@ def test_the_method_of_the_guide_is_one_file():
     assert hooks == {"_module", "_terms", "_speaker_use", "_columns"}
     own = (ast.Import, ast.ImportFrom, ast.ClassDef)
     assert all(isinstance(node, own) for node in tree.body)
+
+
+def test_a_constructor_is_made_where_parameters_are_declared():
+    class Narrow(DSNetClassifier):
+        def __init__(self, *, max_epochs=3):
+            super().__init__(max_epochs=max_epochs, calibration_weight=0)
+
+    class Narrower(Narrow):
+        """Adds no parameter."""
+
+    class Wider(DSNetClassifier):
+        max_epochs: int = 5
+        reach: float = 2.0
+
+    for cls in (Narrow, Narrower):
+        assert clone(cls(max_epochs=2)).get_params() == {"max_epochs": 2}
+        assert cls().calibration_weight == 0
+    assert clone(Wider(reach=3.0)).reach == 3
+    assert Wider().max_epochs == 5
+    assert list(signature(Wider).parameters)[-1] == "verbose"
+    assert "reach" in signature(Wider).parameters
