@@ -130,6 +130,7 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
     bar = tqdm(
         total=total,
         initial=len(done),
+        desc="training and testing",
         unit=unit,
         disable=not verbose,
         bar_format=_BAR.format(unit=unit),
