@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sklearn_ser._confusions import confusion_uar, confusion_wa
+from sklearn_ser.metrics._bootstrap import confusion_uar, confusion_wa
 
 from . import rows
 from .corpora import digest

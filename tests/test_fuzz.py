@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
 from sklearn_ser import LogMelTransformer
+from sklearn_ser._columns import check_column
 from sklearn_ser.datasets import load_manifest
 from sklearn_ser.datasets._spec import LabelLines, LabelVotes, SpeakerTable
 from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
 from sklearn_ser.exceptions import TrainingDivergedError
 from sklearn_ser.features import load_audio
 from sklearn_ser.model_selection import check_speaker_leakage
-from sklearn_ser.model_selection._checks import check_column
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
 N = 6  # rows of a column
