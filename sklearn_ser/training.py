@@ -63,9 +63,6 @@ def train_net(estimator, data):
         net.continue_from(before)
     else:
         prior = np.bincount(part.codes, part.weight) / len(train)
-        # The labels that the loss compares with are smooth.
-        smoothing = getattr(estimator, "label_smoothing", 0.0)
-        prior = (1 - smoothing) * prior + smoothing / len(prior)
         net.start_from(frame_statistics(part.sequences), prior)
     if estimator.feature_noise and part.kind == "vector":
         net.set_residuals(part.residuals(_unit(net), rng))

@@ -84,7 +84,7 @@ hypothesis.settings.register_profile(
     "quick", deadline=None, max_examples=5, derandomize=True
 )
 hypothesis.settings.register_profile(
-    "thorough", deadline=None, max_examples=25, print_blob=True
+    "thorough", deadline=None, max_examples=100, print_blob=True
 )
 hypothesis.settings.load_profile("quick")
 

@@ -32,7 +32,7 @@ from sklearn_ser.dsnet import DSNet
 from sklearn_ser.nn import callbacks, devices, randomness
 from sklearn_ser.nn.batching import BatchIterator, SequenceDataset
 from sklearn_ser.nn.layers import LogitLayer, frame_mask
-from sklearn_ser.nn.losses import LossTerm
+from sklearn_ser.nn.losses import CrossEntropy, LossTerm
 from sklearn_ser.speaker_adversarial import SpeakerAdversarial
 
 
@@ -773,3 +773,23 @@ def test_a_copy_is_a_fitted_model(method, data):
     expected = model.predict_proba(data["X"])
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(twin.predict_proba(data["X"]), expected)
+
+
+def test_a_term_of_ones_own_says_how_smooth_its_labels_are(data):
+    """The start follows the loss, and not a parameter that happens to have a name."""
+
+    class Smooth(DSNetClassifier):
+        def _terms(self, data):
+            return [CrossEntropy(label_smoothing=0.6)]
+
+    weight = {"anger": 8, "neutral": 1, "sadness": 1}
+    model = Smooth(
+        encoder="conv",
+        calibration_weight=0,
+        max_epochs=1,
+        lr=1e-12,
+        class_weight=weight,
+    ).fit(data["X"], data["y"])
+    share = 0.4 * np.array([0.8, 0.1, 0.1]) + 0.2
+    expected = np.log(share) - np.log(share).mean()
+    np.testing.assert_allclose(bias(model).detach(), expected, atol=1e-5)

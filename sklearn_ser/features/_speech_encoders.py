@@ -7,6 +7,7 @@ one, because some normalise over time. They then run on batches of equal length.
 GPU, where batches are faster, they run on padded batches if all layers use the mask.
 """
 
+from abc import ABC, abstractmethod
 from math import ceil, prod
 
 import numpy as np
@@ -26,7 +27,7 @@ _BLOCK = 2048  # frames of a spectrogram transformed at once
 _UNMASKED = ("data2vec-audio", "wav2vec2-conformer", "wavlm")
 
 
-class SpeechEncoder:
+class SpeechEncoder(ABC):
     """The shared part of the encoders: windows, their batches and their joining.
 
     `sampling_rate` is that of the waveforms in Hz; `reach` is the most frames that the
@@ -54,25 +55,25 @@ class SpeechEncoder:
         self._load(source, layer)
         self._module.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
 
+    @abstractmethod
     def inputs(self, wave):
         """Turn a waveform (n_times,) into the array that the model takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def n_frames(self, x):
         """Return the number of frames that an input gives."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cut(self, x, start, stop):
         """Return the part of an input that gives the frames from start to stop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forward(self, inputs):
         """Return the states (n_frames, n_features) of each input, in one pass."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fits(self, n_frames, batch, frames_per_batch):
         """Tell whether an input, no shorter than those of a batch, may join it."""
-        raise NotImplementedError
 
     @torch.inference_mode()
     def states(self, inputs, frames_per_batch):
@@ -173,6 +174,7 @@ class _Whisper(SpeechEncoder):
         # The filterbank (n_mels, n_frequencies) is mostly zeros.
         self._filterbank = csr_array(self._extractor.mel_filters.T, dtype=np.float32)
 
+    @abstractmethod
     def inputs(self, wave):
         # Silence completes the last frame of the encoder, two hops, as Whisper's own
         # padding does; a reflected edge needs more than half a window.
@@ -279,7 +281,6 @@ class _Masked(SpeechEncoder):
 
     def _frames(self, x):
         """Return the frames (n_frames, n_channels) of one input."""
-        raise NotImplementedError
 
     def _forward(self, inputs):
         frames = [self._frames(x) for x in inputs]

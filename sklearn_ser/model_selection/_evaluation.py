@@ -23,7 +23,7 @@ from ._results import shorten, spread_columns
 
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (
-    "{{desc}}{{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
+    "{{desc}}: {{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
     "[{{elapsed}}<{{remaining}}]"
 )
 _SECONDS = 1.0  # between two looks of a worker at its parent

@@ -59,6 +59,11 @@ class CrossEntropy(LossTerm):
     label_smoothing: float = 0.0
     name: ClassVar[str] = "task"
 
+    def smooth(self, labels):
+        """Return distributions of the classes as the loss compares with them."""
+        share = self.label_smoothing
+        return (1 - share) * labels + share / labels.shape[-1]
+
     def __call__(self, outputs, batch):
         losses = F.cross_entropy(
             outputs["logits"],

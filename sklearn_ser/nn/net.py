@@ -26,7 +26,7 @@ from .faults import (
     largest_weight,
 )
 from .layers import LogitLayer
-from .losses import TermSum
+from .losses import CrossEntropy, TermSum
 from .normalization import Standardize, keep_statistics, set_statistics
 from .randomness import Draws, NothingDrawn, is_own
 from .settings import own_settings
@@ -140,6 +140,9 @@ class SpeechNet(skorch.NeuralNet):
 
     def start_from(self, statistics, prior):
         """Set the mean and scale of the features, and the class prior."""
+        for term in self.terms:
+            if isinstance(term, CrossEntropy):
+                prior = term.smooth(prior)
         for layer in self.module_.modules():
             if isinstance(layer, Standardize):
                 layer.set_statistics(*statistics)
