@@ -174,7 +174,6 @@ class _Whisper(SpeechEncoder):
         # The filterbank (n_mels, n_frequencies) is mostly zeros.
         self._filterbank = csr_array(self._extractor.mel_filters.T, dtype=np.float32)
 
-    @abstractmethod
     def inputs(self, wave):
         # Silence completes the last frame of the encoder, two hops, as Whisper's own
         # padding does; a reflected edge needs more than half a window.
@@ -279,6 +278,7 @@ class _Masked(SpeechEncoder):
         small = n_frames * (len(batch) + 1) <= frames_per_batch
         return small and (same or self._can_mask)
 
+    @abstractmethod
     def _frames(self, x):
         """Return the frames (n_frames, n_channels) of one input."""
 
