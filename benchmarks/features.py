@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
-from sklearn_ser._cli_options import FEATURES
+from sklearn_ser.cli.options import FEATURES
 from sklearn_ser.features import OpenSMILETransformer, load_audio
 from sklearn_ser.features._hub import locate
 

@@ -7,7 +7,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "DIDANDomainAdapter": "didan",
     "DSNetClassifier": "dsnet",
-    "EmotionTimeline": "_timeline",
+    "EmotionTimeline": "timeline",
     "LogMelTransformer": "features",
     "OneSidedEnrollmentWarning": "exceptions",
     "SpeakerAdversarialClassifier": "speaker_adversarial",
@@ -18,7 +18,7 @@ _HOMES = {
     "TrainingDivergedError": "exceptions",
     "VersionsDifferWarning": "exceptions",
     "embed": "pipeline",
-    "emotion_timeline": "_timeline",
+    "emotion_timeline": "timeline",
     "enroll": "pipeline",
 }
 

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from sklearn_ser._files import atomic_write
+from ._files import atomic_write
 
 
 def write_csv(path, table):

@@ -21,10 +21,10 @@ import scipy.special  # noqa: F401  first, since skops looks for it among all mo
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
-from sklearn_ser._columns import shortened
-from sklearn_ser._files import atomic_write, check_regular
-from sklearn_ser._saved_file import read_header
-from sklearn_ser.exceptions import VersionsDifferWarning, warn_caller
+from ._columns import shortened
+from ._files import atomic_write, check_regular
+from ._saved_file import read_header
+from .exceptions import VersionsDifferWarning, warn_caller
 
 __all__ = ["load", "save"]
 
@@ -318,8 +318,8 @@ def _is_known(name):
         return written and found.__module__ == module
     from torch import nn
 
-    from sklearn_ser import metrics
-    from sklearn_ser.nn.net import SpeechNet
+    from . import metrics
+    from .nn.net import SpeechNet
 
     if isinstance(found, type):
         return issubclass(found, BaseEstimator | nn.Module | SpeechNet)

@@ -1,18 +1,18 @@
 """Corpora: known corpora, corpora of the user, and a synthetic corpus."""
 
-from sklearn_ser.datasets._spec import (
+from ._spec import (
     Archive,
     CorpusSpec,
     LabelLines,
     LabelVotes,
     SpeakerTable,
 )
-from sklearn_ser.datasets._splitter import Protocol
-from sklearn_ser.datasets.duplicates import find_duplicates
-from sklearn_ser.datasets.loading import list_corpora, load_corpus
-from sklearn_ser.datasets.manifest import load_manifest
-from sklearn_ser.datasets.protocols import apply_protocol, list_protocols
-from sklearn_ser.datasets.synthetic import make_emotional_speech
+from ._splitter import Protocol
+from .duplicates import find_duplicates
+from .loading import list_corpora, load_corpus
+from .manifest import load_manifest
+from .protocols import apply_protocol, list_protocols
+from .synthetic import make_emotional_speech
 
 __all__ = [
     "Archive",

@@ -5,8 +5,8 @@ import os
 import re
 from pathlib import Path, PurePath
 
-from sklearn_ser.datasets._spec import LabelLines
-from sklearn_ser.features._audio_files import claims_more, is_estimate, open_audio
+from ..features._audio_files import claims_more, is_estimate, open_audio
+from ._spec import LabelLines
 
 # Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
 # recording, the one whose suffix stands first is used.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sklearn_ser.datasets._text_files import lines_of, rows_of
+from ._text_files import lines_of, rows_of
 
 NO_AGREEMENT = None
 """The emotion of an utterance whose raters did not agree; it is left out."""

@@ -1,6 +1,6 @@
 """The known corpora, one declaration each."""
 
-from sklearn_ser.datasets._spec import (
+from ._spec import (
     NO_AGREEMENT,
     Archive,
     CorpusSpec,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from sklearn_ser.features._audio_files import open_audio
-from sklearn_ser.features.audio import load_audio
+from ..features._audio_files import open_audio
+from ..features.audio import load_audio
 
 # Shorter or constant arrays may be equal by chance: silence, counts, toy data.
 _MIN_VALUES = 64

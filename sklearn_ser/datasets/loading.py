@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_ser.datasets._search import CorpusFiles, find_fault, plain_name
-from sklearn_ser.datasets._spec import CorpusSpec
-from sklearn_ser.datasets._spelling import spell_alike
-from sklearn_ser.datasets.corpora import CORPORA
-from sklearn_ser.datasets.fetching import fetch
-from sklearn_ser.datasets.protocols import apply_protocol, check_protocol
+from ._search import CorpusFiles, find_fault, plain_name
+from ._spec import CorpusSpec
+from ._spelling import spell_alike
+from .corpora import CORPORA
+from .fetching import fetch
+from .protocols import apply_protocol, check_protocol
 
 _SHOWN = 20  # faults that one message names; it counts the others
 _COLUMNS = ("gender", "text", "session", "intensity", "raters")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_ser._columns import shortened
-from sklearn_ser.datasets._spelling import spell_alike
-from sklearn_ser.exceptions import warn_caller
+from .._columns import shortened
+from ..exceptions import warn_caller
+from ._spelling import spell_alike
 
 _REQUIRED = ("file", "speaker", "emotion")
 _NAMES = ("speaker", "emotion")

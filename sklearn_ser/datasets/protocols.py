@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from sklearn_ser.datasets._splitter import Protocol, stem
-from sklearn_ser.datasets.corpora import CORPORA
+from ._splitter import Protocol, stem
+from .corpora import CORPORA
 
 _IEMOCAP_4 = {
     "anger": "anger",

@@ -8,7 +8,7 @@ import contextlib
 import os
 import re
 
-from sklearn_ser._files import check_regular
+from .._files import check_regular
 
 MAX_DURATION = 3600.0
 """Longest recording in seconds: a header that claims more is not decoded."""

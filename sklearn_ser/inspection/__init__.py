@@ -3,12 +3,12 @@
 They need matplotlib: ``pip install "sklearn_ser[plot]"``.
 """
 
-from sklearn_ser.inspection._embedding import EmbeddingDisplay
-from sklearn_ser.inspection._history import HistoryDisplay
-from sklearn_ser.inspection._log_mel import LogMelDisplay
-from sklearn_ser.inspection._recall import SpeakerRecallDisplay
-from sklearn_ser.inspection._timeline import EmotionTimelineDisplay
-from sklearn_ser.inspection._transfers import TransferMatrixDisplay
+from ._embedding import EmbeddingDisplay
+from ._history import HistoryDisplay
+from ._log_mel import LogMelDisplay
+from ._recall import SpeakerRecallDisplay
+from ._timeline import EmotionTimelineDisplay
+from ._transfers import TransferMatrixDisplay
 
 __all__ = [
     "EmbeddingDisplay",

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from sklearn_ser._timeline import COLOURS, clock, emotion_timeline
-from sklearn_ser.inspection._axes import axes_of
+from ..timeline import COLOURS, clock, emotion_timeline
+from ._axes import axes_of
 
 _STRIP = 1.06, 0.1  # lower edge and height of the band of most probable emotions
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sklearn_ser.inspection._axes import axes_of, percent_map
-from sklearn_ser.model_selection import cross_corpus_validate
+from ..model_selection import cross_corpus_validate
+from ._axes import axes_of, percent_map
 
 
 class TransferMatrixDisplay:

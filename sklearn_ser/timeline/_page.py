@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from sklearn_ser._timeline import COLOURS, clock
+from . import COLOURS, clock
 
 _POINTS = 1000  # of a picture: more are averaged, since no screen shows them
 _STYLE = """

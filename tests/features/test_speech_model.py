@@ -1103,7 +1103,7 @@ def test_whisper_base_knows_emotions_of_unseen_speakers(whisper, speech, tmp_pat
 
 @pytest.mark.slow
 def test_the_benchmark_has_a_figure_for_each_way(whisper, tmp_path, monkeypatch):
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     if not (root / "benchmarks").is_dir():
         pytest.skip("the benchmarks are not part of the package")
     monkeypatch.syspath_prepend(str(root))

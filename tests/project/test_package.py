@@ -67,7 +67,7 @@ def own_methods(name):
     ]
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CITATION = ROOT / "docs" / "CITATION.cff"
 OLDEST = ROOT / ".ci" / "oldest.txt"
 METHODS = [method for name in PUBLIC for method in own_methods(name)]

@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from sklearn_ser._cli_enroll import add_enroll_option
-from sklearn_ser._csv import write_csv
-from sklearn_ser._printing import say
+from .._csv import write_csv
+from .enrollment import add_enroll_option
+from .printing import say
 
 _WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
 _STDIN = "-"
@@ -87,9 +87,9 @@ def check_out(option, path):
 
 def predict(args):
     """Print a row for each window of each recording; return 1 if one failed."""
-    from sklearn_ser._cli_enroll import by_speaker
-    from sklearn_ser._timeline import collect, open_recording, predict_windows
-    from sklearn_ser.persistence import load
+    from ..persistence import load
+    from ..timeline import collect, open_recording, predict_windows
+    from .enrollment import by_speaker
 
     window, hop = _check_options(args)
     files = None if args.paths == [_STDIN] else _audio_files(args.paths)
@@ -133,7 +133,7 @@ def predict(args):
 
 def _follow(model, args, window, hop):
     """Print a row for each window of standard input as it comes."""
-    from sklearn_ser._timeline import collect, open_recording, predict_windows
+    from ..timeline import collect, open_recording, predict_windows
 
     name, found = "stdin", []
     rate, _ = open_recording(model, _STDIN)
@@ -185,7 +185,7 @@ def _read_raw(rate, sampling_rate):
     """Yield what comes in: 16-bit samples, little-endian, of one channel."""
     import numpy as np
 
-    from sklearn_ser.features._audio_stream import Resampler
+    from ..features._audio_stream import Resampler
 
     resample, rest = Resampler(rate, sampling_rate), b""
     while data := sys.stdin.buffer.read1(2**16):
@@ -230,8 +230,8 @@ def _rows(timeline):
 
 def _write(args, classes, timelines):
     """Write the files that were asked for."""
-    from sklearn_ser._files import atomic_write
-    from sklearn_ser._timeline_page import timeline_page
+    from .._files import atomic_write
+    from ..timeline._page import timeline_page
 
     for path in filter(None, (args.csv, args.timeline)):
         if path == args.timeline and _suffix(path) == ".html":
@@ -249,7 +249,7 @@ def _check_front(model, args):
     """Refuse a pipeline that takes no recordings, or whose weights are not here."""
     import numpy as np
 
-    from sklearn_ser.features import (
+    from ..features import (
         LogMelTransformer,
         OpenSMILETransformer,
         SpeechModelTransformer,

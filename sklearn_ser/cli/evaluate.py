@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from sklearn_ser._cli_options import (
+from .options import (
     BASELINE,
     LOG_MEL,
     METHODS,
@@ -192,8 +192,8 @@ def _by_speaker(classifier, X, corpus, args, of=None):
     import numpy as np
     from sklearn.pipeline import make_pipeline
 
-    from sklearn_ser.features import SpeakerNormalizer
-    from sklearn_ser.model_selection import speaker_cross_validate
+    from ..features import SpeakerNormalizer
+    from ..model_selection import speaker_cross_validate
 
     if args.enroll:
         classifier = make_pipeline(SpeakerNormalizer(), classifier)
@@ -233,8 +233,8 @@ def _refuse_copies(corpus, args):
     import numpy as np
     from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
-    from sklearn_ser.datasets.duplicates import duplicates_if_audio
-    from sklearn_ser.model_selection._leakage import refuse_duplicates
+    from ..datasets.duplicates import duplicates_if_audio
+    from ..model_selection._leakage import refuse_duplicates
 
     if args.target is not None:
         is_source = corpus.corpora == "source"
@@ -270,7 +270,7 @@ def _print_folds(finished, folder):
 
 def _by_corpus(classifier, X, corpus, args, of=None):
     """Train on the source, score on the target."""
-    from sklearn_ser.model_selection import cross_corpus_validate
+    from ..model_selection import cross_corpus_validate
 
     return cross_corpus_validate(
         classifier,
@@ -288,7 +288,7 @@ def _by_corpus(classifier, X, corpus, args, of=None):
 
 def _keep_options(args):
     """Write the options down, for --resume."""
-    from sklearn_ser._files import atomic_write
+    from .._files import atomic_write
 
     options = {
         name: os.path.abspath(value) if value and name in _PATHS else value

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from sklearn_ser.features.audio import load_audio
+from ..features.audio import load_audio
 
 _RATE, _SECONDS = 16000, 20  # of a player
 

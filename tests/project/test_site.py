@@ -12,7 +12,7 @@ import pytest
 from sklearn_ser.cli import _make_parser
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
+SITE = Path(__file__).parents[2] / "docs" / "_build" / "html"
 
 if not SITE.is_dir():
     pytest.skip("the documentation has not been built", allow_module_level=True)

@@ -52,8 +52,8 @@ def read_speakers(path, option):
 
     Paths are relative to the table. A speaker is None if there is no such column.
     """
-    from sklearn_ser._columns import shortened
-    from sklearn_ser.datasets.manifest import find_delimiter
+    from .._columns import shortened
+    from ..datasets.manifest import find_delimiter
 
     path = Path(path)
     try:
@@ -90,7 +90,7 @@ def by_speaker(model, args, files):
 
     A CSV table among the files stands for those that it lists.
     """
-    from sklearn_ser.pipeline import enroll, find_normalizer, has_normalizer
+    from ..pipeline import enroll, find_normalizer, has_normalizer
 
     pairs = []
     for file in files:
@@ -131,7 +131,7 @@ def by_speaker(model, args, files):
 
 def _cut(model, file):
     """Return a recording in pieces of ten seconds; a short rest is left out."""
-    from sklearn_ser.features import load_audio
+    from ..features import load_audio
 
     front = model[0]
     rate = getattr(front, "sampling_rate", _RATE)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("the benchmarks are not part of the package", allow_module_level=True)
 sys.path.insert(0, str(ROOT))

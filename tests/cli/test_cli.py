@@ -18,9 +18,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from sklearn_ser import enroll
-from sklearn_ser._cli_enroll import _cut
 from sklearn_ser.baseline import EqualPriorsLDA, FrameStatistics
 from sklearn_ser.cli import _make_parser, main
+from sklearn_ser.cli.enrollment import _cut
 from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.features import (
     SpeechModelTransformer,

@@ -14,7 +14,7 @@ import sklearn_ser
 ROOT = Path(sklearn_ser.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 PAPERS = {"dsnet", "speaker_adversarial", "didan"}
-PAGE = Path(__file__).parents[1] / "docs" / "developer" / "architecture.md"
+PAGE = Path(__file__).parents[2] / "docs" / "developer" / "architecture.md"
 
 
 def name_of(path):

@@ -17,7 +17,7 @@ import soundfile
 
 import sklearn_ser
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 GUIDE = DOCS / "guide"
 BENCHMARKS = ROOT / "benchmarks" / "README.md"

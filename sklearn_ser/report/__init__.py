@@ -7,7 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_ser._report_html import (
+from ..datasets.duplicates import rows_of
+from ..metrics._bootstrap import (
+    confusion_uar,
+    confusion_wa,
+    speaker_confusions,
+)
+from ..model_card import LIMITS, USE, describe_evaluation
+from ..model_selection import CrossCorpusResult, SpeakerCVResult
+from ..model_selection._results import chance, join, pick
+from ._html import (
     Html,
     bar,
     cell,
@@ -19,15 +28,6 @@ from sklearn_ser._report_html import (
     score,
     table,
 )
-from sklearn_ser.datasets.duplicates import rows_of
-from sklearn_ser.metrics._bootstrap import (
-    confusion_uar,
-    confusion_wa,
-    speaker_confusions,
-)
-from sklearn_ser.model_card import LIMITS, USE, describe_evaluation
-from sklearn_ser.model_selection import CrossCorpusResult, SpeakerCVResult
-from sklearn_ser.model_selection._results import chance, join, pick
 
 __all__ = ["make_report"]
 

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from sklearn_ser import _cli_evaluate
-from sklearn_ser._cli_enroll import add_enrollable_option
-from sklearn_ser._cli_options import (
+from .enrollment import add_enrollable_option
+from .evaluate import add_arguments as add_evaluate_arguments
+from .options import (
     BASELINE,
     LOG_MEL,
     METHODS,
@@ -17,8 +17,8 @@ from sklearn_ser._cli_options import (
     make_front,
     warnings_in_lines,
 )
-from sklearn_ser._cli_predict import add_arguments, check_out, predict
-from sklearn_ser._printing import discard_output
+from .predict import add_arguments, check_out, predict
+from .printing import discard_output
 
 
 class _Parser(argparse.ArgumentParser):
@@ -78,7 +78,7 @@ def _make_parser():
         description="Train and test a method on separate speakers, print unweighted "
         "average recall (UAR) and accuracy (WA) per fold and pooled.",
     )
-    _cli_evaluate.add_arguments(evaluate)
+    add_evaluate_arguments(evaluate)
 
     train = commands.add_parser(
         "train",
@@ -106,8 +106,8 @@ def _make_parser():
 def _train(args):
     from sklearn.pipeline import make_pipeline
 
-    from sklearn_ser.features import SpeakerNormalizer
-    from sklearn_ser.persistence import import_skops, save
+    from ..features import SpeakerNormalizer
+    from ..persistence import import_skops, save
 
     check_options(args)
     check_out("--out", args.out)

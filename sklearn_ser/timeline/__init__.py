@@ -211,7 +211,7 @@ def first_step(model):
 
 def open_recording(model, recording, name="recording"):
     """Return the sampling rate of a model and a recording's blocks at that rate."""
-    from sklearn_ser.features._audio_stream import read_blocks
+    from ..features._audio_stream import read_blocks
 
     front = first_step(model)
     rate = getattr(front, "sampling_rate", _RATE)
@@ -241,7 +241,7 @@ def predict_windows(model, blocks, rate, window, hop, batch=_BATCH):
     probabilities : ndarray of shape (n_classes,)
         Of the emotions.
     """
-    from sklearn_ser.features._audio_stream import cut_windows
+    from ..features._audio_stream import cut_windows
 
     if not hasattr(model, "predict_proba"):
         raise TypeError(

@@ -191,7 +191,7 @@ def load_recordings(args):
 
 
 def _load(args):
-    from sklearn_ser.datasets import load_corpus, make_emotional_speech
+    from ..datasets import load_corpus, make_emotional_speech
 
     if args.manifest is not None:
         return read_manifest(args.manifest, args)
@@ -208,7 +208,7 @@ def _load(args):
 
 def read_manifest(path, args):
     """Return the corpus of a table, whose columns the options may name."""
-    from sklearn_ser.datasets import load_manifest
+    from ..datasets import load_manifest
 
     given = {name: vars(args)[f"{name}_column"] for name in _COLUMNS}
     columns = {name: column for name, column in given.items() if column is not None}
@@ -227,8 +227,8 @@ def make_front(args):
     """Return the transformer of recordings, and what its features are called."""
     import numpy as np
 
-    from sklearn_ser.features import LogMelTransformer, SpeechModelTransformer
-    from sklearn_ser.features._hub import locate
+    from ..features import LogMelTransformer, SpeechModelTransformer
+    from ..features._hub import locate
 
     if args.features == LOG_MEL:
         front = LogMelTransformer(**FEATURES, n_jobs=args.jobs)

@@ -14,7 +14,7 @@ from torch import nn
 from sklearn_ser import SpeakerAdversarialClassifier
 from sklearn_ser.nn.net import SpeechNet
 
-FOLDER = Path(__file__).parent / "rounding"
+FOLDER = Path(__file__).parents[1] / "rounding"
 _spec = spec_from_file_location("rounding", FOLDER / "sitecustomize.py")
 rounding = module_from_spec(_spec)
 _spec.loader.exec_module(rounding)
