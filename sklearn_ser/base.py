@@ -18,10 +18,10 @@ from ._sklearn import Interval, StrOptions
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
 from .sequences import check_labels, check_outputs, check_sequences
-from .training import train_net
-from .training_data import (
+from .training import (
     check_class_weight,
     check_training_data,
+    train_net,
     warn_of_missing_speakers,
 )
 

@@ -19,7 +19,7 @@ from . import __version__
 from ._files import atomic_write
 from ._graph import Graph, LogMel, Reach, Standardization, Summary, find_decision
 from .base import BaseSpeechClassifier
-from .domain_data import known_domains
+from .domains import known_domains
 from .features import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
 from .features.spectrogram import check_settings
 

@@ -22,8 +22,7 @@ from sklearn_ser.didan import (
     reconstruction_error,
     sparse_codes,
 )
-from sklearn_ser.domain_data import known_domains, normalized_by_domain
-from sklearn_ser.domains import TargetBatches
+from sklearn_ser.domains import TargetBatches, known_domains, normalized_by_domain
 from sklearn_ser.features.cache import CachedSequence
 from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import cross_corpus_validate

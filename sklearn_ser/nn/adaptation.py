@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from .arrays import to_numpy, to_tensor
 from .batching import SequenceDataset, side_by_side, summary
-from .net import SpeechNet
+from .devices import own_settings
+from .net import SpeechNet, to_numpy, to_tensor
 from .normalization import batch_norms, twin
-from .settings import own_settings
 
 # A source batch chooses from this many times as many target recordings as it needs.
 WAITING_BATCHES = 4

@@ -17,7 +17,7 @@ from sklearn_ser._vectors import Vectors
 from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import ConvEncoder, PointwiseEncoder, UtteranceEncoder
 from sklearn_ser.nn.net import SpeechNet
-from sklearn_ser.training_data import check_training_data
+from sklearn_ser.training import check_training_data
 
 
 def sequences(n_features, n_frames, n=12):

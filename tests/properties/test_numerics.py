@@ -13,9 +13,8 @@ from torch import nn
 
 from sklearn_ser import didan, dsnet, speaker_adversarial
 from sklearn_ser.exceptions import TrainingDivergedError
-from sklearn_ser.nn.batching import Batch
+from sklearn_ser.nn.batching import Batch, OutOfMemoryError
 from sklearn_ser.nn.devices import threads_for
-from sklearn_ser.nn.faults import OutOfMemoryError
 from sklearn_ser.nn.layers import frame_mask
 from sklearn_ser.nn.losses import CrossEntropy, LossTerm
 
