@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._sklearn import check_sample_weight
 from ._vectors import Vectors, take
+from .base import unchanged_on_failure
 from .exceptions import TargetMissingWarning, warn_caller
 from .nn.adaptation import DomainNet, TargetBatches
 from .nn.batching import SequenceDataset
@@ -26,6 +27,7 @@ from .sequences import (
     naming,
     standardized,
 )
+from .training import train_net
 
 
 class DomainAdapterMixin:
@@ -110,64 +112,46 @@ class DomainAdapterMixin:
             If a loss becomes infinite or NaN.
         """
         self._validate_params()
-        sequences, seen = self._check_X(X)
-        n = len(sequences)
-        mixed = check_mixed_labels(y, n, estimator=self)
-        domain = check_sample_domain(sample_domain, mixed)
-        source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
-        for i in source if mixed.dtype.kind == "O" else ():
-            if is_missing(mixed[i]):
-                raise ValueError(
-                    f"y[{i}] is {mixed[i]}, expected a label of the source."
+        with unchanged_on_failure(self):
+            sequences = self._check_X(X)
+            n = len(sequences)
+            mixed = check_mixed_labels(y, n, estimator=self)
+            domain = check_sample_domain(sample_domain, mixed)
+            check_source_labels(mixed, domain)
+            source, columns = rows_of_source(
+                domain,
+                speakers=speakers,
+                sample_weight=sample_weight,
+                validation=validation,
+            )
+            target = np.flatnonzero(domain < 0)
+            if not len(target) and self._aligns:
+                warn_caller(
+                    f"{type(self).__name__} needs a target for its alignment and got "
+                    "none. The fit uses the source only. Pass sample_domain, negative "
+                    "at the rows of the target, or switch the alignment off.",
+                    TargetMissingWarning,
                 )
-        check_speakers(speakers, n)  # the target's too, though they are not used
-        with naming("sample_weight"):
-            sample_weight = check_sample_weight(
-                sample_weight, np.empty((n, 1)), dtype=np.float64
+            learnt = {}
+            used = np.concatenate([source, target])
+            sequences, domain = take(sequences, used), domain[used]
+            if self.normalize_domains:
+                statistics = statistics_by_domain(sequences, domain)
+                sequences = normalized_by_domain(sequences, domain, statistics)
+                learnt = {"domain_statistics_": statistics}
+            y = labels_of_rows(y, source)
+            data = self._check_data(
+                take(sequences, np.arange(len(source))),
+                check_labels(y, len(y), estimator=self, rows=source),
+                **columns,
+                target=take(sequences, np.arange(len(source), len(used))),
+                row=source,
             )
-        columns = {
-            "speakers": speakers,
-            "sample_weight": sample_weight,
-            "validation": validation,
-        }
-        if (sample_weight[source] != 0).any():  # all zero is refused below
-            source = source[sample_weight[source] != 0]
-        for name, values in columns.items():
-            if values is not None:
-                check_length(name, values, n)
-                columns[name] = np.asarray(values)[source]
-        held = columns["validation"]
-        if held is not None and held.dtype == bool and np.any(validation) > held.any():
-            raise ValueError(
-                "validation names no row of the source with a weight, expected one."
-            )
-        if not len(target) and self._aligns:
-            warn_caller(
-                f"{type(self).__name__} needs a target for its alignment and got "
-                "none. The fit uses the source only. Pass sample_domain, negative "
-                "at the rows of the target, or switch the alignment off.",
-                TargetMissingWarning,
-            )
-        learnt = {}
-        used = np.concatenate([source, target])
-        sequences, domain = take(sequences, used), domain[used]
-        if self.normalize_domains:
-            statistics = statistics_by_domain(sequences, domain)
-            sequences = normalized_by_domain(sequences, domain, statistics)
-            learnt = {"domain_statistics_": statistics}
-        y = labels_of_rows(y, source)
-        data = self._check_data(
-            take(sequences, np.arange(len(source))),
-            check_labels(y, len(y), estimator=self, rows=source),
-            **columns,
-            target=take(sequences, np.arange(len(source), len(used))),
-            row=source,
-        )
-        net = self._train(data)
-        differ = not are_equal(data.target, range(len(data.target)))
-        if differ and self.normalize_domains:
-            net.set_target_statistics(data.target)
-        return self._adopt(net, data, seen, **learnt)
+            net = train_net(self, data, self._fitted_before)
+            differ = not are_equal(data.target, range(len(data.target)))
+            if differ and self.normalize_domains:
+                net.set_target_statistics(data.target)
+            return self._set_fitted(net, data, **learnt)
 
     def _net_class(self, data):
         return DomainNet
@@ -372,6 +356,41 @@ def check_mixed_labels(y, n_samples, *, estimator):
         y = column_or_1d(y, warn=True)
     check_length("y", y, n_samples)
     return y
+
+
+def check_source_labels(y, domain):
+    """Refuse rows of the source without a label."""
+    for i in np.flatnonzero(domain >= 0) if y.dtype.kind == "O" else ():
+        if is_missing(y[i]):
+            raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
+
+
+def rows_of_source(domain, *, speakers, sample_weight, validation):
+    """Return the rows of the source that have a weight, and the columns at these rows.
+
+    The columns are checked at the rows of the target, too, though they are not used.
+    """
+    n, source = len(domain), np.flatnonzero(domain >= 0)
+    check_speakers(speakers, n)
+    with naming("sample_weight"):
+        weight = check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
+    if (weight[source] != 0).any():  # all zero is refused later
+        source = source[weight[source] != 0]
+    columns = {
+        "speakers": speakers,
+        "sample_weight": weight,
+        "validation": validation,
+    }
+    for name, values in columns.items():
+        if values is not None:
+            check_length(name, values, n)
+            columns[name] = np.asarray(values)[source]
+    kept = columns["validation"]
+    if kept is not None and kept.dtype == bool and np.any(validation) > kept.any():
+        raise ValueError(
+            "validation names no row of the source with a weight, expected one."
+        )
+    return source, columns
 
 
 def labels_of_rows(y, rows):

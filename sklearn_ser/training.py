@@ -1,6 +1,7 @@
 """From checked rows to a trained net: check, split, build, train."""
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -13,18 +14,11 @@ from skorch.helper import predefined_split
 from ._sklearn import check_sample_weight
 from ._vectors import Vectors, take
 from .exceptions import SpeakersMissingWarning, warn_caller
-from .nn.batching import SequenceDataset, summary
+from .nn.batching import SequenceDataset
 from .nn.callbacks import check_owners, default_callbacks, loads_best
 from .nn.devices import own_settings, training_device
-from .nn.encoders import ENCODERS
-from .nn.normalization import Standardize
-from .sequences import (
-    as_vectors,
-    check_length,
-    check_speakers,
-    frame_statistics,
-    naming,
-)
+from .nn.encoders import pooled
+from .sequences import check_length, check_speakers, frame_statistics, naming
 
 # Spectrograms have no more bands than this, while the smallest speech models have 384
 # features.
@@ -49,7 +43,7 @@ class TrainingData:
     speakers : int array of shape (n_samples,) or None
     validation : bool array of shape (n_samples,) or None
         The rows of the caller's validation part.
-    target : tuple of float32 arrays of shape (n_features, n_frames)
+    target : sequences
         Unlabelled sequences for the adaptation. Most methods have none.
     encoder : str or nn.Module class
         The encoder of the caller, or the choice of "auto" for these sequences.
@@ -73,6 +67,11 @@ class TrainingData:
         return len(self.sequences[0])
 
     @property
+    def codes(self):
+        """The position of each emotion in the classes."""
+        return np.searchsorted(self.classes, self.y)
+
+    @property
     def kind(self):
         """The kind of the sequences, by their shape.
 
@@ -84,43 +83,6 @@ class TrainingData:
             return "vector"
         return "spectrogram" if self.n_features <= MOST_BANDS else "states"
 
-    def summarized(self):
-        """Return the same data with one vector for each sequence."""
-        return replace(
-            self,
-            sequences=as_vectors([summary(x) for x in self.sequences]),
-            target=as_vectors([summary(x) for x in self.target]),
-        )
-
-    def residuals(self, scale, rng):
-        """Return the differences of some vectors from the means of their classes.
-
-        Parameters
-        ----------
-        scale : array of shape (n_features,)
-            The unit of each feature.
-        rng : numpy.random.Generator
-            It draws samples if there are more than needed.
-
-        Returns
-        -------
-        float32 array of shape (n_drawn, n_features)
-        """
-        codes = self.codes
-        n_classes, n_features = len(self.classes), self.n_features
-        mean = np.zeros((n_classes, n_features))
-        for rows, vectors in self.sequences.chunks():
-            mean += np.eye(n_classes)[codes[rows]].T @ vectors
-        mean /= np.bincount(codes, minlength=n_classes).clip(min=1)[:, None]
-        drawn = rng.permutation(len(codes))[:MOST_RESIDUALS]
-        vectors = self.sequences.gather(drawn)
-        return ((vectors - mean[codes[drawn]]) / scale).astype(np.float32)
-
-    @property
-    def codes(self):
-        """The position of each emotion in the classes."""
-        return np.searchsorted(self.classes, self.y)
-
     def rows(self, rows):
         """Return a part of the data, with the classes of the whole."""
         columns = {
@@ -130,19 +92,19 @@ class TrainingData:
         }
         return replace(self, sequences=take(self.sequences, rows), **columns)
 
+    def encoded_by(self, encoder):
+        """Name the encoder, and pool the sequences if it takes them pooled."""
+        return replace(
+            self,
+            encoder=encoder,
+            sequences=pooled(self.sequences, encoder),
+            target=pooled(self.target, encoder),
+        )
+
     def weighted(self, class_weight, rows):
-        """Multiply the weights by those of the classes.
+        """Multiply the weights by those of the classes, with mean one over some rows.
 
-        Parameters
-        ----------
-        class_weight : dict, "balanced" or None
-        rows : int array
-            The rows to train on. They alone decide on "balanced", and get mean weight
-            one.
-
-        Returns
-        -------
-        TrainingData
+        These rows, on which the net is trained, alone decide on "balanced".
         """
         y, classes = self.y[rows], self.classes
         of_class = compute_class_weight(class_weight, classes=classes, y=y)
@@ -150,6 +112,23 @@ class TrainingData:
         of_class = of_class / of_class.max()
         weight = self.weight / self.weight[rows].max() * of_class[self.codes]
         return replace(self, weight=weight / weight[rows].mean())
+
+    def residuals(self, rng):
+        """Return the differences of some drawn vectors from the means of their classes.
+
+        The array has the shape (n_drawn, n_features).
+        """
+        codes = self.codes
+        n_classes, n_features = len(self.classes), self.n_features
+        mean = np.zeros((n_classes, n_features))
+        for rows, vectors in self.sequences.chunks():
+            mean += np.eye(n_classes)[codes[rows]].T @ vectors
+        mean /= np.bincount(codes, minlength=n_classes).clip(min=1)[:, None]
+        drawn = rng.permutation(len(codes))[:MOST_RESIDUALS]
+        return self.sequences.gather(drawn) - mean[codes[drawn]]
+
+
+# ----------------------------------------------------------------------------- check
 
 
 def check_training_data(
@@ -162,28 +141,9 @@ def check_training_data(
     target=(),
     row=None,
 ):
-    """Check the arguments beside the sequences and labels.
+    """Check the columns of a fit, and return TrainingData without rows of weight zero.
 
-    Parameters
-    ----------
-    sequences : list of arrays of shape (n_features, n_frames)
-    y : array of shape (n_samples,)
-    speakers, sample_weight, validation : array-like of shape (n_samples,) or None
-        As in ``fit``.
-    target : tuple of arrays of shape (n_features, n_frames)
-    row : int array of shape (n_samples,) or None
-        The number of each sample in X, if X has other samples, too.
-
-    Returns
-    -------
-    TrainingData
-        The data without the samples of weight zero.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, a weight is negative, no weight is above zero, y has only
-        one class, or no row of the validation part has a weight.
+    `row` has the number of each sample in X, if X has other samples, too.
     """
     n = len(sequences)
     speakers = check_speakers(speakers, n)
@@ -219,29 +179,6 @@ def check_training_data(
     return replace(data, speakers=check_speakers(data.speakers, len(rows)))
 
 
-def check_class_weight(class_weight):
-    """Refuse weights of classes that are no finite numbers above zero."""
-    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
-        if not (isinstance(weight, Real) and 0 < weight < np.inf):
-            raise ValueError(
-                f"class_weight[{label!r}] is {weight!r}, expected a finite number "
-                "above zero. To remove a class, remove its samples."
-            )
-
-
-def warn_of_missing_speakers(name, use):
-    """Warn of an estimator that uses speakers and gets none."""
-    step = name.lower()
-    warn_caller(
-        f"{name} needs speakers for {use} and got none. Pass them "
-        f"as fit(X, y, speakers=s), as {step}__speakers=s through a pipeline, as "
-        f"params={{'{step}__speakers': s}} in cross_validate, or use "
-        "sklearn_ser.model_selection.speaker_cross_validate; with metadata routing "
-        "enabled, params={'speakers': s}.",
-        SpeakersMissingWarning,
-    )
-
-
 def _check_validation(validation, n_samples):
     """Return a mask of rows, or None."""
     if validation is None:
@@ -256,23 +193,37 @@ def _check_validation(validation, n_samples):
     return validation
 
 
+def check_class_weight(class_weight):
+    """Refuse weights of classes that are no finite numbers above zero."""
+    for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
+        if not (isinstance(weight, Real) and 0 < weight < np.inf):
+            raise ValueError(
+                f"class_weight[{label!r}] is {weight!r}, expected a finite number "
+                "above zero. To remove a class, remove its samples."
+            )
+
+
+def warn_of_missing_speakers(name, purpose):
+    """Warn of an estimator that uses speakers and gets none."""
+    step = name.lower()
+    warn_caller(
+        f"{name} needs speakers for {purpose} and got none. Pass them "
+        f"as fit(X, y, speakers=s), as {step}__speakers=s through a pipeline, as "
+        f"params={{'{step}__speakers': s}} in cross_validate, or use "
+        "sklearn_ser.model_selection.speaker_cross_validate; with metadata routing "
+        "enabled, params={'speakers': s}.",
+        SpeakersMissingWarning,
+    )
+
+
+# ----------------------------------------------------------------------------- split
+
+
 def split_validation(data, fraction, rng):
-    """Split off a validation part, disjoint by speaker if speakers are given.
+    """Return the rows to train on, and those of the validation part or None.
 
-    Parameters
-    ----------
-    data : TrainingData
-        Its `validation` names the rows. With None, the rows are drawn.
-    fraction : float or None
-        Share of the speakers to draw.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    train : int array
-        The rows to train on.
-    valid : int array or None
-        The rows of the validation part.
+    The data name the rows of the validation part. Otherwise this share of the speakers
+    is drawn; without speakers, a share of the rows.
     """
     rows = np.arange(len(data.y))
     if data.validation is not None and data.validation.any():
@@ -292,6 +243,7 @@ def split_validation(data, fraction, rng):
 
 
 def _draw_validation(data, fraction, seed):
+    """Draw speakers, or rows where there are no speakers."""
     if data.speakers is None:
         warn_caller(
             "validation_fraction without speakers: the validation part is stratified "
@@ -306,36 +258,24 @@ def _draw_validation(data, fraction, seed):
         return next(splits.split(data.y, data.y, data.speakers))
 
 
+# ------------------------------------------------------------------- build and train
+
+
 @own_settings()
-def train_net(estimator, data):
-    """Build the net that an estimator's hooks describe, and train it.
+def train_net(estimator, data, before=None):
+    """Train the net that an estimator's parameters and hooks describe.
 
-    The estimator is asked, and not changed.
-
-    Parameters
-    ----------
-    estimator : BaseSpeechClassifier
-    data : TrainingData
-
-    Returns
-    -------
-    SpeechNet
-        With ``warm_start=True`` it continues from the estimator's net.
+    The estimator is asked, and not changed. With the net of a fit `before`, the
+    training starts from its weights.
     """
     rng = _generator(estimator.random_state)
     device = training_device(estimator.device)
     train, valid = split_validation(data, estimator.validation_fraction, rng)
     seed = int(rng.integers(2**32))
-    data = replace(data, encoder=_choose_encoder(estimator, data))
-    before = estimator.net_ if estimator._continues else None
-    if before is not None:
-        _check_continued(before, data)
-        # Draw other batches, masks and dropout than before.
+    if before is not None:  # draw other batches, masks and dropout than before
         state = np.random.SeedSequence([seed, before.seed]).generate_state(1)
         seed = int(state[0])
-    make = ENCODERS[data.encoder] if isinstance(data.encoder, str) else data.encoder
-    summarize = getattr(make, "summarizes", False)
-    data = data.summarized() if summarize else data
+    data = data.encoded_by(_choose_encoder(estimator, data, before))
     data = data.weighted(estimator.class_weight, train)
     part = data.rows(train)
     dataset = _dataset(
@@ -344,25 +284,59 @@ def train_net(estimator, data):
         estimator._columns(part),
         draw_companions=estimator._companions(part, device),
     )
-    held = None if valid is None else _dataset(data.rows(valid), device)
-    net = _make_net(estimator, part, seed, held, device, summarize)
-    net.initialize()
+    valid = None if valid is None else _dataset(data.rows(valid), device)
+    net = _build_net(estimator, part, seed, valid, device)
     if before is not None:
         net.continue_from(before)
     else:
         prior = np.bincount(part.codes, part.weight) / len(train)
         net.start_from(frame_statistics(part.sequences), prior)
     if estimator.feature_noise and part.kind == "vector":
-        net.set_residuals(part.residuals(_unit(net), rng))
-    net.partial_fit(dataset)
-    net.trim()
-    return net
+        net.set_residuals(part.residuals(rng))
+    return net.partial_fit(dataset)
 
 
-def _make_net(estimator, data, seed, valid, device, summarize):
+def _generator(random_state):
+    """Return a NumPy generator that leaves the global one alone."""
+    if random_state is None:
+        return np.random.default_rng()
+    return np.random.default_rng(check_random_state(random_state).randint(2**31))
+
+
+def _choose_encoder(estimator, data, before):
+    """Return the encoder, or the choice of "auto"; a continued net keeps its own."""
+    encoder = estimator.encoder
+    if isinstance(encoder, torch.nn.Module):
+        raise TypeError(
+            f"encoder is an instance of {type(encoder).__name__}, expected the "
+            "class, because every fit would train the same instance."
+        )
+    if isinstance(encoder, str) and encoder == "auto":
+        encoder = estimator._auto_encoders[data.kind]
+    if before is not None and before.encoder != encoder:
+        now, then = (getattr(e, "__name__", e) for e in (encoder, before.encoder))
+        raise ValueError(
+            f"encoder is {now!r} now, but warm_start=True continues a fit with "
+            f"{then!r}."
+        )
+    return encoder
+
+
+def _dataset(data, device, columns=None, **options):
+    """Return a dataset of the sequences, with the columns that every batch has."""
+    weight = data.weight.astype(np.float32)
+    shared = {"y": data.codes, "weight": weight, "row": data.row}
+    columns = shared | (columns or {})
+    return SequenceDataset(data.sequences, columns, device=device, **options)
+
+
+def _build_net(estimator, data, seed, valid, device):
+    """Return the initialised net."""
     module, arguments = estimator._module(data)
     users = list(estimator.callbacks or [])
-    lr = estimator._lr(data)
+    batch_size, lr = _batch_size(estimator, data), estimator.lr
+    if lr == "auto":
+        lr = 3e-3 * math.sqrt(batch_size / 32 if data.kind == "vector" else 1)
     check_owners(users, estimator.get_params(deep=False))
     callbacks = default_callbacks(
         max_epochs=estimator.max_epochs,
@@ -377,10 +351,9 @@ def _make_net(estimator, data, seed, valid, device, summarize):
         terms=estimator._terms(data),
         seed=seed,
         library_callbacks=callbacks,
-        summarize=summarize,
         max_epochs=estimator.max_epochs,
         lr=lr,
-        batch_size=estimator._batch_size(data),
+        batch_size=batch_size,
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=estimator.weight_decay,
         optimizer__fused=device.type in ("cpu", "cuda"),
@@ -390,49 +363,13 @@ def _make_net(estimator, data, seed, valid, device, summarize):
         device=device,
         verbose=0,
         **{f"module__{name}": value for name, value in arguments.items()},
-    )
+    ).initialize()
 
 
-def _unit(net):
-    """Return what a net divides each feature by: a continued one by its first fit's."""
-    layers = (m for m in net.module_.modules() if isinstance(m, Standardize))
-    return next((layer.scale.cpu().numpy() for layer in layers), 1.0)
-
-
-def _choose_encoder(estimator, data):
-    """Return the chosen encoder, or the choice of "auto" for the sequences."""
-    encoder = estimator.encoder
-    if isinstance(encoder, torch.nn.Module):
-        raise TypeError(
-            f"encoder is an instance of {type(encoder).__name__}, expected the "
-            "class, because every fit would train the same instance."
-        )
-    if isinstance(encoder, str) and encoder == "auto":
-        return estimator._auto_encoders[data.kind]
-    return encoder
-
-
-def _check_continued(net, data):
-    """Refuse to continue a net that has another encoder."""
-    before = net.get_params_for("module")["encoder"]
-    if before != data.encoder:
-        now, then = (getattr(e, "__name__", e) for e in (data.encoder, before))
-        raise ValueError(
-            f"encoder is {now!r} now, but warm_start=True continues a fit with "
-            f"{then!r}."
-        )
-
-
-def _dataset(data, device, columns=None, **options):
-    """Return a dataset of the sequences, with the columns that every batch has."""
-    weight = data.weight.astype(np.float32)
-    shared = {"y": data.codes, "weight": weight, "row": data.row}
-    columns = shared | (columns or {})
-    return SequenceDataset(data.sequences, columns, device=device, **options)
-
-
-def _generator(random_state):
-    """Return a NumPy generator that leaves the global one alone."""
-    if random_state is None:
-        return np.random.default_rng()
-    return np.random.default_rng(check_random_state(random_state).randint(2**31))
+def _batch_size(estimator, data):
+    """Return `batch_size`, or what "auto" stands for with these data."""
+    if estimator.batch_size != "auto":
+        return estimator.batch_size
+    if data.kind != "vector":
+        return 32
+    return max(32, min(len(data.codes) // 2, estimator._most_vectors))

@@ -140,21 +140,6 @@ def _crop(sequence, max_frames, rng):
     return sequence[:, start : start + max_frames]
 
 
-def summary(sequence):
-    """Return mean and deviation of each feature over the frames, as one frame.
-
-    Parameters
-    ----------
-    sequence : float32 array of shape (n_features, n_frames)
-
-    Returns
-    -------
-    float32 array of shape (2 * n_features, 1)
-    """
-    x = np.asarray(sequence, dtype=np.float64)
-    return np.concatenate([x.mean(1), x.std(1)]).astype(np.float32)[:, None]
-
-
 def pad(sequences, device="cpu"):
     """Stack sequences into one zero-padded tensor on the device, with lengths."""
     device = torch.device(device)

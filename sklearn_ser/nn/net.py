@@ -9,7 +9,6 @@ from scipy.special import softmax
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.utils import to_device
 
-from .._vectors import Vectors
 from ..exceptions import TrainingDivergedError
 from .augment import ClassNoise
 from .batching import (
@@ -17,7 +16,6 @@ from .batching import (
     OutOfMemoryError,
     SequenceDataset,
     in_batches_that_fit,
-    summary,
 )
 from .callbacks import interrupts_noticed
 from .devices import existing_device, own_settings, threads_for
@@ -28,6 +26,7 @@ from .divergence import (
     diverged,
     largest_weight,
 )
+from .encoders import pooled
 from .layers import LogitLayer
 from .losses import CrossEntropy, TermSum
 from .normalization import Standardize, keep_statistics, set_statistics
@@ -38,7 +37,7 @@ _FEW = 64
 # By the size of a number: the integers in which NumPy can hold its bits.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
-_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "summarize")
+_SETTINGS = ("seed", "batch_size", "max_epochs", "lr")
 
 
 class _StopTraining(Exception):
@@ -60,27 +59,14 @@ class SpeechNet(skorch.NeuralNet):
         Initialisation, shuffling, dropout and augmentation follow from it.
     library_callbacks : list of (str, Callback), default=()
         They come before the user's, which are in `callbacks`.
-    summarize : bool, default=False
-        Whether the module gets, for each sequence, one frame with the mean and the
-        deviation of each feature over the frames.
     **kwargs
         As for :class:`skorch.net.NeuralNet`.
     """
 
-    def __init__(
-        self,
-        module,
-        *,
-        terms,
-        seed=0,
-        library_callbacks=(),
-        summarize=False,
-        **kwargs,
-    ):
+    def __init__(self, module, *, terms, seed=0, library_callbacks=(), **kwargs):
         self.terms = terms
         self.seed = seed
         self.library_callbacks = library_callbacks
-        self.summarize = summarize
         kwargs.setdefault("criterion", TermSum)
         kwargs.setdefault("train_split", None)
         super().__init__(module, **kwargs)
@@ -95,16 +81,21 @@ class SpeechNet(skorch.NeuralNet):
         return [*losses, *valid, *self.library_callbacks]
 
     @property
-    def _is_loaded(self):
-        """Whether this net was loaded or copied, and only predicts."""
+    def only_predicts(self):
+        """Whether this net was loaded or copied, and has no optimiser."""
         return self.optimizer is None
+
+    @property
+    def encoder(self):
+        """The encoder of the module, a name or a class."""
+        return self.get_params_for("module").get("encoder")
 
     def initialize_optimizer(self, triggered_directly=None):
         """Make the optimiser, unless this net only predicts.
 
         The first optimiser of a process takes seconds: torch imports its compiler.
         """
-        return self if self._is_loaded else super().initialize_optimizer()
+        return self if self.only_predicts else super().initialize_optimizer()
 
     def initialize_criterion(self):
         """Sum the terms given to ``__init__``."""
@@ -115,7 +106,7 @@ class SpeechNet(skorch.NeuralNet):
         """Initialise from the seed alone; the global generators have no influence."""
         seeds = np.random.SeedSequence(self.seed).spawn(4)
         self.rng_ = np.random.default_rng(seeds[1])
-        if self._is_loaded and self._is_library_code():
+        if self.only_predicts and self._is_library_code():
             guard = NothingDrawn()
         else:
             guard = Draws(int(seeds[0].generate_state(1)[0]))
@@ -127,7 +118,7 @@ class SpeechNet(skorch.NeuralNet):
         self.may_draw_ = not all(map(is_own, parts))
         events = [n for n in vars(Callback) if n.startswith("on_")]
         own = {id(callback) for _, callback in self.library_callbacks}
-        self.heard_ = {
+        self.users_events_ = {
             event
             for event in events
             for _, callback in self.callbacks_
@@ -156,9 +147,12 @@ class SpeechNet(skorch.NeuralNet):
 
     def set_residuals(self, residuals):
         """Set the differences of vectors within classes, from which noise is made."""
-        for layer in self.module_.modules():
+        layers = list(self.module_.modules())
+        scales = [m.scale.cpu().numpy() for m in layers if isinstance(m, Standardize)]
+        residuals = (residuals / next(iter(scales), 1.0)).astype(np.float32)
+        for layer in layers:
             if isinstance(layer, ClassNoise):
-                layer.set_residuals(torch.as_tensor(residuals).to(self.device))
+                layer.set_residuals(torch.from_numpy(residuals).to(self.device))
 
     def continue_from(self, net):
         """Copy the weights that last. The optimiser starts anew."""
@@ -168,7 +162,7 @@ class SpeechNet(skorch.NeuralNet):
         """Return the weights that a continued fit starts from."""
         return all_tensors(self.module_)
 
-    def trim(self):
+    def forget_training(self):
         """Let go of what only the training needed, whatever holds it."""
         self.train_split = None
         for name in ("iterator_", "normalized_by_", "draws_"):
@@ -400,6 +394,7 @@ class SpeechNet(skorch.NeuralNet):
         self.sharpen()
         self.stale_ = True  # a callback may have returned to earlier weights
         check_last_step(self, X)
+        self.forget_training()
         return self
 
     def normalized_by(self, dataset):
@@ -413,7 +408,7 @@ class SpeechNet(skorch.NeuralNet):
         validation, so that the history has no half of an epoch.
         """
         try:
-            with self.draws_ if method_name in self.heard_ else nullcontext():
+            with self.draws_ if method_name in self.users_events_ else nullcontext():
                 super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt:
             if self.interrupted_.is_set():
@@ -429,9 +424,7 @@ class SpeechNet(skorch.NeuralNet):
         """Take a SequenceDataset as it is, and make one of sequences."""
         if X is None or isinstance(X, SequenceDataset):
             return X
-        if self.summarize:
-            X = Vectors(np.hstack([summary(x) for x in X]).T)
-        return SequenceDataset(X, device=self.device)
+        return SequenceDataset(pooled(X, self.encoder), device=self.device)
 
     def get_iterator(self, dataset, training=False):
         """Cut length-bucketed batches, shuffled in training."""
@@ -454,14 +447,14 @@ class SpeechNet(skorch.NeuralNet):
         """
         check_outputs(self, y_pred, X)  # since a term may fail for NaN
         progress = self.progress() if training else 1.0
-        total, values = self.criterion_(y_pred, X, progress)
+        total, values, diagnostics = self.criterion_(y_pred, X, progress)
         if training:
             for name, value in values.items():
                 self._record(name, value.item(), X)
             if not torch.isfinite(total):
                 what = "The loss, each term times its weight, is not finite"
                 raise diverged(self, what, X)
-            for name, value in y_pred.get("diagnostics", {}).items():
+            for name, value in diagnostics.items():
                 self.history.record_batch(f"train_{name}", value)
         return total
 

@@ -122,7 +122,7 @@ def gradients(net, module, batch):
             layer.p = 0.0
     module.train()
     outputs = module(batch.x, batch.lengths, **batch.companions)
-    loss, _ = net.criterion_(outputs, batch, 0.5)
+    loss = net.criterion_(outputs, batch, 0.5)[0]
     loss.backward()
     return loss.item(), {
         name: p.grad for name, p in module.named_parameters() if p.grad is not None
