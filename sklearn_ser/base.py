@@ -1,7 +1,7 @@
-"""The fit/predict/predict_proba/embed template that the methods share."""
+"""The template of a classifier: its parameters, fit and prediction, and its hooks."""
 
 import inspect
-import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import ClassVar, dataclass_transform
@@ -18,10 +18,10 @@ from ._sklearn import Interval, StrOptions
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
 from .sequences import check_labels, check_outputs, check_sequences
-from .training import train_net
-from .training_data import (
+from .training import (
     check_class_weight,
     check_training_data,
+    train_net,
     warn_of_missing_speakers,
 )
 
@@ -38,7 +38,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     - ``_module(data)``: the network's class and the arguments of its constructor;
     - ``_terms(data)``: the loss terms, weights included;
-    - ``_speaker_use()``: the purpose of the speakers, in words, or None;
+    - ``_purpose_of_speakers()``: in words, or None;
     - ``_columns(data)``: more columns of a batch, with one value per sample;
     - ``_companions(data, device)``: a callable, or None. For each training batch,
       ``draw(dataset, rows, rng, frame_budget)`` returns a dict of more batches, which
@@ -120,8 +120,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------------------- hooks
 
-    def _speaker_use(self):
-        """Return the purpose of the speakers in the fit, in words, or None."""
+    def _purpose_of_speakers(self):
+        """Return what a fit needs speakers for, in words, or None."""
 
     def _columns(self, data):
         """Return further columns of the training batches, as a dict of arrays."""
@@ -176,68 +176,50 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             If a loss becomes infinite or NaN.
         """
         self._validate_params()
-        sequences, seen = self._check_X(X)
-        data = self._check_data(
-            sequences,
-            check_labels(y, len(sequences), estimator=self),
-            speakers=speakers,
-            sample_weight=sample_weight,
-            validation=validation,
-        )
-        return self._adopt(self._train(data), data, seen)
-
-    @property
-    def _continues(self):
-        return self.warm_start and hasattr(self, "net_")
+        with unchanged_on_failure(self):
+            sequences = self._check_X(X)
+            data = self._check_data(
+                sequences,
+                check_labels(y, len(sequences), estimator=self),
+                speakers=speakers,
+                sample_weight=sample_weight,
+                validation=validation,
+            )
+            net = train_net(self, data, self._fitted_before)
+            return self._set_fitted(net, data)
 
     def _check_X(self, X):
-        """Return the sequences, and the attributes that follow from X alone."""
-        checked = self
-        if not self._continues:
-            checked = type(self)(**self.get_params(deep=False))
-        sequences = check_sequences(X, estimator=checked, reset=checked is not self)
-        names = "n_features_in_", "feature_names_in_"
-        return sequences, {n: vars(checked)[n] for n in names if n in vars(checked)}
+        """Return the sequences, and set the attributes that follow from X alone."""
+        return check_sequences(X, estimator=self, reset=self._fitted_before is None)
 
     def _check_data(self, sequences, y, **columns):
         """Check the other arguments of a fit, and return TrainingData."""
-        if columns["speakers"] is None and self._speaker_use():
-            warn_of_missing_speakers(type(self).__name__, self._speaker_use())
+        purpose = self._purpose_of_speakers()
+        if columns["speakers"] is None and purpose:
+            warn_of_missing_speakers(type(self).__name__, purpose)
         check_class_weight(self.class_weight)
         data = check_training_data(sequences, y, **columns)
-        if self._continues and not np.array_equal(data.classes, self.classes_):
+        continues = self._fitted_before is not None
+        if continues and not np.array_equal(data.classes, self.classes_):
             raise ValueError(
                 f"y has the classes {data.classes.tolist()}, but warm_start=True "
                 f"continues a fit with {self.classes_.tolist()}."
             )
         return data
 
-    def _train(self, data):
-        """Train a new net on checked data."""
-        return train_net(self, data)
+    @property
+    def _fitted_before(self):
+        """The net from which a fit continues, or None."""
+        return getattr(self, "net_", None) if self.warm_start else None
 
-    def _adopt(self, net, data, seen, **learnt):
-        """Replace all fitted attributes by those of a new fit."""
-        for name in [n for n in vars(self) if n.endswith("_")]:
+    def _set_fitted(self, net, data, **learnt):
+        """Set all fitted attributes, and delete those of a fit before."""
+        kept = "n_features_in_", "feature_names_in_"
+        for name in [n for n in vars(self) if n.endswith("_") and n not in kept]:
             delattr(self, name)
         learnt |= {"classes_": data.classes, "net_": net, "n_iter_": len(net.history)}
-        vars(self).update(seen | learnt)
+        vars(self).update(learnt)
         return self
-
-    def _batch_size(self, data):
-        """Return `batch_size`, or what "auto" stands for with these data."""
-        if self.batch_size != "auto":
-            return self.batch_size
-        if data.kind != "vector":
-            return 32
-        return max(32, min(len(data.codes) // 2, self._most_vectors))
-
-    def _lr(self, data):
-        """Return `lr`, or what "auto" stands for with these data."""
-        if self.lr != "auto":
-            return self.lr
-        larger = self._batch_size(data) / 32 if data.kind == "vector" else 1
-        return 3e-3 * math.sqrt(larger)
 
     def _encoder_arguments(self, data):
         """Return the arguments that every network passes to its UtteranceEncoder."""
@@ -327,3 +309,15 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+@contextmanager
+def unchanged_on_failure(estimator):
+    """Give an estimator the attributes back that it had before a fit that fails."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

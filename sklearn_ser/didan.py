@@ -167,15 +167,15 @@ class ImplicitAlignment(LossTerm):
 
     def __call__(self, outputs, batch):
         if "guess" not in outputs:  # a validation batch has no target
-            return outputs["logits"].new_zeros(())
+            return outputs["logits"].new_zeros(()), {}
         D_s, D_t = (F.normalize(h, dim=1).T for h in outputs["layers"][self.layer])
         Z, tau = self.codes(D_s.detach(), D_t.detach(), batch["y"], outputs["guess"])
         residual = (D_t.detach() - D_s.detach() @ Z).square().sum() / D_t.shape[1]
-        outputs["diagnostics"] |= {
-            f"{self.name}_nonzeros": float((Z != 0).sum()) / Z.shape[1],
-            f"{self.name}_residual": float(residual),
+        diagnostics = {
+            "nonzeros": float((Z != 0).sum()) / Z.shape[1],
+            "residual": float(residual),
         }
-        return reconstruction_error(D_s, D_t, Z, tau)
+        return reconstruction_error(D_s, D_t, Z, tau), diagnostics
 
     def codes(self, D_s, D_t, y, guess):
         """Return Z and tau, computed on the CPU: not every device has float64."""
@@ -239,27 +239,32 @@ class DIDAN(nn.Module):
             "embedding": source["FC3"],
             "layers": {name: (source[name], target[name]) for name in source},
             "guess": self.f(target["FC3"]).argmax(1),
-            "diagnostics": {},
         }
 
 
 class DIDANNet(DomainNet):
     """A net that warns of alignments without an effect."""
 
+    def partial_fit(self, X, y=None, **kwargs):
+        """Train, and warn of each term that had no effect in the last epoch."""
+        super().partial_fit(X, y, **kwargs)
+        for term in self.terms:
+            for what in term.diagnostics:
+                self._warn_if_idle(term.name, what)
+        return self
+
     def decide(self, logits):
         """Turn the regression's outputs into probabilities."""
         return nearest_distribution(logits)
 
-    def warn_of_idle_terms(self):
-        """Warn of each term that had no effect in the last epoch."""
-        for name, what in [(t.name, w) for t in self.terms for w in t.diagnostics]:
-            value = self.history[-1][f"train_{name}_{what}"]
-            least, why = _IDLE_BELOW[what]
-            if value < least:
-                warn_caller(
-                    f"The term {name} did nothing: its {what} in the last epoch is "
-                    f"{value:.2g}, so {why}."
-                )
+    def _warn_if_idle(self, name, what):
+        value = self.history[-1][f"train_{name}_{what}"]
+        least, why = _IDLE_BELOW[what]
+        if value < least:
+            warn_caller(
+                f"The term {name} did nothing: its {what} in the last epoch is "
+                f"{value:.2g}, so {why}."
+            )
 
 
 class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
@@ -382,11 +387,6 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
             align(name="alignment_arousal", layer="FC2", groups=arousal),
             align(name="alignment_emotion", layer="FC3", groups=emotion),
         ]
-
-    def _train(self, data):
-        net = super()._train(data)
-        net.warn_of_idle_terms()
-        return net
 
     def _decide(self, logits):
         return nearest_distribution(logits.astype(np.float64))

@@ -1,4 +1,4 @@
-"""Source and target: the shared part of the domain adaptation methods.
+"""Source and target of an adaptation: checks, statistics of each, and the estimator.
 
 ``sample_domain`` has the meaning of skada: the labelled source has numbers from 0
 upwards, and the unlabelled target has negative numbers.
@@ -8,20 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._sklearn import check_sample_weight
-from ._vectors import take
-from .domain_data import (
-    are_equal,
-    check_domain_numbers,
-    check_mixed_labels,
-    check_sample_domain,
-    known_domains,
-    labels_of_rows,
-    normalized_by_domain,
-    statistics_by_domain,
-)
+from ._vectors import Vectors, take
+from .base import unchanged_on_failure
 from .exceptions import TargetMissingWarning, warn_caller
 from .nn.adaptation import DomainNet, TargetBatches
 from .nn.batching import SequenceDataset
@@ -31,9 +22,12 @@ from .sequences import (
     check_outputs,
     check_sequences,
     check_speakers,
+    frame_statistics,
     is_missing,
     naming,
+    standardized,
 )
+from .training import train_net
 
 
 class DomainAdapterMixin:
@@ -118,64 +112,46 @@ class DomainAdapterMixin:
             If a loss becomes infinite or NaN.
         """
         self._validate_params()
-        sequences, seen = self._check_X(X)
-        n = len(sequences)
-        mixed = check_mixed_labels(y, n, estimator=self)
-        domain = check_sample_domain(sample_domain, mixed)
-        source, target = np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)
-        for i in source if mixed.dtype.kind == "O" else ():
-            if is_missing(mixed[i]):
-                raise ValueError(
-                    f"y[{i}] is {mixed[i]}, expected a label of the source."
+        with unchanged_on_failure(self):
+            sequences = self._check_X(X)
+            n = len(sequences)
+            mixed = check_mixed_labels(y, n, estimator=self)
+            domain = check_sample_domain(sample_domain, mixed)
+            check_source_labels(mixed, domain)
+            source, columns = rows_of_source(
+                domain,
+                speakers=speakers,
+                sample_weight=sample_weight,
+                validation=validation,
+            )
+            target = np.flatnonzero(domain < 0)
+            if not len(target) and self._aligns:
+                warn_caller(
+                    f"{type(self).__name__} needs a target for its alignment and got "
+                    "none. The fit uses the source only. Pass sample_domain, negative "
+                    "at the rows of the target, or switch the alignment off.",
+                    TargetMissingWarning,
                 )
-        check_speakers(speakers, n)  # the target's too, though they are not used
-        with naming("sample_weight"):
-            sample_weight = check_sample_weight(
-                sample_weight, np.empty((n, 1)), dtype=np.float64
+            learnt = {}
+            used = np.concatenate([source, target])
+            sequences, domain = take(sequences, used), domain[used]
+            if self.normalize_domains:
+                statistics = statistics_by_domain(sequences, domain)
+                sequences = normalized_by_domain(sequences, domain, statistics)
+                learnt = {"domain_statistics_": statistics}
+            y = labels_of_rows(y, source)
+            data = self._check_data(
+                take(sequences, np.arange(len(source))),
+                check_labels(y, len(y), estimator=self, rows=source),
+                **columns,
+                target=take(sequences, np.arange(len(source), len(used))),
+                row=source,
             )
-        columns = {
-            "speakers": speakers,
-            "sample_weight": sample_weight,
-            "validation": validation,
-        }
-        if (sample_weight[source] != 0).any():  # all zero is refused below
-            source = source[sample_weight[source] != 0]
-        for name, values in columns.items():
-            if values is not None:
-                check_length(name, values, n)
-                columns[name] = np.asarray(values)[source]
-        held = columns["validation"]
-        if held is not None and held.dtype == bool and np.any(validation) > held.any():
-            raise ValueError(
-                "validation names no row of the source with a weight, expected one."
-            )
-        if not len(target) and self._aligns:
-            warn_caller(
-                f"{type(self).__name__} needs a target for its alignment and got "
-                "none. The fit uses the source only. Pass sample_domain, negative "
-                "at the rows of the target, or switch the alignment off.",
-                TargetMissingWarning,
-            )
-        learnt = {}
-        used = np.concatenate([source, target])
-        sequences, domain = take(sequences, used), domain[used]
-        if self.normalize_domains:
-            statistics = statistics_by_domain(sequences, domain)
-            sequences = normalized_by_domain(sequences, domain, statistics)
-            learnt = {"domain_statistics_": statistics}
-        y = labels_of_rows(y, source)
-        data = self._check_data(
-            take(sequences, np.arange(len(source))),
-            check_labels(y, len(y), estimator=self, rows=source),
-            **columns,
-            target=take(sequences, np.arange(len(source), len(used))),
-            row=source,
-        )
-        net = self._train(data)
-        differ = not are_equal(data.target, range(len(data.target)))
-        if differ and self.normalize_domains:
-            net.set_target_statistics(data.target)
-        return self._adopt(net, data, seen, **learnt)
+            net = train_net(self, data, self._fitted_before)
+            differ = not are_equal(data.target, range(len(data.target)))
+            if differ and self.normalize_domains:
+                net.set_target_statistics(data.target)
+            return self._set_fitted(net, data, **learnt)
 
     def _net_class(self, data):
         return DomainNet
@@ -314,3 +290,173 @@ class DomainAdapterMixin:
         array of shape (n_samples, n_embedding), float32
         """
         return self._outputs(X, "embedding", sample_domain).astype(np.float32)
+
+
+def statistics_by_domain(sequences, domain):
+    """Return the mean and scale of the features of each domain.
+
+    Where the recordings of a domain do not differ, they are those of the whole source.
+    """
+    rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
+    for name, own in rows.items():
+        if are_equal(sequences, own):
+            rows[name] = np.flatnonzero(domain >= 0)
+    return {name: frame_statistics(take(sequences, own)) for name, own in rows.items()}
+
+
+def are_equal(sequences, rows):
+    """Tell whether the recordings of some rows, if any, have the same values."""
+    return all(np.array_equal(sequences[row], sequences[rows[0]]) for row in rows[1:])
+
+
+def normalized_by_domain(sequences, domain, statistics):
+    """Standardise each sequence by the statistics of its domain."""
+    if isinstance(sequences, Vectors):
+        out = np.empty((len(sequences), sequences.n_features), np.float32)
+        for rows, x in sequences.chunks():
+            mean, scale = (
+                np.stack([statistics[d][i] for d in domain[rows].tolist()])
+                for i in (0, 1)
+            )
+            out[rows] = (x - mean) / scale
+        return Vectors(out)
+    return [
+        standardized(x, *statistics[name])
+        for x, name in zip(sequences, domain.tolist(), strict=True)
+    ]
+
+
+def known_domains(domain, known):
+    """Replace an unknown domain by the only domain of its side."""
+    domain = domain.copy()
+    for side, rows, fitted in (
+        ("target", domain < 0, known[known < 0]),
+        ("source", domain >= 0, known[known >= 0]),
+    ):
+        unknown = rows & ~np.isin(domain, known)
+        had = f"several {side} domains"
+        if not len(fitted):  # a fit without a target
+            fitted, had = known, "no target and several source domains"
+        if unknown.any() and len(fitted) > 1:
+            raise ValueError(
+                f"sample_domain must name the domain of each row: the fit had {had}, "
+                f"{fitted.tolist()}, each with its own statistics."
+            )
+        domain[unknown] = fitted[0]
+    return domain
+
+
+def check_mixed_labels(y, n_samples, *, estimator):
+    """Return y as an array; the target's rows may hold values of any type."""
+    if y is None:
+        return check_labels(y, n_samples, estimator=estimator)
+    if isinstance(y, list | tuple) and len({isinstance(v, str) for v in y}) == 2:
+        y = np.array(y, dtype=object)  # NumPy would make a string of -1
+    with naming("y"):
+        y = column_or_1d(y, warn=True)
+    check_length("y", y, n_samples)
+    return y
+
+
+def check_source_labels(y, domain):
+    """Refuse rows of the source without a label."""
+    for i in np.flatnonzero(domain >= 0) if y.dtype.kind == "O" else ():
+        if is_missing(y[i]):
+            raise ValueError(f"y[{i}] is {y[i]}, expected a label of the source.")
+
+
+def rows_of_source(domain, *, speakers, sample_weight, validation):
+    """Return the rows of the source that have a weight, and the columns at these rows.
+
+    The columns are checked at the rows of the target, too, though they are not used.
+    """
+    n, source = len(domain), np.flatnonzero(domain >= 0)
+    check_speakers(speakers, n)
+    with naming("sample_weight"):
+        weight = check_sample_weight(sample_weight, np.empty((n, 1)), dtype=np.float64)
+    if (weight[source] != 0).any():  # all zero is refused later
+        source = source[weight[source] != 0]
+    columns = {
+        "speakers": speakers,
+        "sample_weight": weight,
+        "validation": validation,
+    }
+    for name, values in columns.items():
+        if values is not None:
+            check_length(name, values, n)
+            columns[name] = np.asarray(values)[source]
+    kept = columns["validation"]
+    if kept is not None and kept.dtype == bool and np.any(validation) > kept.any():
+        raise ValueError(
+            "validation names no row of the source with a weight, expected one."
+        )
+    return source, columns
+
+
+def labels_of_rows(y, rows):
+    """Return some rows of a checked y, whose type does not depend on the others."""
+    if hasattr(y, "iloc"):  # pandas knows of labels beside missing ones what they are
+        y = y.iloc[rows]
+        return y if y.ndim == 1 else y.iloc[:, 0]
+    if isinstance(y, list | tuple):
+        return [y[row] for row in rows]
+    y = np.asarray(y).ravel()[rows]
+    # NumPy has no other type for numbers beside None.
+    numbers = y.dtype.kind == "O" and not any(isinstance(v, str) for v in y)
+    return y.tolist() if numbers else y
+
+
+def check_sample_domain(sample_domain, y):
+    """Return the domain of each sample: 0 or positive is source, negative target.
+
+    Parameters
+    ----------
+    sample_domain : array-like of shape (n_samples,) or None
+        None makes the rows of a y of -1 the target.
+    y : array of shape (n_samples,)
+
+    Returns
+    -------
+    int array of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If it holds no integers, or a given one lacks source or target.
+    """
+    if sample_domain is None:
+        unlabelled = [not is_missing(label) and label == -1 for label in y.tolist()]
+        domain = np.where(unlabelled, -1, 1)
+        if np.all(unlabelled):
+            raise ValueError("y is -1 in every row: there is no source to learn from.")
+        return domain
+    domain = check_domain_numbers(sample_domain, len(y))
+    for side, found in ("source", domain >= 0), ("target", domain < 0):
+        if not found.any():
+            sign = "0 or positive" if side == "source" else "negative"
+            raise ValueError(
+                f"sample_domain has no {side}: found {np.unique(domain).tolist()}, "
+                f"expected at least one that is {sign}."
+            )
+    return domain
+
+
+def check_domain_numbers(sample_domain, n):
+    """Check one integer per sample."""
+    with naming("sample_domain"):
+        domain = np.asarray(sample_domain)
+    if domain.ndim != 1:
+        raise ValueError(
+            f"sample_domain has shape {domain.shape}, expected (n_samples,) = ({n},)."
+        )
+    check_length("sample_domain", domain, n)
+    if domain.dtype.kind not in "iu" and not (
+        domain.dtype.kind == "f"
+        and (domain == np.round(domain)).all()
+        and (np.abs(domain) < 2**53).all()
+    ):
+        raise ValueError(
+            "sample_domain must hold integers, 0 or positive for the source and "
+            f"negative for the target, got {domain[:3].tolist()}..."
+        )
+    return domain.astype(np.int64)

@@ -321,7 +321,7 @@ class DSNetClassifier(BaseSpeechClassifier):
             Reconstruction(self.reconstruction_weight),
         ]
 
-    def _speaker_use(self):
+    def _purpose_of_speakers(self):
         return "the neutral calibration" if self.calibration_weight else None
 
     def _companions(self, data, device):

@@ -19,9 +19,10 @@ from . import __version__
 from ._files import atomic_write
 from ._graph import Graph, LogMel, Reach, Standardization, Summary, find_decision
 from .base import BaseSpeechClassifier
-from .domain_data import known_domains
+from .domains import known_domains
 from .features import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
 from .features.spectrogram import check_settings
+from .nn.encoders import encoder_class
 
 __all__ = ["to_onnx"]
 
@@ -238,7 +239,7 @@ def _graph(front, classifier):
         steps.append(Standardization(*statistics[domain]))
         if domain < 0 and net.target_modules_:
             [module] = net.target_modules_
-    if net.summarize:
+    if hasattr(encoder_class(_encoder(classifier)), "pool_frames"):
         steps.append(Summary())
     encoders = [m for m in module.modules() if hasattr(m, "reach")]
     steps += [Reach(encoder.reach) for encoder in encoders]

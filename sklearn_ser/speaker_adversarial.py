@@ -143,7 +143,7 @@ class SpeakerNet(SpeechNet):
     def initialize_optimizer(self):
         """Make one optimiser for SC and one for ENC and EC."""
         super().initialize_optimizer()
-        if self._is_loaded:
+        if self.only_predicts:
             return self
         self.adversary_optimizer_ = torch.optim.Adam(
             self.module_.SC.parameters(),
@@ -159,12 +159,12 @@ class SpeakerNet(SpeechNet):
         """Apply ENC and EC to a batch, and SC to a batch of the training."""
         outputs = super().infer(x, **fit_params)
         if self.module_.training:
-            outputs["heard"] = self.heard(x, outputs["embedding"])
-            outputs["speaker_logits"] = self.module_.SC(outputs["heard"])
+            outputs["v_for_SC"] = self.v_for_SC(x, outputs["embedding"])
+            outputs["speaker_logits"] = self.module_.SC(outputs["v_for_SC"])
         return outputs
 
-    def heard(self, x, v):
-        """Return what SC hears: vectors as in prediction, without noise and dropout.
+    def v_for_SC(self, x, v):
+        """Return v as in prediction where ENC had noise, and v itself elsewhere.
 
         Noise hides the speaker from SC, and not from a probe later.
         """
@@ -222,7 +222,7 @@ class MEnANNet(SpeakerNet):
             step = super().train_step(batch, **fit_params)
         finally:
             self.module_.SC.requires_grad_(True)
-        v = step["y_pred"]["heard"].detach()
+        v = step["y_pred"]["v_for_SC"].detach()
         self.latest_.append({"v": v, **batch[0].columns})
         return step
 
@@ -238,9 +238,9 @@ class MEnANNet(SpeakerNet):
             self.latest_.clear()
         return step
 
-    def trim(self):
+    def forget_training(self):
         """Forget the embeddings of an epoch that a callback ended, too."""
-        super().trim()
+        super().forget_training()
         self.latest_.clear()
 
     def _set_training(self, training=True):
@@ -386,7 +386,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
             return [*terms, SpeakerEntropy(self.adversary_weight, linear_ramp)]
         return [*terms, SpeakerCrossEntropy(-self.adversary_weight, sigmoid_ramp)]
 
-    def _speaker_use(self):
+    def _purpose_of_speakers(self):
         return "the adversary" if self.method and self.adversary_weight else None
 
     def _columns(self, data):

@@ -6,7 +6,7 @@ import pytest
 from sklearn.exceptions import DataConversionWarning
 
 from sklearn_ser import DIDANDomainAdapter, SpeakerAdversarialClassifier
-from sklearn_ser.domain_data import (
+from sklearn_ser.domains import (
     check_domain_numbers,
     check_mixed_labels,
     check_sample_domain,

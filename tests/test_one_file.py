@@ -128,7 +128,7 @@ def test_the_method_of_the_guide_is_one_file():
         for n in classes["ContrastClassifier"].body
         if hasattr(n, "decorator_list")
     }
-    assert hooks == {"_module", "_terms", "_speaker_use", "_columns"}
+    assert hooks == {"_module", "_terms", "_purpose_of_speakers", "_columns"}
     own = (ast.Import, ast.ImportFrom, ast.ClassDef)
     assert all(isinstance(node, own) for node in tree.body)
 

@@ -318,7 +318,7 @@ def test_so_it_is_on_vectors_with_noise(vectors, method, alternate):
 
 
 @pytest.mark.parametrize("method", ["menan", "dat"])
-def test_the_speaker_classifier_hears_vectors_without_noise(
+def test_the_speaker_classifier_gets_vectors_without_noise(
     vectors, method, monkeypatch
 ):
     """Noise would hide the speaker from SC in training, and not from a later probe."""
@@ -331,19 +331,19 @@ def test_the_speaker_classifier_hears_vectors_without_noise(
             with without_noise(ENC):
                 clean = ENC(x.x, x.lengths)
             assert all(m.training for m in ENC.modules())
-            found.append((outputs["heard"], clean, outputs["embedding"]))
+            found.append((outputs["v_for_SC"], clean, outputs["embedding"]))
         return outputs
 
     infer = SpeakerNet.infer
     monkeypatch.setattr(SpeakerNet, "infer", listen)
     quick(method=method, encoder="auto", max_epochs=1).fit(**vectors)
-    for heard, clean, noisy in found:
-        assert torch.equal(heard, clean)
-        assert (heard - noisy).abs().max() > 1e-2
+    for taken, clean, v in found:
+        assert torch.equal(taken, clean)
+        assert (taken - v).abs().max() > 1e-2
     found.clear()
     quick(method=method, encoder="auto", max_epochs=1, feature_noise=0).fit(**vectors)
     assert found
-    assert all(heard is noisy for heard, _, noisy in found)
+    assert all(taken is v for taken, _, v in found)
 
 
 @pytest.mark.parametrize(("method", "alternate"), METHODS)

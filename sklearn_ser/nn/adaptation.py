@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from .arrays import to_numpy, to_tensor
-from .batching import SequenceDataset, side_by_side, summary
-from .net import SpeechNet
-from .normalization import batch_norms, twin
-from .settings import own_settings
+from .batching import side_by_side
+from .devices import own_settings
+from .net import SpeechNet, to_numpy, to_tensor
+from .normalization import batch_norms, with_own_statistics
 
 # A source batch chooses from this many times as many target recordings as it needs.
 WAITING_BATCHES = 4
@@ -69,11 +68,8 @@ class DomainNet(SpeechNet):
         """
         if len(sequences) < 2:
             return
-        if self.summarize:
-            sequences = [summary(x) for x in sequences]
-        module = twin(self.module_)
-        dataset = SequenceDataset(sequences, device=self.device)
-        self.set_statistics(module, [dataset])
+        module = with_own_statistics(self.module_)
+        self.set_statistics(module, [self.get_dataset(sequences)])
         self.target_modules_ = [module]
 
     def outputs(self, sequences, key, *, of_target=False):
@@ -112,7 +108,7 @@ class DomainNet(SpeechNet):
         super().__setstate__(state)
         if "target_statistics" not in state:
             return
-        module = twin(self.module_)
+        module = with_own_statistics(self.module_)
         saved = state["target_statistics"]
         for norm, (mean, var) in zip(batch_norms(module), saved, strict=True):
             norm.running_mean.copy_(to_tensor(mean))

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from .._vectors import Vectors
+from ..exceptions import warn_caller
 from .layers import round_up
 
 # Sequences are shuffled, sorted by length within pools of this many batches, and cut.
@@ -20,6 +21,8 @@ FRAMES_PER_RECORDING = 1000
 _VECTOR_CELLS = 1 << 20
 # Data that would take more than this share of a GPU's free memory stays on the host.
 _RESIDENT_SHARE = 0.5
+# The name that torch 2.4 has, too.
+OutOfMemoryError = torch.cuda.OutOfMemoryError
 
 
 @dataclass
@@ -137,21 +140,6 @@ def _crop(sequence, max_frames, rng):
     return sequence[:, start : start + max_frames]
 
 
-def summary(sequence):
-    """Return mean and deviation of each feature over the frames, as one frame.
-
-    Parameters
-    ----------
-    sequence : float32 array of shape (n_features, n_frames)
-
-    Returns
-    -------
-    float32 array of shape (2 * n_features, 1)
-    """
-    x = np.asarray(sequence, dtype=np.float64)
-    return np.concatenate([x.mean(1), x.std(1)]).astype(np.float32)[:, None]
-
-
 def pad(sequences, device="cpu"):
     """Stack sequences into one zero-padded tensor on the device, with lengths."""
     device = torch.device(device)
@@ -265,3 +253,50 @@ class BatchIterator:
             batches[-2:] = [before[:-1], np.append(before[-1:], last)]
         else:
             batches[-2:] = [np.append(before, last)]
+
+
+def in_batches_that_fit(batches, compute):
+    """Compute something for each batch, and halve the batches if memory runs out.
+
+    Parameters
+    ----------
+    batches : BatchIterator
+        Its frame budget is halved.
+    compute : callable
+        It takes the rows of a batch.
+
+    Yields
+    ------
+    rows : array of int
+    values : object
+        The result of `compute` for these rows.
+
+    Warns
+    -----
+    UserWarning
+        Once, if the batches were halved.
+    """
+    waiting, warned = batches.rows(), False
+    while waiting:
+        rows = waiting.pop(0)
+        try:
+            values = compute(rows)
+        except OutOfMemoryError as error:
+            if len(rows) == 1:
+                error.add_note(
+                    f"One recording of {batches.dataset.n_frames[rows[0]]} frames is "
+                    "too much for the device. Cut it, or use device='cpu'."
+                )
+                raise
+            batches.halve(rows)
+            waiting = batches.cut(np.concatenate([rows, *waiting]))
+            if not warned:
+                warned = True
+                warn_caller(
+                    f"The device ran out of memory at a batch of {len(rows)} "
+                    "recordings. The prediction halves the frames of a batch until one "
+                    "fits. "
+                    f"A smaller batch_size (now {batches.batch_size}) avoids this."
+                )
+            continue
+        yield rows, values

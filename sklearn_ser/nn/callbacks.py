@@ -1,5 +1,8 @@
 """Callbacks of the net: learning rate, clipping, validation score, progress bar."""
 
+import signal
+import threading
+from contextlib import contextmanager
 from math import cos, pi
 
 import numpy as np
@@ -175,3 +178,26 @@ class EpochBar(Callback):
         """Close the bar after an error."""
         if hasattr(self, "bar_"):
             self.bar_.close()
+
+
+@contextmanager
+def interrupts_noticed():
+    """Yield an event that is set when the user presses Ctrl-C.
+
+    skorch's callbacks end a training by the same exception.
+    """
+    pressed, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if not (main and callable(before)):
+        yield pressed
+        return
+
+    def note(*args):
+        pressed.set()
+        return before(*args)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,15 +4,19 @@ The constructor of an encoder takes ``(n_features)``. ``forward(x, lengths)`` re
 ``z`` of shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames
 of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. The attribute
 ``spectral``, True by default, is True if neighbouring features are neighbouring
-frequencies. Only then training stretches and masks the frequency axis.
+frequencies. Only then training stretches and masks the frequency axis. A static method
+``pool_frames`` makes one frame of a recording, once, before the network sees it; its
+features are then the ``n_features`` of the constructor.
 """
 
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .._vectors import Vectors
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize
@@ -142,7 +146,11 @@ class StatisticsEncoder(PointwiseEncoder):
     prediction each recording is one vector.
     """
 
-    summarizes = True
+    @staticmethod
+    def pool_frames(sequence):
+        """Return mean and deviation of each feature over the frames, as one frame."""
+        x = np.asarray(sequence, dtype=np.float64)
+        return np.concatenate([x.mean(1), x.std(1)]).astype(np.float32)[:, None]
 
 
 class CNN6Encoder(nn.Module):
@@ -193,6 +201,19 @@ ENCODERS = {
 }
 
 
+def encoder_class(encoder):
+    """Return the class of an encoder, which may be given by its name."""
+    return ENCODERS[encoder] if isinstance(encoder, str) else encoder
+
+
+def pooled(sequences, encoder):
+    """Return sequences as an encoder takes them: as they are, or pooled to vectors."""
+    pool = getattr(encoder_class(encoder), "pool_frames", None)
+    if pool is None or not len(sequences):
+        return sequences
+    return Vectors(np.hstack([pool(x) for x in sequences]).T)
+
+
 class UtteranceEncoder(nn.Module):
     """Turn each padded sequence into one embedding in (0, 1)^n_embedding.
 
@@ -224,8 +245,7 @@ class UtteranceEncoder(nn.Module):
         super().__init__()
         self.standardize = Standardize(n_features)
         self.noise = ClassNoise(feature_noise)
-        make = ENCODERS[encoder] if isinstance(encoder, str) else encoder
-        self.encoder = make(n_features)
+        self.encoder = encoder_class(encoder)(n_features)
         spectral = getattr(self.encoder, "spectral", True)
         self.augment = Augment(speed, vocal_tract, masking, spectral)
         n_channels = check_encoder(self.encoder, n_features)

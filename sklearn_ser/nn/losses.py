@@ -25,9 +25,9 @@ class LossTerm:
 
     A subclass sets ``name`` and defines ``__call__(outputs, batch)``. The call takes
     the module's outputs (a dict) and the :class:`Batch`, and returns a scalar. A term
-    of weight zero is neither computed nor recorded. A term can record more figures: it
-    lists their names in ``diagnostics``, and puts each figure into
-    ``outputs["diagnostics"]`` as ``"<name of the term>_<name of the figure>"``.
+    of weight zero is neither computed nor recorded. A term that lists names in
+    ``diagnostics`` returns a scalar and a dict, with a figure for each name. The
+    history of the training has them as ``"train_<name of the term>_<name>"``.
 
     Parameters
     ----------
@@ -75,13 +75,19 @@ class CrossEntropy(LossTerm):
 
 
 class TermSum(torch.nn.Module):
-    """The weighted sum of loss terms. ``values`` holds each unweighted term."""
+    """The weighted sum of loss terms; each term's own value; the terms' diagnostics."""
 
     def __init__(self, terms):
         super().__init__()
         self.terms = [term for term in terms if term.weight != 0]
 
     def forward(self, outputs, batch, progress=1.0):
-        values = {term.name: term(outputs, batch) for term in self.terms}
+        values, diagnostics = {}, {}
+        for term in self.terms:
+            value = term(outputs, batch)
+            if term.diagnostics:
+                value, found = value
+                diagnostics |= {f"{term.name}_{k}": v for k, v in found.items()}
+            values[term.name] = value
         total = sum(term.weight_at(progress) * values[term.name] for term in self.terms)
-        return total, values
+        return total, values, diagnostics

@@ -9,31 +9,35 @@ from scipy.special import softmax
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.utils import to_device
 
-from .._vectors import Vectors
 from ..exceptions import TrainingDivergedError
-from .arrays import all_tensors, restore, to_numpy, to_tensor
 from .augment import ClassNoise
-from .batching import BatchIterator, SequenceDataset, summary
-from .devices import existing_device, threads_for
-from .faults import (
-    TOO_LARGE,
+from .batching import (
+    BatchIterator,
     OutOfMemoryError,
+    SequenceDataset,
+    in_batches_that_fit,
+)
+from .callbacks import interrupts_noticed
+from .devices import existing_device, own_settings, threads_for
+from .divergence import (
+    TOO_LARGE,
     check_last_step,
     check_outputs,
     diverged,
-    in_batches_that_fit,
-    interrupts_noticed,
     largest_weight,
 )
+from .encoders import pooled
 from .layers import LogitLayer
 from .losses import CrossEntropy, TermSum
 from .normalization import Standardize, keep_statistics, set_statistics
 from .randomness import Draws, NothingDrawn, is_own
-from .settings import own_settings
 
 # Batches of up to this many recordings, if their frames fit, for the statistics.
 _FEW = 64
-_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "summarize")
+# By the size of a number: the integers in which NumPy can hold its bits.
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
+
+_SETTINGS = ("seed", "batch_size", "max_epochs", "lr")
 
 
 class _StopTraining(Exception):
@@ -55,27 +59,14 @@ class SpeechNet(skorch.NeuralNet):
         Initialisation, shuffling, dropout and augmentation follow from it.
     library_callbacks : list of (str, Callback), default=()
         They come before the user's, which are in `callbacks`.
-    summarize : bool, default=False
-        Whether the module gets, for each sequence, one frame with the mean and the
-        deviation of each feature over the frames.
     **kwargs
         As for :class:`skorch.net.NeuralNet`.
     """
 
-    def __init__(
-        self,
-        module,
-        *,
-        terms,
-        seed=0,
-        library_callbacks=(),
-        summarize=False,
-        **kwargs,
-    ):
+    def __init__(self, module, *, terms, seed=0, library_callbacks=(), **kwargs):
         self.terms = terms
         self.seed = seed
         self.library_callbacks = library_callbacks
-        self.summarize = summarize
         kwargs.setdefault("criterion", TermSum)
         kwargs.setdefault("train_split", None)
         super().__init__(module, **kwargs)
@@ -90,16 +81,21 @@ class SpeechNet(skorch.NeuralNet):
         return [*losses, *valid, *self.library_callbacks]
 
     @property
-    def _is_loaded(self):
-        """Whether this net was loaded or copied, and only predicts."""
+    def only_predicts(self):
+        """Whether this net was loaded or copied, and has no optimiser."""
         return self.optimizer is None
+
+    @property
+    def encoder(self):
+        """The encoder of the module, a name or a class."""
+        return self.get_params_for("module").get("encoder")
 
     def initialize_optimizer(self, triggered_directly=None):
         """Make the optimiser, unless this net only predicts.
 
         The first optimiser of a process takes seconds: torch imports its compiler.
         """
-        return self if self._is_loaded else super().initialize_optimizer()
+        return self if self.only_predicts else super().initialize_optimizer()
 
     def initialize_criterion(self):
         """Sum the terms given to ``__init__``."""
@@ -110,7 +106,7 @@ class SpeechNet(skorch.NeuralNet):
         """Initialise from the seed alone; the global generators have no influence."""
         seeds = np.random.SeedSequence(self.seed).spawn(4)
         self.rng_ = np.random.default_rng(seeds[1])
-        if self._is_loaded and self._is_library_code():
+        if self.only_predicts and self._is_library_code():
             guard = NothingDrawn()
         else:
             guard = Draws(int(seeds[0].generate_state(1)[0]))
@@ -122,7 +118,7 @@ class SpeechNet(skorch.NeuralNet):
         self.may_draw_ = not all(map(is_own, parts))
         events = [n for n in vars(Callback) if n.startswith("on_")]
         own = {id(callback) for _, callback in self.library_callbacks}
-        self.heard_ = {
+        self.users_events_ = {
             event
             for event in events
             for _, callback in self.callbacks_
@@ -151,9 +147,12 @@ class SpeechNet(skorch.NeuralNet):
 
     def set_residuals(self, residuals):
         """Set the differences of vectors within classes, from which noise is made."""
-        for layer in self.module_.modules():
+        layers = list(self.module_.modules())
+        scales = [m.scale.cpu().numpy() for m in layers if isinstance(m, Standardize)]
+        residuals = (residuals / next(iter(scales), 1.0)).astype(np.float32)
+        for layer in layers:
             if isinstance(layer, ClassNoise):
-                layer.set_residuals(torch.as_tensor(residuals).to(self.device))
+                layer.set_residuals(torch.from_numpy(residuals).to(self.device))
 
     def continue_from(self, net):
         """Copy the weights that last. The optimiser starts anew."""
@@ -163,7 +162,7 @@ class SpeechNet(skorch.NeuralNet):
         """Return the weights that a continued fit starts from."""
         return all_tensors(self.module_)
 
-    def trim(self):
+    def forget_training(self):
         """Let go of what only the training needed, whatever holds it."""
         self.train_split = None
         for name in ("iterator_", "normalized_by_", "draws_"):
@@ -395,6 +394,7 @@ class SpeechNet(skorch.NeuralNet):
         self.sharpen()
         self.stale_ = True  # a callback may have returned to earlier weights
         check_last_step(self, X)
+        self.forget_training()
         return self
 
     def normalized_by(self, dataset):
@@ -408,7 +408,7 @@ class SpeechNet(skorch.NeuralNet):
         validation, so that the history has no half of an epoch.
         """
         try:
-            with self.draws_ if method_name in self.heard_ else nullcontext():
+            with self.draws_ if method_name in self.users_events_ else nullcontext():
                 super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt:
             if self.interrupted_.is_set():
@@ -424,9 +424,7 @@ class SpeechNet(skorch.NeuralNet):
         """Take a SequenceDataset as it is, and make one of sequences."""
         if X is None or isinstance(X, SequenceDataset):
             return X
-        if self.summarize:
-            X = Vectors(np.hstack([summary(x) for x in X]).T)
-        return SequenceDataset(X, device=self.device)
+        return SequenceDataset(pooled(X, self.encoder), device=self.device)
 
     def get_iterator(self, dataset, training=False):
         """Cut length-bucketed batches, shuffled in training."""
@@ -449,14 +447,14 @@ class SpeechNet(skorch.NeuralNet):
         """
         check_outputs(self, y_pred, X)  # since a term may fail for NaN
         progress = self.progress() if training else 1.0
-        total, values = self.criterion_(y_pred, X, progress)
+        total, values, diagnostics = self.criterion_(y_pred, X, progress)
         if training:
             for name, value in values.items():
                 self._record(name, value.item(), X)
             if not torch.isfinite(total):
                 what = "The loss, each term times its weight, is not finite"
                 raise diverged(self, what, X)
-            for name, value in y_pred.get("diagnostics", {}).items():
+            for name, value in diagnostics.items():
                 self.history.record_batch(f"train_{name}", value)
         return total
 
@@ -553,3 +551,50 @@ class SpeechNet(skorch.NeuralNet):
 
 def _overrides(callback, event):
     return getattr(type(callback), event) is not getattr(Callback, event)
+
+
+def all_tensors(module):
+    """Return parameters and buffers by name, with those that no state dict has."""
+    return dict(module.named_buffers()) | module.state_dict()
+
+
+def restore(module, tensors, device=None):
+    """Put what `all_tensors` returned into a module of the same class.
+
+    A buffer may have got another shape in the training, so it is replaced.
+    """
+    parameters = dict(module.named_parameters())
+    for name, value in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        owner = module.get_submodule(path)
+        if name not in parameters and isinstance(value, torch.Tensor):
+            buffer, own = value.detach().clone().to(device), getattr(owner, leaf, None)
+            if own is not None and own.shape == buffer.shape:
+                buffer = buffer.to(own.dtype)  # a net in training is in float32
+            if leaf in owner._buffers:
+                owner._buffers[leaf] = buffer
+            else:
+                owner.register_buffer(leaf, buffer)
+    persistent = module.state_dict().keys()
+    module.load_state_dict({k: v for k, v in tensors.items() if k in persistent})
+
+
+def to_numpy(value):
+    """Copy a tensor to an array; its bits, if NumPy lacks the type of its numbers."""
+    if not isinstance(value, torch.Tensor):  # a module's "extra state"
+        return value
+    value = value.detach().cpu().clone()
+    try:
+        return value.numpy()
+    except TypeError:
+        return value.view(_BITS[value.element_size()]).numpy()
+
+
+def to_tensor(array, dtype=None):
+    """Copy an array, which may be read-only, to a tensor.
+
+    `dtype` is the name of the type whose bits the array holds, if NumPy lacks it.
+    """
+    tensor = torch.from_numpy(np.array(array))
+    own = tensor.dtype if dtype is None else getattr(torch, dtype)
+    return tensor if tensor.dtype == own else tensor.view(own)

@@ -88,7 +88,7 @@ def keep_statistics(module):
         norm.momentum = 0.0
 
 
-def twin(module):
+def with_own_statistics(module):
     """Return a copy that shares the parameters and has its own statistics."""
     return copy.deepcopy(module, {id(p): p for p in module.parameters()})
 

@@ -15,7 +15,6 @@ from sklearn_ser.nn.batching import (
     BatchIterator,
     SequenceDataset,
     pad,
-    summary,
 )
 
 corpora = st.lists(st.integers(1, 60), min_size=1, max_size=80)
@@ -258,12 +257,6 @@ def test_tensors_are_padded_as_arrays():
     X = [np.ones((2, 3), np.float32), np.full((2, 5), 2, np.float32)]
     for found, expected in zip(pad([*map(torch.tensor, X)]), pad(X), strict=True):
         assert torch.equal(found, expected)
-
-
-def test_a_summary_is_mean_and_deviation_of_each_feature():
-    found = summary(np.array([[1, 3, 5], [2, 2, 2]], np.float16))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [[3], [2], [np.sqrt(8 / 3)], [0]], rtol=1e-6)
 
 
 def test_one_frame_stays_one_frame():

@@ -483,7 +483,7 @@ def test_weight_zero_takes_a_term_out(marked, name, weights):
 def test_term_sum_computes_no_term_of_weight_zero():
     total = TermSum([Reconstruction(0.0), Orthogonality(3.0)])
     u, r = draw((4, D), (4, D))
-    value, values = total(tensors(irrelevant=u, embedding=r), None)
+    value, values, _ = total(tensors(irrelevant=u, embedding=r), None)
     assert set(values) == {"orthogonality"}
     assert value.item() == pytest.approx(3 * values["orthogonality"].item())
 

@@ -19,8 +19,8 @@ from sklearn_ser import (
 from sklearn_ser.didan import ImplicitAlignment
 from sklearn_ser.nn import normalization
 from sklearn_ser.nn.batching import SequenceDataset
+from sklearn_ser.nn.divergence import diverged
 from sklearn_ser.nn.encoders import ENCODERS
-from sklearn_ser.nn.faults import diverged
 from sklearn_ser.nn.net import SpeechNet
 
 COMPOSITE = {

@@ -23,7 +23,7 @@ from sklearn_ser import LogMelTransformer
 from sklearn_ser._columns import check_column
 from sklearn_ser.datasets import load_manifest
 from sklearn_ser.datasets._spec import LabelLines, LabelVotes, SpeakerTable
-from sklearn_ser.domain_data import check_mixed_labels, check_sample_domain
+from sklearn_ser.domains import check_mixed_labels, check_sample_domain
 from sklearn_ser.exceptions import TrainingDivergedError
 from sklearn_ser.features import load_audio
 from sklearn_ser.model_selection import check_speaker_leakage

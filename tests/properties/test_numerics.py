@@ -13,9 +13,8 @@ from torch import nn
 
 from sklearn_ser import didan, dsnet, speaker_adversarial
 from sklearn_ser.exceptions import TrainingDivergedError
-from sklearn_ser.nn.batching import Batch
+from sklearn_ser.nn.batching import Batch, OutOfMemoryError
 from sklearn_ser.nn.devices import threads_for
-from sklearn_ser.nn.faults import OutOfMemoryError
 from sklearn_ser.nn.layers import frame_mask
 from sklearn_ser.nn.losses import CrossEntropy, LossTerm
 
@@ -123,7 +122,7 @@ def gradients(net, module, batch):
             layer.p = 0.0
     module.train()
     outputs = module(batch.x, batch.lengths, **batch.companions)
-    loss, _ = net.criterion_(outputs, batch, 0.5)
+    loss = net.criterion_(outputs, batch, 0.5)[0]
     loss.backward()
     return loss.item(), {
         name: p.grad for name, p in module.named_parameters() if p.grad is not None

@@ -1,88 +1,12 @@
-"""Faults of a training: Ctrl-C, full memory, losses that diverge."""
-
-import signal
-import threading
-from contextlib import contextmanager
+"""Trainings that diverge: which output or term, in which batch, of which recording."""
 
 import numpy as np
 import torch
 
-from ..exceptions import TrainingDivergedError, warn_caller
+from ..exceptions import TrainingDivergedError
 
-# The name that torch 2.4 has, too.
-OutOfMemoryError = torch.cuda.OutOfMemoryError
 # No training that converges has such weights. A user's code may fail for their outputs.
 TOO_LARGE = 1e10
-
-
-@contextmanager
-def interrupts_noticed():
-    """Yield an event that is set when the user presses Ctrl-C.
-
-    skorch's callbacks end a training by the same exception.
-    """
-    pressed, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and callable(before)):
-        yield pressed
-        return
-
-    def note(*args):
-        pressed.set()
-        return before(*args)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def in_batches_that_fit(batches, compute):
-    """Compute something for each batch, and halve the batches if memory runs out.
-
-    Parameters
-    ----------
-    batches : BatchIterator
-        Its frame budget is halved.
-    compute : callable
-        It takes the rows of a batch.
-
-    Yields
-    ------
-    rows : array of int
-    values : object
-        The result of `compute` for these rows.
-
-    Warns
-    -----
-    UserWarning
-        Once, if the batches were halved.
-    """
-    waiting, warned = batches.rows(), False
-    while waiting:
-        rows = waiting.pop(0)
-        try:
-            values = compute(rows)
-        except OutOfMemoryError as error:
-            if len(rows) == 1:
-                error.add_note(
-                    f"One recording of {batches.dataset.n_frames[rows[0]]} frames is "
-                    "too much for the device. Cut it, or use device='cpu'."
-                )
-                raise
-            batches.halve(rows)
-            waiting = batches.cut(np.concatenate([rows, *waiting]))
-            if not warned:
-                warned = True
-                warn_caller(
-                    f"The device ran out of memory at a batch of {len(rows)} "
-                    "recordings. The prediction halves the frames of a batch until one "
-                    "fits. "
-                    f"A smaller batch_size (now {batches.batch_size}) avoids this."
-                )
-            continue
-        yield rows, values
 
 
 def diverged(net, what, batch):
