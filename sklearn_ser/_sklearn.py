@@ -4,6 +4,7 @@ They may move with any release: only this file has to follow.
 """
 
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._split import GroupsConsumerMixin
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -12,6 +13,7 @@ from sklearn.utils.validation import _num_samples as num_samples
 
 __all__ = [
     "BaseSearchCV",
+    "GroupsConsumerMixin",
     "Interval",
     "StrOptions",
     "check_matplotlib_support",

@@ -1,9 +1,13 @@
 """UAR and WA of counts of right and wrong predictions, and a bootstrap of both."""
 
 import numbers
+import warnings
 
 import numpy as np
+from scipy.stats import DegenerateDataWarning, bootstrap
 from sklearn.utils import check_scalar
+
+_LARGEST = 2**18  # numbers of units that are drawn at a time
 
 
 def speaker_confusions(y_true, y_pred, speakers, classes):
@@ -25,62 +29,86 @@ def mean_recall(hits, support):
     return recalls.sum(axis=-1) / occurs.sum(axis=-1)
 
 
+def accuracy(hits, support):
+    """Return the WA of correct rows and of all rows, both (..., n_classes)."""
+    return hits.sum(axis=-1) / support.sum(axis=-1)
+
+
+def hits_and_support(counts):
+    """Return the correct rows and all rows of each true class, of confusion counts."""
+    return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+
+
 def confusion_uar(counts):
     """Return the UAR of confusion counts (..., n_true, n_predicted)."""
-    return mean_recall(*_hits_and_support(counts))
+    return mean_recall(*hits_and_support(counts))
 
 
 def confusion_wa(counts):
     """Return the WA of confusion counts (..., n_true, n_predicted)."""
-    return _accuracy(*_hits_and_support(counts))
+    return accuracy(*hits_and_support(counts))
 
 
-def _hits_and_support(counts):
-    """Return the number of correct rows and of all rows of each true class."""
-    return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+def as_generator(random_state):
+    """Return a generator; None takes a random seed."""
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    return np.random.default_rng(random_state)
 
 
-def _accuracy(hits, support):
-    return hits.sum(axis=-1) / support.sum(axis=-1)
+def resampled(index, *columns):
+    """Return the sums of columns (n_units, n_classes) over each sample of units."""
+    n_units, offsets = len(columns[0]), np.arange(len(np.atleast_2d(index)))[:, None]
+    cells = (index + n_units * offsets).ravel()
+    times = np.bincount(cells, minlength=n_units * len(offsets)).astype(float)
+    times = times.reshape(*index.shape[:-1], n_units)
+    return [times @ column for column in columns]
 
 
-def bootstrap_scores(hits, support, n_bootstrap, random_state, *, n_alike=None):
-    """Return the UAR and the WA of each bootstrap sample of units.
+def bootstrap_interval(
+    figure, sizes, n_bootstrap, confidence_level, random_state, *, method="BCa"
+):
+    """Return the bootstrap interval of a figure of drawn units, such as speakers.
 
-    A unit is what the bootstrap draws, such as a speaker or an utterance. `hits` and
-    `support` have its correct rows and all its rows by class. A row may stand for
-    `n_alike` equal units: single utterances are of few kinds, so that one row for each
-    kind saves memory and time. One unit alone has no spread, and its scores are NaN.
+    `figure` gets the numbers of the drawn units, one array (n_samples, size) for each
+    of the `sizes`, and returns a figure for each sample. One unit alone has no spread,
+    and its interval is NaN. Where the method has no answer, as for figures that are all
+    equal, the interval is that of the percentiles.
     """
-    n_alike = np.ones(len(hits), dtype=int) if n_alike is None else n_alike
-    n_units = int(n_alike.sum())
-    if n_units == 1:
-        return np.full((2, n_bootstrap), np.nan)
-    if not isinstance(random_state, np.random.RandomState):
-        random_state = np.random.default_rng(random_state)
-    draws = random_state.multinomial(n_units, n_alike / n_units, size=n_bootstrap)
-    draws = draws.astype(float)  # BLAS is faster, and such integers stay exact
-    hits, support = draws @ hits, draws @ support
-    return mean_recall(hits, support), _accuracy(hits, support)
-
-
-def percentile_interval(scores, confidence_level):
-    """Return the quantiles that enclose a share of the scores; NaN without scores."""
-    if not len(scores) or np.isnan(scores).any():
+    if not n_bootstrap or min(sizes) < 2:
         return np.nan, np.nan
-    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
-    return tuple(np.quantile(scores, tails).tolist())
-
-
-def bootstrap_confusions(counts, n_bootstrap, random_state):
-    """Return `bootstrap_scores` of the confusion counts of each unit."""
-    return bootstrap_scores(*_hits_and_support(counts), n_bootstrap, random_state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = bootstrap(
+            [np.arange(size) for size in sizes],
+            lambda *index, axis: figure(*index),
+            n_resamples=n_bootstrap,
+            batch=max(1, _LARGEST // max(sizes)),
+            vectorized=True,
+            confidence_level=confidence_level,
+            method=method,
+            random_state=as_generator(random_state),
+        )
+    interval = found.confidence_interval
+    if not np.isfinite(interval).all():
+        tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
+        interval = np.quantile(found.bootstrap_distribution, tails)
+    return tuple(map(float, interval))
 
 
 def bootstrap_speakers(counts, n_bootstrap, confidence_level, random_state):
     """Return intervals of UAR and WA, resampling the first axis of confusion counts."""
-    scores = bootstrap_confusions(counts, n_bootstrap, random_state)
-    return tuple(percentile_interval(values, confidence_level) for values in scores)
+    columns = hits_and_support(counts)
+    options = [len(counts)], n_bootstrap, confidence_level
+    return tuple(
+        bootstrap_interval(
+            lambda index, score=score: score(*resampled(index, *columns)),
+            *options,
+            random_state,
+        )
+        for score in (mean_recall, accuracy)
+    )
 
 
 def check_bootstrap(n_bootstrap, confidence_level):

@@ -26,10 +26,10 @@ from sklearn.utils import (
 from .._columns import check_one_kind
 from ..pipeline import embed
 from ._bootstrap import (
-    bootstrap_scores,
+    bootstrap_interval,
     check_bootstrap,
     mean_recall,
-    percentile_interval,
+    resampled,
 )
 
 __all__ = ["ProbeScore", "emotion_probe_score", "speaker_probe_score"]
@@ -253,29 +253,26 @@ def _probe_score(
         cv=list(folds.split(embeddings, codes, units)),
         params={},  # None fails in scikit-learn 1.6 with metadata routing on
     )
-    *counts, n_alike = _units(codes, predicted == codes, units, len(classes))
-    uars, _ = bootstrap_scores(*counts, n_bootstrap, random_state, n_alike=n_alike)
-    recalled = np.bincount(codes, predicted == codes)
+    is_hit = predicted == codes
+    recalled = np.bincount(codes, is_hit)
+    units = np.arange(len(codes)) if units is None else units
+    hits, rows = np.zeros((2, units.max() + 1, len(classes)))
+    np.add.at(hits, (units[is_hit], codes[is_hit]), 1)
+    np.add.at(rows, (units, codes), 1)
     return ProbeScore(
         score=float(mean_recall(recalled, support)),
         chance=1 / len(classes),
-        interval=percentile_interval(uars, confidence_level),
+        interval=bootstrap_interval(
+            lambda index: mean_recall(*resampled(index, hits, rows)),
+            [len(hits)],
+            n_bootstrap,
+            confidence_level,
+            random_state,
+            # The jackknife of BCa would take minutes with thousands of utterances,
+            # and does not change the interval of so many.
+            method="percentile" if groups is None else "BCa",
+        ),
     )
-
-
-def _units(codes, is_hit, groups, n_classes):
-    """Return hits and support of the units to draw, and how many units each row is."""
-    if groups is None:
-        # There are two kinds of utterances in each class: hits and misses.
-        kind = 2 * codes + is_hit
-        n_alike = np.bincount(kind, minlength=2 * n_classes)
-        support = np.repeat(np.eye(n_classes), 2, axis=0)
-        hits = support * np.tile([0, 1], n_classes)[:, None]
-        return hits, support, n_alike
-    cell, n_cells = groups * n_classes + codes, (groups.max() + 1) * n_classes
-    shape = -1, n_classes
-    hits = np.bincount(cell[is_hit], minlength=n_cells).reshape(shape)
-    return hits, np.bincount(cell, minlength=n_cells).reshape(shape), None
 
 
 def _make_probe(probe, random_state):

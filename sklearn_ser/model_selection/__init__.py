@@ -7,12 +7,12 @@ from ._leakage import (
     check_speaker_leakage,
 )
 from ._results import CrossCorpusResult, SpeakerCVResult
-from ._splits import LeaveOneCorpusOut
+from ._splits import SpeakerTextKFold
 
 __all__ = [
     "CrossCorpusResult",
-    "LeaveOneCorpusOut",
     "SpeakerCVResult",
+    "SpeakerTextKFold",
     "check_duplicate_leakage",
     "check_speaker_leakage",
     "cross_corpus_validate",

@@ -13,24 +13,25 @@ from sklearn.utils import check_scalar
 
 from .._columns import check_column
 from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import (
-    bootstrap_confusions,
-    percentile_interval,
-    speaker_confusions,
-)
+from ..metrics._bootstrap import check_bootstrap
 from ..pipeline import consumes
-from ._evaluation import (
-    Fitting,
-    Testing,
-    check_evaluation,
-    fit_and_predict,
-    noting,
-    run_jobs,
+from ._enrollment import Fitting, Testing, fit_and_predict
+from ._leakage import (
+    check_speaker_leakage,
+    doubts_about_speakers,
+    duplicates_in,
+    refuse_duplicates,
 )
-from ._leakage import check_speaker_leakage, duplicates_in, refuse_duplicates
-from ._results import CrossCorpusResult, Transfer, join
-from ._resume import Transfers, describe, resume
-from ._splits import check_corpora, check_transfers, mark, plan_of
+from ._results import CrossCorpusResult, Transfer, join, mean_uar_interval
+from ._resume import Transfers, describe, run_parts, text_of
+from ._splits import (
+    check_corpora,
+    check_evaluation,
+    check_transfers,
+    noting,
+    plan_transfer,
+    unlabelled_mark,
+)
 
 
 def cross_corpus_validate(
@@ -42,6 +43,8 @@ def cross_corpus_validate(
     *,
     transfers: str | Sequence = "pairs",
     mode: str = "transductive",
+    recordings: Any = None,
+    front_end: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
     n_bootstrap: int = 2000,
@@ -81,6 +84,8 @@ def cross_corpus_validate(
         Transductive: all target rows train without labels, and all are scored.
         Inductive: half of the target's speakers train without labels, and the other
         half is scored.
+    recordings, front_end : list of length n_samples and estimator, default=None
+        What `X` was computed from and by, as in :func:`speaker_cross_validate`.
     n_jobs : int, default=None
         Number of transfers that run at the same time.
     verbose : int, default=0
@@ -111,18 +116,18 @@ def cross_corpus_validate(
         classes, or the inductive mode finds only one target speaker. If a labelled
         source row and a tested row hold the same audio. If `y` contains the label of
         unlabelled rows, or the estimator predicts a label that is not a class.
-        If `checkpoint_dir` holds transfers of another evaluation.
 
     See Also
     --------
     speaker_cross_validate : The same within a corpus, by speaker.
-    LeaveOneCorpusOut : A splitter, for estimators that do not adapt.
+    sklearn.model_selection.LeaveOneGroupOut : A splitter, with the corpora as groups,
+        for estimators that do not adapt.
 
     Notes
     -----
-    The interval is a percentile bootstrap over the speakers of the target. The fitted
-    models stay the same, and transfers to the same target share the draws. With fewer
-    than ten speakers the interval is too narrow.
+    The interval is a bootstrap (BCa) over the speakers of the target. The fitted models
+    stay the same, and transfers to the same target share the draws in the interval of
+    the mean. With fewer than ten speakers the interval is too narrow.
 
     Estimators of skada adapt, too. They need integer labels >= 0.
 
@@ -136,6 +141,7 @@ def cross_corpus_validate(
     >>> corpora = np.repeat(["emodb", "emovo"], 8)
     >>> speakers = np.tile(np.repeat(["ann", "bob"], 4), 2)
     >>> cross_corpus_validate(LogisticRegression(), X, y, corpora, speakers)
+    UAR 100.0 % [100.0, 100.0], chance 50.0 %: it beats guessing.
     source-only: no target utterance was seen in training
     UAR % [95% interval]
     from   to emodb              to emovo
@@ -144,64 +150,64 @@ def cross_corpus_validate(
     mean of 2: 100.0 [100.0, 100.0]
     """
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
-    corpora = check_corpora(corpora, "corpora")
+    corpora = check_corpora(corpora)
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
     bootstrap = n_bootstrap, confidence_level
-    check_evaluation(estimator, columns, *bootstrap, checkpoint_dir, return_estimator)
+    more = {} if recordings is None else {"recordings": recordings}
+    check_evaluation(estimator, columns | more, checkpoint_dir, return_estimator)
+    check_bootstrap(*bootstrap)
     if mode not in ("transductive", "inductive"):
         raise ValueError(f'mode must be "transductive" or "inductive", got {mode!r}.')
     with config_context(enable_metadata_routing=True):
         adapted = consumes(estimator, "fit", "sample_domain")
-    if adapted and (y == mark(y)).any():
+    if adapted and (y == (mark := unlabelled_mark(y))).any():
         raise ValueError(
-            f"y contains {mark(y)!r}, but this label marks the unlabelled rows "
-            "in the fit of an estimator that adapts. Give the class another "
-            "label."
+            f"y contains {mark!r}, but this label marks the unlabelled rows in the fit "
+            "of an estimator that adapts. Give the class another label."
         )
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
     data = columns | {"speakers": keys}
-    settings = describe(estimator, random_state)  # before something is drawn
+    caveats = doubts_about_speakers(y, keys, corpora)
+    # Before something is drawn, which changes a generator.
+    described, seeded = describe(estimator, front_end), text_of(random_state)
     # All transfers to a target share a seed: they halve and draw its speakers alike.
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
     plans = []
     for source, target in check_transfers(transfers, names):
-        *plan, adapt, test = plan_of(source, target, data, mode, seeds[target])
+        *plan, adapt, test = plan_transfer(source, target, data, mode, seeds[target])
         plans.append((*plan, adapt if adapted else adapt[:0], test))
-    protocol = _check_leakage(plans, data, duplicates_in(X, estimator))
+    source = (X, estimator) if recordings is None else (recordings, None)
+    protocol = _check_leakage(plans, keys, source[0], duplicates_in(*source))
 
-    asked = settings | {"mode": mode, "transfers": str([plan[:2] for plan in plans])}
-    finished, keep = resume(
-        checkpoint_dir,
-        Transfers([plan[2] for plan in plans]),
-        asked,
-        columns,
-        [rows for plan in plans for rows in plan[3:]],
+    jobs = ((clone(estimator), data, plan) for plan in plans)
+    checkpoint = checkpoint_dir, described, columns
+    *outputs, estimators = run_parts(
+        _run_transfer, jobs, Transfers(plans), checkpoint, n_jobs, verbose
     )
-    jobs = (
-        (number, clone(estimator), data, plan)
-        for number, plan in enumerate(plans, 1)
-        if number not in finished
-    )
-    run = len(plans), "transfer", n_jobs, verbose
-    *outputs, estimators = run_jobs(_run_transfer, jobs, *run, done=finished, keep=keep)
-    scored, draws = [], []
-    for plan, *output in zip(plans, *outputs, strict=True):
-        transfer, uars = _scored(plan, output, data, seeds[plan[1]], *bootstrap)
-        scored.append(transfer)
-        draws.append(uars)
+    scored = [
+        _scored(plan, output, data)
+        for plan, *output in zip(plans, *outputs, strict=True)
+    ]
+    scored = [
+        t._replace(uar_interval=mean_uar_interval([t], *bootstrap, seeds[t.target]))
+        for t in scored
+    ]
     return CrossCorpusResult(
         transfers=tuple(scored),
         mode=mode,
         protocol=protocol if adapted else "source-only",
         adapted=adapted,
         uar=float(np.mean([transfer.uar for transfer in scored])),
-        uar_interval=percentile_interval(np.mean(draws, axis=0), confidence_level),
+        uar_interval=mean_uar_interval(scored, *bootstrap, seed),
         confidence_level=confidence_level,
         estimators=estimators if return_estimator else None,
-        settings=settings,
+        settings=described
+        | {"random_state": seeded, "mode": mode}
+        | {"transfers": str([plan[:2] for plan in plans])},
+        caveats=tuple(caveats),
     )
 
 
@@ -215,37 +221,36 @@ def _draw_seed(random_state):
     return int(np.random.default_rng(random_state).integers(2**31))
 
 
-def _scored(plan, output, columns, seed, n_bootstrap, confidence_level):
-    """Return a transfer with its figures, and the UAR of each bootstrap sample."""
+def _scored(plan, output, columns):
+    """Return a transfer with its figures, but without their interval."""
     predicted, proba, seconds = output
-    *_, classes, _, _, test = plan
-    truth, keys = columns["y"][test], columns["speakers"][test]
-    people, counts = speaker_confusions(truth, predicted, keys, classes)
-    uars = bootstrap_confusions(counts, n_bootstrap, seed)[0]
-    figures = uar_score(truth, predicted), wa_score(truth, predicted)
-    transfer = Transfer(
+    source, target, *_, test = plan
+    y, corpora, speakers = columns["y"], columns["corpora"], columns["speakers"]
+    unused = np.isin(corpora, [*source, target]) & ~np.isin(y, plan[2])
+    names, counts = np.unique(y[unused], return_counts=True)
+    return Transfer(
         *plan,
         predicted,
-        len(people),
-        *figures,
-        percentile_interval(uars, confidence_level),
+        len(np.unique(speakers[test])),
+        uar_score(y[test], predicted),
+        wa_score(y[test], predicted),
+        (np.nan, np.nan),
         *seconds,
-        truth,
-        keys,
+        y[test],
+        speakers[test],
         proba,
+        dict(zip(names.tolist(), counts.tolist(), strict=True)),
     )
-    return transfer, uars
 
 
-def _check_leakage(plans, columns, duplicates):
+def _check_leakage(plans, keys, recordings, duplicates):
     """Refuse leakage, and tell whether test speakers are in unlabelled training."""
-    X, _, _, keys = columns.values()
     transductive = False
     for *_, train, adapt, test in plans:
         split = np.concatenate([train, adapt]), test
         unlabelled = np.isin(np.arange(len(keys)), adapt)
         checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
-        refuse_duplicates([split], X, duplicates, unlabelled)
+        refuse_duplicates([split], recordings, duplicates, unlabelled)
         transductive |= checked.transductive
     return "transductive" if transductive else "inductive"
 
@@ -257,7 +262,7 @@ def _run_transfer(number, estimator, columns, plan):
     rows = np.concatenate([train, adapt])
     labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
     if len(adapt):
-        labels = np.concatenate([labels, np.full(len(adapt), mark(y))])
+        labels = np.concatenate([labels, np.full(len(adapt), unlabelled_mark(y))])
         domain = np.concatenate([domain, np.full(len(adapt), -1)])
     metadata = {"speakers": keys[rows], "sample_domain": domain}
     fitting = Fitting(rows, labels, metadata, {"groups": keys[rows]}, {})

@@ -1,6 +1,6 @@
 """Evaluation on speakers that are not in the training data."""
 
-from itertools import chain
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -13,25 +13,40 @@ from .._sklearn import safe_indexing
 from ..datasets._splitter import Protocol
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import (
+    as_generator,
     bootstrap_speakers,
+    check_bootstrap,
     confusion_uar,
     confusion_wa,
     speaker_confusions,
 )
 from ..pipeline import training_history
-from ._enrollment import check_enrollment, draw
-from ._evaluation import (
+from ._enrollment import (
     Fitting,
     Testing,
-    check_evaluation,
+    check_enrollment,
+    draw,
     fit_and_predict,
-    noting,
-    run_jobs,
+    kind_of,
 )
-from ._leakage import duplicates_in, refuse_duplicates
-from ._results import Fold, SpeakerCVResult, shorten
-from ._resume import Folds, describe, resume
-from ._splits import split_by_speaker, validation_masks
+from ._leakage import (
+    doubts_about_speakers,
+    duplicates_in,
+    lone_emotions,
+    refuse_duplicates,
+    refuse_enrolled_copies,
+)
+from ._results import Fold, SpeakerCVResult, compare, shorten
+from ._resume import Folds, describe, run_parts, text_of
+from ._splits import (
+    Plan,
+    check_evaluation,
+    noting,
+    plan_texts,
+    split_by_speaker,
+    split_texts,
+    validation_rows,
+)
 
 
 def speaker_cross_validate(
@@ -41,11 +56,15 @@ def speaker_cross_validate(
     speakers: ArrayLike,
     *,
     groups: ArrayLike | None = None,
+    texts: ArrayLike | None = None,
+    control: bool = False,
     cv: Any = None,
     enrollment: int | str | None = None,
     enrollment_label: Any = None,
     n_draws: int = 3,
     fit_params: dict[str, Any] | None = None,
+    recordings: Any = None,
+    front_end: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
     n_bootstrap: int = 2000,
@@ -76,17 +95,28 @@ def speaker_cross_validate(
     groups : array-like of shape (n_samples,), default=None
         The groups that a split keeps together, such as sessions. None takes the
         speakers.
+    texts : array-like of shape (n_samples,), default=None
+        The sentence of each row, as a code or in words. The result then has two
+        figures: on unheard speakers, and on unheard speakers and sentences. A row
+        without a text, which is None, NaN or empty, is a sentence of its own. There are
+        five folds of sentences for each fold of speakers, or as many as there are
+        sentences, and each is one more fit.
+    control : bool, default=False
+        With `texts`, a third figure: the test sentences stay in training, and as many
+        training rows of each emotion are taken away at random, of other sentences.
     cv : int, splitter or iterable of (train, test), default=None
         None leaves one group out. An int is the number of folds of a
         :class:`~sklearn.model_selection.GroupKFold`. For a
         :class:`~sklearn_ser.datasets.Protocol`, the result has its name and hash. If
         the protocol has validation rows, a `fit` that requests `validation` gets them
         as a boolean mask of the training rows. A classifier of this library keeps its
-        best epoch on them. Any other estimator trains on them, too.
+        best epoch on them. Any other estimator trains on them, too. A
+        :class:`SpeakerTextKFold` sets the numbers of both kinds of folds for `texts`.
     enrollment : int, "all" or None, default=None
         Number of recordings of each test speaker to enroll after the fit, without their
         labels: see :func:`~sklearn_ser.enroll`. They are drawn at random and not
-        scored. At most half of a speaker's recordings are enrolled. ``"all"`` enrolls
+        scored. At most half of a speaker's recordings are enrolled, and on unheard
+        sentences none of a scored sentence. ``"all"`` enrolls
         and scores all recordings, and the figure is transductive. None enrolls nothing,
         and the figure is inductive.
     enrollment_label : label of `y`, default=None
@@ -98,6 +128,12 @@ def speaker_cross_validate(
         More metadata for `fit`, such as ``{"sample_weight": w}``. Each value has length
         n_samples, and `fit` gets the training rows of it. Steps of a pipeline must
         request them. A `validation` here replaces the one of the protocol.
+    recordings : list of length n_samples, default=None
+        The recordings, if `X` has features that were computed before the call. The
+        check for copies then compares the recordings.
+    front_end : estimator, default=None
+        The transformer that computed `X` before the call. The settings of the result
+        describe it, too.
     n_jobs : int, default=None
         Number of folds that run at the same time.
     verbose : int, default=0
@@ -112,11 +148,13 @@ def speaker_cross_validate(
     return_estimator : bool, default=False
         If True, the result keeps the fitted estimators.
     checkpoint_dir : str or path-like, default=None
-        A folder that keeps each finished fold of this one evaluation. After an
-        interruption or a crash, the same call reads the finished folds from the folder.
-        The result is the same to the bit if `estimator` has a fixed `random_state`. The
-        folder holds figures, predictions and hashes of the data, but no model. So it
-        cannot be combined with `return_estimator`.
+        A folder that keeps each finished fold. After an interruption or a crash, the
+        same call reads the finished folds from the folder. The result is the same to
+        the bit if `estimator` has a fixed `random_state`. A fold is found by the
+        content of its data, the parameters that have an effect, the weights of a speech
+        model and the versions of the packages, so evaluations may share a folder. The
+        folder holds figures and predictions, but no model. So it cannot be combined
+        with `return_estimator`.
 
     Returns
     -------
@@ -129,13 +167,20 @@ def speaker_cross_validate(
         If lengths differ, labels are missing, or there is only one speaker. If a fold
         shares a speaker or a recording between train and test. If the estimator
         predicts labels that are not in `y`, or has no
-        :class:`~sklearn_ser.SpeakerNormalizer` for an enrolment. If `checkpoint_dir`
-        holds folds of another evaluation.
+        :class:`~sklearn_ser.SpeakerNormalizer` for an enrolment. If `texts` holds one
+        sentence only, or leaves no training row of a tested emotion.
+
+    Warns
+    -----
+    UserWarning
+        If nearly every speaker has one recording, or recordings of one emotion. The
+        column may then name recordings or emotions instead of persons. If texts are
+        missing.
 
     Notes
     -----
-    The interval is a percentile bootstrap over speakers. The fitted models stay the
-    same. With fewer than ten speakers the interval is too narrow.
+    The interval is a bootstrap (BCa) over speakers. The fitted models stay the same.
+    With fewer than ten speakers the interval is too narrow.
 
     The check for copies compares recordings by their audio, and sequences by their
     values. Rows of a table may be equal, and so may vectors of one length in a list.
@@ -151,6 +196,7 @@ def speaker_cross_validate(
     >>> y = ["angry", "sad"] * 6
     >>> speakers = np.repeat(["ann", "bob", "cem"], 4)
     >>> speaker_cross_validate(DummyClassifier(), np.zeros((12, 1)), y, speakers)
+    UAR 50.0 % [50.0, 50.0], chance 50.0 %: the data do not show that it beats guessing.
     inductive: no recording of a test speaker was enrolled
     fold    test speakers   n  UAR % [95% interval]  WA % [95% interval]
     1       ann             4   50.0                  50.0
@@ -163,56 +209,86 @@ def speaker_cross_validate(
     groups = speakers if by_default else check_column(groups, "groups")
     fit_params = dict(fit_params or {})
     columns = {"X": X, "y": y, "speakers": speakers, "groups": groups}
-    bootstrap = n_bootstrap, confidence_level
-    check_evaluation(
-        estimator, columns | fit_params, *bootstrap, checkpoint_dir, return_estimator
-    )
+    more = {"texts": texts, "recordings": recordings}
+    more = fit_params | {name: each for name, each in more.items() if each is not None}
+    check_evaluation(estimator, columns | more, checkpoint_dir, return_estimator)
+    check_bootstrap(n_bootstrap, confidence_level)
     if len(np.unique(speakers)) < 2:
         raise ValueError(
             f"speakers holds one speaker only, {speakers[:1].tolist()}: an "
             "evaluation on unseen speakers needs at least two."
         )
     asked = enrollment, enrollment_label, n_draws
-    kind = check_enrollment(estimator, *asked, y)
+    check_enrollment(estimator, *asked, y)
+    cv, texts, text_folds, unknown = split_texts(cv, texts, control)
     cv, splits = split_by_speaker(cv, columns, by_default)
-    refuse_duplicates(splits, X, duplicates_in(X, estimator))
+    source = (X, estimator) if recordings is None else (recordings, None)
+    copies = duplicates_in(*source)
+    refuse_duplicates(splits, source[0], copies)
+    caveats = [*doubts_about_speakers(y, speakers), *unknown]
 
+    # Before something is drawn, which changes a generator.
+    described, seeded = describe(estimator, front_end), text_of(random_state)
+    rng = as_generator(random_state)
+    draws = draw(splits, y, speakers, *asked, rng)
+    refuse_enrolled_copies(splits, draws, source[0], copies)
+    validation = validation_rows(cv, splits)
+    plans = [Plan(*each) for each in zip(splits, validation, draws, strict=True)]
+    plans = {"heard": plans}
+    if texts is not None:
+        columns["texts"] = texts
+        plans |= plan_texts(plans["heard"], columns, text_folds, asked, control, rng)
+
+    parts = [plan for part in plans.values() for plan in part]
+    jobs = ((clone(estimator), columns, fit_params, plan) for plan in parts)
+    *outputs, estimators = run_parts(
+        _run_fold,
+        jobs,
+        Folds(parts, speakers, np.unique(y)),
+        (checkpoint_dir, described, columns | fit_params),
+        n_jobs,
+        verbose,
+    )
     protocol = repr(cv) if isinstance(cv, Protocol) else None
-    settings = describe(estimator, random_state)  # before something is drawn
-    settings |= {
-        "cv": protocol or type(cv).__name__,
-        "enrollment": repr(asked) if enrollment else "None",
+    common = {
+        "confidence_level": confidence_level,
+        "protocol": protocol,
+        "kind": kind_of(enrollment, enrollment_label, draws, splits, speakers),
+        "settings": described
+        | {"random_state": seeded, "cv": protocol or text_of(cv)}
+        | {"enrollment": repr(asked) if enrollment else "None"},
     }
-    masks, classes = validation_masks(cv, splits), np.unique(y)
-    draws = draw(splits, y, speakers, *asked, random_state)
-    finished, keep = resume(
-        checkpoint_dir,
-        Folds(splits, speakers, classes),
-        settings,
-        columns | {f"fit_params {name}": fit_params[name] for name in fit_params},
-        [*chain(*splits), *(mask for mask in masks if mask is not None)],
-    )
-    jobs = (
-        (number, clone(estimator), columns, fit_params, part)
-        for number, part in enumerate(zip(splits, masks, draws, strict=True), 1)
-        if number not in finished
-    )
-    run = len(splits), "fold", n_jobs, verbose
-    *outputs, estimators = run_jobs(_run_fold, jobs, *run, done=finished, keep=keep)
-    return SpeakerCVResult(
-        **_pooled(columns, outputs, *bootstrap, random_state),
-        confidence_level=confidence_level,
-        classes=classes,
-        estimators=estimators if return_estimator else None,
-        protocol=protocol,
-        settings=settings,
-        kind=kind,
+    bootstrap = n_bootstrap, confidence_level, random_state
+    results, start = {}, 0
+    for name, part in plans.items():
+        own = slice(start, start := start + len(part))
+        results[name] = SpeakerCVResult(
+            **_pooled(columns, [each[own] for each in outputs], *bootstrap),
+            **common,
+            estimators=estimators[own] if return_estimator else None,
+            caveats=(*caveats, *lone_emotions(splits, y, speakers)),
+        )
+    return _with_texts(results, *bootstrap)
+
+
+def _with_texts(results, *bootstrap):
+    """Return the result on unheard speakers, with those on unheard sentences."""
+    heard, unheard, control = map(results.get, ("heard", "unheard", "control"))
+    if unheard is None:
+        return heard
+    others = {"heard": heard} | ({} if control is None else {"control": control})
+    found = {
+        name: compare(unheard.parts(), other.parts(), *bootstrap)[-2:]
+        for name, other in others.items()
+    }
+    return replace(
+        heard, unheard_texts=unheard, control=control, text_differences=found
     )
 
 
 def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):
     """Return the scored rows of all folds and their figures, by their names."""
-    _, y, speakers, _ = columns.values()
+    y, speakers = columns["y"], columns["speakers"]
     folds, predictions, probabilities = outputs
     rows = np.concatenate([fold.test for fold in folds])
     scored = y[rows], np.concatenate(predictions), speakers[rows]
@@ -231,24 +307,28 @@ def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):
         "rows": rows,
         **dict(zip(("y_true", "predictions", "speakers"), scored, strict=True)),
         "probabilities": None if some_lack else np.concatenate(probabilities),
+        "classes": np.unique(y),
         "confusion": confusion,
+        "draws": np.concatenate([fold.draws() for fold in folds]),
     }
 
 
-def _run_fold(number, estimator, columns, fit_params, part):
+def _run_fold(number, estimator, columns, fit_params, plan):
     """Fit on the training rows of a fold and predict its test rows."""
-    (train, test), validation, draws = part
-    X, y, speakers, groups = columns.values()
-    classes, test_speakers = np.unique(y), np.unique(speakers[test])
+    (train, test), validation, draws = plan
+    y, speakers = columns["y"], columns["speakers"]
+    grouped = {name: columns[name] for name in ("groups", "texts") if name in columns}
     params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
-    more = {"groups": groups[train]}
+    more = {name: column[train] for name, column in grouped.items()}
     if validation is not None and "validation" not in params:
         more["validation"] = validation
     fitting = Fitting(train, y[train], {"speakers": speakers[train]}, more, params)
-    metadata, more = {"speakers": speakers[test]}, {"groups": groups[test]}
+    more = {name: column[test] for name, column in grouped.items()}
+    testing = Testing(test, {"speakers": speakers[test]}, more, draws)
+    test_speakers = np.unique(speakers[test])
     with noting(f"In fold {number}, test speakers: {shorten(test_speakers)}."):
         predicted, proba, seconds = fit_and_predict(
-            estimator, X, classes, fitting, Testing(test, metadata, more, draws)
+            estimator, columns["X"], np.unique(y), fitting, testing
         )
     enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
     if draws:

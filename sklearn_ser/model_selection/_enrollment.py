@@ -1,10 +1,13 @@
-"""Evaluation with enrolment of a few recordings."""
+"""A fit with its predictions, and the test recordings that are enrolled in between."""
 
+import functools
 import numbers
+import time
 from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
+from sklearn import config_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
@@ -13,8 +16,32 @@ from ..pipeline import (
     before_normalizer,
     has_normalizer,
     predict_once,
+    requested,
     transform,
 )
+from ._results import shorten, spread_columns
+
+
+class Fitting(NamedTuple):
+    """The rows of a fit, their labels, and what `fit` gets on request, and in any case.
+
+    The metadata must be requested or refused; those in `if_requested` need not.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    metadata: dict
+    if_requested: dict
+    params: dict
+
+
+class Testing(NamedTuple):
+    """The rows of a prediction, their metadata, and the draws of an enrolment."""
+
+    rows: np.ndarray
+    metadata: dict
+    if_requested: dict
+    draws: list
 
 
 class Draw(NamedTuple):
@@ -25,7 +52,7 @@ class Draw(NamedTuple):
 
 
 def check_enrollment(estimator, enrollment, label, n_draws, y):
-    """Check the settings of an enrolment, and return the kind of the figures."""
+    """Check the settings of an enrolment."""
     check_scalar(n_draws, "n_draws", numbers.Integral, min_val=1)
     if enrollment is None or isinstance(enrollment, str):
         if enrollment not in (None, "all"):
@@ -43,23 +70,35 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
     else:
         check_scalar(enrollment, "enrollment", numbers.Integral, min_val=1)
     if enrollment is None:
-        return "inductive"
+        return
     if not has_normalizer(estimator):
         raise ValueError(
             f"enrollment={enrollment!r} needs a SpeakerNormalizer, but "
             f"{type(estimator).__name__} has none. Put one before the "
             "classifier: make_pipeline(SpeakerNormalizer(), classifier)."
         )
+    if label is not None and label not in (classes := np.unique(y).tolist()):
+        raise ValueError(f"enrollment_label={label!r} is not a label of y: {classes}.")
+
+
+def kind_of(enrollment, label, draws, splits, speakers):
+    """Return the kind of the figures, with the numbers that were enrolled."""
+    if enrollment is None:
+        return "inductive"
     if enrollment == "all":
         return "transductive"
-    if label is None:
-        return f"enrolled ({enrollment})"
-    if label not in (classes := np.unique(y).tolist()):
-        raise ValueError(f"enrollment_label={label!r} is not a label of y: {classes}.")
-    return f'enrolled ({enrollment}, "{label}")'
+    numbers = {
+        int((speakers[test][each.enrolled] == speaker).sum())
+        for (_, test), of_fold in zip(splits, draws, strict=True)
+        for each in of_fold
+        for speaker in np.unique(speakers[test])
+    }
+    fewest, most = min(numbers), max(numbers)
+    done = str(most) if fewest == most else f"{fewest} to {most}"
+    return f"enrolled ({done})" if label is None else f'enrolled ({done}, "{label}")'
 
 
-def draw(splits, y, speakers, enrollment, label, n_draws, random_state):
+def draw(splits, y, speakers, enrollment, label, n_draws, rng):
     """Return the draws of each fold, as places among its test rows.
 
     At most half of a speaker's recordings are enrolled, since the others are scored.
@@ -70,31 +109,59 @@ def draw(splits, y, speakers, enrollment, label, n_draws, random_state):
     if enrollment == "all":
         everything = [np.arange(len(test)) for _, test in splits]
         return [[Draw(enrolled=rows, scored=rows)] for rows in everything]
-    if not isinstance(random_state, np.random.RandomState):
-        random_state = np.random.default_rng(random_state)
-    return [
-        [
-            _draw_once(y[test], speakers[test], enrollment, label, random_state)
-            for _ in range(n_draws)
-        ]
-        for _, test in splits
-    ]
+    drawn = []
+    for _, test in splits:
+        own, places, enrolled = (y[test], speakers[test]), np.arange(len(test)), []
+        for number in range(n_draws):
+            # The last draw leaves out what all others enroll, so that it is scored.
+            always = functools.reduce(np.intersect1d, enrolled) if number else []
+            is_last = 0 < number == n_draws - 1
+            allowed = ~np.isin(places, always if is_last else [])
+            enrolled.append(draw_recordings(*own, allowed, enrollment, label, rng))
+        drawn.append([Draw(rows, np.setdiff1d(places, rows)) for rows in enrolled])
+    return drawn
 
 
-def _draw_once(y, speakers, enrollment, label, random_state):
+def draw_recordings(y, speakers, allowed, enrollment, label, rng):
+    """Return the places of recordings to enroll, at most half of each speaker's."""
     enrolled = []
     for speaker in np.unique(speakers):
         fitting = speakers == speaker
         if label is not None:
             fitting &= y == label
-        rows = np.flatnonzero(fitting)
-        chosen = random_state.permutation(rows)[: min(enrollment, len(rows) // 2)]
-        enrolled.append(np.sort(chosen))
-    enrolled = np.concatenate(enrolled)
-    return Draw(enrolled, np.setdiff1d(np.arange(len(speakers)), enrolled))
+        rows = rng.permutation(np.flatnonzero(fitting))
+        most = min(enrollment, len(rows) // 2)
+        enrolled.append(np.sort(rows[allowed[rows]][:most]))
+    return np.concatenate(enrolled)
 
 
-def predict_enrolled(estimator, X, metadata, if_requested, draws):
+def fit_and_predict(estimator, X, classes, fitting, testing):
+    """Return predictions, probabilities by class, and the seconds of both steps."""
+    with config_context(enable_metadata_routing=True):
+        start = time.perf_counter()
+        rows, labels, metadata, if_requested, params = fitting
+        params = params | requested(estimator, "fit", metadata, if_requested)
+        estimator.fit(safe_indexing(X, rows), labels, **params)
+        fitted = time.perf_counter()
+        rows, *given, draws = testing
+        X = safe_indexing(X, rows)
+        predicted, proba = _predict_enrolled(estimator, X, *given, draws)
+        scored = time.perf_counter()
+    n_rows = sum(len(of_draw.scored) for of_draw in draws) if draws else len(rows)
+    if predicted.shape != (n_rows,) or not np.isin(predicted, classes).all():
+        raise ValueError(
+            f"{type(estimator).__name__}.predict must give one label of y for each of "
+            f"{n_rows} rows, among {classes.tolist()}; got shape {predicted.shape} "
+            f"with {shorten(np.unique(predicted))}."
+        )
+    # Marks of unlabelled rows may have changed the type of labels, as bool to int.
+    predicted = classes[np.searchsorted(classes, predicted)]
+    columns = getattr(estimator, "classes_", np.intersect1d(labels, classes))
+    seconds = fitted - start, scored - fitted
+    return predicted, spread_columns(proba, columns, classes), seconds
+
+
+def _predict_enrolled(estimator, X, metadata, if_requested, draws):
     """Return predictions and probabilities, or None, for the scored rows of all draws.
 
     The steps in front of the SpeakerNormalizer transform `X` once. The voices of a draw

@@ -1,6 +1,7 @@
 """Checks for splits with the same speaker or recording in training and test."""
 
 import os
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..datasets.duplicates import (
     rows_of,
 )
 from ._results import shorten
+
+_NEARLY_ALL = 0.8  # of the speakers
 
 
 class CheckedSplits(list):
@@ -161,8 +164,10 @@ def duplicates_in(X, estimator):
     """Return the rows of each recording that `X` holds more than once.
 
     Vectors of one length may be waveforms or features. They are waveforms if a step of
-    the estimator takes recordings.
+    the estimator takes recordings, or if `estimator` is None.
     """
+    if estimator is None:
+        return duplicates_if_audio(X, vectors_are_waveforms=True)
     parts = [estimator, *estimator.get_params().values()]
     parts = [part for part in parts if not isinstance(part, type)]
     tags = [get_tags(part) for part in parts if hasattr(part, "__sklearn_tags__")]
@@ -172,8 +177,68 @@ def duplicates_in(X, estimator):
     return duplicates_if_audio(X, vectors_are_waveforms=takes_recordings)
 
 
-def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
-    """Refuse splits that have rows of one list of `duplicates` in training and test."""
+def refuse_enrolled_copies(splits, draws, recordings, duplicates):
+    """Refuse draws that enroll a recording and score a copy of it."""
+    for fold, ((_, test), of_fold) in enumerate(zip(splits, draws, strict=True), 1):
+        for enrolled, scored in of_fold:
+            if len(scored) < len(test):  # else all are enrolled, and all are scored
+                pair = test[enrolled], test[scored]
+                what = "enrolled", "scored"
+                refuse_duplicates([pair], recordings, duplicates, what=what, first=fold)
+
+
+def doubts_about_speakers(y, speakers, corpora=None):
+    """Return sentences on a column that may not name speakers, and warn of them."""
+    found = []
+    for corpus in [] if corpora is None else np.unique(corpora):
+        who = np.unique(speakers[corpora == corpus])
+        if len(who) == 1:
+            found.append(
+                f"speakers: {corpus} has one speaker only, {who[0]}. Its figures are "
+                "those of one voice, and have no interval."
+            )
+    names, codes, counts = np.unique(speakers, return_inverse=True, return_counts=True)
+    emotions = np.unique(
+        np.column_stack([codes, np.unique(y, return_inverse=True)[1]]), axis=0
+    )
+    n_emotions = np.bincount(emotions[:, 0])
+    several = counts > 1
+    if (n_single := int((~several).sum())) >= _NEARLY_ALL * len(names):
+        found.append(
+            f"speakers: {n_single} of {len(names)} speakers have one recording only. "
+            "If the column names recordings instead of persons, the figure is that of "
+            "a random split, which is too high."
+        )
+    elif (n_emotions[several] == 1).mean() >= _NEARLY_ALL:
+        n_alike = int((n_emotions[several] == 1).sum())
+        found.append(
+            f"speakers: {n_alike} of {several.sum()} speakers with several recordings "
+            "have one emotion only. A figure cannot tell their voices from their "
+            "emotions, and the column may not name persons."
+        )
+    for sentence in found:
+        warnings.warn(sentence, stacklevel=3)
+    return found
+
+
+def lone_emotions(splits, y, speakers):
+    """Return a sentence for each tested emotion that a fold's training rows lack."""
+    found = []
+    for number, (train, test) in enumerate(splits, 1):
+        for emotion in np.setdiff1d(y[test], y[train]):
+            who = shorten(np.unique(speakers[test][y[test] == emotion]))
+            found.append(
+                f"Fold {number}: no training recording has the emotion '{emotion}', "
+                f"which only {who} has. Its {(y[test] == emotion).sum()} recordings "
+                "cannot be recognised, and lower the UAR."
+            )
+    return found
+
+
+def refuse_duplicates(
+    splits, recordings, duplicates, unlabelled=None, what=("train", "test"), first=1
+):
+    """Refuse splits that have rows of one list of `duplicates` in both parts."""
     if not duplicates:
         return
     recordings = rows_of(recordings)
@@ -181,14 +246,14 @@ def refuse_duplicates(splits, recordings, duplicates, unlabelled=None):
     audio = np.full(len(recordings), -1)
     for number, rows in enumerate(duplicates):
         audio[rows] = number
-    for fold, (train, test) in enumerate(splits, 1):
+    for fold, (train, test) in enumerate(splits, first):
         if unlabelled is not None:
             train = train[~np.asarray(unlabelled)[train]]
         shared = np.intersect1d(audio[train], audio[test])
         for number in shared[shared >= 0][:1]:
             copies = (
-                (train[audio[train] == number][0], "train"),
-                (test[audio[test] == number][0], "test"),
+                (train[audio[train] == number][0], what[0]),
+                (test[audio[test] == number][0], what[1]),
             )
             names = [
                 f"{row} ({part}{_path_of(recordings[row])})" for row, part in copies

@@ -1,9 +1,12 @@
-"""What an evaluation is, as text, and a folder of its finished parts."""
+"""The parts of an evaluation: run as jobs, and kept in a folder by their content."""
 
 import hashlib
 import json
 import numbers
 import os
+import threading
+import time
+import warnings
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -12,34 +15,83 @@ from types import CodeType, FunctionType
 import joblib
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils.parallel import Parallel, delayed
+from tqdm.auto import tqdm
 
 from .._files import atomic_write
+from .._progress import listening
+from ..features import SpeechModelTransformer
+from ..features._hub import locate
 from ..features.cache import content_key
-from ._results import Fold, write_json
+from ._results import Fold
 
-_PACKAGES = ("sklearn-ser", "numpy", "scikit-learn", "torch")
-_NO_EFFECT = ("n_jobs", "verbose")  # on what an estimator learns
+_PACKAGES = (
+    *("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch", "librosa"),
+    *("soundfile", "soxr", "transformers", "opensmile"),
+)
+# Parameters without an effect on what an estimator learns.
+_NO_EFFECT = {"n_jobs", "verbose", "cache_dir", "memory", "pre_dispatch"}
+_NO_EFFECT |= {"local_files_only"}
 _LONGEST = 120  # characters of a value; a longer one is shown by its start and a digest
+_FIGURES = ("uar", "wa", "fit_time", "score_time")
+# A job counts by the part of it that is done, so that the time left is known early.
+_BAR = (
+    "{{desc}}: {{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
+    "[{{elapsed}}<{{remaining}}]"
+)
+_SECONDS = 1.0  # between two looks of a worker at its parent
+
+_watching = threading.Event()
 
 
-def describe(estimator, random_state):
-    """Return an estimator's class and parameters as text, those of its steps too.
+def describe(estimator, front_end=None):
+    """Return an estimator and a front-end as text, with the versions of the packages.
 
-    ``"estimator.lr"`` is a parameter `lr`. The versions of the packages that figures
-    depend on are there, too. A text is the same in every process: it holds no address
-    of an object.
+    ``"estimator.lr"`` is a parameter `lr`, and steps have theirs. A text is the same in
+    every process and on every machine: it holds no address of an object, and no folder.
+    A speech model has the hash of its weights beside its name.
     """
-    params = estimator.get_params()
-    settings = {"estimator": _name(type(estimator))} | {
-        f"estimator.{name}": _shorten(_text(params[name]))
-        for name in sorted(params)
-        if name.rsplit("__")[-1] not in _NO_EFFECT
-    }
-    settings["random_state"] = _text(random_state)
+    settings = _described("estimator", estimator)
+    if front_end is not None:
+        settings |= _described("front_end", front_end)
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             settings[f"version of {package}"] = version(package)
     return settings
+
+
+def _described(what, estimator):
+    params = estimator.get_params()
+    settings = {what: _name(type(estimator))} | {
+        f"{what}.{name}": _shorten(text_of(params[name]))
+        for name in sorted(params)
+        if name.rpartition("__")[2] not in _NO_EFFECT
+    }
+    for name, part in {"": estimator, **params}.items():
+        if isinstance(part, SpeechModelTransformer):
+            prefix = f"{what}.{name}__" if name else f"{what}."
+            model = os.path.basename(os.path.normpath(os.fspath(part.model)))
+            found = _weights(part)
+            is_folder = os.path.isabs(part.model) or os.path.isdir(part.model)
+            settings[f"{prefix}model"] = repr(model if is_folder else part.model)
+            settings |= {f"{prefix}{key}": repr(found[key]) for key in found}
+    return settings
+
+
+def _weights(speech_model):
+    """Return the hash of the weights and the revision, if they are found."""
+    options = speech_model.revision, speech_model.local_files_only
+    with suppress(Exception):  # the fit says what is wrong
+        source = locate(speech_model.model, *options)
+        return {"weights_hash": source.weights_hash, "revision": source.revision}
+    return {}
+
+
+def _without_names(settings):
+    """Return settings in which a speech model counts by its weights alone."""
+    hashed = [n.removesuffix("weights_hash") for n in settings if "weights_hash" in n]
+    names = {prefix + name for prefix in hashed for name in ("model", "revision")}
+    return {name: text for name, text in settings.items() if name not in names}
 
 
 def digest(values):
@@ -68,8 +120,10 @@ def _row(value):
     return repr(value) if key is None else key
 
 
-def _text(value):
+def text_of(value):
     """Return a text that differs between values, and is equal in every process."""
+    if isinstance(value, str | os.PathLike) and os.sep in os.fspath(value):
+        return _path_text(os.fspath(value))
     if value is None or isinstance(value, bool | str | numbers.Number):
         return repr(value)
     if isinstance(value, FunctionType):
@@ -78,35 +132,55 @@ def _text(value):
         own = [v for v in vars(value).values() if isinstance(v, FunctionType)]
         return f"{_name(value)} {_digest(map(_parts, own))}"
     if isinstance(value, partial):
-        return _text(("partial", value.func, value.args, value.keywords))
+        return text_of(("partial", value.func, value.args, value.keywords))
     if hasattr(value, "__qualname__"):
         return _name(value)
     if hasattr(value, "get_params"):
-        params = value.get_params(deep=False).items()
-        texts = [f"{k}={_text(v)}" for k, v in params if k not in _NO_EFFECT]
+        params = value.get_params(deep=False)
+        if isinstance(value, SpeechModelTransformer) and (found := _weights(value)):
+            params = params | found | {"model": None, "revision": None}
+        texts = [f"{k}={text_of(v)}" for k, v in params.items() if k not in _NO_EFFECT]
         return f"{_name(type(value))}({', '.join(sorted(texts))})"
     if isinstance(value, dict):
-        pairs = sorted((_text(k), _text(v)) for k, v in value.items())
+        pairs = sorted((text_of(k), text_of(v)) for k, v in value.items())
         return f"{{{', '.join(f'{k}: {v}' for k, v in pairs)}}}"
     if isinstance(value, list | tuple | set | frozenset):
-        texts = [_text(v) for v in value]
+        texts = [text_of(v) for v in value]
         texts = sorted(texts) if isinstance(value, set | frozenset) else texts
         return f"{type(value).__name__}({', '.join(texts)})"
     try:
         return f"{_name(type(value))} {joblib.hash(value, 'sha1')[:16]}"
     except Exception:  # it holds what pickle refuses, such as a lambda
-        return f"{_name(type(value))} {_text(getattr(value, '__dict__', None))}"
+        return f"{_name(type(value))} {text_of(getattr(value, '__dict__', None))}"
+
+
+def _path_text(path):
+    """Return what a file or folder holds, as text without its place."""
+    if os.path.isfile(path):
+        return f"file {content_key(path, 'evaluation')}"
+    if os.path.isdir(path):
+        inside = [
+            os.path.join(folder, name)
+            for folder, _, names in os.walk(path)
+            for name in names
+        ]
+        texts = [
+            f"{os.path.relpath(name, path)} {content_key(name, 'evaluation')}"
+            for name in sorted(inside)
+        ]
+        return f"folder {_digest(texts)}"
+    return repr(os.path.basename(path) if os.path.isabs(path) else path)
 
 
 def _parts(function, around=()):
     """Return what a function does, as text without an address."""
     given = function.__defaults__, function.__kwdefaults__
     around = (*around, function)
-    held = [_held(cell, around) for cell in function.__closure__ or ()]
-    return f"{_code(function.__code__)} {_text((*given, held))}"
+    values = [_cell_value(cell, around) for cell in function.__closure__ or ()]
+    return f"{_code(function.__code__)} {text_of((*given, values))}"
 
 
-def _held(cell, around):
+def _cell_value(cell, around):
     """Return what a cell of a closure holds; it may be one of the functions around."""
     try:
         value = cell.cell_contents
@@ -119,7 +193,7 @@ def _held(cell, around):
 
 def _code(code):
     constants = [
-        _code(c) if isinstance(c, CodeType) else _text(c) for c in code.co_consts
+        _code(c) if isinstance(c, CodeType) else text_of(c) for c in code.co_consts
     ]
     return repr((code.co_code, code.co_names, constants))
 
@@ -138,31 +212,17 @@ def _shorten(text):
     return f"{text[:_LONGEST]}... {_digest([text])}"
 
 
-_SETTINGS = "settings.json"
-_FIGURES = ("uar", "wa", "fit_time", "score_time")
-
-
-def resume(folder, parts, settings, columns, rows):
-    """Return the outputs that a folder keeps, and a function that keeps one more.
-
-    Without a folder there are no outputs, and the function is None.
-    """
-    if folder is None:
-        return {}, None
-    checkpoint = Checkpoint(folder, parts, settings, columns, rows)
-    return checkpoint.finished(), checkpoint.store
-
-
 class Folds:
-    """How the outputs of a fold become arrays, and are made of them."""
+    """How the outputs of a fold become arrays, and are made of them.
+
+    A part has its training and test rows, its mask of validation rows or None, and its
+    draws.
+    """
 
     unit = "fold"
 
-    def __init__(self, splits, speakers, classes):
-        self.splits, self.speakers, self.classes = splits, speakers, classes
-
-    def __len__(self):
-        return len(self.splits)
+    def __init__(self, parts, speakers, classes):
+        self.parts, self.speakers, self.classes = parts, speakers, classes
 
     def pack(self, number, fold, predicted, proba, estimator):
         """Return arrays."""
@@ -176,7 +236,7 @@ class Folds:
 
     def unpack(self, number, arrays):
         """Return the outputs."""
-        train, test = self.splits[number - 1]
+        (train, test), *_ = self.parts[number - 1]
         history = json.loads(arrays["history"].tobytes())
         figures = arrays["figures"].tolist()
         who = np.unique(self.speakers[test])
@@ -190,79 +250,41 @@ class Folds:
 class Transfers:
     """How the outputs of a transfer become arrays, and are made of them.
 
-    `classes` has the sorted labels of each transfer.
+    A part has the source, the target, the sorted labels and the rows of a transfer.
     """
 
     unit = "transfer"
 
-    def __init__(self, classes):
-        self.classes = classes
-
-    def __len__(self):
-        return len(self.classes)
+    def __init__(self, parts):
+        self.parts = parts
 
     def pack(self, number, predicted, proba, seconds, estimator):
         """Return arrays."""
-        codes = np.searchsorted(self.classes[number - 1], predicted)
+        codes = np.searchsorted(self.parts[number - 1][2], predicted)
         arrays = {"codes": codes, "seconds": np.array(seconds)}
         return arrays if proba is None else arrays | {"proba": proba}
 
     def unpack(self, number, arrays):
         """Return the outputs."""
-        predicted = self.classes[number - 1][arrays["codes"]]
+        predicted = self.parts[number - 1][2][arrays["codes"]]
         return [predicted, arrays.get("proba"), arrays["seconds"].tolist(), None]
 
 
 class Checkpoint:
-    """A folder with the settings of an evaluation and one file for each finished part.
+    """A folder with one file for each finished part of evaluations.
 
-    The data, which are `columns`, and the `rows` of all parts are hashed. A folder
-    with parts of another evaluation is refused; the message names the setting.
+    A file is named by a digest of the settings, the data and the rows of its part. So
+    another evaluation neither finds the parts of this one nor replaces them.
     """
 
-    def __init__(self, folder, parts, settings, columns, rows):
+    def __init__(self, folder, parts, settings, columns):
         self.folder, self.parts = os.fspath(folder), parts
-        self._settings = settings | {
-            name: digest(column) for name, column in columns.items()
-        }
-        self._settings[f"{parts.unit} rows"] = digest(
-            [np.asarray(each) for each in rows]
-        )
-        self._claim()
-
-    def _claim(self):
-        """Write the settings, or compare them with the stored settings."""
+        data = {name: digest(column) for name, column in columns.items()}
+        common = text_of(_without_names(settings) | data)
+        self._keys = [_digest([common, joblib.hash(part)]) for part in parts.parts]
         os.makedirs(self.folder, exist_ok=True)
-        path = os.path.join(self.folder, _SETTINGS)
-        try:
-            with open(path, encoding="utf-8") as file:
-                found = json.load(file)
-        except FileNotFoundError:
-            write_json(path, self._settings)
-            return
-        except ValueError as error:
-            raise ValueError(
-                f"checkpoint_dir: '{path}' is damaged ({error}). Remove the folder."
-            ) from error
-        names = {*found, *self._settings}
-        differ = {
-            name: (found.get(name, "nothing"), self._settings.get(name, "nothing"))
-            for name in names
-            if found.get(name) != self._settings.get(name)
-        }
-        if differ:
-            # A step is told by the parameter of it that differs, which is the shortest;
-            # the rows follow from the rest.
-            rows = f"{self.parts.unit} rows"
-            length = {name: len("".join(texts)) for name, texts in differ.items()}
-            name = min(sorted(differ), key=lambda name: (name == rows, length[name]))
-            raise ValueError(
-                f"checkpoint_dir '{self.folder}' holds {self.parts.unit}s of another "
-                f"evaluation: {name} is {differ[name][1]}, but was {differ[name][0]}. "
-                "Take another folder, or the same settings."
-            )
 
-    def store(self, number, *output):
+    def keep(self, number, *output):
         """Store a finished part, completely or not at all."""
         with atomic_write(self._path(number)) as file:
             np.savez(file, **self.parts.pack(number, *output))
@@ -273,7 +295,7 @@ class Checkpoint:
         One that is damaged counts as missing: it is computed again.
         """
         found = {}
-        for number in range(1, len(self.parts) + 1):
+        for number in range(1, len(self._keys) + 1):
             try:
                 with open(self._path(number), "rb") as file:
                     arrays = dict(np.load(file, allow_pickle=False))
@@ -283,4 +305,81 @@ class Checkpoint:
         return found
 
     def _path(self, number):
-        return os.path.join(self.folder, f"{self.parts.unit}-{number:04d}.npz")
+        key = self._keys[number - 1]
+        return os.path.join(self.folder, f"{self.parts.unit}-{key}.npz")
+
+
+def run_parts(function, jobs, parts, checkpoint, n_jobs, verbose):
+    """Run jobs, one for each part, and return all first outputs, and so on.
+
+    A job has the arguments of `function` that follow the number of its part. What a
+    folder keeps of an earlier run is taken from there, where `checkpoint` has the
+    folder, the settings and the columns of the evaluation.
+    """
+    folder, settings, columns = checkpoint
+    done, keep = {}, None
+    if folder is not None:
+        kept = Checkpoint(folder, parts, settings, columns)
+        done, keep = kept.finished(), kept.keep
+    waiting = ((n, *job) for n, job in enumerate(jobs, 1) if n not in done)
+    total = len(parts.parts)
+    return run_jobs(
+        function, waiting, total, parts.unit, n_jobs, verbose, done=done, keep=keep
+    )
+
+
+def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=None):
+    """Run jobs that return (number, *outputs), and yield all first outputs, and so on.
+
+    The outputs are in the order of the numbers. `done` has those of jobs that are
+    finished, which count in `total`. `keep` is called with the number and the outputs
+    of each job that ends.
+    """
+    done = dict(done or {})
+    bar = tqdm(
+        total=total,
+        initial=len(done),
+        desc="training and testing",
+        unit=unit,
+        disable=not verbose,
+        bar_format=_BAR.format(unit=unit),
+    )
+
+    def tell(part):
+        bar.update(len(done) + round(part, 2) - bar.n)
+
+    with bar, listening(tell):
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+        waiting = (delayed(_run)(os.getpid(), function, *job) for job in jobs)
+        try:
+            for notes, (number, *output) in parallel(waiting):
+                for note in notes:
+                    warnings.warn(note, stacklevel=3)
+                done[number] = output
+                if keep is not None:
+                    keep(number, *output)
+                bar.update(len(done) - bar.n)
+        except KeyboardInterrupt as error:
+            vars(error)["finished"] = done  # for whoever tells the user
+            raise
+    return zip(*(done[number] for number in sorted(done)), strict=True)
+
+
+def _run(parent, function, *args):
+    """Run a job. Its warnings in another process are returned, for one to tell all."""
+    if os.getpid() == parent:
+        return [], function(*args)
+    # A worker of another machine has another parent, and is left alone.
+    if os.getppid() == parent and not _watching.is_set():
+        _watching.set()
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    with warnings.catch_warnings(record=True) as notes:
+        output = function(*args)
+    return [note.message for note in notes], output
+
+
+def _watch(parent):
+    """End this worker when its parent was killed, which cannot stop its workers."""
+    while os.getppid() == parent:
+        time.sleep(_SECONDS)
+    os._exit(1)
