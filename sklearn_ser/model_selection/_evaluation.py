@@ -13,9 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
-from .._columns import naming
 from .._progress import listening
 from .._sklearn import num_samples, safe_indexing
+from .._validation import naming
 from ..metrics._bootstrap import check_bootstrap
 from ..pipeline import requested
 from ._enrollment import predict_enrolled

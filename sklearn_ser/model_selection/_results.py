@@ -10,6 +10,7 @@ import numpy as np
 
 from .._csv import write_csv
 from .._files import atomic_write
+from .._validation import import_or_raise
 from ..metrics._bootstrap import confusion_uar, speaker_confusions
 
 _KINDS = {
@@ -79,14 +80,8 @@ class Table:
             speaker, `y_true` and `prediction`. If the estimator has probabilities,
             there is a column for each class, such as ``p_anger``.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise ImportError(
-                "to_frame needs pandas; install it with pip install "
-                "sklearn_ser[datasets]."
-            ) from error
-        return DataFrame(self._table(by))
+        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
+        return pandas.DataFrame(self._table(by))
 
     def _table(self, by):
         columns, probabilities = self._columns()

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
-from .._columns import check_column
+from .._validation import check_column
 from ..datasets._splitter import Protocol
 from ._leakage import check_speaker_leakage
 from ._results import join
