@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import __version__
 from ._files import atomic_write
 from ._graph import Graph, LogMel, Reach, Standardization, Summary, find_decision
+from ._validation import import_or_raise
 from .base import BaseSpeechClassifier
 from .domains import known_domains
 from .features import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
@@ -99,14 +100,7 @@ def to_onnx(pipeline: Any, path: str | PathLike) -> None:
     >>> np.allclose(probabilities, model.predict_proba(X), atol=1e-4)
     True
     """
-    try:
-        import onnx
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "to_onnx needs onnx and onnxruntime; install them with "
-            "pip install sklearn_ser[onnx]."
-        ) from error
+    onnx = import_or_raise("onnx onnxruntime", "onnx", "to_onnx needs")
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a path, got {path!r}.")
     front, classifier = _split(pipeline)

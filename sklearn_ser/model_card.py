@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._validation import import_or_raise
 from .metrics._bootstrap import confusion_uar, speaker_confusions
 from .model_selection import SpeakerCVResult
 from .model_selection._results import pick
@@ -81,17 +82,12 @@ def make_model_card(
     """
     from sklearn.utils.validation import check_is_fitted
 
-    try:
-        from skops.card import Card
-    except ImportError as error:
-        raise ImportError(
-            "A model card needs skops; install it with pip install sklearn_ser[skops]."
-        ) from error
+    skops_card = import_or_raise("skops.card", "skops", "A model card needs")
     check_is_fitted(estimator)
     if by and result is None:
         raise ValueError("by needs a result, but result is None.")
     classes = ", ".join(map(str, estimator.classes_))
-    card = Card(estimator, template=None)
+    card = skops_card.Card(estimator, template=None)
     card.add(**{"Intended use": USE.format(classes=classes), "Limits": LIMITS})
     card.add_hyperparams(section="Hyperparameters")
     if result is None:

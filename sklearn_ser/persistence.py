@@ -21,9 +21,9 @@ import scipy.special  # noqa: F401  first, since skops looks for it among all mo
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
-from ._columns import shortened
 from ._files import atomic_write, check_regular
 from ._saved_file import read_header
+from ._validation import import_or_raise, shortened
 from .exceptions import VersionsDifferWarning, warn_caller
 
 __all__ = ["load", "save"]
@@ -253,17 +253,12 @@ def import_skops():
     blocked -= sys.modules.keys()
     sys.modules.update(dict.fromkeys(blocked))  # an import of None fails
     try:
-        import skops.io
-        import skops.io.exceptions
-    except ImportError as error:
-        raise ImportError(
-            "Saving and loading need skops; install it with "
-            "pip install sklearn_ser[skops]."
-        ) from error
+        return import_or_raise(
+            "skops.io skops.io.exceptions", "skops", "Saving and loading need"
+        )
     finally:
         for name in blocked:
             del sys.modules[name]
-    return skops.io
 
 
 def _estimators_in(root):

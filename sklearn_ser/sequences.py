@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
-from ._columns import as_column, check_one_kind, is_missing, naming
+from ._validation import as_column, check_one_kind, is_missing, naming
 from ._vectors import Vectors
 from .exceptions import warn_caller
 

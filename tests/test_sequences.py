@@ -18,7 +18,7 @@ from sklearn_ser import (
     SpeakerAdversarialClassifier,
     SpeakerNormalizer,
 )
-from sklearn_ser._columns import check_column
+from sklearn_ser._validation import check_column
 from sklearn_ser._vectors import Vectors
 from sklearn_ser.domains import check_mixed_labels, check_sample_domain
 from sklearn_ser.model_selection import speaker_cross_validate

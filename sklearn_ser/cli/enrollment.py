@@ -52,7 +52,7 @@ def read_speakers(path, option):
 
     Paths are relative to the table. A speaker is None if there is no such column.
     """
-    from .._columns import shortened
+    from .._validation import shortened
     from ..datasets.manifest import find_delimiter
 
     path = Path(path)

@@ -7,6 +7,8 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from .._validation import import_or_raise
+
 MAX_UNPACKED = 16 * 2**30
 """Most bytes that an archive may unpack to."""
 
@@ -46,14 +48,7 @@ def fetch(spec, home):
         raise ValueError(
             f"'{folder}' exists without recordings of {spec.name}: remove it first."
         )
-    try:
-        import pooch
-    except ImportError as error:
-        raise ImportError(
-            "download=True needs pooch; install it with "
-            "pip install sklearn_ser[datasets]."
-        ) from error
-
+    pooch = import_or_raise("pooch", "datasets", "download=True needs")
     home.mkdir(parents=True, exist_ok=True)
     # A hidden folder, which load_corpus does not search. It is always deleted.
     with tempfile.TemporaryDirectory(dir=home, prefix=f".{spec.name}-") as work:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._columns import shortened
+from .._validation import import_or_raise, shortened
 from ..exceptions import warn_caller
 from ._spelling import spell_alike
 
@@ -286,11 +286,5 @@ def _refuse(path, fault, places):
 
 
 def _to_pandas(frame):
-    try:
-        from pandas import DataFrame
-    except ImportError as error:
-        raise ImportError(
-            "as_frame=True needs pandas; install it with "
-            "pip install sklearn_ser[datasets]."
-        ) from error
-    return DataFrame(frame)
+    pandas = import_or_raise("pandas", "datasets", "as_frame=True needs")
+    return pandas.DataFrame(frame)

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .._validation import import_or_raise
+
 # The known families of encoders.
 _FAMILIES = (
     *("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2"),
@@ -99,10 +101,9 @@ def locate(model, revision=None, local_files_only=False, seen=None):
 
 def _snapshot(name, revision, local_files_only):
     """Return the directory of a model in the Hub's cache, fetched first if allowed."""
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise missing_extra() from error
+    huggingface_hub = import_or_raise(
+        "huggingface_hub", "speech-model", "Speech models need"
+    )
     where = {"repo_id": name, "revision": revision}
     version = "" if revision is None else f" --revision {revision}"
     remedy = (
@@ -228,11 +229,3 @@ def _digest(path):
 def _digest_of(path, size, mtime_ns):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def missing_extra():
-    """Return the error for a machine without transformers or safetensors."""
-    return ImportError(
-        "Speech models need transformers and safetensors; install them with "
-        "pip install sklearn_ser[speech-model]."
-    )

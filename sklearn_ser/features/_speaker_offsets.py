@@ -8,7 +8,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from sklearn.utils.multiclass import type_of_target
 
-from .._columns import as_column
+from .._validation import as_column
 from ..baseline import EqualPriorsLDA
 from ..sequences import check_length, usable_scale
 from ._speaker_groups import Groups, numbered, sums_by_group

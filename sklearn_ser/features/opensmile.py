@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
+from .._validation import import_or_raise
 from .audio import check_recordings, load_audio
 from .cache import content_key, read_or_compute
 
@@ -198,21 +199,17 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
 
 
 def _make_smile(feature_set, level):
-    try:
-        from opensmile import FeatureLevel, FeatureSet, Smile
-    except ImportError as error:
-        raise ImportError(
-            "OpenSMILETransformer needs opensmile; install it with "
-            "pip install sklearn_ser[opensmile]."
-        ) from error
-    known = list(FeatureSet.__members__)
+    opensmile = import_or_raise("opensmile", "opensmile", "OpenSMILETransformer needs")
+    known = list(opensmile.FeatureSet.__members__)
     for name, value, choices in (
         ("feature_set", feature_set, known),
         ("level", level, list(_LEVELS)),
     ):
         if value not in choices:
             raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
-    return Smile(FeatureSet[feature_set], FeatureLevel[_LEVELS[level]])
+    return opensmile.Smile(
+        opensmile.FeatureSet[feature_set], opensmile.FeatureLevel[_LEVELS[level]]
+    )
 
 
 def _extract(recordings, start, settings, cache_dir):

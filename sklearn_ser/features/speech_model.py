@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._hub import locate, missing_extra
+from .._validation import import_or_raise
+from ._hub import locate
 from .audio import MAX_DURATION, check_recordings, load_audio
 from .cache import content_key, read, write
 from .spectrogram import _dtype, _integer, _number, _option
@@ -494,12 +495,7 @@ def _pooled(states, pooling):
 
 
 def _shared_encoder(source, layer, device):
-    try:  # all of them are slow to import
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise missing_extra() from error
+    import_or_raise("transformers safetensors", "speech-model", "Speech models need")
     from ..nn.devices import training_device
     from ._speech_encoders import load_encoder
 

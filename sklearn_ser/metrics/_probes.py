@@ -23,7 +23,7 @@ from sklearn.utils import (
     column_or_1d,
 )
 
-from .._columns import check_one_kind
+from .._validation import check_one_kind
 from ..pipeline import embed
 from ._bootstrap import (
     bootstrap_interval,

@@ -11,7 +11,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
 
-from .._columns import check_column
+from .._validation import check_column
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import check_bootstrap
 from ..pipeline import consumes

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from .._columns import check_column
 from .._sklearn import safe_indexing
+from .._validation import check_column
 from ..datasets._splitter import Protocol
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import (

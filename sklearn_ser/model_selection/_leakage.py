@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
-from .._columns import check_column
+from .._validation import check_column
 from ..datasets.duplicates import (
     duplicates_if_audio,
     find_duplicates,

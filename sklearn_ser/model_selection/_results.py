@@ -10,6 +10,7 @@ import numpy as np
 
 from .._csv import write_csv
 from .._files import atomic_write
+from .._validation import import_or_raise
 from ..metrics._bootstrap import (
     bootstrap_interval,
     confusion_uar,
@@ -325,14 +326,8 @@ class Result:
             an enrolment, the speaker, `y_true` and `prediction`. If the estimator has
             probabilities, there is a column for each class, such as ``p_anger``.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise ImportError(
-                "to_frame needs pandas; install it with pip install "
-                "sklearn_ser[datasets]."
-            ) from error
-        return DataFrame(self._table(by))
+        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
+        return pandas.DataFrame(self._table(by))
 
     def _table(self, by):
         columns, probabilities = self._columns()

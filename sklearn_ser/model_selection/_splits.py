@@ -15,8 +15,8 @@ from sklearn.model_selection import (
 )
 from sklearn.utils.multiclass import check_classification_targets
 
-from .._columns import check_column, is_missing, naming
 from .._sklearn import GroupsConsumerMixin, num_samples
+from .._validation import check_column, is_missing, naming
 from ..datasets._splitter import Protocol
 from ._enrollment import Draw, draw_recordings
 from ._leakage import check_speaker_leakage

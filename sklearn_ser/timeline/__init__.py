@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import import_or_raise
+
 _RATE = 16000  # of a model that tells none
 _BATCH = 60.0  # seconds of windows that are predicted at once
 
@@ -85,16 +87,10 @@ class EmotionTimeline:
         ImportError
             If pandas is not installed.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise ImportError(
-                "to_frame needs pandas; install it with "
-                "pip install sklearn_ser[datasets]."
-            ) from error
+        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
         times = {"file": self.name, "start": self.starts, "end": self.ends}
         columns = dict(zip(self.classes.tolist(), self.probabilities.T, strict=True))
-        return DataFrame({**times, "emotion": self.emotions, **columns})
+        return pandas.DataFrame({**times, "emotion": self.emotions, **columns})
 
     def __str__(self):
         names = ["emotion", *map(str, self.classes)]

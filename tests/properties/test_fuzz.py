@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 
 from sklearn_ser import LogMelTransformer
-from sklearn_ser._columns import check_column
+from sklearn_ser._validation import check_column
 from sklearn_ser.datasets import load_manifest
 from sklearn_ser.datasets._spec import LabelLines, LabelVotes, SpeakerTable
 from sklearn_ser.domains import check_mixed_labels, check_sample_domain

@@ -1,13 +1,49 @@
-"""Columns of labels and of speakers: one value for each row, all of one kind."""
+"""What arguments must be: columns of one kind, and extras that are installed."""
 
 import re
 from collections.abc import Hashable, Iterator, Mapping, Set
 from contextlib import contextmanager
+from importlib import import_module
 from numbers import Number
 
 import numpy as np
 
 _LONGEST = 500  # characters that a message takes over from elsewhere
+
+
+def import_or_raise(modules, extra, purpose):
+    """Import modules of an optional extra, or say how to install it.
+
+    Parameters
+    ----------
+    modules : str
+        Their names, with a space between two.
+    extra : str
+        The extra of this library that brings them.
+    purpose : str
+        What needs them, and the verb: ``"to_frame needs"``.
+
+    Returns
+    -------
+    module : module
+        The first of them.
+
+    Raises
+    ------
+    ImportError
+        If one of them is not installed.
+    """
+    names = modules.split()
+    try:
+        first, *_ = [import_module(name) for name in names]
+        return first
+    except ImportError as error:
+        packages = list(dict.fromkeys(name.split(".")[0] for name in names))
+        raise ImportError(
+            f"{purpose} {' and '.join(packages)}; install "
+            f"{'it' if len(packages) == 1 else 'them'} with "
+            f"pip install sklearn_ser[{extra}]."
+        ) from error
 
 
 @contextmanager
