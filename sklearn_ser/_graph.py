@@ -4,8 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .features._by_recording import _FLAT
-from .features.spectrogram import _AMIN, _basis
+from .features.spectrogram import AMIN, FLAT, basis
 from .nn.layers import frame_mask
 
 
@@ -24,7 +23,7 @@ class LogMel(nn.Module):
     def __init__(self, settings):
         super().__init__()
         self.settings = s = settings
-        window, filterbank, _ = _basis(
+        window, filterbank, _ = basis(
             s.sampling_rate,
             s.n_fft,
             s.win_length,
@@ -59,7 +58,7 @@ class LogMel(nn.Module):
         frames = wave[:, starts + torch.arange(s.win_length)].double()
         real, imaginary = (frames @ self.waves).square().chunk(2, dim=-1)
         power = ((real + imaginary) @ self.bands).transpose(1, 2)
-        x = 10 * power.clamp(min=_AMIN).log10()
+        x = 10 * power.clamp(min=AMIN).log10()
         mask = frame_mask(lengths, n_frames)[:, None].double()
         if s.top_db is not None:
             peak = x.masked_fill(mask == 0, -torch.inf).amax((1, 2), keepdim=True)
@@ -70,7 +69,7 @@ class LogMel(nn.Module):
         elif s.normalize == "utterance":
             x = (x - (x * mask).sum(2, keepdim=True) / n) * mask
             std = (x.square().sum(2, keepdim=True) / n).sqrt()
-            x = torch.where(std < _FLAT, 0.0, x / std)
+            x = torch.where(std < FLAT, 0.0, x / std)
         x = x.to(getattr(torch, s.dtype)).float()
         return x * mask.float(), lengths
 

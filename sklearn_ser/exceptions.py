@@ -12,6 +12,10 @@ class TargetMissingWarning(UserWarning):
     """A fit that aligns corpora got no target."""
 
 
+class SilentRecordingWarning(UserWarning):
+    """Recordings have no sound, so that their features say nothing."""
+
+
 class OneSidedEnrollmentWarning(UserWarning):
     """The enrolled recordings of a voice show mainly one emotion."""
 
@@ -27,8 +31,8 @@ class TrainingDivergedError(ArithmeticError):
 def warn_caller(message, category=UserWarning):
     """Warn at the line of the caller outside of this library."""
     level, frame = 2, sys._getframe(1)
-    # Between two functions of this library there can be a decorator of contextlib.
-    inside = ("sklearn_ser.", "contextlib")
+    # Between two functions of this library there can be a decorator.
+    inside = ("sklearn_ser.", "contextlib", "sklearn.utils._set_output")
     while frame.f_back and frame.f_globals["__name__"].startswith(inside):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

@@ -238,8 +238,8 @@ def make_front(args):
         layer="middle" if args.layer is None else args.layer,
         pooling="mean_std",
     )
-    # A tenth of a second of silence tells whether the model is there and runs.
-    front.transform([np.zeros(1600, np.float32)])
+    # A tenth of a second of sound tells whether the model is there and runs.
+    front.transform([np.linspace(-0.1, 0.1, 1600, dtype=np.float32)])
     source = locate(args.features)
     layer = f"layer {source.layer(front.layer)} of {source.n_layers}"
     return front.set_params(n_jobs=args.jobs, verbose=1), f"{args.features}, {layer}"

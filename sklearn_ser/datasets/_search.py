@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path, PurePath
 
-from ..features._audio_files import claims_more, is_estimate, open_audio
+from ..features._audio_files import CUT, is_estimate, length_fault, open_audio
 from ._spec import LabelLines
 
 # Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
@@ -165,15 +165,14 @@ def find_fault(path):
         if os.path.getsize(path) == 0:
             return "is empty"
         with open_audio(path) as file:
-            if file.frames == 0:
-                return "holds no samples"
-            if claims_more(file, path):
-                return "is cut short"
+            fault = length_fault(file, path)
+            if fault is not None or file.frames == 0:
+                return fault or "holds no samples"
             if file.seekable() and not is_estimate(file, path):
                 wanted = min(file.frames, _TAIL)
                 file.seek(file.frames - wanted)
                 if len(file.read(wanted)) < wanted:
-                    return "is cut short"
+                    return CUT
     except FileNotFoundError:  # a link to nowhere
         return "is missing"
     except (OSError, RuntimeError, TypeError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from ..features._audio_files import open_audio
-from ..features.audio import load_audio
+from ..features.audio import as_mapping, load_audio
 
 # Shorter or constant arrays may be equal by chance: silence, counts, toy data.
 _MIN_VALUES = 64
@@ -95,7 +95,8 @@ def _is_table(batch):
     """Tell whether all entries are vectors of one length, or sequences of one frame."""
     shapes = set()
     for entry in batch:
-        if isinstance(entry, str | os.PathLike | Mapping):
+        is_decoder = hasattr(entry, "get_all_samples")
+        if is_decoder or isinstance(entry, str | os.PathLike | Mapping):
             return False
         try:
             shapes.add(np.shape(entry))
@@ -108,7 +109,7 @@ def _duplicates(recordings, strict):
     by_length, by_content = defaultdict(list), defaultdict(list)
     for row, recording in enumerate(recordings):
         try:
-            by_length[_length(recording, row)].append(row)
+            by_length[_length(as_mapping(recording), row)].append(row)
         except (TypeError, ValueError):
             if strict:
                 raise
@@ -116,7 +117,7 @@ def _duplicates(recordings, strict):
         # Decoding takes time, and recordings of different lengths differ anyway.
         for row in rows if len(rows) > 1 else ():
             try:
-                content = _content(recordings[row], row)
+                content = _content(as_mapping(recordings[row]), row)
             except (TypeError, ValueError):
                 if strict:
                     raise
@@ -128,7 +129,8 @@ def _duplicates(recordings, strict):
 
 def _path(recording):
     if isinstance(recording, Mapping) and recording.get("array") is None:
-        recording = recording.get("path")
+        content = recording.get("bytes")
+        return recording.get("path") if content is None else content
     return recording if isinstance(recording, str | os.PathLike) else None
 
 

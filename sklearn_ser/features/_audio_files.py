@@ -1,10 +1,12 @@
-"""Audio files: opening, decoding, and checks that they are complete.
+"""Audio files: opening, decoding, and checks of the length in their header.
 
-A file is cut short if it ends before its header says so. Its header has to be read to
-notice that, since libsndfile decodes what is left of the file without an error.
+libsndfile believes a header: it decodes what is left of a cut file, and leaves out what
+lies behind the end that the header names. So the files are looked at here, too.
 """
 
 import contextlib
+import io
+import mmap
 import os
 import re
 
@@ -16,25 +18,10 @@ MAX_DURATION = 3600.0
 MAX_SAMPLES = 2**29
 """Most samples, over all channels, that one file may decode to."""
 
-_UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's SF_COUNT_MAX
-_LONGEST_NAME = 1023  # bytes of a path that libsndfile keeps
-# libsndfile's remark on a chunk whose header claims more bytes than there are: the
-# samples of AIFF and of AU, and the whole file of W64 and of RF64.
-_CLAIM = re.compile(
-    r"^\s*(?:SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)",
-    re.MULTILINE,
-)
-_NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
-_STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
-_TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
-_LONGEST_PAGE = 27 + 255 + 255 * 255  # of Ogg, in bytes
-# kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
-# MPEG 2 and 2.5
-_BITRATES = (
-    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-)
-_MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+UNKNOWN_LENGTH = 2**63 - 1
+"""libsndfile's number of samples in a streamed file."""
+
+CUT = "is cut short"
 
 FORMATS = (
     *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
@@ -42,14 +29,39 @@ FORMATS = (
 )
 """Formats of libsndfile whose files store their length, so a cut is noticed."""
 
+_LONGEST_NAME = 1023  # bytes of a path that libsndfile keeps
+# Where the chunks of a format begin, the byte order and width of their sizes, and the
+# name of the chunk with the samples.
+_CHUNKS = {
+    **dict.fromkeys(("WAV", "WAVEX", "RF64"), (12, "little", 4, b"data")),
+    "AIFF": (12, "big", 4, b"SSND"),
+    "CAF": (8, "big", 8, b"data"),
+}
+# Chunks that may follow the samples, even if the file ends within them.
+_OTHER_CHUNKS = re.compile(rb"LIST|JUNK|PAD |FLLR|PEAK|bext|cue |id3 |iXML|smpl", re.I)
+_STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
+_SHORT_REST = 128  # bytes behind the samples that may be anything, such as an ID3 tag
+_W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
+_START_OF_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
+_TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
+# kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
+# MPEG 2 and 2.5
+_BITRATES = (
+    (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+)
+_MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
 
-def read_file(path, name):
+
+def read_file(source, name):
     """Decode a file.
 
     Parameters
     ----------
-    path : str or PathLike
-        The file.
+    source : str, PathLike or bytes
+        The file, or its content.
     name : str
         The name of the recording in error messages.
 
@@ -63,31 +75,41 @@ def read_file(path, name):
     Raises
     ------
     ValueError
-        If the file is missing, not a regular file, does not decode, has no length in
-        its header, is too long or cut short.
+        If the file is missing, not a regular file, does not decode, is too long, or
+        has another length than its header says.
     """
+    with naming_faults(name), open_audio(source) as file:
+        n_times, rate = file.frames, file.samplerate
+        if n_times == UNKNOWN_LENGTH:
+            raise ValueError(
+                f"{name} was streamed: found no length in its header, expected "
+                "one. Encode it again."
+            )
+        if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
+            raise ValueError(too_long(name, n_times, rate, file.channels))
+        # libsndfile's own conversion of 16-bit samples is the slower one.
+        dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        # Formats without seeking, such as GSM 6.10, need the number of samples.
+        wave = file.read(n_times, dtype=dtype)
+        fault = length_fault(file, source)
+        if fault is None and len(wave) < n_times and not is_estimate(file, source):
+            fault = CUT
+        if fault == CUT:
+            raise ValueError(
+                f"{name} is cut short: found {len(wave)} samples at {rate} Hz, "
+                "expected as many as its header says. Copy or download it again. "
+                "To use the existing samples, decode them and pass the waveform."
+            )
+        if fault is not None:
+            raise ValueError(wrong_header(name, fault))
+        return wave.T, rate
+
+
+@contextlib.contextmanager
+def naming_faults(name):
+    """Turn the errors of opening and decoding into a ValueError with a name."""
     try:
-        with open_audio(path) as file:
-            n_times, rate = file.frames, file.samplerate
-            if n_times == _UNKNOWN_LENGTH:
-                raise ValueError(
-                    f"{name} was streamed: found no length in its header, expected "
-                    "one. Encode it again."
-                )
-            if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
-                raise ValueError(too_long(name, n_times, rate, file.channels))
-            # libsndfile's own conversion of 16-bit samples is the slower one.
-            dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            # Formats without seeking, such as GSM 6.10, need the number of samples.
-            wave = file.read(n_times, dtype=dtype)
-            cut = len(wave) < n_times and not is_estimate(file, path)
-            if cut or claims_more(file, path):
-                raise ValueError(
-                    f"{name} is cut short: found {len(wave)} samples at {rate} Hz, "
-                    "expected as many as its header says. Copy or download it again. "
-                    "To use the existing samples, decode them and pass the waveform."
-                )
-            return wave.T, rate
+        yield
     except FileNotFoundError as error:
         raise ValueError(f"{name} is missing: found no such file.") from error
     except (OSError, RuntimeError, TypeError) as error:
@@ -106,14 +128,26 @@ def too_long(name, n_times, rate, n_channels=1):
     )
 
 
+def wrong_header(name, fault):
+    """Return the message for a file that goes on behind the end in its header."""
+    return (
+        f"{name} {fault}. Expected a header that tells the length of the recording. "
+        "Write the file again with a correct header, or decode it and pass the "
+        "waveform."
+    )
+
+
 @contextlib.contextmanager
-def open_audio(path):
-    """Open a regular file with soundfile, even if its name is long or not UTF-8.
+def open_audio(source):
+    """Open a regular file or its content with soundfile.
+
+    The name of the file may be long or not UTF-8. A file whose header has no length, or
+    an MP3 file whose header has one that is too small, is read to its end.
 
     Parameters
     ----------
-    path : str or PathLike
-        The file.
+    source : str, PathLike or bytes
+        The file, or its content.
 
     Yields
     ------
@@ -128,132 +162,331 @@ def open_audio(path):
     """
     import soundfile
 
-    check_regular(path)
-    name = os.fspath(path)
-    if os.name == "posix":
-        name = os.fsencode(name)  # names need not be UTF-8
-        if len(name) > _LONGEST_NAME:
-            with (
-                open(name, "rb") as stream,
-                soundfile.SoundFile(stream.fileno(), closefd=False) as file,
-            ):
-                yield _known(file)
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, bytes):
+            file = soundfile.SoundFile(io.BytesIO(source))
+        else:
+            check_regular(source)
+            name = os.fspath(source)
+            if os.name == "posix":
+                name = os.fsencode(name)  # names need not be UTF-8
+            if os.name == "posix" and len(name) > _LONGEST_NAME:
+                stream = stack.enter_context(open(name, "rb"))
+                file = soundfile.SoundFile(stream.fileno(), closefd=False)
+            else:
+                file = soundfile.SoundFile(name)
+        stack.enter_context(file)
+        if file.format not in FORMATS:
+            raise OSError(
+                f"it has the format {file.format}, whose files do not store their "
+                f"length. Convert it to one of {', '.join(FORMATS)}."
+            )
+        mended = _with_true_length(file, source)
+        if mended is not None:
+            file = stack.enter_context(soundfile.SoundFile(io.BytesIO(mended)))
+        yield file
+
+
+def _with_true_length(file, source):
+    """Return a file with a header that tells its length, or None if it has one."""
+    if file.format in ("MP3", "MPEG"):
+        with _content(source) as data:
+            return _with_true_count(data)
+    if file.format == "FLAC" and file.frames == UNKNOWN_LENGTH:
+        with _content(source) as data:
+            head, n_times = data.find(b"fLaC"), _length_of_flac(data)
+            if not n_times:
+                return None
+            count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
+            return data[: head + 21] + count.to_bytes(5, "big") + data[head + 26 :]
+    if file.format in ("WAV", "WAVEX") and file.frames == 0:
+        with _content(source) as data:
+            start, claim, layout = _samples_chunk(data, file.format)
+            if claim or _is_no_sound(data, start, layout):
+                return None
+            size = (len(data) - start).to_bytes(4, layout[0])
+            return data[: start - 4] + size + data[start:]
+    return None
+
+
+@contextlib.contextmanager
+def _content(source):
+    """Give the bytes of a file, which are read where they are looked at."""
+    if isinstance(source, bytes):
+        yield source
+        return
+    with open(source, "rb") as stream:
+        if os.fstat(stream.fileno()).st_size == 0:
+            yield b""
             return
-    with soundfile.SoundFile(name) as file:
-        yield _known(file)
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
 
-def _known(file):
-    if file.format not in FORMATS:
-        raise OSError(
-            f"it has the format {file.format}, whose files do not store their "
-            f"length. Convert it to one of {', '.join(FORMATS)}."
-        )
-    return file
-
-
-def is_estimate(file, path):
-    """Tell whether the number of samples of a file is libsndfile's guess.
-
-    Parameters
-    ----------
-    file : soundfile.SoundFile
-        The open file.
-    path : str or PathLike
-        Its path.
-
-    Returns
-    -------
-    bool
-        True for an MP3 file without a Xing or VBRI header.
-    """
+def is_estimate(file, source):
+    """Tell whether the header of an MP3 file has no number of frames."""
     if file.format not in ("MP3", "MPEG"):
         return False
-    with open(path, "rb") as stream:
-        stream.seek(_start_of_mp3(stream))
-        start = stream.read(4096)
+    with _content(source) as data:
+        start = _start_of_mp3(data)
+        start = data[start : start + 4096]
     return not any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
 
 
-def _start_of_mp3(stream):
-    """Return where the frames of an MP3 file begin, behind its tag."""
-    start = stream.read(10)
-    if start[:3] != b"ID3":
-        return 0
-    return 10 + sum(byte << 7 * i for i, byte in enumerate(start[:5:-1]))
-
-
-def claims_more(file, path):
-    """Tell whether the header of a file claims more samples than follow it.
+def length_fault(file, source):
+    """Return what is wrong with the length in a header, or None.
 
     Parameters
     ----------
     file : soundfile.SoundFile
         The open file.
-    path : str or PathLike
-        Its path.
+    source : str, PathLike or bytes
+        The same file, or its content.
 
     Returns
     -------
-    bool
-        False for a streamed file, whose header was written before its end was known.
+    fault : str or None
+        `CUT`, or a text on what lies behind the end that the header names. None for a
+        streamed file, whose header was written before its end was known.
     """
-    if file.format == "OGG":
-        return _ogg_is_cut(path)
-    if is_estimate(file, path):
-        with open(path, "rb") as stream:
-            return mp3_is_cut(stream)
-    if file.format in ("WAV", "WAVEX", "CAF"):
-        claims = [_claim_of_chunk(path)]
-    elif file.format == "NIST":
-        with open(path, "rb") as stream:
-            claims = _NIST_COUNT.findall(stream.read(1024))
-        return any(file.frames < int(claim) for claim in claims)
-    else:
-        claims = _CLAIM.findall(file.extra_info)
-    if any(int(found) + 1 < int(claim) < _STREAMED for claim, found in claims):
-        return True  # by more than a byte of padding
-    return _TRUNCATED in file.extra_info
+    with _content(source) as data:
+        if file.format == "OGG":
+            return _fault_of_ogg(data)
+        if file.format == "FLAC":
+            return _fault_of_flac(data, file.frames)
+        if is_estimate(file, source):
+            return CUT if mp3_is_cut(data) else None
+        if file.format in _CHUNKS or file.format == "AU":
+            return _fault_of_chunks(data, file)
+        if file.format == "NIST":
+            claims = map(int, _NIST_COUNT.findall(data[:1024]))
+            return CUT if any(file.frames < claim for claim in claims) else None
+    claims = _W64_CLAIM.findall(file.extra_info)
+    is_cut = any(int(found) + 1 < int(claim) < _STREAMED for claim, found in claims)
+    return CUT if is_cut or _TRUNCATED in file.extra_info else None
 
 
-def _claim_of_chunk(path):
-    """Return the bytes of samples that a WAV or CAF file claims, and those it has.
+def _more(found, where):
+    return f"holds more than its header says: found {found} behind {where}"
+
+
+def _fault_of_chunks(data, file):
+    """Return the fault of a file whose samples have a start and a size in bytes."""
+    start, claim, layout = _samples_chunk(data, file.format)
+    left = len(data) - start
+    if claim >= _STREAMED:
+        return None
+    if left + 1 < claim:  # by more than a byte of padding
+        return CUT
+    if claim == 0 and file.frames:  # it was read to the end
+        return None
+    if left - claim <= _SHORT_REST or _is_no_sound(data, start + claim, layout):
+        return None
+    return _more(f"{left - claim} bytes", f"the {claim} bytes of samples")
+
+
+def _samples_chunk(data, format):
+    """Return start and size of the samples, and the layout of the chunks behind them.
 
     libsndfile's log is bounded, and other chunks may fill it.
     """
-    with open(path, "rb") as stream:
-        total = os.fstat(stream.fileno()).st_size
-        kind = stream.read(8)[:4]
-        order, width = ("big", 8) if kind == b"caff" else ("little", 4)
-        order = "big" if kind == b"RIFX" else order
-        stream.seek(8 if kind == b"caff" else 12)
-        while len(head := stream.read(4 + width)) == 4 + width:
-            size = int.from_bytes(head[4:], order)
-            if head[:4] == b"data":
-                return size, total - stream.tell()
-            if size > total:
-                break
-            stream.seek(size + size % 2 * (width == 4), os.SEEK_CUR)
-    return 0, 0
+    if format == "AU":
+        order = "big" if data[:4] == b".snd" else "little"
+        start, claim = (int.from_bytes(data[i : i + 4], order) for i in (4, 8))
+        return start, claim, None
+    first, order, width, wanted = _CHUNKS[format]
+    layout = "big" if data[:4] == b"RIFX" else order, width
+    for name, start, claim in _chunks(data, first, *layout):
+        if name == wanted:
+            if format == "RF64" and claim == 0xFFFFFFFF:
+                claim = int.from_bytes(data[28:36], "little")  # of the chunk ds64
+            return start, claim, layout
+    return len(data), 0, layout
 
 
-def mp3_is_cut(stream):
-    """Tell whether the last frame of an MP3 file, open in binary, is incomplete.
+def _chunks(data, at, order, width):
+    """Yield name, start and size of each chunk, also of one that is cut short."""
+    while at + 4 + width <= len(data):
+        name, start = data[at : at + 4], at + 4 + width
+        size = int.from_bytes(data[at + 4 : start], order)
+        yield name, start, size
+        at = start + size + size % 2 * (width == 4)
+
+
+def _is_no_sound(data, at, layout):
+    """Tell whether the rest of a file is chunks or zeros."""
+    if not data[at:].strip(b"\0"):
+        return True
+    if layout is None:
+        return False
+    order, width = layout
+    at += at % 2 * (width == 4)
+    for name, start, size in _chunks(data, at, order, width):
+        rest = data[start - 4 - width :]
+        if len(rest) <= _SHORT_REST or not rest.strip(b"\0"):
+            return True
+        is_name = all(32 <= byte < 127 for byte in name) and start + size <= len(data)
+        if not is_name and not _OTHER_CHUNKS.fullmatch(name):
+            return False
+    return True
+
+
+def _fault_of_ogg(data):
+    """Walk through the pages: one recording, whose last page is marked and whole."""
+    at, end, flags, sounds = data.find(b"OggS"), 0, 0, False
+    while at >= 0 and at + 27 <= len(data):
+        flags, n_segments = data[at + 5], data[at + 26]
+        if flags & 2 and sounds:  # the start of a stream
+            return _more("another recording", "the end of the first one")
+        sounds = sounds or not flags & 2
+        end = at + 27 + n_segments + sum(data[at + 27 : at + 27 + n_segments])
+        at = data.find(b"OggS", end)
+    is_whole = flags & 4 and 0 < end <= len(data) and at < 0
+    return None if is_whole else CUT
+
+
+def _fault_of_flac(data, n_times):
+    head = data.find(b"fLaC")
+    if _START_OF_FLAC.search(data, head + 4):
+        return _more("another recording", "the end of the first one")
+    found = _length_of_flac(data)
+    if found is None or found <= n_times:
+        return None
+    return _more(f"samples up to number {found}", f"the first {n_times}")
+
+
+def _length_of_flac(data):
+    """Return the number of samples up to the end of the last frame, if there is one."""
+    head = data.find(b"fLaC")
+    at, is_last = head + 4, False
+    while not is_last and at + 4 <= len(data):
+        is_last = data[at] & 128
+        at += 4 + int.from_bytes(data[at + 1 : at + 4], "big")
+    first, block = data[at : at + 4], int.from_bytes(data[head + 8 : head + 10], "big")
+    if first[:1] != b"\xff":
+        return None
+    at = len(data)
+    while (at := data.rfind(first[:2], head, at)) >= 0:
+        found = data[at : at + 16]
+        # All frames have the rate and the depth of the first one.
+        if len(found) > 6 and not (found[2] ^ first[2] | found[3] ^ first[3]) & 15:
+            end = _end_of_flac_frame(found, block)
+            if end is not None:
+                return end
+    return None
+
+
+def _end_of_flac_frame(head, fixed_block):
+    """Return the number of samples up to the end of a frame, or None if it is none."""
+    ones = 8 - (head[4] ^ 255).bit_length()  # the number is coded as in UTF-8
+    code, rate = head[2] >> 4, head[2] & 15
+    number_end = 4 + max(ones, 1)
+    length_end = number_end + {6: 1, 7: 2}.get(code, 0)
+    end = length_end + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+    if (
+        ones in (1, 8)
+        or code == 0
+        or len(head) <= end
+        or _crc8(head[:end]) != head[end]
+    ):
+        return None
+    number = head[4] & 0x7F >> ones
+    for byte in head[5:number_end]:
+        number = number << 6 | byte & 63
+    if length_end > number_end:
+        length = int.from_bytes(head[number_end:length_end], "big") + 1
+    else:
+        length = 192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8
+    return (number if head[1] & 1 else number * fixed_block) + length
+
+
+def _crc8(data):
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc << 1 ^ (0x107 if crc & 128 else 0)
+    return crc
+
+
+def _start_of_mp3(data):
+    """Return where the frames of an MP3 file begin, behind its tag."""
+    return _behind_tag(data, 0) if data[:3] == b"ID3" else 0
+
+
+def _behind_tag(data, at):
+    size = data[at + 6 : at + 10]
+    return at + 10 + sum(byte << 7 * i for i, byte in enumerate(size[::-1]))
+
+
+def mp3_is_cut(data):
+    """Tell whether the last frame of an MP3 file is incomplete.
 
     A file that is cut between two frames cannot be told from a whole one.
     """
-    at = _start_of_mp3(stream)
-    stream.seek(0)
-    data = stream.read()
+    at = _start_of_mp3(data)
     while size := _size_of_frame(data[at : at + 4]):
         at += size
     rest = data[at : at + 4]
     return at > len(data) or (len(rest) < 4 and rest[:1] == b"\xff")
 
 
+def _with_true_count(data):
+    """Return an MP3 file with a header that counts its frames, or None if it has one.
+
+    Without the count, libsndfile guesses the length from the size of the first frame.
+    A count that is too small is that of the first of several joined files.
+    """
+    first = _start_of_mp3(data)
+    size = _size_of_frame(data[first : first + 4])
+    if not size:
+        return None  # of another layer
+    head = int.from_bytes(data[first : first + 4], "big")
+    is_mpeg1, is_mono = head >> 19 & 3 == 3, head >> 6 & 3 == 3
+    side = first + 4 + (17 if is_mpeg1 == is_mono else 32 if is_mpeg1 else 9)
+    side += 0 if head >> 16 & 1 else 2  # a checksum
+    claim, vbri = None, first + 36
+    has_header = data[side : side + 4] in (b"Xing", b"Info")
+    if has_header and data[side + 7] & 1:
+        claim = int.from_bytes(data[side + 8 : side + 12], "big")
+    elif data[vbri : vbri + 4] == b"VBRI":
+        has_header = True
+        claim = int.from_bytes(data[vbri + 14 : vbri + 18], "big")
+    start = first + size if has_header else first
+    found = _count_frames(data, start, head & _MPEG_KIND)
+    if claim is not None and found <= claim + 1:  # some count their own frame
+        return None
+    header = bytearray(size)
+    header[:4] = data[first : first + 4]
+    mark = b"Xing" + (1).to_bytes(4, "big") + found.to_bytes(4, "big")
+    header[side - first : side - first + len(mark)] = mark
+    return bytes(header) + data[start:]
+
+
+def _count_frames(data, at, kind):
+    """Count the frames of an MP3 file, over tags and damage between them."""
+
+    def size_at(at):
+        head = data[at : at + 4]
+        known = int.from_bytes(head, "big") & _MPEG_KIND == kind
+        return _size_of_frame(head) if known else 0
+
+    count = 0
+    while at >= 0:
+        while size := size_at(at):
+            at, count = at + size, count + 1
+        if data[at : at + 3] == b"ID3":
+            at = _behind_tag(data, at)
+            continue
+        at = data.find(b"\xff", at + 1)
+        while at >= 0 and not ((size := size_at(at)) and size_at(at + size)):
+            at = data.find(b"\xff", at + 1)
+    return count
+
+
 def _size_of_frame(head):
     """Return the bytes of the MP3 frame with this header of 4 bytes, or 0."""
-    bits = int.from_bytes(head)
+    bits = int.from_bytes(head, "big")
     version, bitrate, rate = bits >> 19 & 3, bits >> 12 & 15, bits >> 10 & 3
     known = len(head) == 4 and bits >> 21 == 0x7FF and bits >> 17 & 3 == 1
     if not known or version not in _MPEG or bitrate in (0, 15) or rate == 3:
@@ -261,14 +494,3 @@ def _size_of_frame(head):
     rate = _MPEG[version][rate]
     per_second = 1000 * _BITRATES[version != 3][bitrate - 1]
     return (144 if version == 3 else 72) * per_second // rate + (bits >> 9 & 1)
-
-
-def _ogg_is_cut(path):
-    """Tell whether the last page of an Ogg file is incomplete or not marked as last."""
-    with open(path, "rb") as stream:
-        stream.seek(-min(os.path.getsize(path), _LONGEST_PAGE), os.SEEK_END)
-        data = stream.read()
-    page = data[data.rfind(b"OggS") :]
-    if len(page) < 27 or not page[5] & 4:  # the mark of the end of a stream
-        return True
-    return len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])

@@ -5,7 +5,15 @@ from math import ceil
 
 import numpy as np
 
-from ._audio_files import _UNKNOWN_LENGTH, claims_more, is_estimate, open_audio
+from ._audio_files import (
+    CUT,
+    UNKNOWN_LENGTH,
+    is_estimate,
+    length_fault,
+    naming_faults,
+    open_audio,
+    wrong_header,
+)
 from .audio import load_audio
 
 LONGEST = 24 * 3600.0
@@ -49,35 +57,28 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
 def _read_file(path, sampling_rate, channel, name):
     name = f"{name} ({str(path)!r})"
     n_read = 0
-    try:
-        with open_audio(path) as file:
-            rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
-            known = file.frames != _UNKNOWN_LENGTH and not is_estimate(file, path)
-            if known and file.frames > LONGEST * rate:
-                raise _too_long(name, file.frames / rate)
-            if claims_more(file, path):
-                raise _cut(name)
-            dtype = "int16" if file.subtype == "PCM_16" else "float32"
-            size = min(_BLOCK // file.channels, int(_BLOCK * rate / sampling_rate))
-            size = max(1, size)
-            while len(block := file.read(min(size, file.frames - n_read), dtype)):
-                if n_read > LONGEST * rate:
-                    raise _too_long(name, n_read / rate)
-                what = f"{name}, from {n_read / rate:.2f} s on,"
-                n_read += len(block)
-                part = {"array": block.T, "sampling_rate": rate}
-                wave = load_audio(part, sampling_rate=rate, channel=channel, name=what)
-                yield resample(wave)
-            if known and n_read < file.frames:
-                raise _cut(name)
-            yield resample(np.empty(0, np.float32), last=True)
-    except FileNotFoundError as error:
-        raise ValueError(f"{name} is missing: found no such file.") from error
-    except (OSError, RuntimeError) as error:
-        raise ValueError(
-            f"{name} does not decode: {error} Expected an audio file that "
-            "soundfile can read."
-        ) from error
+    with naming_faults(name), open_audio(path) as file:
+        rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
+        known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, path)
+        if known and file.frames > LONGEST * rate:
+            raise _too_long(name, file.frames / rate)
+        fault = length_fault(file, path)
+        if fault is not None:
+            raise _cut(name) if fault == CUT else ValueError(wrong_header(name, fault))
+        dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        size = min(_BLOCK // file.channels, int(_BLOCK * rate / sampling_rate))
+        size = max(1, size)
+        while len(block := file.read(min(size, file.frames - n_read), dtype)):
+            if n_read > LONGEST * rate:
+                raise _too_long(name, n_read / rate)
+            what = f"{name}, from {n_read / rate:.2f} s on,"
+            n_read += len(block)
+            part = {"array": block.T, "sampling_rate": rate}
+            wave = load_audio(part, sampling_rate=rate, channel=channel, name=what)
+            yield resample(wave)
+        if known and n_read < file.frames:
+            raise _cut(name)
+        yield resample(np.empty(0, np.float32), last=True)
     if n_read == 0:
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
 

@@ -22,10 +22,15 @@ __all__ = [
     "load_audio",
 ]
 
-# Far above any audio, far below what overflows a float32 power spectrum.
-_MAX_AMPLITUDE = 1e12
+# Above 16-bit integers as floats, below unscaled integers of 24 or 32 bits.
+_MAX_AMPLITUDE = 2.0**16
 _MAX_CHANNELS = 64
 _EXPECTED = "a path, a 1-D waveform or a mapping {'array': ..., 'sampling_rate': ...}"
+# A recording whose samples differ by no more than a step up and down of 16 bits, or
+# whose mean over the channels has no more than this share of them, is silent.
+_SILENT_RANGE = 2.0**-14
+_SILENT_SHARE = 0.01
+_FEWEST_SAMPLES = 64  # fewer may be equal by chance
 
 
 def check_recordings(X):
@@ -122,9 +127,10 @@ def load_audio(
         A file that soundfile can decode (WAV, FLAC, OGG, MP3, ...), a waveform at
         `sampling_rate`, or a mapping with ``"array"`` of shape (n_times,) or
         (n_channels, n_times) and its ``"sampling_rate"`` in Hz, at most
-        `MAX_SAMPLING_RATE`; a mapping without an array may hold a ``"path"`` instead.
-        Integers of 8, 16 and 32 bits are scaled to [-1, 1]. int64 has no full scale in
-        audio and is not scaled.
+        `MAX_SAMPLING_RATE`. A mapping without an array may hold the ``"bytes"`` of a
+        file, or else its ``"path"``. An audio decoder of Hugging Face ``datasets`` is a
+        recording, too. Integers of 8, 16 and 32 bits are scaled to [-1, 1]. int64 has
+        no full scale in audio and is not scaled.
     sampling_rate : float, default=16000
         The rate in Hz of the waveform returned, from 1 to `MAX_SAMPLING_RATE`.
     channel : "mean" or int, default="mean"
@@ -141,13 +147,14 @@ def load_audio(
     ------
     TypeError, ValueError
         If the recording is missing, empty, cut short, longer than `MAX_DURATION`
-        seconds or not finite, if it does not decode, or if it is not a recording.
+        seconds, not finite or beyond 65536, if it does not decode, or if it is not a
+        recording.
 
     Notes
     -----
-    A file with fewer samples than its header says is an error. A streamed WAV or AU
-    file is an exception. Its header has the largest possible length, because its end
-    was not known. Such a file is read to its end.
+    A file with fewer or more samples than its header says is an error. A streamed file
+    is an exception. Its header has no length, or the largest possible one, because its
+    end was not known. Such a file is read to its end.
 
     Examples
     --------
@@ -157,28 +164,20 @@ def load_audio(
     >>> load_audio(stereo).shape
     (16000,)
     """
+    return load_with_remark(recording, sampling_rate, channel, name)[0]
+
+
+def load_with_remark(recording, sampling_rate, channel, name):
+    """Load a recording, and say if what was taken of it is silent; None if it is not.
+
+    Parameters and errors are those of `load_audio`.
+    """
     rate = _check_output(sampling_rate, channel)
-    if isinstance(recording, str | os.PathLike):
-        name = f"{name} ({str(recording)!r})"
-        wave, rate = _read(recording, name)
-    elif isinstance(recording, Mapping):
+    recording = as_mapping(recording, name)
+    if isinstance(recording, Mapping):
         if (path := recording.get("path")) is not None:
             name = f"{name} ({str(path)!r})"
-        if recording.get("array") is not None:
-            if "sampling_rate" not in recording:
-                raise ValueError(
-                    f"{name} has no 'sampling_rate' beside its 'array', found keys "
-                    f"{sorted(map(str, recording))}."
-                )
-            wave = _as_array(recording["array"], name, (1, 2))
-            rate = _check_rate(recording["sampling_rate"], name)
-        elif path is not None:
-            wave, rate = _read(path, name)
-        else:
-            raise ValueError(
-                f"{name} is a mapping with neither 'array' nor 'path', found keys "
-                f"{sorted(map(str, recording))}; expected {_EXPECTED}."
-            )
+        wave, rate = _read_mapping(recording, name)
     else:
         wave = _as_array(recording, name, (1,))
     if wave.shape[-1] == 0:
@@ -187,14 +186,75 @@ def load_audio(
         raise ValueError(too_long(name, wave.shape[-1], rate))
     _check_rate(rate, name)  # a file's rate is unchecked so far
     source, wave = wave, _to_mono(wave, channel, name)
-    if not (wave.max() < _MAX_AMPLITUDE and wave.min() > -_MAX_AMPLITUDE):
-        _raise_not_finite(wave, source, name)
+    low, high = wave.min(), wave.max()
+    if not (high < _MAX_AMPLITUDE and low > -_MAX_AMPLITUDE):
+        _raise_out_of_range(wave, source, name)
+    remark = _remark_on_silence(high - low, source, channel, name)
     if rate == sampling_rate:
-        return wave
+        return wave, remark
     if len(wave) * sampling_rate > MAX_SAMPLES * rate:
         n_times = round(len(wave) * sampling_rate / rate)
         raise ValueError(too_long(f"{name}, resampled,", n_times, sampling_rate))
-    return _resample(wave, rate, sampling_rate)
+    return _resample(wave, rate, sampling_rate), remark
+
+
+def as_mapping(recording, name="recording"):
+    """Return a path or an audio decoder as a mapping, and others as they are."""
+    if isinstance(recording, str | os.PathLike):
+        return {"path": recording}
+    if not hasattr(recording, "get_all_samples"):
+        return recording
+    try:
+        samples = recording.get_all_samples()
+        return {"array": np.asarray(samples.data), "sampling_rate": samples.sample_rate}
+    except RuntimeError as error:
+        raise ValueError(f"{name} does not decode: {error}") from error
+
+
+def _read_mapping(recording, name):
+    """Return a waveform (n_times,) or (n_channels, n_times), and its rate."""
+    path, content = recording.get("path"), recording.get("bytes")
+    if recording.get("array") is not None:
+        if "sampling_rate" not in recording:
+            raise ValueError(
+                f"{name} has no 'sampling_rate' beside its 'array', found keys "
+                f"{sorted(map(str, recording))}."
+            )
+        wave = _as_array(recording["array"], name, (1, 2))
+        return wave, _check_rate(recording["sampling_rate"], name)
+    if content is None and path is None:
+        raise ValueError(
+            f"{name} is a mapping without 'array', 'bytes' or 'path', found keys "
+            f"{sorted(map(str, recording))}; expected {_EXPECTED}."
+        )
+    key, source, kinds = "bytes", content, bytes
+    if content is None:
+        key, source, kinds = "path", path, str | os.PathLike
+    if not isinstance(source, kinds):
+        raise TypeError(
+            f"{name} has a {key!r} of type {type(source).__name__}, expected "
+            f"{_EXPECTED}."
+        )
+    return read_file(source, name)
+
+
+def _remark_on_silence(span, wave, channel, name):
+    if wave.shape[-1] < _FEWEST_SAMPLES:
+        return None
+    least, alive = _SILENT_RANGE, []
+    if wave.ndim == 2 and len(wave) > 1:
+        spans = np.ptp(_to_float32(wave), axis=1)
+        alive = np.flatnonzero(spans > _SILENT_RANGE).tolist()
+        if channel == "mean":
+            least = max(least, _SILENT_SHARE * spans.max())
+    if span > least:
+        return None
+    what = "its samples are all equal" if span == 0 else "its samples hardly differ"
+    if not alive:
+        return f"{name}: {what}"
+    if channel == "mean":
+        what = f"the mean of its {len(wave)} channels cancels them"
+    return f"{name}: {what}, but channel={alive[0]} has sound"
 
 
 def _check_output(sampling_rate, channel):
@@ -218,15 +278,6 @@ def _check_output(sampling_rate, channel):
             f"{MAX_SAMPLING_RATE:g}."
         )
     return sampling_rate
-
-
-def _read(path, name):
-    """Decode a file to (n_times,) or (n_channels, n_times), and its rate."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"{name} has a 'path' of type {type(path).__name__}, expected {_EXPECTED}."
-        )
-    return read_file(path, name)
 
 
 def _as_array(recording, name, ndims):
@@ -302,14 +353,15 @@ def _to_float32(wave):
         return wave.astype(np.float32, copy=False)
 
 
-def _raise_not_finite(wave, source, name):
+def _raise_out_of_range(wave, source, name):
     bad = np.flatnonzero(~(np.abs(wave) < _MAX_AMPLITUDE))
     found = np.atleast_2d(source)[:, bad[0]]  # before float32
     found = found[np.argmax(~(np.abs(found) < _MAX_AMPLITUDE))]
     raise ValueError(
         f"{name} contains NaN, infinity or a value too large for audio: found "
         f"{found} at sample {bad[0]} ({len(bad)} in all), expected finite "
-        "samples, usually in [-1, 1]."
+        f"samples, usually in [-1, 1] and within {_MAX_AMPLITUDE:g}. Integers of n "
+        "bits as floats need a division by 2**(n - 1)."
     )
 
 

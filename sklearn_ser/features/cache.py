@@ -6,8 +6,7 @@ keeps its entry, and a changed parameter gets a new one. An entry is written to 
 temporary name and then renamed: another process sees all of it or nothing.
 
 An entry is a ``.npy`` file, followed by a checksum of its key and its bytes. An entry
-that is damaged, or belongs to another recording, is computed again. Earlier releases
-wrote no checksums. Their entries are read if they are whole and finite.
+that is damaged, or belongs to another recording, is computed again.
 """
 
 import hashlib
@@ -19,6 +18,7 @@ import numpy as np
 
 from .._files import atomic_write, check_regular
 from ..sequences import CachedSequence
+from .audio import as_mapping
 
 # Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
@@ -42,49 +42,28 @@ def content_key(recording, settings):
         None if the content cannot be read. Loading the recording then says why.
     """
     digest = hashlib.sha256(f"{_FORMAT}:{settings!r}:".encode())
-    rate, path = None, recording
-    if isinstance(recording, Mapping):
-        rate, path = recording.get("sampling_rate"), recording.get("path")
-        recording = recording.get("array")
-        recording = path if recording is None else recording
-    if isinstance(recording, str | os.PathLike):
-        try:
-            check_regular(recording)  # a device may never end
-            with open(recording, "rb") as file:
-                hashlib.file_digest(file, lambda: digest)
-        except (OSError, ValueError):
-            return None
-        return digest.hexdigest()
     try:
-        wave = np.ascontiguousarray(recording)
-    except ValueError:
+        source, rate = as_mapping(recording), None
+        if isinstance(source, Mapping):
+            rate = source.get("sampling_rate")
+            named = [source.get(key) for key in ("array", "bytes", "path")]
+            source = next((value for value in named if value is not None), None)
+            if source is named[2] and source is not None:
+                check_regular(source)  # a device may never end
+                with open(source, "rb") as file:
+                    hashlib.file_digest(file, lambda: digest)
+                return digest.hexdigest()
+            if source is named[1] and source is not None:
+                digest.update(source)
+                return digest.hexdigest()
+        wave = np.ascontiguousarray(source)
+    except (OSError, TypeError, ValueError):
         return None
     if wave.dtype.hasobject:
         return None
     digest.update(f"{wave.dtype.str}:{wave.shape}:{rate!r}:".encode())
     digest.update(wave.data.cast("B") if wave.size else b"")
     return digest.hexdigest()
-
-
-def read_or_compute(cache_dir, key, compute):
-    """Return the entry of this key; compute and store it first if there is none.
-
-    Parameters
-    ----------
-    cache_dir : str or PathLike
-        The folder of the cache, which is created if it is missing.
-    key : str
-        As `content_key` gives it.
-    compute : callable
-        Called without arguments if there is no sound entry; it returns a 2-D array.
-
-    Returns
-    -------
-    sequence : CachedSequence
-        The entry.
-    """
-    found = read(cache_dir, key)
-    return write(cache_dir, key, compute()) if found is None else found
 
 
 def read(cache_dir, key):
@@ -107,9 +86,7 @@ def read(cache_dir, key):
         with open(path, "rb") as file:
             data = file.read()
         content = memoryview(data)[: -len(_MARK) - _CHECKSUM]
-        if not data.endswith(_trailer(key, content)):
-            _check_without_checksum(data)
-        return CachedSequence(path)
+        return CachedSequence(path) if data.endswith(_trailer(key, content)) else None
     except Exception:  # a damaged header may raise anything
         return None
 
@@ -118,14 +95,6 @@ def _trailer(key, content):
     digest = hashlib.blake2b(key.encode(), digest_size=_CHECKSUM)
     digest.update(content)
     return _MARK + digest.digest()
-
-
-def _check_without_checksum(data):
-    """Refuse everything except one complete array of finite numbers."""
-    stream = io.BytesIO(data)
-    array = np.lib.format.read_array(stream, allow_pickle=False)
-    if stream.read(1) or not np.isfinite(array).all():
-        raise ValueError("the entry is damaged")
 
 
 def write(cache_dir, key, array):
@@ -166,4 +135,5 @@ def write(cache_dir, key, array):
 
 
 def _path(cache_dir, key):
-    return os.path.join(cache_dir, key[:2], f"{key}.npy")
+    # An entry is read later, perhaps from another working directory.
+    return os.path.join(os.path.abspath(cache_dir), key[:2], f"{key}.npy")

@@ -1,28 +1,18 @@
 """openSMILE's features as a stateless scikit-learn transformer."""
 
 from functools import partial
-from importlib.metadata import version
 
 import numpy as np
-from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 
 from .._validation import import_or_raise
-from .audio import check_recordings, load_audio
-from .cache import content_key, read_or_compute
+from .recording_transformer import RecordingTransformer, gives_vectors
 
-_CHUNK = 16  # recordings a worker takes at once
 _SHORTEST = 0.07  # seconds, for which every set has finite values
 _LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
 
 
-def _is_vector(estimator):
-    return estimator.level == "functionals"
-
-
-class OpenSMILETransformer(TransformerMixin, BaseEstimator):
+class OpenSMILETransformer(RecordingTransformer):
     """Turn recordings into features of openSMILE, such as eGeMAPS.
 
     The transformer learns nothing from the data. It needs
@@ -88,74 +78,21 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.cache_dir = cache_dir
 
-    def fit(self, X, y=None):
-        """Check the parameters and the form of X, and learn nothing.
+    _packages = ("opensmile",)
+    _chunk = 16
 
-        Parameters
-        ----------
-        X : list or array of recordings, or array of shape (n_samples, n_times)
-            As in `transform`. No recording is decoded.
-        y : ignored
-            For the API's sake.
+    @property
+    def _gives_vectors(self):
+        return self.level == "functionals"
 
-        Returns
-        -------
-        self : OpenSMILETransformer
-            The transformer itself.
-
-        Raises
-        ------
-        ImportError
-            If opensmile is not installed.
-        TypeError, ValueError
-            If a parameter is out of its range, or `X` is not a batch of recordings.
-        """
+    def _check(self):
         _make_smile(self.feature_set, self.level)
-        check_recordings(X)
-        return self
 
-    def transform(self, X):
-        """Compute the features of each recording.
+    def _computation(self):
+        settings = self.feature_set, self.level, self.sampling_rate
+        return partial(_features, settings=settings), (*settings, self.channel)
 
-        Parameters
-        ----------
-        X : list or array of recordings, or array of shape (n_samples, n_times)
-            A recording is a path, a waveform of shape (n_times,), or a mapping
-            ``{"array": ..., "sampling_rate": ...}``.
-
-        Returns
-        -------
-        features : array of shape (n_samples, n_features_out), list of arrays of \
-                shape (n_features, n_frames), or array of shape (n_samples, \
-                n_features, n_frames)
-            The first form for functionals. For low-level descriptors the second, or the
-            third if `X` is a 2-D array.
-
-        Raises
-        ------
-        ImportError
-            If opensmile is not installed.
-        TypeError, ValueError
-            If a parameter is out of its range, or a recording is missing, empty or not
-            finite, or does not decode. The message names its index and path.
-        """
-        _make_smile(self.feature_set, self.level)
-        batch = check_recordings(X)
-        settings = self.feature_set, self.level, self.sampling_rate, self.channel
-        extract = partial(_extract, settings=settings, cache_dir=self.cache_dir)
-        if len(batch) == 1 or effective_n_jobs(self.n_jobs) == 1:
-            features = extract(batch, 0)
-        else:
-            chunks = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(extract)(batch[start : start + _CHUNK], start)
-                for start in range(0, len(batch), _CHUNK)
-            )
-            features = [x for chunk in chunks for x in chunk]
-        if _is_vector(self):
-            return np.stack([np.asarray(x)[:, 0] for x in features])
-        return np.stack(features) if isinstance(batch, np.ndarray) else features
-
-    @available_if(_is_vector)
+    @available_if(gives_vectors)
     def get_feature_names_out(self, input_features=None):
         """Return the names of the functionals in openSMILE.
 
@@ -172,31 +109,6 @@ class OpenSMILETransformer(TransformerMixin, BaseEstimator):
         names = _make_smile(self.feature_set, self.level).feature_names
         return np.array(names, dtype=object)
 
-    def set_output(self, *, transform=None):
-        """Choose the container of functionals.
-
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"}, default=None
-            The container. None does not change it. It is ignored for low-level
-            descriptors, because sequences do not fit into a data frame.
-
-        Returns
-        -------
-        self : OpenSMILETransformer
-            The transformer itself.
-        """
-        return super().set_output(transform=transform) if _is_vector(self) else self
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.no_validation = True  # a width is a length in time, not features
-        tags.input_tags.string = True  # paths
-        tags.input_tags.dict = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
 
 def _make_smile(feature_set, level):
     opensmile = import_or_raise("opensmile", "opensmile", "OpenSMILETransformer needs")
@@ -212,26 +124,12 @@ def _make_smile(feature_set, level):
     )
 
 
-def _extract(recordings, start, settings, cache_dir):
-    """Features of consecutive recordings, the first of which is X[start]."""
-    feature_set, level, sampling_rate, channel = settings
+def _features(waves, settings):
+    """Yield the features of each waveform."""
+    feature_set, level, sampling_rate = settings
     smile = _make_smile(feature_set, level)  # its own in each thread
-    key_of = partial(
-        content_key, settings=("opensmile", version("opensmile"), *settings)
-    )
-    found = []
-    for i, recording in enumerate(recordings, start):
-
-        def compute(recording=recording, name=f"X[{i}]"):
-            wave = load_audio(
-                recording, sampling_rate=sampling_rate, channel=channel, name=name
-            )
-            n_missing = max(0, round(_SHORTEST * sampling_rate) - len(wave))
-            features = smile(np.pad(wave, (0, n_missing)), sampling_rate)[0]
-            return features.astype(np.float64 if level == "functionals" else np.float32)
-
-        key = None if cache_dir is None else key_of(recording)
-        found.append(
-            compute() if key is None else read_or_compute(cache_dir, key, compute)
-        )
-    return found
+    dtype = np.float64 if level == "functionals" else np.float32
+    for wave in waves(sampling_rate):
+        n_missing = max(0, round(_SHORTEST * sampling_rate) - len(wave))
+        features = smile(np.pad(wave, (0, n_missing)), sampling_rate)[0]
+        yield features.astype(dtype)

@@ -2,18 +2,29 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, isfinite, log
-from numbers import Integral, Real
+from math import log
 
 import numpy as np
 from scipy import fftpack
 from scipy.sparse import csr_array
 
 from ..exceptions import warn_caller
-from ._by_recording import NORMALIZATIONS
+from ._parameters import (
+    check_channel,
+    check_dtype,
+    check_integer,
+    check_number,
+    check_option,
+)
 from .audio import MAX_DURATION
 
-_AMIN = 1e-10  # librosa raises smaller powers to this one
+AMIN = 1e-10
+"""librosa raises smaller powers to this one."""
+
+FLAT = 1e-4
+"""A band that varies by less than this, in dB, is constant up to rounding."""
+
+_NORMALIZATIONS = (None, "level", "utterance")
 # Single precision resolves this range below the peak, if the peak of all frequencies is
 # at most so many times stronger than that of the bands.
 _SINGLE_DB = 80
@@ -46,45 +57,42 @@ class Settings:
 
 def check_settings(estimator):
     """Check an estimator's parameters, and return the settings of the features."""
-    rate = _number("sampling_rate", estimator.sampling_rate, 1, 1e6)
-    fmin = _number("fmin", estimator.fmin, 0)
-    fmax = _number("fmax", estimator.fmax, 0, optional=True)
+    rate = check_number("sampling_rate", estimator.sampling_rate, 1, 1e6)
+    fmin = check_number("fmin", estimator.fmin, 0)
+    fmax = check_number("fmax", estimator.fmax, 0, optional=True)
     fmax = rate / 2 if fmax is None else fmax
     if not fmin < fmax <= rate / 2:
         raise ValueError(
             f"fmin and fmax must satisfy fmin < fmax <= sampling_rate / 2, got "
             f"fmin={fmin:g}, fmax={fmax:g}, sampling_rate={rate:g}."
         )
-    n_fft = _integer("n_fft", estimator.n_fft, 2)
-    win_length = _integer("win_length", estimator.win_length, 2)
+    n_fft = check_integer("n_fft", estimator.n_fft, 2)
+    win_length = check_integer("win_length", estimator.win_length, 2)
     if win_length > n_fft:
         raise ValueError(
             f"win_length must be at most n_fft, got win_length={win_length}, "
             f"n_fft={n_fft}."
         )
-    duration = _number(
+    duration = check_number(
         "duration", estimator.duration, 1 / rate, MAX_DURATION, optional=True
     )
-    _option("length_mode", estimator.length_mode, ("wrap", "constant"))
-    _option("normalize", estimator.normalize, (None, *NORMALIZATIONS))
-    channel = estimator.channel
-    if not (isinstance(channel, str) and channel == "mean"):
-        channel = _integer("channel, unless 'mean',", channel, 0)
+    check_option("length_mode", estimator.length_mode, ("wrap", "constant"))
+    check_option("normalize", estimator.normalize, _NORMALIZATIONS)
     return Settings(
         sampling_rate=rate,
         n_fft=n_fft,
         win_length=win_length,
-        hop_length=_integer("hop_length", estimator.hop_length, 1),
-        n_mels=_integer("n_mels", estimator.n_mels, 1),
+        hop_length=check_integer("hop_length", estimator.hop_length, 1),
+        n_mels=check_integer("n_mels", estimator.n_mels, 1),
         fmin=fmin,
         fmax=fmax,
-        top_db=_number("top_db", estimator.top_db, 0, optional=True),
+        top_db=check_number("top_db", estimator.top_db, 0, optional=True),
         n_times=None if duration is None else round(duration * rate),
         length_mode=estimator.length_mode,
         normalize=estimator.normalize,
-        trim=_number("trim", estimator.trim, 1e-3, optional=True),
-        channel=channel,
-        dtype=_dtype(estimator.dtype),
+        trim=check_number("trim", estimator.trim, 1e-3, optional=True),
+        channel=check_channel(estimator.channel),
+        dtype=check_dtype(estimator.dtype),
     )
 
 
@@ -119,7 +127,7 @@ def log_mel(wave, settings):
         mel = _mel_power(wave, settings, "float32")
     if mel is None:
         mel = _mel_power(wave, settings, "float64")
-    floor = _AMIN if top_db is None else max(_AMIN, mel.max() * 10 ** (-top_db / 10))
+    floor = AMIN if top_db is None else max(AMIN, mel.max() * 10 ** (-top_db / 10))
     np.log(np.maximum(mel, floor, out=mel), out=mel)
     mel *= _DB
     return mel
@@ -127,7 +135,7 @@ def log_mel(wave, settings):
 
 def _mel_power(wave, settings, precision):
     """Power in each band, or None where single precision cannot resolve it."""
-    window, filterbank, heaviest = _basis(
+    window, filterbank, heaviest = basis(
         settings.sampling_rate,
         settings.n_fft,
         settings.win_length,
@@ -165,8 +173,20 @@ def _mel_power(wave, settings, precision):
     return None if precision == "float32" and drowned else mel
 
 
+def normalize_sequence(x, mode):
+    """Normalise a sequence by its own statistics; it is not changed itself."""
+    if mode is None:
+        return x
+    if mode == "level":  # the mean over all cells
+        return x - x.mean(dtype=np.float64).astype(x.dtype)
+    centred = x - x.mean(axis=1, keepdims=True, dtype=np.float64)
+    deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+    centred[deviation[:, 0] < FLAT] = 0.0
+    return np.divide(centred, deviation, out=centred, where=deviation >= FLAT)
+
+
 @lru_cache(maxsize=32)
-def _basis(sampling_rate, n_fft, win_length, n_mels, fmin, fmax, precision):
+def basis(sampling_rate, n_fft, win_length, n_mels, fmin, fmax, precision):
     """The window, the filterbank (97 % zeros) and its largest weight.
 
     The filterbank has a column for each row of ``fftpack.rfft``: frequency 0, then real
@@ -209,34 +229,3 @@ def _hz_to_mel(frequencies):
     """Slaney's scale: linear up to 1 kHz, logarithmic above."""
     above = np.log(np.maximum(frequencies, _BREAK) / _BREAK) / _LOG_STEP
     return np.minimum(frequencies, _BREAK) / _MEL_STEP + above
-
-
-def _number(name, value, low, high=inf, *, kind=Real, optional=False):
-    if optional and value is None:
-        return None
-    expected = "an int" if kind is Integral else "a number"
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{name} must be {expected}, got {value!r}.")
-    if not (isfinite(value) and low <= value <= high):
-        limits = f"of at least {low:g}" + ("" if high == inf else f", at most {high:g}")
-        raise ValueError(f"{name} must be {expected} {limits}, got {value!r}.")
-    return int(value) if kind is Integral else float(value)
-
-
-def _integer(name, value, low):
-    return _number(name, value, low, kind=Integral)
-
-
-def _option(name, value, options):
-    if not isinstance(value, str | None) or value not in options:
-        raise ValueError(f"{name} must be one of {options}, got {value!r}.")
-
-
-def _dtype(dtype):
-    options = ("float16", "float32", "float64")
-    try:
-        name = None if dtype is None else np.dtype(dtype).name
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"dtype must be one of {options}, got {dtype!r}.") from error
-    _option("dtype", name, options)
-    return name

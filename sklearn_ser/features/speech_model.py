@@ -1,5 +1,6 @@
 """A frozen pre-trained speech model as features for any classifier."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Mapping
@@ -8,16 +9,21 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
-from joblib import cpu_count, effective_n_jobs
-from sklearn.base import BaseEstimator, TransformerMixin
+from joblib import cpu_count
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.parallel import Parallel, delayed
 
 from .._validation import import_or_raise
+from ._audio_files import open_audio
 from ._hub import locate
-from .audio import MAX_DURATION, check_recordings, load_audio
-from .cache import content_key, read, write
-from .spectrogram import _dtype, _integer, _number, _option
+from ._parameters import (
+    check_channel,
+    check_dtype,
+    check_integer,
+    check_number,
+    check_option,
+)
+from .audio import MAX_DURATION
+from .recording_transformer import RecordingTransformer, gives_vectors
 
 # The statistics over frames of each pooling.
 _POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std")}
@@ -37,11 +43,7 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def _is_pooled(estimator):
-    return estimator.pooling is not None
-
-
-class SpeechModelTransformer(TransformerMixin, BaseEstimator):
+class SpeechModelTransformer(RecordingTransformer):
     """Turn recordings into the hidden states of a pre-trained speech model.
 
     The model is frozen: nothing trains its weights. The estimator stores only the name
@@ -183,73 +185,91 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
             If a parameter is out of its range, the model is not found or not of a known
             family, or `X` is not a batch of recordings.
         """
-        _check_parameters(self)
-        check_recordings(X)
+        super().fit(X, y)
         source = locate(self.model, self.revision, self.local_files_only)
         source.layer(self.layer)
         self.weights_hash_ = source.weights_hash
         self.revision_ = source.revision
         return self
 
-    def transform(self, X):
-        """Compute the hidden states of each recording.
+    _packages = ("transformers",)
 
-        Parameters
-        ----------
-        X : list or array of recordings, or array of shape (n_samples, n_times)
-            A recording is a path, a waveform of shape (n_times,) at the model's
-            sampling rate (16000 Hz for all that are known), or a mapping
-            ``{"array": ..., "sampling_rate": ...}``.
+    @property
+    def _gives_vectors(self):
+        return self.pooling is not None
 
-        Returns
-        -------
-        features : array of shape (n_samples, n_features_out), list of arrays of \
-                shape (n_features, n_frames), or array of shape (n_samples, \
-                n_features, n_frames)
-            The first form with `pooling`. Without `pooling` the second, or the third if
-            `duration` is set or `X` is a 2-D array.
+    def _check(self):
+        """Refuse a parameter that is out of its range."""
+        if not isinstance(self.model, str | os.PathLike):
+            raise TypeError(f"model must be a name or a path, got {self.model!r}.")
+        layer, revision = self.layer, self.revision
+        is_name = isinstance(layer, str) and layer in ("middle", "last")
+        is_number = isinstance(layer, Integral) and not isinstance(layer, bool)
+        if not (is_name or is_number):
+            raise ValueError(
+                f"layer must be 'middle', 'last' or an int, got {layer!r}."
+            )
+        check_option("pooling", self.pooling, (None, *_POOLINGS))
+        if not isinstance(revision, str | None):
+            raise TypeError(f"revision must be a string or None, got {revision!r}.")
+        check_channel(self.channel)
+        shortest = 1 / _SAMPLING_RATE
+        check_number("duration", self.duration, shortest, MAX_DURATION, optional=True)
+        check_integer("frames_per_batch", self.frames_per_batch, 1)
+        check_dtype(self.dtype)
 
-        Raises
-        ------
-        ImportError
-            If transformers or safetensors is not installed.
-        TypeError, ValueError
-            If a parameter is out of its range. If the model is not found, or has other
-            weights than in the fit. If a recording is missing, empty or not finite, or
-            does not decode. The message names the index and path of the recording.
-        """
-        _check_parameters(self)
-        batch = check_recordings(X)
+    def _computation(self):
         source = self._source()
-        settings = _settings_of(self, source)
-        keys, features = [None] * len(batch), [None] * len(batch)
-        if self.cache_dir is not None:
-            for i, recording in enumerate(batch):
-                if (key := content_key(recording, settings)) is not None:
-                    keys[i], features[i] = key, read(self.cache_dir, key)
-        missing = [i for i, found in enumerate(features) if found is None]
-        job = partial(
-            _extract,
+        settings = Settings(
+            weights=source.weights_hash,
+            files=source.settings_hash,
+            layer=source.layer(self.layer),
+            pooling=self.pooling,
+            channel=check_channel(self.channel),
+            duration=None if self.duration is None else float(self.duration),
+            dtype=check_dtype(self.dtype),
+        )
+        compute = partial(
+            _features,
             source=source,
             settings=settings,
             device=self.device,
             frames_per_batch=self.frames_per_batch,
-            cache_dir=self.cache_dir,
         )
-        batches = [
-            (rows, [batch[i] for i in rows], [keys[i] for i in rows])
-            for rows in _plan(batch, missing, self.duration, self.frames_per_batch)
-        ]
-        for rows, found in _run(job, batches, self.n_jobs, self.verbose):
-            for i, states in zip(rows, found, strict=True):
-                features[i] = states
-        if _is_pooled(self):
-            return np.stack([np.asarray(x)[:, 0] for x in features])
-        if isinstance(batch, np.ndarray) or self.duration is not None:
-            return np.stack(features)
-        return features
+        return compute, settings
 
-    @available_if(_is_pooled)
+    def _batches(self, batch, rows):
+        """Divide rows into batches of recordings of similar lengths.
+
+        The longest come first: if memory is too small, the first batch fails. One
+        recording alone may have more frames than a batch.
+        """
+        frames = {i: _FRAME_RATE * (self.duration or _seconds(batch[i])) for i in rows}
+        batches, longest = [], 0.0
+        for i in sorted(rows, key=lambda i: (-frames[i], i)):
+            if not batches or longest * (len(batches[-1]) + 1) > self.frames_per_batch:
+                batches.append([])
+                longest = max(frames[i], 1.0)
+            batches[-1].append(i)
+        return batches
+
+    @contextlib.contextmanager
+    def _workers(self, n_workers):
+        """Divide the threads of torch among the workers."""
+        if n_workers <= 1:
+            yield
+            return
+        import torch
+
+        before = torch.get_num_threads()
+        # Threads that are started from here on use this number.
+        torch.set_num_threads(min(before, max(1, cpu_count() // n_workers)))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    @available_if(gives_vectors)
     def get_feature_names_out(self, input_features=None):
         """Return the names of the pooled features, such as ``"mean0"``.
 
@@ -272,31 +292,6 @@ class SpeechModelTransformer(TransformerMixin, BaseEstimator):
             ],
             dtype=object,
         )
-
-    def set_output(self, *, transform=None):
-        """Choose the container of pooled features.
-
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"}, default=None
-            The container. None does not change it. Without `pooling` it is ignored,
-            because sequences do not fit into a data frame.
-
-        Returns
-        -------
-        self : SpeechModelTransformer
-            The transformer itself.
-        """
-        return super().set_output(transform=transform) if _is_pooled(self) else self
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = False
-        tags.no_validation = True  # a width is a length in time, not features
-        tags.input_tags.string = True  # paths
-        tags.input_tags.dict = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
 
     def _source(self):
         """Find the model, and refuse another model than in the fit."""
@@ -349,136 +344,36 @@ class Settings:
     dtype: str
 
 
-def _check_parameters(estimator):
-    """Refuse a parameter that is out of its range."""
-    if not isinstance(estimator.model, str | os.PathLike):
-        raise TypeError(f"model must be a name or a path, got {estimator.model!r}.")
-    layer, revision = estimator.layer, estimator.revision
-    is_name = isinstance(layer, str) and layer in ("middle", "last")
-    is_number = isinstance(layer, Integral) and not isinstance(layer, bool)
-    if not (is_name or is_number):
-        raise ValueError(f"layer must be 'middle', 'last' or an int, got {layer!r}.")
-    _option("pooling", estimator.pooling, (None, *_POOLINGS))
-    if not isinstance(revision, str | None):
-        raise TypeError(f"revision must be a string or None, got {revision!r}.")
-    if not (isinstance(estimator.channel, str) and estimator.channel == "mean"):
-        _integer("channel, unless 'mean',", estimator.channel, 0)
-    shortest = 1 / _SAMPLING_RATE
-    _number("duration", estimator.duration, shortest, MAX_DURATION, optional=True)
-    _integer("frames_per_batch", estimator.frames_per_batch, 1)
-    _dtype(estimator.dtype)
-    if not isinstance(estimator.cache_dir, str | os.PathLike | None):
-        raise TypeError(
-            f"cache_dir must be a path or None, got {estimator.cache_dir!r}."
-        )
-
-
-def _settings_of(estimator, source):
-    """Return the settings of the features, in one form for equal parameters."""
-    channel, duration = estimator.channel, estimator.duration
-    return Settings(
-        weights=source.weights_hash,
-        files=source.settings_hash,
-        layer=source.layer(estimator.layer),
-        pooling=estimator.pooling,
-        channel=channel if channel == "mean" else int(channel),
-        duration=None if duration is None else float(duration),
-        dtype=_dtype(estimator.dtype),
-    )
-
-
-def _plan(batch, rows, duration, frames_per_batch):
-    """Divide rows into batches of recordings of similar lengths.
-
-    The longest come first: if memory is too small, the first batch fails. One recording
-    alone may have more frames than a batch.
-    """
-    frames = {i: _FRAME_RATE * (duration or _seconds(batch[i])) for i in rows}
-    batches, longest = [], 0.0
-    for i in sorted(rows, key=lambda i: (-frames[i], i)):
-        if not batches or longest * (len(batches[-1]) + 1) > frames_per_batch:
-            batches.append([])
-            longest = max(frames[i], 1.0)
-        batches[-1].append(i)
-    return batches
-
-
 def _seconds(recording):
     """Return the length in seconds by the header, or 0 without one, for planning."""
-    import soundfile
-
-    rate = _SAMPLING_RATE
-    if isinstance(recording, Mapping):
-        rate = recording.get("sampling_rate")
-        array = recording.get("array")
-        recording = recording.get("path") if array is None else array
+    rate, file = _SAMPLING_RATE, None
+    if isinstance(recording, str | os.PathLike):
+        file = recording
+    elif isinstance(recording, Mapping):
+        rate, array = recording.get("sampling_rate"), recording.get("array")
+        file = recording.get("bytes") or recording.get("path")
+        file, recording = (file, None) if array is None else (None, array)
     try:
-        if isinstance(recording, str | os.PathLike):
-            return soundfile.info(os.fspath(recording)).duration
-        return np.shape(recording)[-1] / rate
+        if file is None:
+            return np.shape(recording)[-1] / rate
+        with open_audio(file) as opened:
+            return opened.frames / opened.samplerate
     except (OSError, RuntimeError, TypeError, ValueError, IndexError, ArithmeticError):
         return 0.0
 
 
-def _run(job, batches, n_jobs, verbose):
-    """Run a job on each batch, and yield each result; its first member is the rows."""
-    from tqdm.auto import tqdm
-
-    n_workers = min(effective_n_jobs(n_jobs), len(batches))
-    total = sum(len(rows) for rows, *_ in batches)
-    with tqdm(total=total, desc="recordings", disable=not verbose or not total) as bar:
-        if n_workers <= 1:
-            results = (job(*batch) for batch in batches)
-        else:
-            results = _run_in_parallel(job, batches, n_jobs, n_workers)
-        for result in results:
-            bar.update(len(result[0]))
-            yield result
-
-
-def _run_in_parallel(job, batches, n_jobs, n_workers):
-    import torch
-
-    before = torch.get_num_threads()
-    # Threads that are started from here on use this number.
-    torch.set_num_threads(min(before, max(1, cpu_count() // n_workers)))
-    try:
-        parallel = Parallel(
-            n_jobs=n_jobs, prefer="threads", return_as="generator_unordered"
-        )
-        yield from parallel(delayed(job)(*batch) for batch in batches)
-    finally:
-        torch.set_num_threads(before)
-
-
-def _extract(
-    rows, recordings, keys, *, source, settings, device, frames_per_batch, cache_dir
-):
-    """Return the features of some rows' recordings, and store them under their keys."""
+def _features(waves, *, source, settings, device, frames_per_batch):
+    """Yield the features of each waveform of one batch."""
     encoder = _shared_encoder(source, settings.layer, device)
-    inputs = [
-        encoder.inputs(_waveform(recording, i, encoder.sampling_rate, settings))
-        for i, recording in zip(rows, recordings, strict=True)
-    ]
-    features = []
-    states = encoder.states(inputs, frames_per_batch)
-    for key, found in zip(keys, states, strict=True):
-        x = _pooled(found, settings.pooling).T.cpu().numpy()
-        x = np.ascontiguousarray(x, dtype=settings.dtype)
-        features.append(x if key is None else write(cache_dir, key, x))
-    return rows, features
-
-
-def _waveform(recording, i, sampling_rate, settings):
-    wave = load_audio(
-        recording,
-        sampling_rate=sampling_rate,
-        channel=settings.channel,
-        name=f"X[{i}]",
-    )
-    if settings.duration is None:
-        return wave
-    return np.resize(wave, round(settings.duration * sampling_rate))
+    rate = encoder.sampling_rate
+    inputs = []
+    for wave in waves(rate):
+        if settings.duration is not None:
+            wave = np.resize(wave, round(settings.duration * rate))
+        inputs.append(encoder.inputs(wave))
+    for states in encoder.states(inputs, frames_per_batch):
+        x = _pooled(states, settings.pooling).T.cpu().numpy()
+        yield np.ascontiguousarray(x, dtype=settings.dtype)
 
 
 def _pooled(states, pooling):

@@ -1,6 +1,7 @@
 """The emotions of a long recording, window by window."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import import_or_raise
+from ..exceptions import SilentRecordingWarning
 
 _RATE = 16000  # of a model that tells none
 _BATCH = 60.0  # seconds of windows that are predicted at once
@@ -252,7 +254,9 @@ def predict_windows(model, blocks, rate, window, hop, batch=_BATCH):
     while found := list(islice(spans, n_windows)):
         waves = (np.broadcast_to(w, (*n_channels, len(w))) for *_, w in found)
         parts = [{"array": wave, "sampling_rate": rate} for wave in waves]
-        rows = model.predict_proba(parts)
+        with warnings.catch_warnings():  # a window between two turns may be silent
+            warnings.simplefilter("ignore", SilentRecordingWarning)
+            rows = model.predict_proba(parts)
         for (start, end, _), row in zip(found, rows, strict=True):
             yield start / rate, end / rate, row
 

@@ -1,22 +1,25 @@
 """Recordings: every form, every format, every refusal."""
 
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import librosa
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from scipy.sparse import csr_array
 
+from sklearn_ser import SilentRecordingWarning
 from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
 from sklearn_ser.features._audio_files import is_estimate, mp3_is_cut, open_audio
+from sklearn_ser.features._audio_stream import read_blocks
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
 
 RATE = 16000
@@ -108,6 +111,19 @@ def test_channel_of_file_and_mapping(tmp_path, channel):
         np.testing.assert_allclose(wave, expected, rtol=1e-6)
 
 
+class _Decoder:
+    """As torchcodec's AudioDecoder, which Hugging Face datasets return."""
+
+    def __init__(self, wave):
+        self.wave = wave
+
+    def get_all_samples(self):
+        if self.wave is None:
+            raise RuntimeError("no audio stream")
+        data = torch.from_numpy(self.wave)[None]
+        return SimpleNamespace(data=data, sample_rate=RATE)
+
+
 def test_all_forms_agree(tmp_path):
     waves = np.stack([_noise(seed=i) for i in range(3)])
     paths = [
@@ -131,12 +147,20 @@ def test_all_forms_agree(tmp_path):
         [{"array": w, "sampling_rate": RATE, "path": "gone.wav"} for w in waves],
         [{"array": None, "path": str(p)} for p in paths],
         [{"path": p} for p in paths],
+        [{"bytes": p.read_bytes(), "path": "gone.wav"} for p in paths],
+        [{"bytes": paths[0].read_bytes(), "path": paths[1]}, *paths[1:]],
+        [_Decoder(w) for w in waves],
         [paths[0], waves[1], {"path": paths[2]}],
     ]
     expected = LogMelTransformer().transform(waves)
     assert expected.shape == (3, 80, 51)
     for X in batches:
-        np.testing.assert_array_equal(LogMelTransformer().transform(X), expected)
+        for cache in (None, tmp_path / "cache"):
+            found = LogMelTransformer(cache_dir=cache).transform(X)
+            np.testing.assert_array_equal(found, expected)
+    twins = [paths[0], {"bytes": paths[0].read_bytes(), "path": "gone.wav"}]
+    assert find_duplicates(twins) == [[0, 1]]
+    assert find_duplicates([_Decoder(w) for w in waves[[0, 1, 0]]]) == [[0, 2]]
 
 
 def test_input_is_left_alone():
@@ -211,13 +235,14 @@ def test_empty_recording(tmp_path):
         assert "empty: found 0 samples" in _transform_error(bad)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 6e8, -(2.0**23)])
 def test_not_finite(tmp_path, value):
     wave = _noise().astype(np.float64)
     wave[[17, 4000]] = value
     message = _transform_error(wave)
     assert "NaN, infinity" in message
     assert "at sample 17 (2 in all)" in message
+    assert "division by 2**(n - 1)" in message
     path = _write(tmp_path / "a.wav", wave, subtype="DOUBLE")
     assert repr(str(path)) in _transform_error(path)
 
@@ -338,8 +363,13 @@ def test_mapping_without_its_keys():
     message = _transform_error({"array": _noise(), "path": "b.wav"})
     assert "('b.wav')" in message
     assert "no 'sampling_rate'" in message
-    assert "neither 'array' nor 'path'" in _transform_error({"wave": _noise()})
+    assert "without 'array', 'bytes' or 'path'" in _transform_error({"wave": _noise()})
     assert "'path' of type int" in _transform_error({"path": 3}, TypeError)
+    assert "'bytes' of type str" in _transform_error({"bytes": "a.wav"}, TypeError)
+
+
+def test_a_decoder_that_fails_is_named():
+    assert "does not decode: no audio stream" in _transform_error(_Decoder(None))
 
 
 def test_complex_recording():
@@ -403,11 +433,6 @@ def test_length_is_read_from_the_header_before_decoding(tmp_path):
 def test_tiny_rate_is_no_resampling_bomb():
     bad = {"array": _noise(), "sampling_rate": 1e-3}
     assert "too long" in _transform_error(bad)
-
-
-def test_streamed_file_without_a_length(tmp_path):
-    message = _transform_error(_flac_with_length(tmp_path, 0))
-    assert "no length in its header" in message
 
 
 def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):
@@ -474,21 +499,117 @@ def test_streamed_wav_of_unknown_length_is_read(tmp_path, claim):
     assert find_fault(path) is None
 
 
-def test_mp3_whose_length_is_a_guess_is_read(tmp_path):
-    path = _write(
-        tmp_path / "a.mp3",
-        np.concatenate([np.zeros(30000), _noise(60000)]),
-        subtype="MPEG_LAYER_III",
-        bitrate_mode="VARIABLE",
-    )
-    data = path.read_bytes()
+# Files that go on behind the end that their header names
+
+
+def _put(at, value, width=4, order="little", extra=b""):
+    """Return a function that writes a number behind a mark of a file."""
+
+    def change(data):
+        start = data.index(at) + len(at) if isinstance(at, bytes) else at
+        number = value.to_bytes(width, order)
+        return data[:start] + number + data[start + width :] + extra
+
+    return change
+
+
+def _without_header(data):
+    """An MP3 file as it is streamed."""
     mark = max(data.find(b"Xing"), data.find(b"Info"))
-    assert mark > 0
-    frames = data[data.find(data[:2], mark) :]
-    for tag in (b"", b"TAG" + bytes(125)):
-        path.write_bytes(frames + tag)
-        assert len(load_audio(path)) > 60000
+    return data[data.find(data[:2], mark) :]
+
+
+LIST = b"LIST" + (4).to_bytes(4, "little") + b"abcd"
+LONGER = {
+    "WAV": ("a.wav", _put(b"data", 8000)),
+    "WAV before comments": ("a.wav", _put(b"data", 8000, extra=LIST)),
+    "AIFF": ("a.aiff", _put(b"SSND", 8000, order="big")),
+    "AU": ("a.au", _put(8, 8000, order="big")),
+    "AU, no length": ("a.au", _put(8, 0, order="big")),
+    "CAF": ("a.caf", _put(b"data", 8000, 8, "big")),
+    "RF64": ("a.rf64", _put(28, 8000, 8)),
+    "FLAC": ("a.flac", _put(22, 8000, order="big")),
+    "FLAC, twice": ("a.flac", lambda data: data * 2),
+    "Ogg, twice": ("a.ogg", lambda data: data * 2),
+}
+
+
+@pytest.mark.parametrize("kind", LONGER)
+def test_what_lies_behind_the_end_in_the_header_is_named(tmp_path, kind):
+    name, change = LONGER[kind]
+    path = _write(tmp_path / name, _noise(40000))
+    path.write_bytes(change(path.read_bytes()))
+    for recording in (path, {"bytes": path.read_bytes(), "path": path}):
+        message = _transform_error(recording)
+        assert repr(str(path)) in message
+        assert "holds more than its header says: found " in message
+    assert "holds more than its header says" in find_fault(path)
+    with pytest.raises(ValueError, match="holds more than its header says"):
+        list(read_blocks(path, RATE))
+
+
+READ_ON = {
+    "WAV, no length": ("a.wav", _put(b"data", 0)),
+    "AIFF, no length": ("a.aiff", _put(b"SSND", 0, order="big")),
+    "FLAC, no length": ("a.flac", _put(22, 0, order="big")),
+    "MP3 without a count": ("a.mp3", _without_header),
+    "MP3 with a tag behind": (
+        "a.mp3",
+        lambda d: _without_header(d) + b"TAG" + b"a" * 125,
+    ),
+    "MP3 of another count": ("a.mp3", _put(b"Xing\0\0\0\x0f", 20, order="big")),
+    "MP3 before another": ("a.mp3", lambda d: d + _without_header(d)),
+    "MP3 before another with a tag": (
+        "a.mp3",
+        lambda d: d + b"ID3\3\0\0\0\0\0\x0a" + b"\xff" * 10 + _without_header(d),
+    ),
+    "WAV with comments": ("a.wav", lambda d: d + LIST),
+    "WAV with cut comments": ("a.wav", lambda d: d + LIST[:7] + b"\1" + b"b" * 200),
+    "WAV with zeros": ("a.wav", lambda d: d + LIST + bytes(2048)),
+    "FLAC with a tag": ("a.flac", lambda d: d + b"TAG" + b"a" * 125),
+}
+
+
+@pytest.mark.parametrize("kind", READ_ON)
+def test_a_file_is_read_to_its_end(tmp_path, kind):
+    name, change = READ_ON[kind]
+    # The first frames of an MP3 are the smallest or the largest ones.
+    for order in (1, -1):
+        wave = np.concatenate([np.zeros(30000, np.float32), _noise(60000)])[::order]
+        options = {"bitrate_mode": "VARIABLE"} if name == "a.mp3" else {}
+        path = _write(tmp_path / name, wave, **options)
+        whole = load_audio(path)
+        path.write_bytes(change(path.read_bytes()))
+        found = load_audio(path)
+        times = 2 if "another" in kind and "count" not in kind else 1
+        assert abs(len(found) - times * len(whole)) < 3 * 1152 * times
         assert find_fault(path) is None
+        blocks = np.concatenate(list(read_blocks(path, RATE)))
+        np.testing.assert_allclose(blocks, found, atol=1e-6)
+        if name != "a.mp3":
+            np.testing.assert_array_equal(found, whole)
+        else:  # the delay of the decoder may be another one
+            at = np.argmax(np.correlate(found[:40000], whole[9000:31000]))
+            np.testing.assert_allclose(
+                found[at : at + 22000], whole[9000:31000], atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("n_times", [5000, 40000, 700001])
+def test_the_last_frame_of_flac_is_found(tmp_path, n_times, subtype, n_channels):
+    wave = _noise(n_times, n_channels=n_channels)
+    wave = wave.cumsum(axis=0) / abs(wave.cumsum(axis=0)).max()
+    path = _write(tmp_path / "a.flac", wave, 44100, subtype=subtype)
+    assert find_fault(path) is None
+    path.write_bytes(_put(22, n_times - 1, order="big")(path.read_bytes()))
+    assert f"found samples up to number {n_times} " in find_fault(path)
+
+
+def test_an_mp3_without_a_count_that_is_cut_is_refused(tmp_path):
+    path = _write(tmp_path / "a.mp3", _noise(60000), bitrate_mode="VARIABLE")
+    frames = _without_header(path.read_bytes())
     for length in (2000, 5000, len(frames) // 2, len(frames) - 3):
         path.write_bytes(frames[:length])
         assert "cut short" in _error_of(load_audio, path)
@@ -501,10 +622,10 @@ def test_every_frame_of_an_mp3_is_found(tmp_path, rate, mode):
     path = tmp_path / "a.mp3"
     _write(path, _noise(9 * rate), rate, bitrate_mode=mode, subtype="MPEG_LAYER_III")
     data = path.read_bytes()
-    ends = [i for i in range(1, 4000) if not mp3_is_cut(io.BytesIO(data[:i]))]
+    ends = [i for i in range(1, 4000) if not mp3_is_cut(data[:i])]
     assert len(ends) > 5
     assert (np.diff(ends) > 20).all()  # no two ends within one frame
-    assert not mp3_is_cut(io.BytesIO(data))
+    assert not mp3_is_cut(data)
 
 
 @pytest.mark.parametrize(
@@ -527,6 +648,56 @@ def test_tags_before_an_mp3_hide_no_header(tmp_path):
     with open_audio(path) as file:
         assert not is_estimate(file, path)
     assert find_fault(path) is None
+
+
+# Recordings without sound
+
+
+def _stereo(left, right):
+    return {"array": np.stack([left, right]), "sampling_rate": RATE}
+
+
+ZEROS, SOUND = np.zeros(4000, np.float32), _noise(4000)
+CANCELS = "mean of its 2 channels cancels them, but channel=0 has sound"
+SILENT = {
+    "zeros": (ZEROS, {}, ": its samples are all equal"),
+    "a constant": (ZEROS + 0.25, {}, "are all equal"),
+    "a dead file": ("dead.wav", {}, r"\('dead.wav'\): its samples are all equal"),
+    "a last bit": (np.resize([-1, 0, 1], 4000).astype("i2"), {}, "hardly differ"),
+    "a dead channel": (_stereo(ZEROS, SOUND), {"channel": 0}, "but channel=1 has"),
+    "channels that cancel": (_stereo(SOUND, -SOUND), {}, CANCELS),
+    "channels that nearly cancel": (_stereo(SOUND, -0.99 * SOUND), {}, CANCELS),
+    "two dead channels": (_stereo(ZEROS, ZEROS), {}, "all equal"),
+}
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_silence_is_named(tmp_path, kind, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _write("dead.wav", np.zeros(4000))
+    recording, params, message = SILENT[kind]
+    X = [_stereo(SOUND, SOUND), recording, _stereo(SOUND, SOUND)]
+    est = LogMelTransformer(cache_dir="cache", **params)
+    for _ in range(2):  # also when the others are cached
+        with pytest.warns(SilentRecordingWarning, match=rf"X\[1\].*{message}") as told:
+            est.transform(X)
+        assert told[0].filename == __file__
+        assert "1 recording(s) are silent" in str(told[0].message)
+
+
+def test_sound_is_not_called_silent():
+    pause = np.r_[ZEROS, _noise(100), ZEROS]
+    X = [_stereo(SOUND, ZEROS), pause, 1e-3 * SOUND, np.zeros(9)]
+    assert len(LogMelTransformer().transform(X)) == 4
+
+
+def test_many_silent_recordings_are_one_warning():
+    X = np.zeros((40, 500))
+    with pytest.warns(
+        SilentRecordingWarning, match=r"^40 rec.*X\[4\].*and 35 more"
+    ) as w:
+        LogMelTransformer(n_jobs=2).transform(X)
+    assert len(w) == 1
 
 
 # Batches

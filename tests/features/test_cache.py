@@ -14,13 +14,8 @@ from joblib import parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.features.cache import (
-    CachedSequence,
-    content_key,
-    read,
-    read_or_compute,
-    write,
-)
+from sklearn_ser.features import recording_transformer as base
+from sklearn_ser.features.cache import CachedSequence, content_key, read, write
 
 
 def _noise(n_times=4000, seed=0):
@@ -193,15 +188,6 @@ def test_any_flipped_bit_is_found(tmp_path, step):
     np.testing.assert_array_equal(read(tmp_path, key), array)
 
 
-def test_entry_of_a_release_without_checksums_is_read(tmp_path):
-    array = np.arange(12, dtype=np.float32).reshape(3, 4)
-    write(tmp_path, "ab" * 32, array)
-    (entry,) = _entries(tmp_path)
-    np.save(entry, array + 1)
-    np.testing.assert_array_equal(read(tmp_path, "ab" * 32), array + 1)
-    np.testing.assert_array_equal(np.load(entry), array + 1)
-
-
 def test_error_keeps_what_was_finished(tmp_path, waves):
     bad = [*waves, np.full(100, np.nan)]
     with pytest.raises(ValueError, match=r"X\[6\] contains NaN"):
@@ -218,8 +204,39 @@ def test_interrupted_write_leaves_nothing(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        read_or_compute(tmp_path, "ab" * 32, Interrupting)
+        write(tmp_path, "ab" * 32, Interrupting())
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_relative_folder_survives_a_change_of_the_working_directory(
+    tmp_path, waves, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    expected = LogMelTransformer().transform(waves)
+    features = LogMelTransformer(cache_dir="cache").transform(waves)
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    _assert_equal(features, expected)
+    _assert_equal(pickle.loads(pickle.dumps(features)), expected)
+    np.testing.assert_array_equal(features[0][1:3], expected[0][1:3])
+
+
+@pytest.mark.parametrize("package", ["soundfile", "soxr", "libsndfile"])
+def test_other_versions_have_entries_of_their_own(
+    tmp_path, waves, monkeypatch, package
+):
+    est = LogMelTransformer(cache_dir=tmp_path)
+    est.transform(waves[:1])
+    base.versions.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(soundfile, f"__{package}_version__", "0", raising=False)
+        known = base.version
+        patch.setattr(base, "version", lambda n: "0" if n == package else known(n))
+        est.transform(waves[:1])
+    base.versions.cache_clear()
+    est.transform(waves[:1])
+    assert len(_entries(tmp_path)) == 2
 
 
 @pytest.mark.slow
