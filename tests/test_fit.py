@@ -510,7 +510,7 @@ def test_a_net_starts_at_the_frequencies_of_its_classes(method, data):
     """In training and in prediction, however unequal they are."""
     weight = {"anger": 1000, "neutral": 1e-4, "sadness": 1e-4}
     model = method(max_epochs=1, lr=1e-12, class_weight=weight).fit(**data)
-    assert (model.predict(data["X"]) == "anger").all()
+    assert model.predict_proba(data["X"])[:, 0].mean() > 0.8  # 0.93 by the labels
     if "label_smoothing" in model.get_params():
         least = -(0.9 + 0.1 / 3) * np.log(0.9 + 0.1 / 3) - 0.2 / 3 * np.log(0.1 / 3)
         assert model.history_[0, "train_task"] < 1.5 * least
