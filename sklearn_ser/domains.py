@@ -286,6 +286,9 @@ class DomainAdapterMixin:
         return self._outputs(X, "embedding", sample_domain).astype(np.float32)
 
 
+# --------------------------------------------------------- statistics of each domain
+
+
 def statistics_by_domain(sequences, domain):
     """Return the mean and scale of each domain's features."""
     rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
@@ -335,6 +338,9 @@ def known_domains(domain, known):
             )
         domain[unknown] = fitted[0]
     return domain
+
+
+# ------------------------------------------------------------------ checks of columns
 
 
 def check_mixed_labels(y, n_samples, *, estimator):

@@ -97,20 +97,13 @@ def check_sequences(X, *, estimator, reset):
     `reset`; otherwise X must have that many features.
     """
     X = check_batch(X, estimator=estimator, reset=reset)
-    if not isinstance(X, np.ndarray):
-        return as_vectors(X)
-    if X.ndim == 3:
-        return list(X) if X.shape[2] > 1 else Vectors(X[:, :, 0])
-    return Vectors(X)
-
-
-def as_vectors(sequences):
-    """Join sequences of one frame each to Vectors; return others as they are."""
-    if isinstance(sequences, Vectors) or not len(sequences):
-        return sequences
-    if any(x.shape[1] != 1 for x in sequences):
-        return sequences
-    return Vectors(np.hstack([np.asarray(x) for x in sequences]).T)
+    if isinstance(X, np.ndarray):
+        if X.ndim == 3 and X.shape[2] > 1:
+            return list(X)
+        return Vectors(X if X.ndim == 2 else X[:, :, 0])
+    if any(x.shape[1] != 1 for x in X):
+        return X
+    return Vectors(np.hstack([np.asarray(x) for x in X]).T)
 
 
 def check_batch(X, *, estimator, reset):

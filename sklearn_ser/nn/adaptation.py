@@ -40,10 +40,12 @@ class DomainNet(SpeechNet):
 
     def normalized_by(self, dataset):
         """Add the target, unless it has statistics of its own."""
-        target = getattr(dataset.draw_companions, "dataset", None)
-        if target is None or getattr(self.module_, "own_statistics", True):
-            return [dataset]
-        return [dataset, target]
+        draw, own = (
+            dataset.draw_companions,
+            getattr(self.module_, "own_statistics", True),
+        )
+        common = isinstance(draw, TargetBatches) and not own
+        return [dataset, draw.dataset] if common else [dataset]
 
     @own_settings()
     def set_target_statistics(self, sequences):
