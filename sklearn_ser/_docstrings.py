@@ -103,9 +103,6 @@ history_ : skorch.history.History
 def shared_paragraphs(cls):
     """Fill in the markers of a classifier's docstring from the tables above.
 
-    ``{shared parameters}`` becomes a paragraph for each parameter of the constructor
-    in the table, with the default of the signature;
-    ``{shared attributes}`` becomes the attributes of all classifiers.
     The docstring loses its indentation, which Python's compiler takes from 3.13 on.
     """
     if not cls.__doc__:

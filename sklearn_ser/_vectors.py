@@ -9,14 +9,7 @@ _CHUNK = 1 << 18  # cells
 
 
 class Vectors(Sequence):
-    """Rows of a table, each of which is a sequence (n_features, 1).
-
-    Parameters
-    ----------
-    table : float32 array of shape (n_rows, n_features)
-    rows : int array, default=None
-        The rows that belong to this part; None means all.
-    """
+    """Rows of a table, each of which is a sequence (n_features, 1); all by default."""
 
     def __init__(self, table, rows=None):
         self.table = table

@@ -63,26 +63,10 @@ class Regression(LossTerm):
 def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
     """Minimise ||D_t - D_s Z||_F^2 + tau ||Z||_1 over Z by FISTA.
 
-    Parameters
-    ----------
-    D_s : tensor of shape (..., d, n_s)
-        The dictionary, one atom a column.
-    D_t : tensor of shape (..., d, n_t)
-        The samples to reconstruct, one a column.
-    tau : float, or tensor of shape (..., 1, 1)
-        Weight of the absolute values.
-    allowed : bool tensor of shape (..., n_s, n_t), default=None
-        Tells which atoms each sample may use.
-    tol : float, default=1e-6
-        Stop when Z changes by less, relative to its norm.
-    max_iter : int, default=500
-        The largest number of steps.
-
-    Returns
-    -------
-    tensor of shape (..., n_s, n_t)
-        Z. Each column equals the coefficients that scikit-learn's
-        ``Lasso(alpha=tau / (2 * d), fit_intercept=False)`` finds.
+    D_s is (..., d, n_s), the dictionary with one atom a column; D_t is (..., d, n_t).
+    `allowed`, (..., n_s, n_t), tells which atoms each sample may use. Each column of Z
+    equals the coefficients of ``Lasso(alpha=tau / (2 * d), fit_intercept=False)``. The
+    search stops when Z changes by less than `tol`, relative to its norm.
     """
     gram, goal = D_s.mT @ D_s, D_s.mT @ D_t
     step = 1 / eigenvalue_bound(gram).clamp(min=1e-12)
@@ -113,21 +97,11 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
 
 
 def eigenvalue_bound(gram):
-    """Return an upper bound of the largest eigenvalue, close to it.
+    """Return an upper bound of the largest eigenvalue, at most n^(1/32) times as large.
 
     The Frobenius norm of the 16th power is no less than the 16th power of the
     eigenvalue, so a step by this bound is never too long. An estimate by power
     iteration comes from below, and an eigensolver raises an error for NaN.
-
-    Parameters
-    ----------
-    gram : tensor of shape (..., n, n)
-        Symmetric, without negative eigenvalues.
-
-    Returns
-    -------
-    tensor of shape (..., 1, 1)
-        At most n^(1/32) times the eigenvalue.
     """
     unit = gram.abs().amax((-2, -1), keepdim=True)
     power = gram / unit.clamp(min=torch.finfo(gram.dtype).tiny)
@@ -144,19 +118,11 @@ def reconstruction_error(D_s, D_t, Z, tau):
 
 @dataclass(frozen=True)
 class ImplicitAlignment(LossTerm):
-    """IDA at one layer.
+    """IDA at one layer; Z stays fixed at its minimum for the gradient.
 
-    Z stays fixed at its minimum, and the gradient reaches only D_s and D_t.
-
-    Parameters
-    ----------
-    layer : str
-        A key of ``outputs["layers"]``.
-    sparsity : float
-        tau, as a share of max 2 |D_s^T D_t|, beyond which Z is zero.
-    groups : tuple of int or None
-        The group of each class. A target sample is made of source samples of the group
-        of its guessed class; None allows all source samples.
+    `sparsity` is tau as a share of max 2 |D_s^T D_t|, beyond which Z is zero. `groups`
+    has the group of each class: a target sample is then made of source samples of the
+    group of its guessed class.
     """
 
     layer: str = "FC3"
@@ -194,17 +160,8 @@ class DIDAN(nn.Module):
     """A convolutional network, three fully connected layers and the regression.
 
     Batch normalisation follows the layers. Without it all features share a large mean,
-    so all samples are close to each other and there is nothing to align.
-
-    Parameters
-    ----------
-    n_classes : int
-    d : int, default=256
-        Size of the encoder's embedding.
-    own_statistics : bool, default=True
-        If True, source and target of a batch are normalised separately.
-    **encoder
-        As for :class:`UtteranceEncoder`.
+    so all samples are close to each other and there is nothing to align. With
+    `own_statistics`, source and target of a batch are normalised separately.
     """
 
     sharpens = True
@@ -248,23 +205,19 @@ class DIDANNet(DomainNet):
     def partial_fit(self, X, y=None, **kwargs):
         """Train, and warn of each term that had no effect in the last epoch."""
         super().partial_fit(X, y, **kwargs)
-        for term in self.terms:
-            for what in term.diagnostics:
-                self._warn_if_idle(term.name, what)
+        for name, what in [(t.name, w) for t in self.terms for w in t.diagnostics]:
+            value = self.history[-1][f"train_{name}_{what}"]
+            least, why = _IDLE_BELOW[what]
+            if value < least:
+                warn_caller(
+                    f"The term {name} did nothing: its {what} in the last epoch is "
+                    f"{value:.2g}, so {why}."
+                )
         return self
 
     def decide(self, logits):
         """Turn the regression's outputs into probabilities."""
         return nearest_distribution(logits)
-
-    def _warn_if_idle(self, name, what):
-        value = self.history[-1][f"train_{name}_{what}"]
-        least, why = _IDLE_BELOW[what]
-        if value < least:
-            warn_caller(
-                f"The term {name} did nothing: its {what} in the last epoch is "
-                f"{value:.2g}, so {why}."
-            )
 
 
 class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):

@@ -218,10 +218,8 @@ class DomainAdapterMixin:
         ----------
         X : sequences
             As in ``fit``.
-        sample_domain : array-like of shape (n_samples,), default=None
+        sample_domain, allow_source : array-like and bool
             As in ``predict_proba``.
-        allow_source : bool, default=False
-            Accepted because skada passes it. Source samples are always allowed.
 
         Returns
         -------
@@ -238,10 +236,8 @@ class DomainAdapterMixin:
         ----------
         X : sequences
             As in ``fit``.
-        sample_domain : array-like of shape (n_samples,), default=None
+        sample_domain, allow_source : array-like and bool
             As in ``predict_proba``.
-        allow_source : bool, default=False
-            Accepted because skada passes it. Source samples are always allowed.
 
         Returns
         -------
@@ -263,10 +259,8 @@ class DomainAdapterMixin:
             Emotions.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
-        sample_domain : array-like of shape (n_samples,), default=None
+        sample_domain, allow_source : array-like and bool
             As in ``predict_proba``.
-        allow_source : bool, default=False
-            Accepted because skada passes it. Source samples are always allowed.
 
         Returns
         -------
@@ -292,11 +286,11 @@ class DomainAdapterMixin:
         return self._outputs(X, "embedding", sample_domain).astype(np.float32)
 
 
-def statistics_by_domain(sequences, domain):
-    """Return the mean and scale of the features of each domain.
+# --------------------------------------------------------- statistics of each domain
 
-    Where the recordings of a domain do not differ, they are those of the whole source.
-    """
+
+def statistics_by_domain(sequences, domain):
+    """Return the mean and scale of each domain's features."""
     rows = {name: np.flatnonzero(domain == name) for name in np.unique(domain).tolist()}
     for name, own in rows.items():
         if are_equal(sequences, own):
@@ -346,6 +340,9 @@ def known_domains(domain, known):
     return domain
 
 
+# ------------------------------------------------------------------ checks of columns
+
+
 def check_mixed_labels(y, n_samples, *, estimator):
     """Return y as an array; the target's rows may hold values of any type."""
     if y is None:
@@ -366,10 +363,7 @@ def check_source_labels(y, domain):
 
 
 def rows_of_source(domain, *, speakers, sample_weight, validation):
-    """Return the rows of the source that have a weight, and the columns at these rows.
-
-    The columns are checked at the rows of the target, too, though they are not used.
-    """
+    """Return the rows of the source with a weight, and the columns at these rows."""
     n, source = len(domain), np.flatnonzero(domain >= 0)
     check_speakers(speakers, n)
     with naming("sample_weight"):
@@ -407,23 +401,7 @@ def labels_of_rows(y, rows):
 
 
 def check_sample_domain(sample_domain, y):
-    """Return the domain of each sample: 0 or positive is source, negative target.
-
-    Parameters
-    ----------
-    sample_domain : array-like of shape (n_samples,) or None
-        None makes the rows of a y of -1 the target.
-    y : array of shape (n_samples,)
-
-    Returns
-    -------
-    int array of shape (n_samples,)
-
-    Raises
-    ------
-    ValueError
-        If it holds no integers, or a given one lacks source or target.
-    """
+    """Return the domain of each sample; by default, a y of -1 is the target."""
     if sample_domain is None:
         unlabelled = [not is_missing(label) and label == -1 for label in y.tolist()]
         domain = np.where(unlabelled, -1, 1)

@@ -138,16 +138,8 @@ class Reconstruction(LossTerm):
 class NeutralPartners:
     """Draws neutral utterances of the speakers of a batch, new ones for each batch.
 
-    Parameters
-    ----------
-    is_neutral : bool array of shape (n_samples,)
-    speakers : array of shape (n_samples,)
-    n_neutral : int or None
-        Partners are drawn from the first ``n_neutral`` neutral utterances of a speaker.
-        None draws from all.
-    shared : bool
-        Whether the rows of one speaker share a partner, which is then encoded once.
-        If not, each row has its own.
+    They are drawn from the first `n_neutral` of a speaker, or from all of them. With
+    `shared`, the rows of one speaker share a partner, which is then encoded once.
     """
 
     def __init__(self, is_neutral, speakers, n_neutral, shared=True):
@@ -182,14 +174,7 @@ class NeutralPartners:
 
 
 def neutral_classes(classes, neutral_label):
-    """Return the classes that are neutral, in a list.
-
-    Parameters
-    ----------
-    classes : list
-    neutral_label : label or "auto"
-        "auto" recognises neutral, neu and n in any case.
-    """
+    """Return the classes that are neutral; "auto" recognises neutral, neu and n."""
     if isinstance(neutral_label, str) and neutral_label == "auto":
         return [c for c in classes if str(c).strip().lower() in NEUTRAL]
     if neutral_label not in classes:

@@ -25,21 +25,11 @@ _HINT = (
 
 
 class CachedSequence(NDArrayOperatorsMixin):
-    """A read-only array on disk that is opened only while it is read.
+    """A read-only ``.npy`` array on disk that is opened only while it is read.
 
     A memory map would keep its file open, and common limits allow some 1000 open files.
     This class keeps a path only: ``np.asarray`` reads the array, an index reads a part
     of it, and other attributes are those of the array.
-
-    Parameters
-    ----------
-    path : str
-        A ``.npy`` file that holds a 2-D array.
-
-    Raises
-    ------
-    OSError, ValueError
-        If the file is missing, truncated or holds something else.
     """
 
     def __init__(self, path):
@@ -100,52 +90,20 @@ _MOST_FUNCTIONALS = 7000
 
 
 def check_sequences(X, *, estimator, reset):
-    """Check a batch of sequences and return it as 2-D float32 arrays.
+    """Check a batch of sequences; return a list, or Vectors if each has one frame.
 
     Arrays of float32 are not copied, not even memory-mapped ones, and sequences in the
-    cache of LogMelTransformer stay on disk.
-
-    Parameters
-    ----------
-    X : list or object array of (n_features, n_frames) arrays, or array of shape \
-            (n_samples, n_features, n_frames) or (n_samples, n_features)
-        The batch; a pandas Series is taken as a list, a data frame as a table.
-    estimator : estimator
-        It gets ``n_features_in_`` if ``reset``; otherwise X must have that many.
-    reset : bool
-        True in a fit.
-
-    Returns
-    -------
-    list of arrays of shape (n_features, n_frames), or Vectors
-        Vectors if each sequence has one frame.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If X is not as described. The message names the sample, what was found and what
-        was expected.
-
-    Warns
-    -----
-    UserWarning
-        If a classifier is fitted on vectors as long as waveforms are.
+    cache of LogMelTransformer stay on disk. The estimator gets ``n_features_in_`` if
+    `reset`; otherwise X must have that many features.
     """
     X = check_batch(X, estimator=estimator, reset=reset)
-    if not isinstance(X, np.ndarray):
-        return as_vectors(X)
-    if X.ndim == 3:
-        return list(X) if X.shape[2] > 1 else Vectors(X[:, :, 0])
-    return Vectors(X)
-
-
-def as_vectors(sequences):
-    """Join sequences of one frame each to Vectors; return others as they are."""
-    if isinstance(sequences, Vectors) or not len(sequences):
-        return sequences
-    if any(x.shape[1] != 1 for x in sequences):
-        return sequences
-    return Vectors(np.hstack([np.asarray(x) for x in sequences]).T)
+    if isinstance(X, np.ndarray):
+        if X.ndim == 3 and X.shape[2] > 1:
+            return list(X)
+        return Vectors(X if X.ndim == 2 else X[:, :, 0])
+    if any(x.shape[1] != 1 for x in X):
+        return X
+    return Vectors(np.hstack([np.asarray(x) for x in X]).T)
 
 
 def check_batch(X, *, estimator, reset):
@@ -251,10 +209,7 @@ def _check_n_features(sequences, estimator, reset):
 
 
 def frame_statistics(sequences):
-    """Return mean and scale of each feature over all frames, in float64.
-
-    The scale is the standard deviation, or 1 where a feature is constant.
-    """
+    """Return mean and usable scale of each feature over all frames, in float64."""
 
     def parts():
         if isinstance(sequences, Vectors):
@@ -282,10 +237,7 @@ def standardized(x, mean, scale):
 
 
 def check_labels(y, n_samples, *, estimator, rows=None):
-    """Check one class label per sample; return a 1-D array.
-
-    `rows` are the numbers of the samples in the caller's y, if it has others, too.
-    """
+    """Check one class label per sample; `rows` are their numbers in the caller's y."""
     if y is None:
         raise ValueError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but "

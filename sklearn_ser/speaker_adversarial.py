@@ -99,17 +99,7 @@ class SpeakerCrossEntropy(LossTerm):
 
 
 class SpeakerNet(SpeechNet):
-    """A net in which SC hears the training batches, with an optimiser of its own.
-
-    Parameters
-    ----------
-    module, **kwargs
-        As for :class:`SpeechNet`.
-    adversary_lr : float
-        Learning rate of SC's Adam.
-    adversary_clip : float or None
-        Largest norm of SC's gradient; None does not limit it.
-    """
+    """A net in which SC learns from the training batches, with an Adam of its own."""
 
     def __init__(self, module, *, adversary_lr=3e-3, adversary_clip=5.0, **kwargs):
         self.adversary_lr = adversary_lr

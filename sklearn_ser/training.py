@@ -73,12 +73,7 @@ class TrainingData:
 
     @property
     def kind(self):
-        """The kind of the sequences, by their shape.
-
-        "vector" if all have one frame, such as functionals. "spectrogram" if
-        neighbouring features can be neighbouring frequencies. "states" of a speech
-        model if there are more features than bands of a spectrogram.
-        """
+        """What a sequence is: a "vector", a "spectrogram" or "states" of a model."""
         if isinstance(self.sequences, Vectors):
             return "vector"
         return "spectrogram" if self.n_features <= MOST_BANDS else "states"
@@ -102,10 +97,7 @@ class TrainingData:
         )
 
     def weighted(self, class_weight, rows):
-        """Multiply the weights by those of the classes, with mean one over some rows.
-
-        These rows, on which the net is trained, alone decide on "balanced".
-        """
+        """Multiply the weights by those of the classes in the rows to train on."""
         y, classes = self.y[rows], self.classes
         of_class = compute_class_weight(class_weight, classes=classes, y=y)
         # Divided by the largest first, so that no sum overflows or vanishes.
@@ -114,10 +106,7 @@ class TrainingData:
         return replace(self, weight=weight / weight[rows].mean())
 
     def residuals(self, rng):
-        """Return the differences of some drawn vectors from the means of their classes.
-
-        The array has the shape (n_drawn, n_features).
-        """
+        """Return the differences of some vectors from the means of their classes."""
         codes = self.codes
         n_classes, n_features = len(self.classes), self.n_features
         mean = np.zeros((n_classes, n_features))
@@ -220,11 +209,7 @@ def warn_of_missing_speakers(name, purpose):
 
 
 def split_validation(data, fraction, rng):
-    """Return the rows to train on, and those of the validation part or None.
-
-    The data name the rows of the validation part. Otherwise this share of the speakers
-    is drawn; without speakers, a share of the rows.
-    """
+    """Return the rows to train on, and those of the validation part or None."""
     rows = np.arange(len(data.y))
     if data.validation is not None and data.validation.any():
         name = "validation"

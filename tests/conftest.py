@@ -60,8 +60,8 @@ def pytest_configure(config):
 # other roundings and on other kernels; the whole suite has one more of each.
 TRAINING = [
     *("common", "composition", "cross_corpus", "determinism", "didan", "domain_rows"),
-    *("encoder_choice", "enrollment", "fit", "inspection", "invariance", "leakage"),
-    *("losses", "model_selection", "normalization", "numerics", "one_file"),
+    *("dsnet", "encoder_choice", "enrollment", "fit", "inspection", "invariance"),
+    *("leakage", "model_selection", "normalization", "numerics", "one_file"),
     *("persistence", "probes", "sequences", "skada", "speaker_adversarial"),
     *("callbacks", "statistics"),
 ]

@@ -83,10 +83,13 @@ def test_a_new_domain_is_the_only_one_of_its_side():
     # Several on a side are no matter, as long as each row names one of them.
     several = np.array([-2, -1, 0, 1])
     assert known_domains(np.array([1, -2]), several).tolist() == [1, -2]
-    for row, side, fitted in ((-3, "target", "-2, -1"), (2, "source", "0, 1")):
-        message = rf"the fit had several {side} domains, \[{fitted}\], each"
+    for row, known, message in (
+        (-3, several, r"the fit had several target domains, \[-2, -1\], each"),
+        (2, several, r"the fit had several source domains, \[0, 1\], each"),
+        (-1, np.array([1, 2]), "had no target and several source domains"),
+    ):
         with pytest.raises(ValueError, match=message):
-            known_domains(np.array([row, 0]), several)
+            known_domains(np.array([row, known[-1]]), known)
 
 
 def test_each_domain_has_mean_zero_and_variance_one():

@@ -331,29 +331,6 @@ class FunctionalDropout(Masked):
         return F.dropout(z, 0.5, self.training)
 
 
-class AttentionDropout(Masked):
-    def __init__(self, n_features):
-        super().__init__(n_features)
-        self.attention = nn.MultiheadAttention(12, 2, dropout=0.5, batch_first=True)
-
-    def change(self, z):
-        z = z.transpose(1, 2)
-        return self.attention(z, z, z, need_weights=False)[0].transpose(1, 2)
-
-
-@pytest.mark.parametrize("encoder", [FunctionalDropout, AttentionDropout])
-def test_whatever_a_users_encoder_draws_follows_the_seed(
-    method, data, weights, encoder
-):
-    fits = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        before = torch.get_rng_state()
-        fits.append(weights(method(encoder=encoder).fit(**data)))
-        assert torch.equal(torch.get_rng_state(), before)
-    assert fits[0] == fits[1]
-
-
 def test_accelerators_are_not_seeded(data, method, monkeypatch):
     def refuse(*args):
         raise AssertionError("seeds the generators of every device")
@@ -436,11 +413,6 @@ class Held(Callback):
 def test_a_device_asked_for_by_name_must_be_there(method, data, device):
     with pytest.raises(ValueError, match=r"device is 'cuda.*no such device"):
         method(device=device).fit(**data)
-
-
-def test_a_device_that_no_one_knows(method, data):
-    with pytest.raises(ValueError, match="device is 'gpu'"):
-        method(device="gpu").fit(**data)
 
 
 @pytest.mark.parametrize(
@@ -606,15 +578,9 @@ def test_logarithms_of_probabilities(method, data):
     np.testing.assert_array_equal(found, np.log(expected))
     with pytest.raises(NotFittedError):
         method().predict_log_proba(data["X"])
-
-
-def test_the_logarithm_of_a_probability_of_zero_is_no_warning(method, data):
-    own = {} if method.uses_speakers else {"alignment": None}
-    model = method(**own).fit(**data)
     model._decide = lambda logits: np.eye(3)[[0] * len(logits)]
-    found = model.predict_log_proba(data["X"])
-    assert (found[:, 0] == 0).all()
-    assert (found[:, 1:] == -np.inf).all()
+    found = model.predict_log_proba(data["X"])  # no warning of log(0)
+    assert found.tolist() == [[0, -np.inf, -np.inf]] * 24
 
 
 # ------------------------------------------------------------------------ validation
@@ -624,9 +590,8 @@ def test_the_rows_of_validation_are_set_aside(data):
     Held.seen.clear()
     validation = data["speakers"] == "s01"
     model = DSNetClassifier(
-        encoder="conv", max_epochs=2, random_state=0, callbacks=[Held(), Rows()],
-        validation_fraction=0.5,
-    ).fit(**data, validation=validation)  # fmt: skip
+        encoder="conv", max_epochs=2, callbacks=[Held()], validation_fraction=0.5
+    ).fit(**data, validation=validation)
     held = [x for x, v in zip(data["X"], validation, strict=True) if v]
     assert Held.seen == [sorted(float(np.sum(x)) for x in held)]
     assert len(model.history_[:, "valid_uar"]) == 2
@@ -635,25 +600,22 @@ def test_the_rows_of_validation_are_set_aside(data):
 @pytest.mark.parametrize(
     ("validation", "message"),
     [
-        (np.zeros(24, int), "validation must hold booleans"),
-        (np.zeros((24, 1), bool), "validation must hold booleans"),
-        (np.zeros(23, bool), "validation has 23"),
+        (lambda y: np.zeros(24, int), "validation must hold booleans"),
+        (lambda y: np.zeros((24, 1), bool), "validation must hold booleans"),
+        (lambda y: np.zeros(23, bool), "validation has 23"),
+        (lambda y: y == "anger", r"validation leaves no .*\['anger'\]"),
     ],
 )
-def test_validation_must_be_a_mask(method, data, validation, message):
+def test_validation_must_be_a_mask_that_leaves_each_class(
+    method, data, validation, message
+):
     with pytest.raises(ValueError, match=message):
-        method().fit(**data, validation=validation)
+        method().fit(**data, validation=validation(data["y"]))
 
 
 def test_no_row_of_validation_is_no_validation(method, data, weights):
-    plain = weights(method().fit(**data))
     none = method().fit(**data, validation=np.zeros(24, bool))
-    assert weights(none) == plain
-
-
-def test_validation_that_takes_a_class_away(method, data):
-    with pytest.raises(ValueError, match=r"validation leaves no .*\['anger'\]"):
-        method().fit(**data, validation=data["y"] == "anger")
+    assert weights(none) == weights(method().fit(**data))
 
 
 # -------------------------------------------------------------------------- clipping
@@ -704,14 +666,6 @@ def test_an_interruption_at_the_end_of_an_epoch_is_no_normal_stop(method, data):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_early_stopping_is_one(method, data):
-    stop = EarlyStopping(
-        monitor="train_loss", patience=1, threshold=1e9, sink=lambda *_: None
-    )
-    model = method(max_epochs=9, callbacks=[stop]).fit(**data)
-    assert model.n_iter_ < 9
-
-
 class Bars:
     """Stands where tqdm does, and knows which bars are open."""
 
@@ -743,36 +697,6 @@ def test_the_progress_bar_is_closed(method, data, error, monkeypatch):
         with pytest.raises(RuntimeError, match="no"):
             model.fit(**data)
     assert [bar.closed for bar in Bars.opened] == [True]
-
-
-# ---------------------------------------------------------------------- long and short
-
-
-def test_one_long_recording_does_not_widen_the_batches_of_others(method, data):
-    model = method(batch_size=32).fit(**data)
-    rng = np.random.default_rng(0)
-    lengths = [300] * 31 + [20000]
-    X = [rng.normal(size=(16, n)).astype(np.float32) for n in lengths]
-    shapes, module = [], model.net_.module_
-    twins = getattr(model.net_, "target_modules_", [])
-    hooks = [
-        m.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
-        for m in [module, *twins]
-    ]
-    together = model.predict_proba(X)
-    for hook in hooks:
-        hook.remove()
-    assert [shape[0] for shape in shapes] == [31, 1]
-    assert shapes[0][2] < 350
-    apart = np.vstack([model.predict_proba(X[:31]), model.predict_proba(X[31:])])
-    np.testing.assert_allclose(together, apart, atol=1e-5)
-
-
-def test_a_copy_is_a_fitted_model(method, data):
-    model = method().fit(**data)
-    expected = model.predict_proba(data["X"])
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_array_equal(twin.predict_proba(data["X"]), expected)
 
 
 def test_a_term_of_ones_own_says_how_smooth_its_labels_are(data):

@@ -178,66 +178,70 @@ GOOD = np.zeros((3, 5))
 @pytest.mark.parametrize(
     ("X", "error", "parts"),
     [
-        (
-            [GOOD, np.zeros((3, 0))],
-            ValueError,
-            ["X[1]", "empty", "(3, 0)", "one frame"],
-        ),
-        ([GOOD, np.zeros((0, 5))], ValueError, ["X[1]", "empty", "(0, 5)"]),
-        ([GOOD, np.zeros(5)], ValueError, ["X[1]", "(5,)", "(n_features, n_frames)"]),
+        ([GOOD, np.zeros((3, 0))], ValueError, "X[1] | empty | (3, 0) | one frame"),
+        ([GOOD, np.zeros((0, 5))], ValueError, "X[1] | empty | (0, 5)"),
+        ([GOOD, np.zeros(5)], ValueError, "X[1] | (5,) | (n_features, n_frames)"),
         (
             [GOOD, GOOD, np.zeros((3, 5, 1))],
             ValueError,
-            ["X[2]", "(3, 5, 1)", "(n_features, n_frames)"],
+            "X[2] | (3, 5, 1) | (n_features, n_frames)",
         ),
-        ([GOOD, np.float64(1)], TypeError, ["X[1]", "float64", LOG_MEL]),
-        ([GOOD, 3.5], TypeError, ["X[1]", "float", LOG_MEL]),
-        ([GOOD, None], TypeError, ["X[1]", "object", "real numbers"]),
-        ([GOOD, GOOD * 1j], TypeError, ["X[1]", "complex128", "real numbers"]),
-        ([GOOD, np.full((3, 5), "a")], TypeError, ["X[1]", "<U1", "real numbers"]),
-        (
-            [GOOD, np.zeros((4, 5))],
-            ValueError,
-            ["X[1]", "4 features", "expected 3", "X[0]"],
-        ),
+        ([GOOD, np.float64(1)], TypeError, "X[1] | float64 | LogMelTransformer"),
+        ([GOOD, 3.5], TypeError, "X[1] | float | LogMelTransformer"),
+        ([GOOD, None], TypeError, "X[1] | object | real numbers"),
+        ([GOOD, GOOD * 1j], TypeError, "X[1] | complex128 | real numbers"),
+        ([GOOD, np.full((3, 5), "a")], TypeError, "X[1] | <U1 | real numbers"),
+        ([GOOD, np.zeros((4, 5))], ValueError, "X[1] | 4 features | expected 3 | X[0]"),
         (
             [GOOD, np.array([[0.0, np.nan]] * 3)],
             ValueError,
-            ["X[1]", "NaN", "expected finite"],
+            "X[1] | NaN | expected finite",
         ),
-        ([GOOD, np.array([[np.inf]] * 3)], ValueError, ["X[1]", "infinity"]),
-        ([GOOD, np.array([[np.inf, -np.inf]] * 3)], ValueError, ["X[1]", "NaN"]),
-        ([GOOD, np.full((3, 2), 1e300)], ValueError, ["X[1]", "infinity"]),
-        ([np.zeros(400), np.zeros(300)], ValueError, ["X[0]", "(400,)", LOG_MEL]),
-        (["a.wav", "b.wav"], TypeError, ["X[0]", "str", LOG_MEL]),
-        ([GOOD, "b.wav"], TypeError, ["X[1]", "str", LOG_MEL]),
-        ([Path("a.wav")], TypeError, ["X[0]", "Path", LOG_MEL]),
-        (np.array(["a.wav", "b.wav"]), TypeError, ["X[0]", "str", LOG_MEL]),
-        (np.array(["a.wav", "b.wav"], object), TypeError, ["X[0]", "str", LOG_MEL]),
-        ([b"a.wav"], TypeError, ["X[0]", "bytes", LOG_MEL]),
+        ([GOOD, np.array([[np.inf]] * 3)], ValueError, "X[1] | infinity"),
+        ([GOOD, np.array([[np.inf, -np.inf]] * 3)], ValueError, "X[1] | NaN"),
+        ([GOOD, np.full((3, 2), 1e300)], ValueError, "X[1] | infinity"),
+        (
+            [np.zeros(400), np.zeros(300)],
+            ValueError,
+            "X[0] | (400,) | LogMelTransformer",
+        ),
+        (["a.wav", "b.wav"], TypeError, "X[0] | str | LogMelTransformer"),
+        ([GOOD, "b.wav"], TypeError, "X[1] | str | LogMelTransformer"),
+        ([Path("a.wav")], TypeError, "X[0] | Path | LogMelTransformer"),
+        (np.array(["a.wav", "b.wav"]), TypeError, "X[0] | str | LogMelTransformer"),
+        (
+            np.array(["a.wav", "b.wav"], object),
+            TypeError,
+            "X[0] | str | LogMelTransformer",
+        ),
+        ([b"a.wav"], TypeError, "X[0] | bytes | LogMelTransformer"),
         (
             [{"array": np.zeros(4), "sampling_rate": 16000}],
             TypeError,
-            ["X[0]", "dict", LOG_MEL],
+            "X[0] | dict | LogMelTransformer",
         ),
-        (np.zeros((2, 3, 4, 5)), ValueError, ["X has 4 dimensions", "2 or 3", LOG_MEL]),
-        (np.zeros((2, 3, 0)), ValueError, ["X has 0 frames", "(2, 3, 0)"]),
-        (np.zeros((0, 3, 4)), ValueError, ["0 sample(s)"]),
-        (np.full((2, 3, 4), np.nan), ValueError, ["NaN"]),
-        ([], ValueError, ["X"]),
-        ("a.wav", (TypeError, ValueError), ["X", LOG_MEL]),
-        (None, (TypeError, ValueError), ["X"]),
-        ({1, 2}, TypeError, ["X is a set, not a batch"]),
-        (iter([GOOD]), TypeError, ["X is a list_iterator, not a batch"]),
-        ((x for x in [GOOD]), TypeError, ["X is a generator, not a batch"]),
-        (np.zeros(5), ValueError, ["1D array"]),
+        (
+            np.zeros((2, 3, 4, 5)),
+            ValueError,
+            "X has 4 dimensions | 2 or 3 | LogMelTransformer",
+        ),
+        (np.zeros((2, 3, 0)), ValueError, "X has 0 frames | (2, 3, 0)"),
+        (np.zeros((0, 3, 4)), ValueError, "0 sample(s)"),
+        (np.full((2, 3, 4), np.nan), ValueError, "NaN"),
+        ([], ValueError, "X"),
+        ("a.wav", (TypeError, ValueError), "X | LogMelTransformer"),
+        (None, (TypeError, ValueError), "X"),
+        ({1, 2}, TypeError, "X is a set, not a batch"),
+        (iter([GOOD]), TypeError, "X is a list_iterator, not a batch"),
+        ((x for x in [GOOD]), TypeError, "X is a generator, not a batch"),
+        (np.zeros(5), ValueError, "1D array"),
     ],
 )
 def test_refusals_name_the_sample_and_what_was_expected(X, error, parts):
     for n_features in (None, 3):
         with pytest.raises(error) as caught, np.errstate(over="ignore"):
             check(X, n_features)
-        for part in parts:
+        for part in parts.split(" | "):
             assert part in str(caught.value)
 
 
@@ -249,11 +253,6 @@ def test_a_value_that_is_not_finite_is_told_as_it_is(value):
         ValueError, match=rf"X\[1\].*found {re.escape(str(value))} at feature 2 of fr"
     ):
         check([GOOD, bad])
-
-
-def test_waveforms_of_one_length_are_features():
-    # They cannot be told from functionals: one frame each.
-    assert [x.shape for x in check(np.zeros((2, 400)))] == [(400, 1)] * 2
 
 
 @pytest.mark.parametrize("form", [np.asarray, list, np.ndarray.tolist])
@@ -278,7 +277,7 @@ def data():
     return {"X": X, "y": ["neutral", "anger"] * 4, "speakers": list("aabbccdd")}
 
 
-def refused(method, data, error, parts, **changes):
+def refused(method, data, error, parts, /, **changes):
     params = {k: changes.pop(k) for k in list(changes) if k not in (*data, "w")}
     changes = {("sample_weight" if k == "w" else k): v for k, v in changes.items()}
     model = method(**params)
@@ -292,32 +291,29 @@ def refused(method, data, error, parts, **changes):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"y": ["neutral", "anger"]}, ["X has 8", "y has 2"]),
-        ({"y": ["neutral"] * 9}, ["X has 8", "y has 9"]),
-        ({"y": None}, ["requires y to be passed", "None"]),
-        ({"y": ["anger"] * 8}, ["one class", "'anger'", "at least 2"]),
-        ({"y": [0.5, 1.5] * 4}, ["continuous"]),
-        ({"y": [0.0, np.nan] * 4}, ["y contains NaN"]),
-        ({"y": [["neutral", "anger"]] * 8}, ["y should be a 1d array"]),
-        ({"speakers": ["a", "b"]}, ["X has 8", "speakers has 2"]),
-        ({"speakers": [["a"]] * 8}, ["speakers has shape (8, 1)", "(8,)"]),
-        ({"speakers": "a"}, ["speakers has shape ()", "(8,)"]),
-        ({"speakers": [*"aabbccd", None]}, ["speakers[7]", "None"]),
-        ({"speakers": [1.0, np.nan] * 4}, ["speakers[1]", "nan"]),
-        (
-            {"speakers": np.array([*"aabbccd", np.nan], object)},
-            ["speakers[7]", "nan"],
-        ),
-        ({"w": [1.0] * 7}, ["sample_weight.shape == (7,)", "(8,)"]),
-        ({"w": [-1.0] * 8}, ["sample_weight", "egative"]),
-        ({"w": [0.0] * 8}, ["weight", "zero"]),
-        ({"w": [1.0, 0.0] * 4}, ["one class", "'neutral'"]),
-        ({"w": [np.nan] * 8}, ["sample_weight contains NaN"]),
-        ({"class_weight": {"joy": 2.0}}, ["class_weight", "'anger', 'neutral'"]),
+        ({"y": ["neutral", "anger"]}, "X has 8 | y has 2"),
+        ({"y": ["neutral"] * 9}, "X has 8 | y has 9"),
+        ({"y": None}, "requires y to be passed | None"),
+        ({"y": ["anger"] * 8}, "one class | 'anger' | at least 2"),
+        ({"y": [0.5, 1.5] * 4}, "continuous"),
+        ({"y": [0.0, np.nan] * 4}, "y contains NaN"),
+        ({"y": [["neutral", "anger"]] * 8}, "y should be a 1d array"),
+        ({"speakers": ["a", "b"]}, "X has 8 | speakers has 2"),
+        ({"speakers": [["a"]] * 8}, "speakers has shape (8, 1) | (8,)"),
+        ({"speakers": "a"}, "speakers has shape () | (8,)"),
+        ({"speakers": [*"aabbccd", None]}, "speakers[7] | None"),
+        ({"speakers": [1.0, np.nan] * 4}, "speakers[1] | nan"),
+        ({"speakers": np.array([*"aabbccd", np.nan], object)}, "speakers[7] | nan"),
+        ({"w": [1.0] * 7}, "sample_weight.shape == (7,) | (8,)"),
+        ({"w": [-1.0] * 8}, "sample_weight | egative"),
+        ({"w": [0.0] * 8}, "weight | zero"),
+        ({"w": [1.0, 0.0] * 4}, "one class | 'neutral'"),
+        ({"w": [np.nan] * 8}, "sample_weight contains NaN"),
+        ({"class_weight": {"joy": 2.0}}, "class_weight | 'anger', 'neutral'"),
     ],
 )
 def test_a_fit_refuses(method, data, changes, parts):
-    refused(method, data, ValueError, parts, **changes)
+    refused(method, data, ValueError, parts.split(" | "), **changes)
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, "NA"])
@@ -421,21 +417,33 @@ def test_prediction_refuses_what_the_fit_did_not_see(method, data):
     [
         ("encoder", ["cnn7", None, 3]),
         ("max_epochs", [0, -1, 1.5, "2", None]),
-        ("lr", [0, -1e-3, "a", None]),
+        ("lr", [0, -1e-3, "a", None, np.nan, np.inf]),
         ("batch_size", [0, 1, 2.5, None]),
-        ("weight_decay", [-1e-3, None]),
+        ("weight_decay", [-1e-3, None, np.nan]),
         ("schedule", ["cosine", 1]),
-        ("label_smoothing", [-0.1, 1, None]),
+        ("label_smoothing", [-0.1, 1, None, np.nan]),
         ("class_weight", ["even", 3]),
         ("speed_perturbation", [-0.1, 1.0, None]),
         ("vocal_tract_perturbation", [-0.1, 1.0, None]),
-        ("masking", [-0.1, 1.0, None]),
+        ("masking", [-0.1, 1.0, None, np.nan]),
         ("validation_fraction", [0, 1, 1.5, -0.5, "a"]),
         ("callbacks", [3, "all"]),
         ("device", [None, 3]),
         ("random_state", [-1, "a", 1.5]),
         ("warm_start", ["yes", None]),
         ("verbose", [-1, "a"]),
+        ("calibration_weight", [-1, "a", None]),
+        ("orthogonality_weight", [-1e-9, None]),
+        ("reconstruction_weight", [-1, None]),
+        ("n_neutral", [0, -1, 1.5, "all"]),
+        ("method", ["gan"]),
+        ("adversary_weight", [-1]),
+        ("alternate", ["step"]),
+        ("adversary_lr", [0]),
+        ("alignment", ["mmd"]),
+        ("alignment_weight", [-1]),
+        ("sparsity", [-0.1]),
+        ("normalize_domains", [2]),
     ],
 )
 def test_parameters_out_of_range(method, data, name, values):
@@ -444,30 +452,6 @@ def test_parameters_out_of_range(method, data, name, values):
     for value in values:
         message = f"The '{name}' parameter of {method.cls.__name__} must be"
         refused(method, data, InvalidParameterError, [message], **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("calibration_weight", [-1, "a", None]),
-        ("orthogonality_weight", [-1e-9, None]),
-        ("reconstruction_weight", [-1, None]),
-        ("n_neutral", [0, -1, 1.5, "all"]),
-    ],
-)
-def test_dsnet_parameters_out_of_range(method, data, name, values):
-    test_parameters_out_of_range(method, data, name, values)
-
-
-@pytest.mark.parametrize("name", ["lr", "weight_decay", "masking", "label_smoothing"])
-def test_parameters_that_are_no_number(method, data, name):
-    if name not in method.cls._parameter_constraints:
-        pytest.skip("a parameter of another classifier")
-    refused(method, data, ValueError, [name], **{name: np.nan})
-
-
-def test_infinite_learning_rate(method, data):
-    refused(method, data, ValueError, ["lr"], lr=np.inf)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "best"])
@@ -502,12 +486,6 @@ def test_fewer_samples_than_a_batch(method, data):
     few = {k: v[:2] for k, v in data.items()} | {"speakers": ["a", "b"]}
     model = method(batch_size=32).fit(**few)
     assert model.predict_proba(data["X"]).shape == (8, 2)
-
-
-def test_predicting_before_the_fit(method, data):
-    for call in ("predict", "predict_proba", "embed"):
-        with pytest.raises(ValueError, match="not fitted yet"):
-            getattr(method(), call)(data["X"])
 
 
 # ------------------------------------------- messages of NumPy's and scikit-learn's

@@ -214,19 +214,3 @@ def test_a_pipeline_of_skada(skada, data):
         again.predict(X, sample_domain=domain, allow_source=True), found
     )
     assert clone(pipe).get_params() is not None
-
-
-def test_requests():
-    request = DIDANDomainAdapter().get_metadata_routing()
-    asked = {
-        method: {k for k, v in getattr(request, method).requests.items() if v}
-        for method in ("fit", "predict", "predict_proba", "score")
-    }
-    predicting = {"sample_domain", "allow_source"}
-    assert asked == {
-        "fit": {"sample_domain", "speakers", "validation"},
-        "predict": predicting,
-        "predict_proba": predicting,
-        "score": {*predicting, "sample_weight"},
-    }
-    assert not hasattr(DIDANDomainAdapter(), "transform")

@@ -295,25 +295,23 @@ def test_entropy_of_known_beliefs():
 
 @pytest.mark.parametrize(("method", "alternate"), METHODS)
 def test_without_weight_the_encoder_is_the_plain_one(data, method, alternate):
-    plain = quick(method=None).fit(**data)
-    model = quick(method=method, alternate=alternate, adversary_weight=0).fit(**data)
-    assert same(emotion_part(model), emotion_part(plain))
-    fresh = quick(
-        method=method, alternate=alternate, adversary_weight=0, lr=1e-12
-    )  # of which only SC moves
-    fresh.fit(**data)
-    other = quick(
-        method=method, alternate=alternate, adversary_weight=0, lr=1e-12, max_epochs=1
-    ).fit(**data)
-    sc, earlier = (state(m.net_.module_.SC) for m in (fresh, other))
-    assert not same(sc, earlier)
+    plain = emotion_part(quick(method=None).fit(**data))
+    adversary = {"method": method, "alternate": alternate}
+    assert same(emotion_part(quick(**adversary, adversary_weight=0).fit(**data)), plain)
+    assert not same(emotion_part(quick(**adversary).fit(**data)), plain)
+    sc, later = (  # the only part that moves
+        quick(**adversary, adversary_weight=0, lr=1e-12, max_epochs=n).fit(**data)
+        for n in (1, 2)
+    )
+    assert not same(state(sc.net_.module_.SC), state(later.net_.module_.SC))
 
 
 @pytest.mark.parametrize(("method", "alternate"), METHODS)
 def test_so_it_is_on_vectors_with_noise(vectors, method, alternate):
-    plain = quick(method=None, encoder="auto").fit(**vectors)
-    params = {"method": method, "alternate": alternate, "encoder": "auto"}
-    model = quick(adversary_weight=0, **params).fit(**vectors)
+    plain, model = (
+        quick(encoder="auto", alternate=alternate, **own).fit(**vectors)
+        for own in ({"method": None}, {"method": method, "adversary_weight": 0})
+    )
     assert same(emotion_part(model), emotion_part(plain))
 
 
@@ -344,13 +342,6 @@ def test_the_speaker_classifier_gets_vectors_without_noise(
     quick(method=method, encoder="auto", max_epochs=1, feature_noise=0).fit(**vectors)
     assert found
     assert all(taken is v for taken, _, v in found)
-
-
-@pytest.mark.parametrize(("method", "alternate"), METHODS)
-def test_with_weight_it_is_not(data, method, alternate):
-    plain = quick(method=None).fit(**data)
-    model = quick(method=method, alternate=alternate).fit(**data)
-    assert not same(emotion_part(model), emotion_part(plain))
 
 
 def test_plain_has_no_adversary(data):
@@ -473,20 +464,6 @@ def test_warm_start_takes_a_new_adversary(data, method):
         model.fit(data["X"], data["y"], speakers=speakers)
         assert model.n_speakers_ == (2 if speakers else 0)
         torch.testing.assert_close(model.net_.module_.EC[-1].weight, before)
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {"method": "gan"},
-        {"adversary_weight": -1},
-        {"alternate": "step"},
-        {"adversary_lr": 0},
-    ],
-)
-def test_parameters_out_of_range(data, params):
-    with pytest.raises(ValueError, match=next(iter(params))):
-        quick(**params).fit(**data)
 
 
 # ------------------------------------------------------------------------- the claim

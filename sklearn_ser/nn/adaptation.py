@@ -14,20 +14,9 @@ WAITING_BATCHES = 4
 def source_and_target(layers, batch, target, *, own_statistics):
     """Apply layers to a batch of the source and to one of the target.
 
-    Parameters
-    ----------
-    layers : callable
-        Called as ``layers(x, lengths)``. It returns a dict of tensors with one row per
-        sample.
-    batch : (tensor, tensor)
-        ``x`` and ``lengths`` of the source.
-    target : Batch
-    own_statistics : bool
-        Whether each batch is normalised by its own statistics, or both by common ones.
-
-    Returns
-    -------
-    source, target : dict of tensors
+    ``layers(x, lengths)`` returns a dict of tensors with one row per sample. With
+    `own_statistics`, each batch is normalised by its own statistics, otherwise both by
+    common ones. Source and target each get a dict.
     """
     if own_statistics:
         return layers(*batch), layers(target.x, target.lengths)
@@ -39,13 +28,9 @@ def source_and_target(layers, batch, target, *, own_statistics):
 class DomainNet(SpeechNet):
     """A net whose batch normalisation has statistics of the source and of the target.
 
-    Attributes
-    ----------
-    target_modules_ : list of nn.Module
-        It holds the module with the statistics of the target, which shares its
-        parameters with the net's module. It is empty where source and target have the
-        same statistics. (A list, because skorch would initialise a module that stands
-        in an attribute.)
+    The list ``target_modules_`` holds the module with the target's statistics, which
+    shares its parameters with the net's; it is empty where both sides have the same. (A
+    list, because skorch would initialise a module that stands in an attribute.)
     """
 
     def initialize(self):
@@ -55,17 +40,16 @@ class DomainNet(SpeechNet):
 
     def normalized_by(self, dataset):
         """Add the target, unless it has statistics of its own."""
-        target = getattr(dataset.draw_companions, "dataset", None)
-        if target is None or getattr(self.module_, "own_statistics", True):
-            return [dataset]
-        return [dataset, target]
+        draw, own = (
+            dataset.draw_companions,
+            getattr(self.module_, "own_statistics", True),
+        )
+        common = isinstance(draw, TargetBatches) and not own
+        return [dataset, draw.dataset] if common else [dataset]
 
     @own_settings()
     def set_target_statistics(self, sequences):
-        """Set the statistics of the target to those of all its sequences.
-
-        A single sequence has no variance. The source's statistics are used then.
-        """
+        """Set the statistics of the target; one sequence alone has no variance."""
         if len(sequences) < 2:
             return
         module = with_own_statistics(self.module_)
@@ -73,20 +57,7 @@ class DomainNet(SpeechNet):
         self.target_modules_ = [module]
 
     def outputs(self, sequences, key, *, of_target=False):
-        """Return one output for each sequence, under the statistics of its side.
-
-        Parameters
-        ----------
-        sequences : list of arrays of shape (n_features, n_frames)
-        key : str
-            Name of the output.
-        of_target : bool, default=False
-            True if the sequences belong to the target.
-
-        Returns
-        -------
-        array of shape (n_samples, n_outputs), float32
-        """
+        """Return one output for each sequence, under the statistics of its side."""
         module = self.module_
         if of_target and self.target_modules_:
             [module] = self.target_modules_
@@ -119,13 +90,9 @@ class DomainNet(SpeechNet):
 class TargetBatches:
     """Draws as many target recordings as a batch has source recordings.
 
-    The target is shuffled, and recordings from the front of it are candidates. Those
-    that are about as long as the source's are taken, since padding only costs time.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-        The target's recordings. Each is drawn once before any is drawn again.
+    The target is shuffled, and each recording is drawn once before any is drawn again.
+    Those at the front are candidates; those that are about as long as the source's are
+    taken, since padding only costs time.
     """
 
     def __init__(self, dataset):

@@ -10,21 +10,10 @@ from .layers import frame_mask, round_up
 class Augment(nn.Module):
     """Random resampling of a log-mel's axes, then masking, in training only.
 
-    Parameters
-    ----------
-    speed : float
-        The tempo changes by a factor drawn from [1 - speed, 1 + speed].
-    vocal_tract : float
-        The same for the length of the frequency axis.
-    masking : float
-        Up to this share of the frames, and of the bands, becomes zero.
-    spectral : bool
-        Whether neighbouring features are neighbouring frequencies. If not, the
-        frequency axis is neither stretched nor masked.
-
-    Notes
-    -----
-    Sequences of one frame, such as functionals, pass unchanged.
+    Tempo and frequency axis change by a factor drawn from [1 - x, 1 + x] with `speed`
+    or `vocal_tract` as x. Up to a share `masking` of the frames, and of the bands,
+    becomes zero. The frequency axis changes only if neighbouring features are
+    neighbouring frequencies (`spectral`). Sequences of one frame pass unchanged.
     """
 
     def __init__(self, speed=0.0, vocal_tract=0.0, masking=0.0, spectral=True):
@@ -79,18 +68,9 @@ class ClassNoise(nn.Module):
     """Gaussian noise on vectors, in training only, with the covariance in a class.
 
     Under much of this noise a linear classifier becomes linear discriminant analysis.
-    Where features outnumber recordings, that generalises better than a classifier that
-    only fits the recordings.
-
-    Parameters
-    ----------
-    scale : float
-        The covariance of the noise is that within the classes, times ``scale ** 2``.
-
-    Notes
-    -----
-    For a batch of n vectors, n residuals are drawn, and each vector gets a random
-    combination of them. Sequences of more than one frame pass unchanged.
+    Where features outnumber recordings, that generalises better. For a batch of n
+    vectors, n residuals are drawn, and each vector gets a random combination of them,
+    times `scale`. Sequences of more than one frame pass unchanged.
     """
 
     def __init__(self, scale=0.0):
@@ -100,12 +80,7 @@ class ClassNoise(nn.Module):
         self.residuals = None
 
     def set_residuals(self, residuals):
-        """Set the differences between training vectors and the means of their classes.
-
-        Parameters
-        ----------
-        residuals : tensor of shape (n_samples, n_features)
-        """
+        """Set the differences of training vectors from the means of their classes."""
         self.residuals = residuals
 
     def acts_on(self, x):

@@ -27,17 +27,10 @@ OutOfMemoryError = torch.cuda.OutOfMemoryError
 
 @dataclass
 class Batch:
-    """Padded sequences and their columns.
+    """Padded sequences, one row per sample in each column, and recordings beside them.
 
-    Attributes
-    ----------
-    x : tensor of shape (n_samples, n_features, n_frames)
-        Zero beyond each length.
-    lengths : tensor of shape (n_samples,)
-    columns : dict of tensors, each with one row per sample
-        Target, weight, speaker and the like, by name.
-    companions : dict
-        Recordings drawn for the batch. The module's ``forward`` gets them by name.
+    `x` is (n_samples, n_features, n_frames), and zero beyond each length. The module's
+    ``forward`` gets the `companions` by name.
     """
 
     x: torch.Tensor
@@ -53,18 +46,11 @@ class Batch:
 
 
 class SequenceDataset(Dataset):
-    """Checked sequences with their columns, resident on a device if they fit.
+    """Checked sequences with their columns, resident on a GPU if they fit.
 
-    Parameters
-    ----------
-    sequences : list of float32 arrays of shape (n_features, n_frames), or Vectors
-    columns : dict of arrays, each with one row per sequence
-    device : str or torch.device, default="cpu"
-        Where batches are wanted. On the CPU sequences are never copied, so that
-        memory-mapped ones stay on disk.
-    draw_companions : callable, default=None
-        Called as ``draw_companions(dataset, rows, rng, frame_budget)`` for each
-        training batch. It returns the batch's ``companions``.
+    On the CPU sequences are never copied, so that memory-mapped ones stay on disk. For
+    each training batch, ``draw_companions(dataset, rows, rng, frame_budget)`` returns
+    its ``companions``.
     """
 
     def __init__(self, sequences, columns=None, *, device="cpu", draw_companions=None):
@@ -100,20 +86,7 @@ class SequenceDataset(Dataset):
         return [torch.from_numpy(np.array(s)).to(self.device) for s in sequences]
 
     def batch(self, rows, max_frames=None, rng=None):
-        """Return the Batch of these rows.
-
-        Parameters
-        ----------
-        rows : sequence of int
-        max_frames : int, default=None
-            A longer sequence is cropped to this many frames, at a place that ``rng``
-            draws.
-        rng : numpy.random.Generator, default=None
-
-        Returns
-        -------
-        Batch
-        """
+        """Return the Batch of these rows, cropped at random to at most `max_frames`."""
         index = torch.as_tensor(rows, device=self.device)
         if self.vectors:
             x, lengths = self._table(rows, index)[:, :, None], torch.ones_like(index)
@@ -165,27 +138,12 @@ def side_by_side(first, second):
 class BatchIterator:
     """Batches of sequences of similar length, each under a frame budget.
 
-    A batch holds at most ``batch_size`` sequences, and ``frame_budget`` frames if each
-    counts as the longest. `pad` adds an eighth of them at most. In prediction, a
-    sequence above the budget is a batch by itself, and batches of vectors are larger.
-    In training no batch has one row,
+    A batch holds at most `batch_size` sequences, and ``frame_budget`` frames if each
+    counts as the longest. `pad` adds an eighth of them at most. In prediction, without
+    `rng`, a sequence above the budget is a batch by itself, batches of vectors are
+    larger, and the order is that of the lengths. In training no batch has one row,
     since batch normalisation cannot train on it, and a sequence that is longer than its
     share of the budget is cropped at random.
-
-    Parameters
-    ----------
-    dataset : SequenceDataset
-    batch_size : int
-    rng : numpy.random.Generator, default=None
-        It shuffles and draws companions, for training. Without it, the batches are in
-        the order of their lengths.
-
-    Attributes
-    ----------
-    frame_budget : int
-        ``batch_size`` times ``FRAMES_PER_RECORDING``.
-    n_batches : int
-        Number of batches of the latest epoch.
     """
 
     def __init__(self, dataset, batch_size, rng=None):
@@ -256,26 +214,7 @@ class BatchIterator:
 
 
 def in_batches_that_fit(batches, compute):
-    """Compute something for each batch, and halve the batches if memory runs out.
-
-    Parameters
-    ----------
-    batches : BatchIterator
-        Its frame budget is halved.
-    compute : callable
-        It takes the rows of a batch.
-
-    Yields
-    ------
-    rows : array of int
-    values : object
-        The result of `compute` for these rows.
-
-    Warns
-    -----
-    UserWarning
-        Once, if the batches were halved.
-    """
+    """Yield rows and ``compute(rows)`` of each batch; halve them if memory runs out."""
     waiting, warned = batches.rows(), False
     while waiting:
         rows = waiting.pop(0)

@@ -21,23 +21,8 @@ from .._progress import report
 def default_callbacks(*, max_epochs, peak_lr, clip, validate, keep_best, verbose):
     """Return the named callbacks of a training.
 
-    Parameters
-    ----------
-    max_epochs : int
-    peak_lr : float or None
-        Peak of a one-cycle learning rate; None keeps the rate constant.
-    clip : float or None
-        Largest norm of a gradient; None does not clip.
-    validate : bool
-        Whether to record the UAR of the validation part.
-    keep_best : bool
-        Whether to return to the epoch of its best value.
-    verbose : int
-        Positive shows a progress bar.
-
-    Returns
-    -------
-    list of (str, Callback)
+    With a `peak_lr` the learning rate has one cycle. `validate` records the UAR of the
+    validation part, and `keep_best` returns to the epoch of its best value.
     """
     callbacks = [("reporter", Reporter())]
     if clip is not None:
@@ -71,11 +56,6 @@ class OneCycle(Callback):
     The course is that of ``torch.optim.lr_scheduler.OneCycleLR`` with its defaults.
     That class counts batches, this one goes by the part of the training that is done:
     under a frame budget, epochs differ in their number of batches.
-
-    Parameters
-    ----------
-    peak : float
-        The highest learning rate, reached after three tenths of the training.
     """
 
     rise = 0.3
@@ -113,19 +93,7 @@ def uar(net, X, y):
 
 
 def check_owners(callbacks, settings):
-    """Refuse callbacks that set what a parameter of the estimator sets already.
-
-    Parameters
-    ----------
-    callbacks : list of Callback, of classes, or of pairs with a name
-    settings : dict
-        The values of ``schedule`` and ``gradient_clip_value``.
-
-    Raises
-    ------
-    ValueError
-        It names the parameter to set to None.
-    """
+    """Refuse callbacks that set what a parameter of the estimator sets already."""
     owners = {"schedule": LRScheduler, "gradient_clip_value": GradientNormClipping}
     for kind in map(_kind, callbacks):
         for name, owner in owners.items():

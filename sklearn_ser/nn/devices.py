@@ -30,12 +30,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def threads_for(module):
-    """Let PyTorch compute a small network in one thread; then restore its number.
-
-    Parameters
-    ----------
-    module : nn.Module
-    """
+    """Let PyTorch compute a small network in one thread; then restore its number."""
     small = sum(p.numel() for p in module.parameters()) < SMALL
     if not small or getattr(_Threads.here, "small", False):
         yield  # a callback of a fit may predict: the fit goes on in one thread
@@ -56,22 +51,7 @@ def threads_for(module):
 
 
 def training_device(device):
-    """Return the torch device that a caller asked for.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        "auto" takes CUDA, else MPS, else the CPU.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If the device is asked for by name and this machine lacks it.
-    """
+    """Return the device that a caller asked for; refuse one that is not there."""
     if device == "auto":
         return existing_device("cuda" if torch.cuda.is_available() else "mps")
     try:
@@ -87,17 +67,7 @@ def training_device(device):
 
 
 def existing_device(device):
-    """Return a device of the same kind that this machine has, else the CPU.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        The device on which a model was fitted, on this machine or another.
-
-    Returns
-    -------
-    torch.device
-    """
+    """Return a device of the same kind that this machine has, else the CPU."""
     device = torch.device(device)
     if device.type == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0

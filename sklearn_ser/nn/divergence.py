@@ -12,19 +12,8 @@ TOO_LARGE = 1e10
 def diverged(net, what, batch):
     """Return the error for a training whose figures are not finite.
 
-    Parameters
-    ----------
-    net : SpeechNet
-        It is of no use afterwards.
-    what : str
-        What is not finite, such as "The loss term 'task' is nan".
-    batch : Batch
-
-    Returns
-    -------
-    TrainingDivergedError
-        It names the recording if some of the batch, and not all, have outputs that are
-        not finite.
+    It names the recording if some of the batch, and not all, have outputs that are not
+    finite. The net is of no use afterwards.
     """
     epoch = net.history[-1]
     rows = _not_finite(net.module_, batch)
@@ -39,15 +28,7 @@ def diverged(net, what, batch):
 
 
 def check_outputs(net, outputs, batch):
-    """Refuse outputs that are not finite, before any term computes with them.
-
-    Parameters
-    ----------
-    net : SpeechNet
-    outputs : dict
-        Of the module. It may hold tensors in dicts and tuples.
-    batch : Batch
-    """
+    """Refuse outputs that are not finite, before any term computes with them."""
     tensors = {name: list(_float_tensors(value)) for name, value in outputs.items()}
     sums = [t.detach().sum().float() for own in tensors.values() for t in own]
     if torch.stack(sums).isfinite().all():  # a sum with NaN in it is NaN
@@ -75,14 +56,7 @@ def largest_weight(module):
 
 @torch.no_grad()
 def check_last_step(net, dataset):
-    """Refuse weights with outputs that are not finite, because no loss shows them.
-
-    Parameters
-    ----------
-    net : SpeechNet
-    dataset : SequenceDataset
-        The training data.
-    """
+    """Refuse weights with outputs that are not finite, because no loss shows them."""
     batch = dataset.batch(net.get_iterator(dataset).rows()[0])
     cause = None
     try:

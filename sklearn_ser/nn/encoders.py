@@ -24,18 +24,10 @@ from .randomness import is_own
 
 
 class StridedBlock(nn.Module):
-    """A strided convolution, batch normalisation and ReLU, masked.
+    """A strided convolution, batch normalisation and ReLU, masked; time comes last.
 
     There is no dropout, because before the next batch normalisation it would change the
     variance in training only.
-
-    Parameters
-    ----------
-    conv : type
-        ``nn.Conv1d`` over time, or ``nn.Conv2d`` over bands and time.
-    n_in, n_out : int
-    kernel_size, stride : int or tuple of int
-        Kernel sizes are odd; time is the last axis.
     """
 
     def __init__(self, conv, n_in, n_out, kernel_size, stride):
@@ -118,12 +110,7 @@ class ConvLSTMEncoder(ConvGRUEncoder):
 class PointwiseEncoder(nn.Module):
     """A convolution of width one, for functionals or frames of a speech model.
 
-    Parameters
-    ----------
-    n_features : int
-    n_channels : int, default=128
-    dropout : float, default=0.5
-        Dropout of the input, which often has more features than there are recordings.
+    There is dropout of the input, which often has more features than recordings.
     """
 
     spectral = False
@@ -290,12 +277,7 @@ _RANDOM = (
 
 @contextmanager
 def without_noise(encoder):
-    """Switch noise and dropout off in training; batch normalisation goes by the batch.
-
-    Parameters
-    ----------
-    encoder : UtteranceEncoder
-    """
+    """Switch noise and dropout off in training, and leave batch normalisation on."""
     random = [
         m
         for m in encoder.modules()

@@ -129,18 +129,8 @@ class AttentionPooling(nn.Module):
 def deltas(x, lengths, width=2):
     """Regression deltas along the last axis, with repeated ends of each sequence.
 
-    Parameters
-    ----------
-    x : tensor of shape (n_samples, n_features, n_frames)
-    lengths : tensor of shape (n_samples,)
-    width : int, default=2
-        Frames on either side.
-
-    Returns
-    -------
-    tensor of the shape of ``x``
-        sum_k k (x[t + k] - x[t - k]) / (2 sum_k k^2), with indices limited to the
-        sequence. Frames beyond a length are zero.
+    They are sum_k k (x[t + k] - x[t - k]) / (2 sum_k k^2) for k up to `width`, and zero
+    beyond a length.
     """
     n_frames = x.shape[-1]
     frames = torch.arange(n_frames, device=x.device)

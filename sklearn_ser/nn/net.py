@@ -48,19 +48,9 @@ class SpeechNet(skorch.NeuralNet):
     """A skorch net whose outputs are dicts, whose loss is a sum of terms.
 
     The module's ``forward(x, lengths, **companions)`` returns a dict with at least
-    ``"logits"``; the criterion is a :class:`TermSum`. Callbacks get the logits as
-    ``y_pred``, and ``predict`` returns positions among the classes.
-
-    Parameters
-    ----------
-    module : nn.Module class
-    terms : list of LossTerm
-    seed : int, default=0
-        Initialisation, shuffling, dropout and augmentation follow from it.
-    library_callbacks : list of (str, Callback), default=()
-        They come before the user's, which are in `callbacks`.
-    **kwargs
-        As for :class:`skorch.net.NeuralNet`.
+    ``"logits"``. All that is random follows from `seed`. The `library_callbacks` come
+    before the user's. Callbacks get the logits as ``y_pred``, and ``predict`` returns
+    positions among the classes.
     """
 
     def __init__(self, module, *, terms, seed=0, library_callbacks=(), **kwargs):
@@ -244,11 +234,7 @@ class SpeechNet(skorch.NeuralNet):
                 layer.generator = None
 
     def match_statistics(self):
-        """Set the statistics of batch normalisation to those of the present weights.
-
-        They are those of the whole training set. Predictions and validation need them;
-        training steps use the statistics of their batch.
-        """
+        """Set the statistics of batch normalisation to those of the present weights."""
         if self.stale_:
             self.stale_ = False
             self.set_statistics(self.module_, self.normalized_by_)
@@ -267,13 +253,7 @@ class SpeechNet(skorch.NeuralNet):
             self.sharpened_ = True
 
     def set_statistics(self, module, datasets):
-        """Set the statistics of a module to those of all recordings of some datasets.
-
-        Parameters
-        ----------
-        module : nn.Module
-        datasets : list of SequenceDataset
-        """
+        """Set the statistics of a module to those of all recordings in datasets."""
 
         def in_batches(compute):
             for dataset in datasets:
@@ -287,22 +267,9 @@ class SpeechNet(skorch.NeuralNet):
             set_statistics(module, in_batches)
 
     def in_batches(self, batches, module, compute, least=0):
-        """Compute something for all recordings of a dataset, without gradients.
+        """Yield rows and ``compute(x, lengths)`` of them, without gradients.
 
-        Parameters
-        ----------
-        batches : BatchIterator
-        module : nn.Module
-            It is put into evaluation mode.
-        compute : callable
-            It takes the padded ``x`` and the lengths of a batch.
-        least : int, default=0
-            Smaller batches are filled up with copies of their rows.
-
-        Yields
-        ------
-        rows : int array
-        values : object
+        Batches of less than `least` recordings are filled up with copies of their rows.
         """
 
         def compute_rows(rows):
@@ -474,29 +441,11 @@ class SpeechNet(skorch.NeuralNet):
         yield to_device(torch.from_numpy(self.outputs(X, "logits")), device)
 
     def predict_proba(self, X):
-        """Return the probability of each class.
-
-        Parameters
-        ----------
-        X : list of arrays of shape (n_features, n_frames), or SequenceDataset
-
-        Returns
-        -------
-        array of shape (n_samples, n_classes), float64
-        """
+        """Return the probability of each class for sequences or a SequenceDataset."""
         return self.decide(self.forward(X).numpy().astype(np.float64))
 
     def predict(self, X):
-        """Return the position of the most probable class of each sample.
-
-        Parameters
-        ----------
-        X : list of arrays of shape (n_features, n_frames), or SequenceDataset
-
-        Returns
-        -------
-        int array of shape (n_samples,)
-        """
+        """Return the position of the most probable class of each sample."""
         return self.predict_proba(X).argmax(axis=1)
 
     @property
@@ -515,20 +464,7 @@ class SpeechNet(skorch.NeuralNet):
 
     @own_settings()
     def outputs(self, sequences, key, module=None):
-        """Return one output of the module for each sequence, in their order.
-
-        Parameters
-        ----------
-        sequences : list of arrays of shape (n_features, n_frames), or SequenceDataset
-        key : str
-            Name of the output.
-        module : nn.Module, default=None
-            By default the net's own.
-
-        Returns
-        -------
-        array of shape (n_samples, n_outputs)
-        """
+        """Return one output of a module, by default the net's, for each sequence."""
         self.match_statistics()
         module = self.module_ if module is None else module
         dataset = self.get_dataset(sequences)
@@ -559,10 +495,7 @@ def all_tensors(module):
 
 
 def restore(module, tensors, device=None):
-    """Put what `all_tensors` returned into a module of the same class.
-
-    A buffer may have got another shape in the training, so it is replaced.
-    """
+    """Put what `all_tensors` returned into a module of the same class."""
     parameters = dict(module.named_parameters())
     for name, value in tensors.items():
         path, _, leaf = name.rpartition(".")
@@ -591,10 +524,7 @@ def to_numpy(value):
 
 
 def to_tensor(array, dtype=None):
-    """Copy an array, which may be read-only, to a tensor.
-
-    `dtype` is the name of the type whose bits the array holds, if NumPy lacks it.
-    """
+    """Copy an array, which may be read-only, to a tensor of the type with this name."""
     tensor = torch.from_numpy(np.array(array))
     own = tensor.dtype if dtype is None else getattr(torch, dtype)
     return tensor if tensor.dtype == own else tensor.view(own)

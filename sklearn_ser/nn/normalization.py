@@ -102,15 +102,10 @@ def set_statistics(module, in_batches):
     """Set the statistics of batch normalisation to those of all inputs, exactly.
 
     The input of a layer depends on the statistics of the layers before it. So the
-    layers follow one another, with one pass over the inputs for each. The passes have
-    no noise, dropout or augmentation. Each true cell counts once, whatever its batch.
-
-    Parameters
-    ----------
-    module : nn.Module
-        It is in evaluation mode afterwards.
-    in_batches : callable
-        ``in_batches(compute)`` yields ``compute(x, lengths)`` for each batch of inputs.
+    layers follow one another, with one pass over the inputs for each, by
+    ``in_batches(compute)``, which yields ``compute(x, lengths)`` for each batch. The
+    passes have no noise, dropout or augmentation. Each true cell counts once, whatever
+    its batch. The module is in evaluation mode afterwards.
     """
     module.eval()
     calls = Counter()  # of the layers, in the order in which a batch reaches them

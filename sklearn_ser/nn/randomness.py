@@ -61,12 +61,7 @@ class Draws:
     code may draw from those of PyTorch, NumPy and Python. Within ``with draws:`` such
     code continues a sequence that follows from the seed. Afterwards the caller's
     generators are as they were. Other threads wait for their turn, so keep it short.
-
-    Parameters
-    ----------
-    seed : int
-    device : str or torch.device, default="cpu"
-        The accelerator, if any, whose generator counts beside those of the CPU.
+    The generator of the device, if it is an accelerator, counts too.
     """
 
     def __init__(self, seed, device="cpu"):

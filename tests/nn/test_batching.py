@@ -259,11 +259,6 @@ def test_tensors_are_padded_as_arrays():
         assert torch.equal(found, expected)
 
 
-def test_one_frame_stays_one_frame():
-    x, _ = pad([np.ones((3, 1), np.float32)] * 2)
-    assert x.shape == (2, 3, 1)
-
-
 def test_a_dataset_on_the_cpu_copies_nothing(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((2, 5), np.float32))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -273,12 +268,10 @@ def test_a_dataset_on_the_cpu_copies_nothing(tmp_path):
     assert data.batch([1]).x.sum() == 10
 
 
-@pytest.mark.parametrize("name", ["y", "weight"])
-def test_columns_follow_the_rows(name):
-    data = SequenceDataset(
-        [np.ones((1, 2), np.float32)] * 4, {name: np.array([3, 1, 2, 0])}
-    )
-    assert data.batch(np.array([2, 0, 0]))[name].tolist() == [2, 3, 3]
+def test_columns_follow_the_rows():
+    X = [np.ones((1, 2), np.float32)] * 4
+    batch = SequenceDataset(X, {"own": np.array([3, 1, 2, 0])}).batch([2, 0, 0])
+    assert batch["own"].tolist() == [2, 3, 3]
 
 
 # ------------------------------------------------------------------------- vectors

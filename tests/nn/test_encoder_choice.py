@@ -10,8 +10,6 @@ from torch import nn
 
 from sklearn_ser import (
     DIDANDomainAdapter,
-    DSNetClassifier,
-    SpeakerAdversarialClassifier,
 )
 from sklearn_ser._vectors import Vectors
 from sklearn_ser.nn.augment import Augment, ClassNoise
@@ -48,19 +46,8 @@ def test_auto_goes_by_frames_and_features(method, n_features, n_frames, expected
     spectral = {"didandomainadapter": "conv"}.get(method.step, "conv_lstm")
     found = model.net_.get_params_for("module")["encoder"]
     assert found == (expected or spectral)
-    assert model.encoder == "auto"
+    assert model.encoder == "auto" == method.cls().encoder
     assert np.isfinite(model.predict_proba(X)).all()
-
-
-def test_auto_is_the_default():
-    for cls in (DSNetClassifier, SpeakerAdversarialClassifier, DIDANDomainAdapter):
-        assert cls().encoder == "auto"
-
-
-def test_a_table_is_taken_for_functionals(method):
-    X, y = np.random.default_rng(0).normal(size=(12, 6)), np.arange(12) % 2
-    model = method(encoder="auto", **method.speakerless).fit(X, y)
-    assert model.net_.get_params_for("module")["encoder"] == "pointwise"
 
 
 def test_features_that_are_no_frequencies_are_not_stretched_and_not_masked():

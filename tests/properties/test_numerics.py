@@ -65,7 +65,7 @@ TERMS = {
         speaker_adversarial.SpeakerCrossEntropy(), ["speaker_logits"], with_speakers()
     ),
 }  # fmt: skip
-# These hold a part fixed, on purpose: test_losses and test_didan check their gradients.
+# These hold a part fixed, on purpose: test_dsnet and test_didan check their gradients.
 HELD = {"Orthogonality", "ImplicitAlignment"}
 
 
