@@ -227,7 +227,10 @@ def test_axes_that_do_not_fit_are_refused(plt):
 def test_the_matrix_is_that_of_the_result():
     y = np.tile(["x", "y"], 12)
     X = np.random.default_rng(0).normal(size=(24, 3)) + (y == "x")[:, None]
-    corpora, speakers = np.repeat(["a", "b", "c"], 8), np.tile(["ann", "bob"], 12)
+    corpora, speakers = (
+        np.repeat(["a", "b", "c"], 8),
+        np.tile(["ann", "ann", "bob", "bob"], 6),
+    )
     data = LogisticRegression(), X, y, corpora, speakers
     result = cross_corpus_validate(*data)
     for display in (

@@ -169,7 +169,6 @@ def cross_corpus_validate(
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
     data = columns | {"speakers": keys}
-    caveats = doubts_about_speakers(y, keys, corpora)
     # Before something is drawn, which changes a generator.
     described, seeded = describe(estimator, front_end), text_of(random_state)
     # All transfers to a target share a seed: they halve and draw its speakers alike.
@@ -182,6 +181,7 @@ def cross_corpus_validate(
     source = (X, estimator) if recordings is None else (recordings, None)
     protocol = _check_leakage(plans, keys, source[0], duplicates_in(*source))
 
+    caveats = doubts_about_speakers(y, keys, corpora)
     jobs = ((clone(estimator), data, plan) for plan in plans)
     checkpoint = checkpoint_dir, described, columns
     *outputs, estimators = run_parts(

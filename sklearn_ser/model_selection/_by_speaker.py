@@ -37,7 +37,7 @@ from ._leakage import (
     refuse_enrolled_copies,
 )
 from ._results import Fold, SpeakerCVResult, compare, shorten
-from ._resume import Folds, describe, run_parts, text_of
+from ._resume import Folds, describe, name_of, run_parts, text_of
 from ._splits import (
     Plan,
     check_evaluation,
@@ -225,7 +225,6 @@ def speaker_cross_validate(
     source = (X, estimator) if recordings is None else (recordings, None)
     copies = duplicates_in(*source)
     refuse_duplicates(splits, source[0], copies)
-    caveats = [*doubts_about_speakers(y, speakers), *unknown]
 
     # Before something is drawn, which changes a generator.
     described, seeded = describe(estimator, front_end), text_of(random_state)
@@ -239,6 +238,8 @@ def speaker_cross_validate(
         columns["texts"] = texts
         plans |= plan_texts(plans["heard"], columns, text_folds, asked, control, rng)
 
+    caveats = [*doubts_about_speakers(y, speakers), *unknown]
+    caveats += lone_emotions(splits, y, speakers)
     parts = [plan for part in plans.values() for plan in part]
     jobs = ((clone(estimator), columns, fit_params, plan) for plan in parts)
     *outputs, estimators = run_parts(
@@ -252,10 +253,11 @@ def speaker_cross_validate(
     protocol = repr(cv) if isinstance(cv, Protocol) else None
     common = {
         "confidence_level": confidence_level,
+        "caveats": tuple(caveats),
         "protocol": protocol,
         "kind": kind_of(enrollment, enrollment_label, draws, splits, speakers),
         "settings": described
-        | {"random_state": seeded, "cv": protocol or text_of(cv)}
+        | {"random_state": seeded, "cv": protocol or name_of(cv)}
         | {"enrollment": repr(asked) if enrollment else "None"},
     }
     bootstrap = n_bootstrap, confidence_level, random_state
@@ -266,7 +268,6 @@ def speaker_cross_validate(
             **_pooled(columns, [each[own] for each in outputs], *bootstrap),
             **common,
             estimators=estimators[own] if return_estimator else None,
-            caveats=(*caveats, *lone_emotions(splits, y, speakers)),
         )
     return _with_texts(results, *bootstrap)
 

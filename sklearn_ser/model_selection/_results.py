@@ -1014,8 +1014,8 @@ class CrossCorpusResult(Result):
     def _left_out(self):
         """Return a line for each transfer that left out recordings, by their class."""
         return [
-            f"{join(t.source)} to {t.target}: {sum(t.left_out.values())} recordings "
-            "were left out, since not all of its corpora have their class: "
+            f"{join(t.source)} to {t.target} leaves out {sum(t.left_out.values())} "
+            "recordings of classes that not all of its corpora have: "
             + ", ".join(f"{name} ({n})" for name, n in t.left_out.items())
             for t in self.transfers
             if t.left_out

@@ -206,6 +206,11 @@ def _name(what):
     return f"{what.__module__}.{what.__qualname__}"
 
 
+def name_of(cv):
+    """Return a splitter as text; a list of splits has no other name."""
+    return _shorten(repr(cv)) if hasattr(cv, "split") else type(cv).__name__
+
+
 def _shorten(text):
     if len(text) <= _LONGEST:
         return text

@@ -394,6 +394,8 @@ def fold_numbers(column, n_splits, name, seed=None):
             f"{name} holds {n_values} {noun}, but n_{kind}_splits={n_splits} "
             f"needs a number from 2 to {n_values}."
         )
+    if n_splits == n_values:
+        return np.unique(column, return_inverse=True)[1]
     shuffle = {} if seed is None else {"shuffle": True, "random_state": seed}
     folds = np.empty(len(column), dtype=int)
     splits = GroupKFold(n_splits, **shuffle).split(column, groups=column)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,15 +19,20 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import make_scorer
-from sklearn.model_selection import GridSearchCV, GroupKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_ser import DSNetClassifier, SpeakerNormalizer
+from sklearn_ser import (
+    DSNetClassifier,
+    LogMelTransformer,
+    SpeakerNormalizer,
+    SpeechModelTransformer,
+)
 from sklearn_ser._progress import listening, report
 from sklearn_ser.datasets import Protocol
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
-from sklearn_ser.model_selection._evaluation import run_jobs
+from sklearn_ser.model_selection._resume import run_jobs
 
 
 class Fragile(ClassifierMixin, BaseEstimator):
@@ -63,6 +69,9 @@ def nothing_fitted(monkeypatch):
     monkeypatch.setattr(Fragile, "fail_at", None)
 
 
+CORPORA = np.array(list("abc"))[np.arange(30) // 3 % 3]
+
+
 @pytest.fixture
 def data():
     """Thirty rows of five speakers."""
@@ -88,72 +97,9 @@ def repr_of(value):
     return repr(value)
 
 
-def test_finished_folds_are_taken_and_the_rest_computed(data, tmp_path):
-    whole = speaker_cross_validate(Fragile(), *data)
-    Fragile.fits.clear()
-    Fragile.fail_at = 3
-    with pytest.raises(KeyboardInterrupt):
-        speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
-    kept = {path.name for path in tmp_path.iterdir()}
-    assert kept == {"settings.json", *(f"fold-000{i}.npz" for i in (1, 2, 3))}
-    Fragile.fits.clear()
-    Fragile.fail_at = None
-    resumed = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
-    assert len(Fragile.fits) == 2
-    assert bits(resumed) == bits(whole)
-    again = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path, n_jobs=2)
-    assert len(Fragile.fits) == 2
-    assert bits(again) == bits(whole)
-
-
-def test_nothing_is_pickled_and_settings_are_text(data, tmp_path):
-    speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path / "new" / "one")
-    (folder,) = tmp_path.glob("new/one")
-    settings = json.loads((folder / "settings.json").read_text())
-    assert settings["estimator.loss"] == "'log_loss'"
-    assert settings["version of numpy"] == np.__version__
-    assert all(isinstance(value, str) for value in settings.values())
-    for path in folder.glob("*.npz"):
-        with np.load(path, allow_pickle=False) as arrays:
-            assert all(arrays[name].dtype.kind in "iufU" for name in arrays)
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
-def test_a_damaged_fold_is_computed_again(data, tmp_path, damage):
-    whole = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
-    path = tmp_path / "fold-0002.npz"
-    content = bytearray(path.read_bytes())
-    content[content.index(b"\n", content.index(b"NUMPY")) + 1] ^= 255  # of an array
-    first = (tmp_path / "settings.json").read_bytes()
-    damaged = {"cut": content[:200], "flip": content, "empty": b"", "other": first}
-    path.write_bytes(damaged[damage])
-    Fragile.fits.clear()
-    resumed = speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
-    assert len(Fragile.fits) == 1
-    assert bits(resumed) == bits(whole)
-
-
-@pytest.mark.parametrize("enrollment", [1, "all"])
-def test_an_evaluation_with_enrolment_goes_on(data, tmp_path, enrollment):
-    model = make_pipeline(SpeakerNormalizer(), Fragile())
-    asked = {"enrollment": enrollment, "n_draws": 2}
-    whole = speaker_cross_validate(model, *data, **asked)
-    speaker_cross_validate(model, *data, **asked, checkpoint_dir=tmp_path)
-    (tmp_path / "fold-0002.npz").unlink()
-    Fragile.fits.clear()
-    resumed = speaker_cross_validate(model, *data, **asked, checkpoint_dir=tmp_path)
-    assert len(Fragile.fits) == 1
-    assert bits(resumed) == bits(whole)
-    assert all(
-        len(fold.enrolled) == (1 if enrollment == "all" else 2)
-        for fold in resumed.folds
-    )
-    for other in ({}, {**asked, "n_draws": 3}):
-        with pytest.raises(ValueError, match="another evaluation: enrollment is"):
-            speaker_cross_validate(model, *data, **other, checkpoint_dir=tmp_path)
-
-
-CORPORA = np.array(list("abc"))[np.arange(30) // 3 % 3]
+def within(data, estimator=None, **options):
+    model = Fragile() if estimator is None else estimator
+    return speaker_cross_validate(model, *data, **options)
 
 
 def across(data, estimator=None, **options):
@@ -162,45 +108,56 @@ def across(data, estimator=None, **options):
     return cross_corpus_validate(model, X, y, CORPORA, speakers, **options)
 
 
-def test_finished_transfers_are_taken_and_the_rest_computed(data, tmp_path):
-    whole = across(data)
+@pytest.mark.parametrize("evaluate", [within, across])
+def test_finished_parts_are_taken_and_the_rest_computed(data, tmp_path, evaluate):
+    whole = evaluate(data)
+    n_parts = len(Fragile.fits)
     Fragile.fits.clear()
-    Fragile.fail_at = 4
+    Fragile.fail_at = 3
+    folder = tmp_path / "new" / "one"
     with pytest.raises(KeyboardInterrupt):
-        across(data, checkpoint_dir=tmp_path)
-    kept = {path.name for path in tmp_path.iterdir()}
-    assert kept == {"settings.json", *(f"transfer-000{i}.npz" for i in range(1, 5))}
-    Fragile.fail_at = None
-    (tmp_path / "transfer-0002.npz").write_bytes(b"damaged")
+        evaluate(data, checkpoint_dir=folder)
+    assert len(list(folder.iterdir())) == 3
     Fragile.fits.clear()
-    resumed = across(data, checkpoint_dir=tmp_path)
-    assert len(Fragile.fits) == 3
+    Fragile.fail_at = None
+    for options in ({}, {"n_jobs": 2}):
+        resumed = evaluate(data, checkpoint_dir=folder, **options)
+        assert len(Fragile.fits) == n_parts - 3
+        assert bits(resumed) == bits(whole)
+    for path in folder.iterdir():
+        with np.load(path, allow_pickle=False) as arrays:
+            assert all(arrays[name].dtype.kind in "iufU" for name in arrays)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other"])
+def test_a_damaged_fold_is_computed_again(data, tmp_path, damage):
+    whole = within(data, checkpoint_dir=tmp_path)
+    path = min(tmp_path.iterdir())
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\n", content.index(b"NUMPY")) + 1] ^= 255  # of an array
+    damaged = {"cut": content[:200], "flip": content, "empty": b"", "other": b"{}"}
+    path.write_bytes(damaged[damage])
+    Fragile.fits.clear()
+    assert bits(within(data, checkpoint_dir=tmp_path)) == bits(whole)
+    assert len(Fragile.fits) == 1
+
+
+@pytest.mark.parametrize("enrollment", [1, "all"])
+def test_an_evaluation_with_enrolment_goes_on(data, tmp_path, enrollment):
+    model = make_pipeline(SpeakerNormalizer(), Fragile())
+    asked = {"enrollment": enrollment, "n_draws": 2}
+    whole = within(data, model, **asked)
+    within(data, model, **asked, checkpoint_dir=tmp_path)
+    min(tmp_path.iterdir()).unlink()
+    Fragile.fits.clear()
+    resumed = within(data, model, **asked, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 1
     assert bits(resumed) == bits(whole)
-    again = across(data, checkpoint_dir=tmp_path, n_jobs=2, n_bootstrap=2000)
-    assert len(Fragile.fits) == 3
-    assert bits(again) == bits(whole)
-    assert [t.fit_time for t in again.transfers] == [
-        t.fit_time for t in resumed.transfers
-    ]
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"mode": "inductive"}, "mode is inductive, but was transductive"),
-        ({"transfers": [("a", "b")]}, r"transfers is \[\(\('a',\), 'b'\)\], but was"),
-        ({"estimator": Fragile(random_state=1)}, "random_state is 1, but was 0"),
-        ({"random_state": 7}, "random_state is 7, but was 0"),
-    ],
-)
-def test_other_transfers_are_refused_by_name(data, tmp_path, change, named):
-    across(data, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=f"holds transfers of another .*{named}"):
-        across(data, checkpoint_dir=tmp_path, **change)
-    with pytest.raises(ValueError, match="holds transfers of another"):
-        across((data[0] + 1, *data[1:]), checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"holds .* of another evaluation"):
-        speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+    n_draws = {1: 2, "all": 1}[enrollment]
+    assert all(len(fold.enrolled) == n_draws for fold in resumed.folds)
+    Fragile.fits.clear()
+    within(data, model, enrollment=2, checkpoint_dir=tmp_path)
+    assert len(Fragile.fits) == 5
 
 
 def test_labels_of_each_transfer_are_kept(data, tmp_path):
@@ -213,145 +170,139 @@ def test_labels_of_each_transfer_are_kept(data, tmp_path):
     assert {len(transfer.classes) for transfer in whole.transfers} == {2, 3}
 
 
+# --- what counts --------------------------------------------------------------------
+
+
+def n_fits(evaluate):
+    Fragile.fits.clear()
+    evaluate()
+    return len(Fragile.fits)
+
+
 def changed_row(data):
     X = data[0].copy()
     X[3, 2] = np.nextafter(X[3, 2], 9)
     return X, *data[1:]
 
 
+@pytest.mark.parametrize("evaluate", [within, across])
 @pytest.mark.parametrize(
-    ("change", "named"),
+    "change",
     [
-        (
-            {"estimator": Fragile(loss="modified_huber")},
-            "estimator.loss is 'modified_huber', bu",
-        ),
-        (
-            {"estimator": Fragile(random_state=1)},
-            "estimator.random_state is 1, but was 0",
-        ),
-        ({"estimator": SGDClassifier()}, "another evaluation: "),
-        ({"cv": 2}, ": cv is GroupKFold, but was LeaveOneGroupOut"),
-        ({"random_state": 5}, ": random_state is 5, but was 0"),
-        ({"data": changed_row}, "X is "),
-        ({"data": lambda d: (d[0], np.roll(d[1], 1), d[2])}, "y is "),
-        ({"data": lambda d: (*d[:2], np.char.upper(d[2]))}, "speakers is "),
-        ({"fit_params": {"sample_weight": np.ones(30)}}, "fit_params sample_weight is"),
+        {"estimator": Fragile(loss="modified_huber")},
+        {"estimator": Fragile(random_state=1)},
+        {"data": changed_row},
+        {"data": lambda d: (d[0], np.roll(d[1], 1), d[2])},
+        {"data": lambda d: (*d[:2], np.char.upper(d[2]))},
     ],
 )
-def test_another_setting_is_refused_by_name(data, tmp_path, change, named):
-    groups = np.arange(30) // 6
-    options = {"groups": groups, "checkpoint_dir": tmp_path}
-    speaker_cross_validate(Fragile(), *data, **options)
+def test_another_evaluation_has_parts_of_its_own(data, tmp_path, change, evaluate):
+    whole = evaluate(data, checkpoint_dir=tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    change = dict(change)
-    estimator = change.pop("estimator", Fragile())
-    data = change.pop("data", lambda same: same)(data)
-    with pytest.raises(ValueError, match="holds folds of another") as caught:
-        speaker_cross_validate(estimator, *data, **options, **change)
-    assert named in str(caught.value)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    n_parts = len(Fragile.fits)
+    changed = change.get("data", lambda same: same)(data)
+    run = lambda: evaluate(  # noqa: E731
+        changed, change.get("estimator"), checkpoint_dir=tmp_path
+    )
+    assert n_fits(run) == n_parts
+    assert len(list(tmp_path.iterdir())) == 2 * n_parts
+    assert (
+        before.items() <= {p.name: p.read_bytes() for p in tmp_path.iterdir()}.items()
+    )
+    assert n_fits(run) == 0
+    assert bits(evaluate(data, checkpoint_dir=tmp_path)) == bits(whole)
+
+
+def test_other_options_of_an_evaluation_count_by_their_rows(data, tmp_path):
+    kept = {"checkpoint_dir": tmp_path}
+    within(data, **kept)
+    assert n_fits(lambda: within(data, cv=2, **kept)) == 2
+    texts = np.arange(30) // 3 % 2
+    assert n_fits(lambda: within(data, texts=texts, **kept)) == 15
+    assert n_fits(lambda: within(data, texts=texts, control=True, **kept)) == 10
+    across(data, **kept)
+    assert n_fits(lambda: across(data, transfers=[("a", "b")], **kept)) == 0
+    assert n_fits(lambda: across(data, transfers="leave_one_out", **kept)) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_bootstrap": 10, "confidence_level": 0.5},
+        {"random_state": 7},
+        {"random_state": np.random.RandomState(0)},
+        {"n_jobs": 1, "verbose": 0},
+    ],
+)
+def test_what_changes_no_fold_may_change(data, tmp_path, options):
+    within(data, checkpoint_dir=tmp_path)
+    assert n_fits(lambda: within(data, checkpoint_dir=tmp_path, **options)) == 0
 
 
 def scaled_by(factor):
-    return make_pipeline(FunctionTransformer(lambda X: factor * X), Fragile())
+    return FunctionTransformer(lambda X: factor * X)
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, partial], ids=["function", "partial"])
-def test_functions_count_by_what_they_do(data, tmp_path, wrap):
-    run = lambda f: speaker_cross_validate(  # noqa: E731
-        make_pipeline(FunctionTransformer(wrap(f)), Fragile()),
-        *data,
-        checkpoint_dir=tmp_path,
-    )
-    whole = run(lambda X: X)
-    for other in (lambda X: 0 * X, lambda X: -X, lambda X: X[:, [1, 0, 2]]):
-        with pytest.raises(ValueError, match=r"estimator\.functiontransformer\w* is"):
-            run(other)
-    Fragile.fits.clear()
-    assert bits(run(lambda X: X)) == bits(whole)
-    assert not Fragile.fits
-
-
-def test_values_that_a_function_holds_count(data, tmp_path):
-    speaker_cross_validate(scaled_by(2), *data, checkpoint_dir=tmp_path)
-    speaker_cross_validate(scaled_by(2), *data, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"estimator\.functiontransformer\w* is"):
-        speaker_cross_validate(scaled_by(3), *data, checkpoint_dir=tmp_path)
-
-
-def test_a_class_counts_by_its_methods(data, tmp_path):
-    def encoder(sign):
-        class Encoder(StandardScaler):
-            def transform(self, X):
-                return sign * super().transform(X)
-
-        return Encoder
-
-    class Front(BaseEstimator, TransformerMixin):
-        def __init__(self, kind):
-            self.kind = kind
-
-        def fit(self, X, y=None):
-            self.front_ = self.kind().fit(X)
-            return self
-
+def encoder(sign):
+    class Encoder(StandardScaler):
         def transform(self, X):
-            return self.front_.transform(X)
+            return sign * super().transform(X)
 
-    run = lambda sign: speaker_cross_validate(  # noqa: E731
-        make_pipeline(Front(encoder(sign)), Fragile()), *data, checkpoint_dir=tmp_path
+    return Encoder
+
+
+class Front(BaseEstimator, TransformerMixin):
+    def __init__(self, kind, cache_dir=None, model=None, n_jobs=None):
+        self.kind = kind
+        self.cache_dir = cache_dir
+        self.model = model
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y=None):
+        self.front_ = self.kind().fit(X)
+        return self
+
+    def transform(self, X):
+        return self.front_.transform(X)
+
+
+def search(values, **params):
+    return GridSearchCV(Fragile(), {"random_state": values}, cv=2, **params)
+
+
+@pytest.mark.parametrize(
+    ("make", "same", "other"),
+    [
+        (lambda f: FunctionTransformer(f), lambda X: X, lambda X: -X),
+        (lambda f: FunctionTransformer(f), lambda X: X, lambda X: X[:, [1, 0, 2]]),
+        (lambda f: FunctionTransformer(partial(f)), lambda X: X, lambda X: 0 * X),
+        (scaled_by, 2, 3),
+        (lambda sign: Front(encoder(sign)), 1, -1),
+        (lambda rng: Front(StandardScaler, model=rng), np.random.default_rng(0), 1),
+    ],
+)
+def test_parameters_count_by_what_they_do(data, tmp_path, make, same, other):
+    run = lambda value: within(  # noqa: E731
+        data, make_pipeline(make(value), Fragile()), checkpoint_dir=tmp_path
     )
-    assert bits(run(1)) == bits(run(1))
-    with pytest.raises(ValueError, match=r"estimator\.front\w* is"):
-        run(-1)
+    whole = run(same)
+    assert n_fits(lambda: run(other)) == 5
+    assert n_fits(lambda: run(same)) == 0
+    assert bits(run(same)) == bits(whole)
 
 
-@pytest.mark.parametrize("evaluate", [speaker_cross_validate, cross_corpus_validate])
+def test_a_search_counts_by_its_grid(data, tmp_path):
+    run = lambda model: within(data, model, checkpoint_dir=tmp_path)  # noqa: E731
+    assert n_fits(lambda: run(search([0, 1]))) == 25
+    assert n_fits(lambda: run(search([0, 1], n_jobs=1, verbose=0))) == 0
+    assert n_fits(lambda: run(search([0, 2]))) == 25
+
+
+@pytest.mark.parametrize("evaluate", [within, across])
 def test_a_scorer_may_hold_a_lambda(data, evaluate):
     scorer = make_scorer(lambda y, found: np.mean(y == found))
-    grid = {"loss": ["log_loss", "modified_huber"]}
-    search = GridSearchCV(Fragile(), grid, scoring=scorer, cv=2)
-    X, y, speakers = data
-    columns = (speakers,) if evaluate is speaker_cross_validate else (CORPORA, speakers)
-    settings = evaluate(search, X, y, *columns).settings
+    settings = evaluate(data, search([0], scoring=scorer)).settings
     assert " at 0x" not in json.dumps(settings)
-
-
-@pytest.mark.parametrize("make", [np.random.RandomState, np.random.default_rng])
-def test_a_generator_counts_by_its_state(data, tmp_path, make):
-    for folder, evaluate in (
-        (tmp_path / "a", lambda **o: speaker_cross_validate(Fragile(), *data, **o)),
-        (tmp_path / "b", lambda **o: across(data, **o)),
-    ):
-        for _ in range(2):
-            evaluate(checkpoint_dir=folder, random_state=make(0))
-        with pytest.raises(ValueError, match="random_state is"):
-            evaluate(checkpoint_dir=folder, random_state=make(1))
-
-
-def test_what_changes_no_fold_may_change(data, tmp_path):
-    speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
-    Fragile.fits.clear()
-    result = speaker_cross_validate(
-        Fragile(), *data, checkpoint_dir=tmp_path, n_bootstrap=10, confidence_level=0.5
-    )
-    assert not Fragile.fits
-    assert result.confidence_level == 0.5
-
-
-def test_the_parameter_of_a_step_is_named(data, tmp_path):
-    def search(values):
-        model = make_pipeline(StandardScaler(), SGDClassifier(random_state=0))
-        grid = {"sgdclassifier__alpha": values}
-        return GridSearchCV(model, grid, cv=GroupKFold(2))
-
-    speaker_cross_validate(search([0.1, 1.0]), *data, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"param_grid is .*2\.0.*, but was .*1\.0"):
-        speaker_cross_validate(search([0.1, 2.0]), *data, checkpoint_dir=tmp_path)
-    other = search([0.1, 1.0]).set_params(estimator__standardscaler__with_std=False)
-    with pytest.raises(ValueError, match="standardscaler__with_std is False"):
-        speaker_cross_validate(other, *data, checkpoint_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -359,12 +310,10 @@ def test_the_parameter_of_a_step_is_named(data, tmp_path):
 )
 def test_kinds_of_X(data, tmp_path, kind):
     X, *columns = data
-    for _ in range(2):
-        speaker_cross_validate(Fragile(), kind(X), *columns, checkpoint_dir=tmp_path)
-    assert len(Fragile.fits) == 5
+    run = lambda: within((kind(X), *columns), checkpoint_dir=tmp_path)  # noqa: E731
+    assert [n_fits(run), n_fits(run)] == [5, 0]
     X[7, 1] += 1
-    with pytest.raises(ValueError, match="X is "):
-        speaker_cross_validate(Fragile(), kind(X), *columns, checkpoint_dir=tmp_path)
+    assert n_fits(run) == 5
 
 
 def test_recordings_count_by_their_content(paths, corpus, tmp_path):
@@ -378,48 +327,106 @@ def test_recordings_count_by_their_content(paths, corpus, tmp_path):
         def predict_proba(self, X):
             return super().predict_proba([[len(str(path))] for path in X])
 
-    for i, path in enumerate(paths):
-        with open(path, "rb") as file:
-            (tmp_path / f"{i}.wav").write_bytes(file.read())
     moved = [str(tmp_path / f"{i}.wav") for i in range(len(paths))]
-    folder = tmp_path / "folds"
-    rest = corpus.y, corpus.speakers
-    speaker_cross_validate(Lengths(), paths, *rest, checkpoint_dir=folder)
-    speaker_cross_validate(Lengths(), moved, *rest, checkpoint_dir=folder)
-    assert len(Fragile.fits) == 4
+    for path, copy in zip(paths, moved, strict=True):
+        shutil.copy(path, copy)
+    rest, kept = (corpus.y, corpus.speakers), {"checkpoint_dir": tmp_path / "folds"}
+    assert n_fits(lambda: within((paths, *rest), Lengths(), **kept)) == 4
+    assert n_fits(lambda: within((moved, *rest), Lengths(), **kept)) == 0
     with open(moved[3], "ab") as file:
         file.write(b"\0")
-    with pytest.raises(ValueError, match="X is "):
-        speaker_cross_validate(Lengths(), moved, *rest, checkpoint_dir=folder)
+    assert n_fits(lambda: within((moved, *rest), Lengths(), **kept)) == 4
+
+
+@pytest.mark.parametrize("where", ["step", "front end", "grid"])
+def test_a_model_counts_by_the_content_of_its_folder(
+    data, tmp_path, tiny_speech_model, where
+):
+    """Not by its name, and not by what a cache or a number of jobs is."""
+    folders = [tmp_path / name for name in ("one", "other name")]
+    for folder in folders:
+        shutil.copytree(tiny_speech_model, folder)
+
+    class Skip(SpeechModelTransformer):
+        def transform(self, X):
+            return X
+
+    def run(folder, **params):
+        options = {"checkpoint_dir": tmp_path / "kept"}
+        front = Skip(str(folder), **params)
+        if where == "front end":
+            return within(data, front_end=front, **options)
+        if where == "step":
+            return within(data, make_pipeline(front, Fragile()), **options)
+        grid = {"front": [Front(StandardScaler, model=str(folder)), front]}
+        steps = Pipeline([("front", "passthrough"), ("last", Fragile())])
+        return within(data, GridSearchCV(steps, grid, cv=2), **options)
+
+    assert n_fits(lambda: run(folders[0])) > 0
+    params = {"cache_dir": tmp_path / "c", "n_jobs": 1, "local_files_only": True}
+    assert n_fits(lambda: run(folders[1], **params)) == 0
+    assert n_fits(lambda: run(folders[1], layer="last")) > 0
+    weights = folders[1] / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert n_fits(lambda: run(folders[1])) > 0
+
+
+@pytest.mark.parametrize("package", ["soundfile", "soxr", "transformers", "opensmile"])
+def test_versions_count(data, tmp_path, monkeypatch, package):
+    from sklearn_ser.model_selection import _resume
+
+    run = lambda: within(data, checkpoint_dir=tmp_path)  # noqa: E731
+    run()
+    real = _resume.version
+    new = lambda name: "99" if name == package else real(name)  # noqa: E731
+    monkeypatch.setattr(_resume, "version", new)
+    assert n_fits(run) == 5
+
+
+def test_settings_are_enough_to_run_it_again_and_have_no_folder(
+    data, tmp_path, tiny_speech_model
+):
+    front = SpeechModelTransformer(
+        str(tiny_speech_model), layer=1, cache_dir=str(tmp_path)
+    ).fit([np.zeros(99)])
+    result = within(data, front_end=front, random_state=3)
+    settings = result.settings
+    assert settings["estimator.loss"] == "'log_loss'"
+    assert settings["front_end.model"] == "'tiny'"
+    assert settings["front_end.layer"] == "1"
+    assert settings["front_end.weights_hash"] == repr(front.weights_hash_)
+    assert settings["random_state"] == "3"
+    assert settings["cv"] == "LeaveOneGroupOut()"
+    assert settings["version of numpy"] == np.__version__
+    assert "version of transformers" in settings
+    assert all(isinstance(value, str) for value in settings.values())
+    log_mels = within(data, front_end=LogMelTransformer(n_mels=24)).settings
+    assert log_mels["front_end.n_mels"] == "24"
+    paths = np.array([str(tmp_path / "deep" / f"{i}.wav") for i in range(30)])
+    result.save(tmp_path / "out", by={"file": paths})
+    for path in (tmp_path / "out").iterdir():
+        assert str(tmp_path) not in path.read_text()
+    assert "7.wav" in (tmp_path / "out" / "predictions.csv").read_text()
 
 
 def test_validation_rows_count(data, tmp_path):
-    names = [str(i) for i in range(30)]
-    folds = np.arange(30) // 6
-    for rows in (range(6, 12), range(12, 18)):
+    names, folds = [str(i) for i in range(30)], np.arange(30) // 6
+
+    def run(rows):
         validation = [rows] + [range(6)] * 4
         protocol = Protocol("mine", names, data[1], folds, validation=validation)
-        if rows.start == 6:
-            speaker_cross_validate(
-                Fragile(), *data, cv=protocol, checkpoint_dir=tmp_path
-            )
-    with pytest.raises(ValueError, match=r"(cv|fold rows) is "):
-        speaker_cross_validate(Fragile(), *data, cv=protocol, checkpoint_dir=tmp_path)
+        within(data, cv=protocol, checkpoint_dir=tmp_path)
+
+    assert n_fits(lambda: run(range(6, 12))) == 5
+    assert n_fits(lambda: run(range(12, 18))) == 1
 
 
-def test_models_are_not_kept(data, tmp_path):
+@pytest.mark.parametrize("evaluate", [within, across])
+def test_models_are_not_kept(data, tmp_path, evaluate):
     with pytest.raises(ValueError, match="cannot be combined, because"):
-        speaker_cross_validate(
-            Fragile(), *data, checkpoint_dir=tmp_path, return_estimator=True
-        )
-    with pytest.raises(ValueError, match="cannot be combined, because"):
-        across(data, checkpoint_dir=tmp_path, return_estimator=True)
-
-
-def test_damaged_settings_are_named(data, tmp_path):
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match=r"settings\.json' is damaged"):
-        speaker_cross_validate(Fragile(), *data, checkpoint_dir=tmp_path)
+        evaluate(data, checkpoint_dir=tmp_path, return_estimator=True)
 
 
 def test_the_losses_of_each_epoch_are_kept(log_mels, corpus, tmp_path):
@@ -493,10 +500,10 @@ def output(process):
     return printed
 
 
-def kill_after(path, process):
-    """Kill a process as soon as a file is there."""
+def kill_after(folder, n_files, process):
+    """Kill a process as soon as some files are there."""
     deadline = time.monotonic() + 300
-    while not path.exists() and time.monotonic() < deadline:
+    while len(list(folder.glob("*.npz"))) < n_files and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.communicate()
@@ -508,7 +515,7 @@ def kill_after(path, process):
 def test_a_killed_process_is_resumed_to_the_bit(tmp_path, what):
     tests, folder = Path(__file__).parent, tmp_path / "kept"
     whole = output(run(PROGRAM, what, "", tests))
-    kill_after(folder / f"{what}-0002.npz", run(PROGRAM, what, folder, tests))
+    kill_after(folder, 2, run(PROGRAM, what, folder, tests))
     kept = {path: path.stat().st_mtime_ns for path in folder.glob(f"{what}-*.npz")}
     assert 2 <= len(kept) < 6
     assert output(run(PROGRAM, what, folder, tests)) == whole
@@ -526,8 +533,8 @@ def test_a_killed_command_goes_on_with_its_transfer(tmp_path, write_corpus):
         words += [option, table]
     output(run(EVALUATES, *words, "--out", tmp_path / "whole"))
     out = tmp_path / "out"
-    kept = out / "transfers" / "transfer-0001.npz"
-    kill_after(kept, run(EVALUATES, *words, "--out", out))
+    kill_after(out / "transfers", 1, run(EVALUATES, *words, "--out", out))
+    (kept,) = (out / "transfers").iterdir()
     assert not (out / "report.html").exists()
     written = kept.stat().st_mtime_ns
     assert b"Written to" in output(run(EVALUATES, "evaluate", "--resume", out))

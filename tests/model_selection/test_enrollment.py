@@ -482,15 +482,17 @@ def test_labels_of_test_speakers_have_no_influence(enrollment):
     [
         (None, None, "inductive"),
         (10, None, "enrolled (10)"),
-        (np.int64(10), "neutral", 'enrolled (10, "neutral")'),
+        (np.int64(100), None, "enrolled (10)"),
+        (np.int64(10), "neutral", 'enrolled (2, "neutral")'),
         ("all", None, "transductive"),
     ],
 )
 def test_a_result_says_its_kind(enrollment, label, kind):
     result = evaluate(enrollment, enrollment_label=label)
     assert result.kind == kind
-    assert str(result).startswith(f"{kind}: ")
+    assert str(result).splitlines()[1].startswith(f"{kind}: ")
     assert f"<p>{kind.split()[0]}" in result._repr_html_()
+    assert (result.summary().kind, result.to_dict()["kind"]) == (kind, kind)
     assert [len(fold.enrolled) for fold in result.folds] == [
         {"inductive": 0, "transductive": 1}.get(kind, 3)
     ] * 4

@@ -330,7 +330,10 @@ def test_rows_never_tested_are_left_out_and_repeated_ones_count_twice(corpus):
     assert result.confusion.sum() == 24
     # One test speaker says nothing about the spread between speakers.
     assert np.isnan(result.uar_interval).all()
-    assert "interval" not in str(result)
+    verdict, *_, note = str(result).splitlines()
+    assert verdict.endswith("chance 33.3 %, without an interval over speakers.")
+    assert note == "12 recordings: 24 predictions"
+    assert result.to_dict()["n_recordings"] == 12
 
 
 def test_probabilities_are_aligned_to_all_classes():
@@ -378,9 +381,14 @@ def test_the_table(corpus):
             )
         ],
     )
-    kind, head, fold, pooled = str(result).splitlines()
+    verdict, kind, head, fold, pooled = str(result).splitlines()
+    assert verdict == (
+        "UAR 33.3 % [33.3, 33.3], chance 33.3 %: the data do not show that it beats "
+        "guessing."
+    )
     assert kind == "inductive: no recording of a test speaker was enrolled"
     assert kind in result._repr_html_()
+    assert verdict in result._repr_html_()
     assert head.split("  ")[0] == "fold"
     long = "speaker-with-..."
     assert f"{long}, {long}, {long}, +2" in fold

@@ -1,0 +1,282 @@
+"""Unheard sentences: the split by speaker and sentence, and its evaluation."""
+
+import warnings
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import sklearn
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    cross_val_predict,
+    cross_validate,
+)
+from sklearn.pipeline import make_pipeline
+
+from sklearn_ser import SpeakerNormalizer
+from sklearn_ser.metrics import uar_score
+from sklearn_ser.model_selection import SpeakerTextKFold, speaker_cross_validate
+
+N = 96
+
+
+@pytest.fixture
+def data():
+    """Six speakers say four sentences in two emotions, twice; X tells the sentence."""
+    rng = np.random.default_rng(0)
+    speakers, rest = np.divmod(np.arange(N), 16)
+    texts, y = np.array(["I", "am", "not", "here"])[rest % 4], rest // 4 % 2
+    # The answer depends on the sentence: unheard, it is a guess.
+    X = np.column_stack([texts == text for text in np.unique(texts)] * 2).astype(float)
+    X[:, :4] *= np.where(y == 1, 1, -1)[:, None]
+    X += rng.normal(scale=0.1, size=X.shape)
+    return X, np.array(["anger", "joy"])[y], np.array(list("abcdef"))[speakers], texts
+
+
+# --- the splitter -------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), min_size=6, max_size=40),
+    st.sampled_from([None, 2, 3]),
+    st.sampled_from([None, 2, 3]),
+    st.booleans(),
+)
+def test_no_speaker_or_sentence_is_shared_and_each_row_is_tested_once(
+    rows, n_speakers, n_texts, shuffle
+):
+    speakers, texts = np.array(rows).T
+    cv = SpeakerTextKFold(n_speakers, n_texts, shuffle=shuffle, random_state=3)
+    try:
+        splits = list(cv.split(rows, None, speakers, texts))
+    except ValueError as error:
+        too_few = (
+            len(set(speakers)) < (n_speakers or 2),
+            len(set(texts)) < (n_texts or 2),
+        )
+        assert any(too_few) or "no row of other" in str(error)  # noqa: PT017
+        return
+    tested = np.concatenate([test for _, test in splits])
+    assert sorted(tested) == list(range(len(rows)))
+    assert cv.get_n_splits(rows, None, speakers, texts) == len(splits)
+    for train, test in splits:
+        assert not {*speakers[train]} & {*speakers[test]}
+        assert not {*texts[train]} & {*texts[test]}
+    again = list(cv.split(rows, None, speakers, texts))
+    assert all(map(np.array_equal, [b for _, b in splits], [b for _, b in again]))
+
+
+def test_folds_are_few_and_all_else_trains(data):
+    _, y, speakers, texts = data
+    splits = list(SpeakerTextKFold(3, 2).split(y, y, speakers, texts))
+    assert len(splits) == 6
+    for train, test in splits:
+        assert len({*speakers[test]}) == 2
+        assert len({*texts[test]}) == 2
+        others = ~np.isin(speakers, speakers[test]) & ~np.isin(texts, texts[test])
+        assert train.tolist() == np.flatnonzero(others).tolist()
+    assert repr(SpeakerTextKFold(3)) == (
+        "SpeakerTextKFold(n_speaker_splits=3, n_text_splits=5, random_state=None,\n"
+        "         shuffle=False)"
+    )
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_it_splits_for_scikit_learn(data, routing):
+    X, y, speakers, texts = data
+    cv = SpeakerTextKFold(3, 2)
+    columns = {"groups": speakers, "texts": texts}
+    expected = np.empty(N, dtype=y.dtype)
+    for train, test in cv.split(X, y, **columns):
+        expected[test] = LogisticRegression().fit(X[train], y[train]).predict(X[test])
+    with sklearn.config_context(enable_metadata_routing=routing):
+        if routing:
+            given, fit = {"params": columns}, columns
+        else:
+            both = np.column_stack([speakers, texts])
+            given = fit = {"groups": both}
+        found = cross_val_predict(LogisticRegression(), X, y, cv=cv, **given)
+        scores = cross_validate(LogisticRegression(), X, y, cv=cv, **given)
+        search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=cv)
+        search.fit(X, y, **fit)
+    assert found.tolist() == expected.tolist()
+    assert len(scores["test_score"]) == search.n_splits_ == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"texts": ["I"] * 3}, f"groups has {N}, texts has 3"),
+        ({"texts": ["I"] * N}, r"texts holds fewer than two sentences, \['I'\]"),
+        ({"texts": [None] * N}, r"texts holds fewer than two sentences, \[\]"),
+        ({"texts": None}, r"texts must hold .* got None.*np.column_stack"),
+        ({"groups": None}, "groups must hold the speaker of each row, got None"),
+        ({"groups": ["a"] * N}, "groups holds 1 speakers, but n_speaker_splits=1"),
+        (
+            {"n_text_splits": 5},
+            "holds 4 sentences, but n_text_splits=5 needs .* 2 to 4",
+        ),
+        ({"n_text_splits": 1}, "holds 4 sentences, but n_text_splits=1"),
+        ({"n_speaker_splits": 7}, "holds 6 speakers, but n_speaker_splits=7"),
+        ({"y": ["joy"] * 90 + ["fear"] * 6}, r"Fold \d+: no training row .*\['fear'\]"),
+    ],
+)
+def test_what_cannot_be_split_is_told_before_a_fit(data, changes, message):
+    X, y, speakers, texts = data
+    columns = {"y": y, "groups": speakers, "texts": texts} | changes
+    params = {k: columns.pop(k) for k in list(columns) if k.endswith("splits")}
+    cv = SpeakerTextKFold(**{"n_text_splits": 2} | params)
+    with pytest.raises(ValueError, match=message):
+        cv.split(X, **columns)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", "  "])
+def test_a_row_without_a_text_is_a_sentence_of_its_own(data, missing):
+    X, y, speakers, texts = data
+    texts = texts.astype(object)
+    texts[[3, 40]] = missing
+    cv = SpeakerTextKFold(2, None)
+    with pytest.warns(UserWarning, match="2 missing values, the first at row 3") as all:
+        splits = list(cv.split(X, y, speakers, texts))
+    assert len(all) == 1
+    alone = [test for _, test in splits if len(test) == 1]
+    assert sorted(np.concatenate(alone)) == [3, 40]
+
+
+# --- the evaluation -----------------------------------------------------------------
+
+
+class Asks(ClassifierMixin, BaseEstimator):
+    """Keeps the rows of its fits, which the last feature numbers."""
+
+    __metadata_request__fit: ClassVar = {"texts": True}
+    rows: ClassVar = []
+
+    def fit(self, X, y, *, texts=None):
+        self.rows.append((X[:, -1].astype(int), texts))
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+def test_both_figures_and_their_difference(data):
+    X, y, speakers, texts = data
+    plain = speaker_cross_validate(LogisticRegression(), X, y, speakers)
+    result = speaker_cross_validate(
+        LogisticRegression(), X, y, speakers, texts=texts, control=True
+    )
+    assert result.predictions.tolist() == plain.predictions.tolist()
+    unheard, control = result.unheard_texts, result.control
+    assert result.uar == 1 > control.uar - 0.2 > unheard.uar
+    for other in (unheard, control):
+        assert sorted(other.rows) == list(range(N))
+        assert other.uar == uar_score(y[other.rows], other.predictions)
+        assert set(other.speakers) == set(speakers)
+    difference, (low, high) = result.text_differences["heard"]
+    assert difference == pytest.approx(unheard.uar - 1)
+    assert low <= difference <= high < 0
+    assert result.text_differences["control"][0] == unheard.uar - control.uar
+    _, said, controlled, *_ = str(result).splitlines()
+    figure = f"{100 * unheard.uar:.1f} %"
+    assert said.startswith(f"On unheard sentences, too, UAR {figure}")
+    assert f"difference {100 * difference:+.1f} points [" in said
+    assert f"UAR {100 * control.uar:.1f} %" in controlled
+    values = result.to_dict()
+    assert values["unheard_texts"]["uar"] == unheard.uar
+    assert values["text_differences"]["heard"]["difference"] == difference
+    assert said in result.summary().verdict
+
+
+@pytest.mark.parametrize("cv", [None, 3, SpeakerTextKFold(3, 2)])
+def test_rows_of_each_fit(data, cv):
+    _, y, speakers, texts = data
+    X = np.arange(N)[:, None]
+    Asks.rows.clear()
+    result = speaker_cross_validate(
+        Asks(), X, y, speakers, texts=texts, control=True, cv=cv
+    )
+    n_folds, n_texts = (6 if cv is None else 3), 2 if cv and cv != 3 else 4
+    unheard, control = result.unheard_texts.folds, result.control.folds
+    assert (len(result.folds), len(unheard)) == (n_folds, n_folds * n_texts)
+    assert len(Asks.rows) == n_folds * (1 + 2 * n_texts)
+    for fold, (rows, known) in zip(result.folds, Asks.rows, strict=False):
+        assert rows.tolist() == fold.train.tolist()
+        assert len(np.unique(known)) == 4
+    for fold, other in zip(unheard, control, strict=True):
+        assert fold.test.tolist() == other.test.tolist()
+        assert not {*texts[fold.train]} & {*texts[fold.test]}
+        assert {*texts[fold.test]} <= {*texts[other.train]}
+        for part in (fold, other):
+            assert not {*speakers[part.train]} & {*speakers[part.test]}
+        for emotion in np.unique(y):
+            n = [(y[part.train] == emotion).sum() for part in (fold, other)]
+            assert n[0] == n[1]
+
+
+@pytest.mark.parametrize("enrollment", [2, "all"])
+def test_enrolment_takes_recordings_of_other_sentences(data, enrollment):
+    X, y, speakers, texts = data
+    model = make_pipeline(SpeakerNormalizer(), LogisticRegression())
+    result = speaker_cross_validate(
+        model, X, y, speakers, texts=texts, enrollment=enrollment, cv=3
+    )
+    unheard = result.unheard_texts
+    assert unheard.kind == result.kind
+    n_draws = 3 if enrollment == 2 else 1
+    assert len(unheard.rows) == N * n_draws
+    for fold in unheard.folds:
+        assert len(fold.enrolled) == n_draws
+        for rows in fold.enrolled:
+            assert {*speakers[rows]} == {*fold.test_speakers}
+            if enrollment == 2:
+                assert len(rows) == 4
+                assert not {*texts[rows]} & {*texts[fold.test]}
+
+
+def test_a_search_inside_splits_by_sentence_too(data):
+    X, y, speakers, texts = data
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(LogisticRegression(), {}, cv=SpeakerTextKFold(2, 2))
+    result = speaker_cross_validate(
+        search, X, y, speakers, texts=texts, cv=GroupKFold(3), return_estimator=True
+    )
+    assert {model.n_splits_ for model in result.estimators} == {4}
+    assert {model.n_splits_ for model in result.unheard_texts.estimators} == {4}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"control": True}, "control=True needs texts"),
+        ({"cv": SpeakerTextKFold()}, "SpeakerTextKFold needs texts"),
+        ({"texts": ["I"]}, "texts has 1"),
+        ({"texts": ["I"] * N}, "fewer than two sentences"),
+        ({"texts": list("ab") * 48, "cv": SpeakerTextKFold()}, "n_text_splits=5"),
+        ({"texts": list("ab") * 48}, "no training row"),
+    ],
+)
+def test_errors_come_before_a_fit(data, options, message):
+    X, y, speakers, _ = data
+    y = np.tile(["joy", "fear"], 48)
+    Asks.rows.clear()
+    with pytest.raises(ValueError, match=message):
+        speaker_cross_validate(Asks(), X, y, speakers, **options)
+    assert not Asks.rows
+
+
+def test_missing_texts_are_told_once(data):
+    X, y, speakers, texts = data
+    texts = [*texts[:-1], None]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = speaker_cross_validate(DummyClassifier(), X, y, speakers, texts=texts)
+    assert len(caught) == 1
+    assert sum("texts has 1 missing values" in each for each in result.remarks()) == 1
