@@ -5,6 +5,7 @@ from math import ceil
 
 import numpy as np
 
+from ..exceptions import SilentRecordingWarning, warn_caller
 from ._audio_files import (
     CUT,
     UNKNOWN_LENGTH,
@@ -14,7 +15,7 @@ from ._audio_files import (
     open_audio,
     wrong_header,
 )
-from .audio import load_audio
+from .audio import FEWEST_SAMPLES, load_with_remark
 
 LONGEST = 24 * 3600.0
 """Longest recording in seconds that is read block by block."""
@@ -45,18 +46,26 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     ------
     TypeError, ValueError
         As of `load_audio`; that a file is cut short may show only at its end.
+
+    Warns
+    -----
+    SilentRecordingWarning
+        If the whole recording is silent.
     """
     if isinstance(recording, str | os.PathLike):
-        yield from _read_file(recording, sampling_rate, channel, name)
+        name = f"{name} ({str(recording)!r})"
+        what = yield from _read_file(recording, sampling_rate, channel, name)
     else:
-        yield load_audio(
-            recording, sampling_rate=sampling_rate, channel=channel, name=name
-        )
+        wave, remark = load_with_remark(recording, sampling_rate, channel, name)
+        yield wave
+        name, what = remark or (name, None)
+    if what is not None:
+        warn_caller(f"{name} is silent: {what}.", SilentRecordingWarning)
 
 
 def _read_file(path, sampling_rate, channel, name):
-    name = f"{name} ({str(path)!r})"
-    n_read = 0
+    """Yield blocks, and return what makes the recording silent, if it is."""
+    n_read, silent, is_silent = 0, None, True
     with naming_faults(name), open_audio(path) as file:
         rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
         known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, path)
@@ -74,13 +83,18 @@ def _read_file(path, sampling_rate, channel, name):
             what = f"{name}, from {n_read / rate:.2f} s on,"
             n_read += len(block)
             part = {"array": block.T, "sampling_rate": rate}
-            wave = load_audio(part, sampling_rate=rate, channel=channel, name=what)
+            wave, remark = load_with_remark(part, rate, channel, what)
+            if remark is not None:
+                silent = remark[1]
+            elif len(block) >= FEWEST_SAMPLES:
+                is_silent = False
             yield resample(wave)
         if known and n_read < file.frames:
             raise _cut(name)
         yield resample(np.empty(0, np.float32), last=True)
     if n_read == 0:
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
+    return silent if is_silent else None
 
 
 def _too_long(name, seconds):

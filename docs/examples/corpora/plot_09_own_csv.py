@@ -35,8 +35,8 @@ for name, column in corpus.frame.items():
 
 # %%
 # Paths go into the pipeline as they are: it decodes, resamples and mixes down. The
-# features are small here, to be quick; for real use take ``LogMelTransformer()`` and the
-# classifier's defaults. If your neutral speech has another name than neutral, pass
+# features are small here, to be quick; for real use take ``LogMelTransformer()`` and
+# the classifier's defaults. If your neutral speech has another name than neutral, pass
 # ``neutral_label=``.
 import matplotlib.pyplot as plt
 from sklearn.pipeline import make_pipeline
