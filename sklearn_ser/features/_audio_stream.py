@@ -26,31 +26,9 @@ _BLOCK = 2**18  # samples over all channels that are decoded at once, or come of
 def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     """Yield a recording as mono blocks; one on disk is never in memory as a whole.
 
-    Parameters
-    ----------
-    recording : str, PathLike, ndarray of shape (n_times,) or mapping
-        As `load_audio` takes it; a file may last `LONGEST` seconds.
-    sampling_rate : float
-        The rate in Hz of the blocks.
-    channel : "mean" or int, default="mean"
-        The channel taken from a recording with several, or their mean.
-    name : str, default="recording"
-        The name of the recording in error messages.
-
-    Yields
-    ------
-    block : ndarray of shape (n_times,), float32
-        Together they equal what `load_audio` gives.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As of `load_audio`; that a file is cut short may show only at its end.
-
-    Warns
-    -----
-    SilentRecordingWarning
-        If the whole recording is silent.
+    Arguments and errors are those of `load_audio`, and so are the joined blocks. A file
+    may last `LONGEST` seconds, and that it is cut short may show only at its end. A
+    recording that is silent as a whole is a `SilentRecordingWarning`.
     """
     if isinstance(recording, str | os.PathLike):
         name = f"{name} ({str(recording)!r})"
@@ -111,13 +89,7 @@ def _cut(name):
 
 
 class Resampler:
-    """Change the rate of a waveform that comes in blocks, as `load_audio` does.
-
-    Parameters
-    ----------
-    rate, sampling_rate : float
-        The rates in Hz of what comes in and of what goes out.
-    """
+    """Change the rate of a waveform that comes in blocks, as `load_audio` does."""
 
     def __init__(self, rate, sampling_rate):
         import soxr
@@ -142,23 +114,11 @@ class Resampler:
 
 
 def cut_windows(blocks, length, hop):
-    """Yield windows of a waveform that comes in blocks, each when it is complete.
+    """Yield start, end and samples of each window of a waveform that comes in blocks.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray of shape (n_times,)
-        The waveform.
-    length, hop : int
-        Samples of a window, and from the start of one to that of the next, at most
-        `length`.
-
-    Yields
-    ------
-    start, end : int
-        Where the window lies. The last one ends with the waveform. A waveform that is
-        shorter than a window is one.
-    window : ndarray of shape (n_times,)
-        The samples.
+    A window has `length` samples, and the next one starts `hop` samples later, at most
+    `length`. The last one ends with the waveform. A waveform that is shorter than a
+    window is one.
     """
     held, start, n_found = np.empty(0, np.float32), 0, 0  # from the last window on
     for block in blocks:

@@ -37,21 +37,9 @@ FEWEST_SAMPLES = 64
 def check_recordings(X):
     """Check the form of a batch of recordings, without decoding any.
 
-    Parameters
-    ----------
-    X : list or 1-D array of recordings, or array of shape (n_samples, n_times)
-        The batch.
-
-    Returns
-    -------
-    X : list, or ndarray of shape (n_samples, n_times)
-        An array only if the input is a 2-D numeric array.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `X` is not a batch: a single recording, a sparse matrix, an empty list, or an
-        array of another shape.
+    The batch is a list, or an array (n_samples, n_times) if it comes as a 2-D array of
+    numbers. A single recording, a sparse matrix, an empty list and an array of another
+    shape are refused.
     """
     if issparse(X):
         raise TypeError(
