@@ -11,7 +11,6 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ser import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
-from sklearn_ser.cli.options import FEATURES
 from sklearn_ser.features import OpenSMILETransformer, load_audio
 from sklearn_ser.features._hub import locate
 
@@ -20,7 +19,7 @@ _KEPT = {}  # of this process: features of a speech model, by audio and paramete
 
 LOG_MEL = {
     name: value
-    for name, value in LogMelTransformer(**FEATURES).get_params().items()
+    for name, value in LogMelTransformer().get_params().items()
     if name not in ("n_jobs", "cache_dir")
 }
 # Options of a method that are not of its features but of what a fold does with them.

@@ -91,7 +91,8 @@ def methods(n_threads, from_paths):
             return lambda clips: [function(load(path)) for path in clips]
         return lambda clips: [function(wave) for wave in clips]
 
-    ours = LogMelTransformer(n_jobs=None if n_threads == 1 else n_threads)
+    n_jobs = None if n_threads == 1 else n_threads
+    ours = LogMelTransformer(top_db=TOP_DB, normalize=None, n_jobs=n_jobs)
     return {
         "librosa": each(by_librosa, load_by_librosa),
         "scipy": each(by_scipy, decode),

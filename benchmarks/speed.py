@@ -196,7 +196,7 @@ def main(argv=None):
     torch.set_num_threads(1)
 
     recordings, target, origin = corpus()
-    mel = LogMelTransformer(top_db=50, normalize="level")
+    mel = LogMelTransformer()
     sequences = mel.transform(recordings)
     y = np.unique(target, return_inverse=True)[1]
     model = estimator(args.epochs)

@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from ._sklearn import BaseSearchCV
-from .features.normalization import SpeakerNormalizer
+from .features.speaker_normalizer import SpeakerNormalizer
 
 # skorch records these beside the losses; some differ when a training is repeated.
 _BOOKKEEPING = ("batches", "dur", "train_batch_count", "valid_batch_count")

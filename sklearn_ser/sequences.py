@@ -223,6 +223,12 @@ def frame_statistics(sequences):
     return mean, usable_scale(scale, np.abs(mean))
 
 
+def frame_moments(x):
+    """Return mean and variance of each feature over the frames of a sequence."""
+    frames = np.asarray(x, np.float64)
+    return frames.mean(axis=1), frames.var(axis=1)
+
+
 def usable_scale(deviation, magnitude):
     """Return what to divide by: the deviation, or 1 where float32 rounds it away."""
     least = np.maximum(1e-6 * magnitude, np.finfo(np.float32).tiny)

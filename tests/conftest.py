@@ -61,8 +61,8 @@ def pytest_configure(config):
 TRAINING = [
     *("common", "composition", "cross_corpus", "determinism", "didan", "domain_rows"),
     *("dsnet", "encoder_choice", "enrollment", "fit", "inspection", "invariance"),
-    *("leakage", "model_selection", "normalization", "numerics", "one_file"),
-    *("persistence", "probes", "sequences", "skada", "speaker_adversarial"),
+    *("leakage", "model_selection", "numerics", "one_file", "persistence"),
+    *("probes", "sequences", "skada", "speaker_adversarial", "speaker_normalizer"),
     *("callbacks", "statistics"),
 ]
 

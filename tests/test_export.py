@@ -114,6 +114,7 @@ def test_every_method_from_the_waveform(method, corpus, exported):
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn_ser.SilentRecordingWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",

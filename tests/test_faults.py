@@ -179,7 +179,7 @@ from sklearn_ser.persistence import save
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))  # bytes of one file
 model = make_pipeline(StandardScaler()).fit(np.ones((3, 5000)))
-waves = [np.ones(400), np.ones(16000)]  # the entry of the second is too large
+waves = [np.linspace(-1, 1, n) for n in (400, 16000)]  # the second is too large
 cached = LogMelTransformer(cache_dir=sys.argv[2])
 for write in (lambda: save(model, sys.argv[1]), lambda: cached.transform(waves)):
     try:
@@ -203,14 +203,14 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     files = [p for p in tmp_path.rglob("*") if p.is_file() and p != path]
     assert len(files) == 1  # the entry that fitted
     assert files[0].suffix == ".npy"
-    waves = [np.ones(400), np.ones(16000)]
+    waves = [np.linspace(-1, 1, n) for n in (400, 16000)]
     found = LogMelTransformer(cache_dir=cache).transform(waves)
     for x, expected in zip(found, LogMelTransformer().transform(waves), strict=True):
         np.testing.assert_array_equal(x, expected)
 
 
 def test_a_cache_that_cannot_be_written_is_named_and_still_read(tmp_path):
-    waves = [np.ones(400), np.ones(800)]
+    waves = [np.linspace(-1, 1, 400), np.linspace(-1, 1, 800)]
     cached = LogMelTransformer(cache_dir=tmp_path)
     expected = cached.transform(waves[:1])
     for i in range(256):  # root may write where nobody may: files in place of folders
@@ -218,7 +218,7 @@ def test_a_cache_that_cannot_be_written_is_named_and_still_read(tmp_path):
             folder.touch()
     np.testing.assert_array_equal(cached.transform(waves[:1])[0], expected[0])
     with pytest.raises(OSError, match=r"cache_dir '.*' cannot be written"):
-        cached.transform([np.full(400, i / 9) for i in range(9)])
+        cached.transform([np.linspace(0, i, 400) for i in range(1, 10)])
     assert not list(tmp_path.rglob("*.tmp"))
 
 

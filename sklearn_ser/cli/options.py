@@ -12,7 +12,6 @@ _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 _COLUMNS = ("file", "speaker", "emotion")
 
 # The noise between words, and how loud all is, differ by room rather than by emotion.
-FEATURES = {"top_db": 50, "normalize": "level"}
 # What a warning says to a caller, and to who types a command.
 _IN_OPTIONS = {
     "as neutral_label, or set calibration_weight=0": "by --neutral-label, if there is "
@@ -231,7 +230,7 @@ def make_front(args):
     from ..features._hub import locate
 
     if args.features == LOG_MEL:
-        front = LogMelTransformer(**FEATURES, n_jobs=args.jobs)
+        front = LogMelTransformer(n_jobs=args.jobs)
         return front, "log-mel spectrograms"
     front = SpeechModelTransformer(
         args.features,

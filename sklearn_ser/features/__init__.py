@@ -2,8 +2,8 @@
 
 from .audio import load_audio
 from .log_mel import LogMelTransformer
-from .normalization import SpeakerNormalizer
 from .opensmile import OpenSMILETransformer
+from .speaker_normalizer import SpeakerNormalizer
 from .speech_model import SpeechModelTransformer, release_speech_models
 
 __all__ = [

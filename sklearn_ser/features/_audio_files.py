@@ -56,27 +56,11 @@ _MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
 
 
 def read_file(source, name):
-    """Decode a file.
+    """Decode a path, or the bytes of a file, to its samples and its rate.
 
-    Parameters
-    ----------
-    source : str, PathLike or bytes
-        The file, or its content.
-    name : str
-        The name of the recording in error messages.
-
-    Returns
-    -------
-    wave : ndarray of shape (n_times,) or (n_channels, n_times)
-        The samples, int16 or float32.
-    rate : int
-        The sampling rate in Hz.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, not a regular file, does not decode, is too long, or
-        has another length than its header says.
+    The samples are int16 or float32, of shape (n_times,) or (n_channels, n_times). A
+    file that is missing, not regular, too long or of another length than its header
+    says is a ValueError, as is one that does not decode.
     """
     with naming_faults(name), open_audio(source) as file:
         n_times, rate = file.frames, file.samplerate
@@ -139,26 +123,12 @@ def wrong_header(name, fault):
 
 @contextlib.contextmanager
 def open_audio(source):
-    """Open a regular file or its content with soundfile.
+    """Open a path, or the bytes of a file, with soundfile.
 
-    The name of the file may be long or not UTF-8. A file whose header has no length, or
-    an MP3 file whose header has one that is too small, is read to its end.
-
-    Parameters
-    ----------
-    source : str, PathLike or bytes
-        The file, or its content.
-
-    Yields
-    ------
-    file : soundfile.SoundFile
-        The open file.
-
-    Raises
-    ------
-    OSError, RuntimeError, TypeError
-        If the file is missing, is not regular (such a file may never end), is not audio
-        or is of a format that is not in `FORMATS`.
+    The name may be long or not UTF-8. A file whose header has no length, or an MP3 file
+    whose header has one that is too small, is read to its end. A file that is not
+    regular may never end, and is an OSError; so is one of a format that is not in
+    `FORMATS`.
     """
     import soundfile
 
@@ -235,20 +205,10 @@ def is_estimate(file, source):
 
 
 def length_fault(file, source):
-    """Return what is wrong with the length in a header, or None.
+    """Return what is wrong with the length in a header: `CUT`, a text, or None.
 
-    Parameters
-    ----------
-    file : soundfile.SoundFile
-        The open file.
-    source : str, PathLike or bytes
-        The same file, or its content.
-
-    Returns
-    -------
-    fault : str or None
-        `CUT`, or a text on what lies behind the end that the header names. None for a
-        streamed file, whose header was written before its end was known.
+    The text tells what lies behind the end that the header names. The header of a
+    streamed file was written before its end was known: it has no fault.
     """
     with _content(source) as data:
         if file.format == "OGG":

@@ -5,6 +5,7 @@ from math import ceil
 
 import numpy as np
 
+from ..exceptions import SilentRecordingWarning, warn_caller
 from ._audio_files import (
     CUT,
     UNKNOWN_LENGTH,
@@ -14,7 +15,7 @@ from ._audio_files import (
     open_audio,
     wrong_header,
 )
-from .audio import load_audio
+from .audio import FEWEST_SAMPLES, load_with_remark
 
 LONGEST = 24 * 3600.0
 """Longest recording in seconds that is read block by block."""
@@ -25,38 +26,24 @@ _BLOCK = 2**18  # samples over all channels that are decoded at once, or come of
 def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     """Yield a recording as mono blocks; one on disk is never in memory as a whole.
 
-    Parameters
-    ----------
-    recording : str, PathLike, ndarray of shape (n_times,) or mapping
-        As `load_audio` takes it; a file may last `LONGEST` seconds.
-    sampling_rate : float
-        The rate in Hz of the blocks.
-    channel : "mean" or int, default="mean"
-        The channel taken from a recording with several, or their mean.
-    name : str, default="recording"
-        The name of the recording in error messages.
-
-    Yields
-    ------
-    block : ndarray of shape (n_times,), float32
-        Together they equal what `load_audio` gives.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As of `load_audio`; that a file is cut short may show only at its end.
+    Arguments and errors are those of `load_audio`, and so are the joined blocks. A file
+    may last `LONGEST` seconds, and that it is cut short may show only at its end. A
+    recording that is silent as a whole is a `SilentRecordingWarning`.
     """
     if isinstance(recording, str | os.PathLike):
-        yield from _read_file(recording, sampling_rate, channel, name)
+        name = f"{name} ({str(recording)!r})"
+        what = yield from _read_file(recording, sampling_rate, channel, name)
     else:
-        yield load_audio(
-            recording, sampling_rate=sampling_rate, channel=channel, name=name
-        )
+        wave, remark = load_with_remark(recording, sampling_rate, channel, name)
+        yield wave
+        name, what = remark or (name, None)
+    if what is not None:
+        warn_caller(f"{name} is silent: {what}.", SilentRecordingWarning)
 
 
 def _read_file(path, sampling_rate, channel, name):
-    name = f"{name} ({str(path)!r})"
-    n_read = 0
+    """Yield blocks, and return what makes the recording silent, if it is."""
+    n_read, silent, is_silent = 0, None, True
     with naming_faults(name), open_audio(path) as file:
         rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
         known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, path)
@@ -74,13 +61,18 @@ def _read_file(path, sampling_rate, channel, name):
             what = f"{name}, from {n_read / rate:.2f} s on,"
             n_read += len(block)
             part = {"array": block.T, "sampling_rate": rate}
-            wave = load_audio(part, sampling_rate=rate, channel=channel, name=what)
+            wave, remark = load_with_remark(part, rate, channel, what)
+            if remark is not None:
+                silent = remark[1]
+            elif len(block) >= FEWEST_SAMPLES:
+                is_silent = False
             yield resample(wave)
         if known and n_read < file.frames:
             raise _cut(name)
         yield resample(np.empty(0, np.float32), last=True)
     if n_read == 0:
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
+    return silent if is_silent else None
 
 
 def _too_long(name, seconds):
@@ -97,13 +89,7 @@ def _cut(name):
 
 
 class Resampler:
-    """Change the rate of a waveform that comes in blocks, as `load_audio` does.
-
-    Parameters
-    ----------
-    rate, sampling_rate : float
-        The rates in Hz of what comes in and of what goes out.
-    """
+    """Change the rate of a waveform that comes in blocks, as `load_audio` does."""
 
     def __init__(self, rate, sampling_rate):
         import soxr
@@ -128,23 +114,11 @@ class Resampler:
 
 
 def cut_windows(blocks, length, hop):
-    """Yield windows of a waveform that comes in blocks, each when it is complete.
+    """Yield start, end and samples of each window of a waveform that comes in blocks.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray of shape (n_times,)
-        The waveform.
-    length, hop : int
-        Samples of a window, and from the start of one to that of the next, at most
-        `length`.
-
-    Yields
-    ------
-    start, end : int
-        Where the window lies. The last one ends with the waveform. A waveform that is
-        shorter than a window is one.
-    window : ndarray of shape (n_times,)
-        The samples.
+    A window has `length` samples, and the next one starts `hop` samples later, at most
+    `length`. The last one ends with the waveform. A waveform that is shorter than a
+    window is one.
     """
     held, start, n_found = np.empty(0, np.float32), 0, 0  # from the last window on
     for block in blocks:

@@ -30,27 +30,16 @@ _EXPECTED = "a path, a 1-D waveform or a mapping {'array': ..., 'sampling_rate':
 # whose mean over the channels has no more than this share of them, is silent.
 _SILENT_RANGE = 2.0**-14
 _SILENT_SHARE = 0.01
-_FEWEST_SAMPLES = 64  # fewer may be equal by chance
+FEWEST_SAMPLES = 64
+"""A shorter recording is never called silent: its samples may be equal by chance."""
 
 
 def check_recordings(X):
     """Check the form of a batch of recordings, without decoding any.
 
-    Parameters
-    ----------
-    X : list or 1-D array of recordings, or array of shape (n_samples, n_times)
-        The batch.
-
-    Returns
-    -------
-    X : list, or ndarray of shape (n_samples, n_times)
-        An array only if the input is a 2-D numeric array.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If `X` is not a batch: a single recording, a sparse matrix, an empty list, or an
-        array of another shape.
+    The batch is a list, or an array (n_samples, n_times) if it comes as a 2-D array of
+    numbers. A single recording, a sparse matrix, an empty list and an array of another
+    shape are refused.
     """
     if issparse(X):
         raise TypeError(
@@ -168,9 +157,10 @@ def load_audio(
 
 
 def load_with_remark(recording, sampling_rate, channel, name):
-    """Load a recording, and say if what was taken of it is silent; None if it is not.
+    """Load a recording, and say if what was taken of it is silent.
 
-    Parameters and errors are those of `load_audio`.
+    Parameters and errors are those of `load_audio`. The remark is the name of the
+    recording, with its path, and what is wrong; None if there is sound.
     """
     rate = _check_output(sampling_rate, channel)
     recording = as_mapping(recording, name)
@@ -189,7 +179,8 @@ def load_with_remark(recording, sampling_rate, channel, name):
     low, high = wave.min(), wave.max()
     if not (high < _MAX_AMPLITUDE and low > -_MAX_AMPLITUDE):
         _raise_out_of_range(wave, source, name)
-    remark = _remark_on_silence(high - low, source, channel, name)
+    what = _what_is_silent(high - low, source, channel)
+    remark = None if what is None else (name, what)
     if rate == sampling_rate:
         return wave, remark
     if len(wave) * sampling_rate > MAX_SAMPLES * rate:
@@ -238,8 +229,8 @@ def _read_mapping(recording, name):
     return read_file(source, name)
 
 
-def _remark_on_silence(span, wave, channel, name):
-    if wave.shape[-1] < _FEWEST_SAMPLES:
+def _what_is_silent(span, wave, channel):
+    if wave.shape[-1] < FEWEST_SAMPLES:
         return None
     least, alive = _SILENT_RANGE, []
     if wave.ndim == 2 and len(wave) > 1:
@@ -251,10 +242,10 @@ def _remark_on_silence(span, wave, channel, name):
         return None
     what = "its samples are all equal" if span == 0 else "its samples hardly differ"
     if not alive:
-        return f"{name}: {what}"
+        return what
     if channel == "mean":
         what = f"the mean of its {len(wave)} channels cancels them"
-    return f"{name}: {what}, but channel={alive[0]} has sound"
+    return f"{what}, but channel={alive[0]} has sound"
 
 
 def _check_output(sampling_rate, channel):

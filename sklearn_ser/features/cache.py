@@ -27,19 +27,9 @@ _CHECKSUM = 16  # bytes
 
 
 def content_key(recording, settings):
-    """Hash a recording's content together with the settings.
+    """Hash a recording's content together with the repr of the settings.
 
-    Parameters
-    ----------
-    recording : str, PathLike, array-like or mapping
-        As `load_audio` takes it.
-    settings : object
-        Everything else that shapes the features; its repr is hashed.
-
-    Returns
-    -------
-    key : str or None
-        None if the content cannot be read. Loading the recording then says why.
+    The key is None if the content cannot be read. Loading the recording then says why.
     """
     digest = hashlib.sha256(f"{_FORMAT}:{settings!r}:".encode())
     try:
@@ -67,20 +57,7 @@ def content_key(recording, settings):
 
 
 def read(cache_dir, key):
-    """Return the entry of this key, or None if it is missing or broken.
-
-    Parameters
-    ----------
-    cache_dir : str or PathLike
-        The folder of the cache.
-    key : str
-        As `content_key` gives it.
-
-    Returns
-    -------
-    sequence : CachedSequence or None
-        The entry.
-    """
+    """Return the entry of a key, or None if it is missing or broken."""
     path = _path(cache_dir, key)
     try:
         with open(path, "rb") as file:
@@ -98,26 +75,9 @@ def _trailer(key, content):
 
 
 def write(cache_dir, key, array):
-    """Store an entry.
+    """Store an array (n_features, n_frames) as the entry of a key, and return the entry.
 
-    Parameters
-    ----------
-    cache_dir : str or PathLike
-        The folder of the cache, which is created if it is missing.
-    key : str
-        As `content_key` gives it.
-    array : ndarray of shape (n_features, n_frames)
-        The features.
-
-    Returns
-    -------
-    sequence : CachedSequence
-        The entry.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written, or has no space left.
+    A folder that cannot be written is an OSError that names it.
     """
     path = _path(cache_dir, key)
     try:

@@ -64,7 +64,8 @@ class LogMelTransformer(RecordingTransformer):
         processors.
     cache_dir : str or PathLike, default=None
         Folder that keeps the features of each recording. A later run finds them by the
-        recording's content and the parameters above. The result is then a list of
+        recording's content, the parameters above and the versions of the packages that
+        decode and resample. The result is then a list of
         read-only array-likes that ``np.asarray`` reads from disk, so the features may
         be larger than the memory.
 

@@ -219,7 +219,8 @@ def _extract(rows, recordings, keys, *, compute, channel, cache_dir):
 
 
 def _warn_of_silence(remarks):
-    named, more = remarks[:_MOST_NAMED], len(remarks) - _MOST_NAMED
+    named = [f"{name}: {what}" for name, what in remarks[:_MOST_NAMED]]
+    more = len(remarks) - _MOST_NAMED
     if more > 0:
         named = [*named, f"and {more} more"]
     warn_caller(

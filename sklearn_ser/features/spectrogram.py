@@ -9,6 +9,7 @@ from scipy import fftpack
 from scipy.sparse import csr_array
 
 from ..exceptions import warn_caller
+from ..sequences import frame_moments
 from ._parameters import (
     check_channel,
     check_dtype,
@@ -179,10 +180,10 @@ def normalize_sequence(x, mode):
         return x
     if mode == "level":  # the mean over all cells
         return x - x.mean(dtype=np.float64).astype(x.dtype)
-    centred = x - x.mean(axis=1, keepdims=True, dtype=np.float64)
-    deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
-    centred[deviation[:, 0] < FLAT] = 0.0
-    return np.divide(centred, deviation, out=centred, where=deviation >= FLAT)
+    mean, variance = frame_moments(x)
+    deviation = np.sqrt(variance)
+    deviation = np.where(deviation < FLAT, np.inf, deviation)  # the band becomes zero
+    return (x - mean[:, None]) / deviation[:, None]
 
 
 @lru_cache(maxsize=32)

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
 from .._sklearn import BaseSearchCV, safe_indexing
+from ..features.speaker_normalizer import add_voices
 from ..pipeline import (
     before_normalizer,
     has_normalizer,
@@ -193,7 +194,7 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
             own = metadata["speakers"][enrolled]
             rows = safe_indexing(X, enrolled)
             normalizer, rows = before_normalizer(voiced, rows, own)
-            normalizer._add_voices(rows, own)  # whoever evaluates needs no warning
+            add_voices(normalizer, rows, own)  # whoever evaluates needs no warning
         voiced = Pipeline([(name, voiced), *rest]) if rest else voiced
         rows = safe_indexing(X, scored)
         outputs.append(predict_once(voiced, rows, *of(scored)))

@@ -156,7 +156,7 @@ def emotion_timeline(
     >>> from sklearn_ser.baseline import make_baseline
     >>> from sklearn_ser.datasets import make_emotional_speech
     >>> corpus = make_emotional_speech(n_speakers=3, n_utterances=4, random_state=0)
-    >>> front = LogMelTransformer(top_db=50, normalize="level")
+    >>> front = LogMelTransformer()
     >>> model = make_pipeline(front, make_baseline(of_frames=True))
     >>> model = model.fit(corpus.data, corpus.target)
     >>> talk = np.concatenate(corpus.data[:8])

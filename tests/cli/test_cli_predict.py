@@ -116,7 +116,7 @@ def test_the_hop_is_half_a_window_or_what_is_asked_for(capsys, model, talk):
 
 def test_a_timeline_is_a_table_and_a_summary(capsys, model, talk, tmp_path):
     other = tmp_path / "other.wav"
-    soundfile.write(other, np.zeros(RATE), RATE)
+    soundfile.write(other, np.linspace(-0.1, 0.1, RATE), RATE)
     out = tmp_path / "out.csv"
     argv = ["predict", str(model), str(talk[0]), str(other)]
     assert main([*argv, "--timeline", str(out), "--hop", "1"]) == 0

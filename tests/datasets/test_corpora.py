@@ -36,7 +36,8 @@ def test_counts(emodb4):
 def test_log_mels_equal_librosa(emodb4):
     librosa = pytest.importorskip("librosa")
     paths = emodb4.data[::50]
-    for path, ours in zip(paths, LogMelTransformer().transform(paths), strict=True):
+    mel = LogMelTransformer(top_db=80, normalize=None)
+    for path, ours in zip(paths, mel.transform(paths), strict=True):
         power = librosa.feature.melspectrogram(
             y=load_audio(path),
             sr=16000,

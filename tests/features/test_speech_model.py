@@ -791,6 +791,21 @@ def test_other_weights_are_refused(models, tmp_path):
     assert est.fit(WAVES).transform(WAVES[:1])[0].shape[0] == WIDTH
 
 
+def test_the_cache_goes_by_the_content_of_the_weights(models, tmp_path):
+    folder, cache = tmp_path / "model", tmp_path / "cache"
+    shutil.copytree(models("whisper"), folder)
+    for directory in (folder, models("whisper")):
+        SpeechModelTransformer(directory, cache_dir=cache).transform(WAVES[:1])
+    assert len(_entries(cache)) == 1
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.conv1.bias"] += 0.1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (found,) = SpeechModelTransformer(folder, cache_dir=cache).transform(WAVES[:1])
+    (expected,) = SpeechModelTransformer(folder).transform(WAVES[:1])
+    np.testing.assert_array_equal(found, expected)
+    assert len(_entries(cache)) == 2
+
+
 def test_the_hash_is_that_of_the_file(tiny):
     expected = sha256(Path(tiny, "model.safetensors").read_bytes()).hexdigest()
     assert SpeechModelTransformer(tiny).fit(WAVES).weights_hash_ == expected
@@ -849,6 +864,27 @@ os._exit(os.waitpid(child, 0)[1])
 def test_a_fork_while_a_model_is_loaded_does_not_wait_for_it():
     command = [sys.executable, "-W", "ignore", "-c", FORK]
     assert subprocess.run(command, timeout=60).returncode == 0
+
+
+PIPE = """
+import sys
+from sklearn_ser.features import SpeechModelTransformer
+model, pipe = sys.argv[1:]
+for recording in (pipe, {"path": pipe}):
+    try:
+        SpeechModelTransformer(model).transform([recording])
+    except ValueError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_refused_at_once(tiny, tmp_path):
+    pipe = tmp_path / "a.wav"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", PIPE, tiny, str(pipe)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.count(f"X[0] ('{pipe}') does not decode: it is a folder, ") == 2
 
 
 # The cache

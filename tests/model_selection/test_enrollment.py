@@ -25,6 +25,7 @@ from sklearn_ser import (
     enroll,
 )
 from sklearn_ser.baseline import EqualPriorsLDA, FrameStatistics, make_baseline
+from sklearn_ser.features.speaker_normalizer import add_voices
 from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import CachedSequence
@@ -59,7 +60,7 @@ def fitted(seed=0, **options):
 def voice(normalizer, X, name="new"):
     """The mean that is enrolled for some recordings."""
     normalizer = copy.copy(normalizer)
-    normalizer._add_voices(X, [name] * len(X))
+    add_voices(normalizer, X, [name] * len(X))
     return normalizer.speaker_statistics_[name][0]
 
 
@@ -112,8 +113,8 @@ def test_the_order_of_recordings_does_not_matter(seed, order):
     names = np.array(list("aabbbbbccc"))
     there = copy.copy(normalizer)
     back = copy.copy(normalizer)
-    there._add_voices(X[:10], names)
-    back._add_voices(X[:10][order], names[order])
+    add_voices(there, X[:10], names)
+    add_voices(back, X[:10][order], names[order])
     for name in "abc":
         for a, b in zip(
             there.speaker_statistics_[name],
@@ -126,7 +127,7 @@ def test_the_order_of_recordings_does_not_matter(seed, order):
 @given(st.integers(1, 19), st.booleans())
 def test_a_row_is_transformed_alike_alone_and_with_others(cut, scale):
     normalizer, X, _ = fitted(scale=scale)
-    normalizer._add_voices(X[:9], ["new"] * 9)
+    add_voices(normalizer, X[:9], ["new"] * 9)
     names = np.array(["new", 0, "nobody"] * 7, dtype=object)[:20]
     names = np.array([str(name) for name in names])
     whole = normalizer.transform(X, speakers=names)
@@ -301,27 +302,6 @@ def test_voices_are_kept(tmp_path):
     assert clone(SpeakerNormalizer(**options)).get_params() == options
 
 
-def test_what_an_earlier_version_fitted_still_transforms():
-    normalizer, X, _ = fitted(scale=True, relevance_factor=0)
-    expected = normalizer.transform(X)
-    state = normalizer.__getstate__()
-    for name in (
-        "center",
-        "scale",
-        "relevance_factor",
-        "emotion_model_",
-        "emotions_",
-    ):
-        del state[name]
-    earlier = SpeakerNormalizer.__new__(SpeakerNormalizer)
-    earlier.__setstate__(state)
-    np.testing.assert_array_equal(earlier.transform(X), expected)
-    with pytest.raises(ValueError, match=r"earlier version.* Fit it again"):
-        earlier.enroll(X, ["a"] * 20)
-    X, y, speakers, _ = additive(0)
-    clone(earlier).fit(X, y, speakers=speakers).enroll(X[:8], ["a"] * 8)
-
-
 # ------------------------------------------------------------------- in pipelines
 
 
@@ -448,7 +428,7 @@ def test_figures_are_those_of_a_loop_by_hand():
         model.fit(X[fold.train], y[fold.train], **train)
         for enrolled, scored in zip(fold.enrolled, np.split(fold.test, 2), strict=True):
             voiced = copy.deepcopy(model)
-            voiced[0]._add_voices(X[enrolled], speakers[enrolled])
+            add_voices(voiced[0], X[enrolled], speakers[enrolled])
             with sklearn.config_context(enable_metadata_routing=True):
                 found.append(voiced.predict(X[scored], speakers=speakers[scored]))
     np.testing.assert_array_equal(np.concatenate(found), result.predictions)

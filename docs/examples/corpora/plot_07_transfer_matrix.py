@@ -21,7 +21,7 @@ parts = [
     make_emotional_speech(n_speakers=3, n_utterances=4, channel=i, random_state=i)
     for i in range(3)
 ]
-mel = LogMelTransformer(n_mels=24, hop_length=320, top_db=50, normalize="level")
+mel = LogMelTransformer(n_mels=24, hop_length=320)
 X = mel.transform([recording for part in parts for recording in part.data])
 y = np.concatenate([part.target for part in parts])
 speakers = np.concatenate([part.speakers for part in parts])

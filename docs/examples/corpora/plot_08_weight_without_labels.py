@@ -25,7 +25,7 @@ source, target = (
     make_emotional_speech(n_speakers=3, n_utterances=4, channel=i, random_state=i)
     for i in (0, 2)
 )
-mel = LogMelTransformer(n_mels=40, top_db=50, normalize="level", duration=1.5)
+mel = LogMelTransformer(n_mels=40, duration=1.5)
 X = mel.transform(source.data + target.data)
 classes, labels = np.unique(np.r_[source.target, target.target], return_inverse=True)
 domain = np.repeat([1, -1], [len(source.data), len(target.data)])

@@ -35,9 +35,9 @@ for name, column in corpus.frame.items():
 
 # %%
 # Paths go into the pipeline as they are: it decodes, resamples and mixes down. The
-# features are small here, to be quick; for real use take
-# ``LogMelTransformer(top_db=50, normalize="level")`` and the classifier's defaults. If
-# your neutral speech has another name than neutral, pass ``neutral_label=``.
+# features are small here, to be quick; for real use take ``LogMelTransformer()`` and
+# the classifier's defaults. If your neutral speech has another name than neutral, pass
+# ``neutral_label=``.
 import matplotlib.pyplot as plt
 from sklearn.pipeline import make_pipeline
 
@@ -46,7 +46,7 @@ from sklearn_ser.inspection import SpeakerRecallDisplay
 from sklearn_ser.model_selection import speaker_cross_validate
 
 model = make_pipeline(
-    LogMelTransformer(n_mels=40, hop_length=320, top_db=50),
+    LogMelTransformer(n_mels=40, hop_length=320),
     DSNetClassifier(max_epochs=15, random_state=0),
 )
 result = speaker_cross_validate(model, corpus.data, corpus.target, corpus.speakers)

@@ -23,7 +23,7 @@ from sklearn_ser.features import OpenSMILETransformer
 from sklearn_ser.model_selection import speaker_cross_validate
 
 corpus = make_emotional_speech(n_speakers=5, n_utterances=6, random_state=0)
-Z = LogMelTransformer(n_mels=40, hop_length=320, top_db=50).transform(corpus.data)
+Z = LogMelTransformer(n_mels=40, hop_length=320).transform(corpus.data)
 if find_spec("opensmile"):
     name = "eGeMAPS"
     X = OpenSMILETransformer("eGeMAPSv02").transform(corpus.data)

@@ -16,7 +16,7 @@ from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.inspection import LogMelDisplay
 
 corpus = make_emotional_speech(n_speakers=5, n_utterances=8, random_state=0)
-mel = LogMelTransformer(n_mels=40, top_db=50)
+mel = LogMelTransformer(n_mels=40)
 Z = mel.transform(corpus.data)
 train = np.flatnonzero(corpus.speakers != "s04")
 model = DSNetClassifier(max_epochs=20, random_state=0).fit(

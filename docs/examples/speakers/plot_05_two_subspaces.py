@@ -15,7 +15,7 @@ from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 
 # sphinx_gallery_thumbnail_number = 3
 corpus = make_emotional_speech(n_speakers=6, n_utterances=8, random_state=0)
-Z = LogMelTransformer(n_mels=40, hop_length=320, top_db=50).transform(corpus.data)
+Z = LogMelTransformer(n_mels=40, hop_length=320).transform(corpus.data)
 model = DSNetClassifier(max_epochs=20, random_state=0)
 model.fit(Z, corpus.target, speakers=corpus.speakers)
 HistoryDisplay.from_estimator(model)

@@ -18,7 +18,7 @@ from sklearn_ser.inspection import EmbeddingDisplay
 from sklearn_ser.metrics import speaker_probe_score, uar_score
 
 corpus = make_emotional_speech(n_speakers=6, n_utterances=6, random_state=0)
-Z = LogMelTransformer(n_mels=24, hop_length=320, top_db=50).transform(corpus.data)
+Z = LogMelTransformer(n_mels=24, hop_length=320).transform(corpus.data)
 unseen = np.isin(corpus.speakers, ["s04", "s05"])
 train = [z for z, out in zip(Z, unseen, strict=True) if not out]
 test = [z for z, out in zip(Z, unseen, strict=True) if out]

@@ -22,7 +22,7 @@ from sklearn_ser.model_selection import speaker_cross_validate
 corpus = make_emotional_speech(
     n_speakers=8, n_utterances=10, speaker_effect=1.5, random_state=0
 )
-Z = LogMelTransformer(n_mels=40, top_db=50).transform(corpus.data)
+Z = LogMelTransformer(n_mels=40).transform(corpus.data)
 X = np.array([np.r_[z.mean(axis=1), z.std(axis=1)] for z in Z])
 lda = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
 model = make_pipeline(SpeakerNormalizer(), lda)

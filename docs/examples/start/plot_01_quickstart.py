@@ -24,7 +24,7 @@ print(len(corpus.data), "recordings of", *sorted(set(corpus.target)))
 # %%
 # A classifier sees log-mel spectrograms: how much energy there is at which time and
 # frequency.
-log_mel = LogMelTransformer(n_mels=40, hop_length=320, top_db=50)
+log_mel = LogMelTransformer(n_mels=40, hop_length=320)
 LogMelDisplay.from_estimator(log_mel, corpus.data[0])
 
 # %%

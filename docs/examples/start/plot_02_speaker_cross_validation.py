@@ -16,7 +16,7 @@ from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.model_selection import speaker_cross_validate
 
 corpus = make_emotional_speech(n_speakers=6, n_utterances=4, random_state=0)
-Z = LogMelTransformer(n_mels=40, hop_length=320, top_db=50).transform(corpus.data)
+Z = LogMelTransformer(n_mels=40, hop_length=320).transform(corpus.data)
 nothing = dict.fromkeys(
     ("calibration_weight", "orthogonality_weight", "reconstruction_weight"), 0.0
 )

@@ -30,7 +30,7 @@ def uars(speaker_effect, seed):
         speaker_effect=speaker_effect,
         random_state=seed,
     )
-    Z = LogMelTransformer(n_mels=40, top_db=50).transform(corpus.data)
+    Z = LogMelTransformer(n_mels=40).transform(corpus.data)
     X = np.array([np.r_[z.mean(axis=1), z.std(axis=1)] for z in Z])
     y, random = corpus.target, StratifiedKFold(5, shuffle=True, random_state=0)
     splits = random.split(X, y), GroupKFold(5).split(X, y, corpus.speakers)

@@ -17,6 +17,7 @@ from sklearn_ser import (
     SpeakersMissingWarning,
     embed,
 )
+from sklearn_ser.features.speaker_normalizer import add_voices
 from sklearn_ser.metrics import emotion_probe_score, speaker_probe_score
 from sklearn_ser.model_selection import speaker_cross_validate
 
@@ -201,7 +202,7 @@ def test_many_rows_at_once_are_as_one_at_a_time(
     for batch in batches:
         normalizer = SpeakerNormalizer(scale=True, relevance_factor=factor)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sklearn_ser.features._speaker_groups._BLOCK", 7)
+            patch.setattr("sklearn_ser.features.speaker_normalizer._BLOCK", 7)
             Z = normalizer.fit_transform(batch, y, speakers=speakers)
         for z, wanted in zip(Z, expected, strict=True):
             np.testing.assert_allclose(
@@ -212,6 +213,7 @@ def test_many_rows_at_once_are_as_one_at_a_time(
             np.testing.assert_allclose(found, mean, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.filterwarnings('ignore:unseen="utterance"')
 @pytest.mark.parametrize("unseen", ["global", "utterance"])
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("scale", [True, False])
@@ -226,6 +228,21 @@ def test_vectors_are_sequences_of_one_frame(unseen, center, scale):
         expected = normalizer.transform(list(X[:, :, None]), speakers=names)
         np.testing.assert_array_equal(found, np.hstack(expected).T)
         assert not np.shares_memory(found, X)
+
+
+def test_one_frame_is_not_normalised_by_itself():
+    X = np.random.default_rng(0).normal(3, 2, (8, 4)).astype("f4")
+    normalizer = SpeakerNormalizer("utterance").fit(X, speakers=SPEAKERS)
+    expected = SpeakerNormalizer().fit(X, speakers=SPEAKERS).transform(X)
+    for batch, names, n in ((X, None, 8), (X[:, :, None], list("abcdabcd"), 2)):
+        with pytest.warns(UserWarning, match=f"{n} recording.*have one frame"):
+            Z = normalizer.transform(batch, speakers=names)
+        np.testing.assert_array_equal(Z[[3, 7]].reshape(2, 4), expected[[3, 7]])
+    long = np.hstack([X[:1].T, X[1:2].T])
+    with pytest.warns(UserWarning, match="1 recording"):
+        one, several = normalizer.transform([X[:1].T, long])
+    np.testing.assert_array_equal(one[:, 0], expected[0])
+    np.testing.assert_allclose(several.mean(axis=1), 0, atol=1e-6)
 
 
 def test_forms_in_are_forms_out():
@@ -318,7 +335,7 @@ def test_within_a_cross_validation_by_speaker(method, corpus, log_mels):
             Z = normalizer.transform(train, **names)
             classifier = method().fit(Z, y[fold.train], **names)
             if enrollment:
-                normalizer._add_voices(test, speakers[fold.test])
+                add_voices(normalizer, test, speakers[fold.test])
             Z = normalizer.transform(test, speakers=speakers[fold.test])
             found = within.probabilities[np.isin(within.rows, fold.test)]
             np.testing.assert_array_equal(found, classifier.predict_proba(Z))
