@@ -1,9 +1,175 @@
-"""Tables for spreadsheets, without cells that look like formulas."""
+"""Tables that people make: read in any dialect, names in one spelling, written safely.
 
+Excel and other programs write what they call CSV in several ways, and people write one
+name in several ways.
+"""
+
+import contextlib
 import csv
 import io
+import re
+import unicodedata
+from collections import Counter
 
 from ._files import atomic_write
+
+_DELIMITERS = ",;\t"
+_SEPARATOR = re.compile(r'^\s*"?sep=(.)"?\s*?$', re.IGNORECASE | re.MULTILINE)
+# Letters and marks that show nothing, beside the categories Cc and Cf.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f]")
+
+
+def read_table(path, wanted=(), *, errors="strict"):
+    """Return the names of a CSV table's columns, and its rows.
+
+    The encoding may be UTF-8 or UTF-16, the separator a comma, a semicolon, a tab or
+    what a first line ``sep=`` names. Blank rows, and columns without name and values,
+    are left out.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    wanted : collection of str, default=()
+        Names of columns, in lower case, by which the separator is found.
+    errors : {"strict", "replace"}, default="strict"
+        "replace" reads over bytes and quotes that are wrong.
+
+    Returns
+    -------
+    names : list of str
+        In lower case, without the spaces around them. Empty if the table is empty.
+    rows : list of (int, list of str)
+        The line at which each row ends, and its values without the spaces around them.
+
+    Raises
+    ------
+    ValueError
+        If it is no such table.
+    """
+    with open(path, "rb") as stream:
+        data = stream.read()
+    try:
+        text = data.decode(_encoding(data), errors).lstrip("\ufeff")
+        delimiter = _find_delimiter(text, wanted)
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            strict=errors == "strict",
+            delimiter=delimiter,
+            skipinitialspace=True,
+        )
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"'{path}' is not a CSV table in UTF-8 or UTF-16: {error}."
+        ) from error
+    rows = [(number, row) for number, row in rows if any(row)]
+    if rows and _SEPARATOR.match(text):
+        del rows[0]
+    if not rows:
+        return [], []
+    names = [name.lower() for name in rows.pop(0)[1]]
+    for _, row in rows:
+        while len(row) > len(names) and not row[-1]:
+            row.pop()
+    used = [
+        i
+        for i, name in enumerate(names)
+        if name or any(row[i] for _, row in rows if i < len(row))
+    ]
+    if len(used) < len(names):
+        rows = [
+            (number, [row[i] for i in used if i < len(row)] + row[len(names) :])
+            for number, row in rows
+        ]
+    return [names[i] for i in used], rows
+
+
+def _encoding(data):
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if data[:1] and data[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if data[:1] == b"\0" else "utf-8-sig"
+
+
+def _find_delimiter(text, wanted):
+    """Return the separator of the wanted columns in the first line with names."""
+    if match := _SEPARATOR.match(text):
+        return match[1]
+    lines = (line for line in text.splitlines() if line.strip(_DELIMITERS + " "))
+    header = next(lines, "").lower()
+
+    def fit(delimiter):
+        names = [name.strip(' "') for name in header.split(delimiter)]
+        return len({*names} & {*wanted}), len(names)
+
+    return max(_DELIMITERS, key=fit)  # a comma, if all fit as well
+
+
+def clean_name(name):
+    """Return a name without hidden characters, and with single spaces in it."""
+    seen = (
+        c for c in name if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf")
+    )
+    return " ".join(_BLANK.sub("", "".join(seen)).split())
+
+
+def name_key(name, spaces=True):
+    """Return a key that is equal for all spellings of a name.
+
+    Spellings differ in letter case, in hidden characters, in the width of spaces, or in
+    Unicode forms that NFKC makes equal. Without `spaces` all spaces are ignored.
+    """
+    folded = unicodedata.normalize("NFKC", clean_name(name)).casefold()
+    words = clean_name(unicodedata.normalize("NFKC", folded)).split()
+    return (" " if spaces else "").join(words)
+
+
+def unify_names(names, *, spaces=True, known=()):
+    """Return names in one spelling each, and the spellings of which there are several.
+
+    Parameters
+    ----------
+    names : list of str
+        Names, of which several may be spellings of one.
+    spaces : bool, default=True
+        If True, a space makes another name: "S 1" and "S1" may be two speakers.
+    known : iterable, default=()
+        Names whose spelling is kept, such as those of a fit, which may be numbers.
+
+    Returns
+    -------
+    unified : list of str
+        The most frequent spelling of each name, without hidden characters.
+    several : list of list of str
+        The spellings of each name that has several, as they were found.
+    """
+    counts, groups = Counter(map(clean_name, names)), {}
+    for name in dict.fromkeys(names):
+        groups.setdefault(name_key(name, spaces), []).append(name)
+    best = {
+        key: max(map(clean_name, group), key=counts.__getitem__)
+        for key, group in groups.items()
+    }
+    best |= {name_key(str(name), spaces): name for name in known}
+    several = [group for group in groups.values() if len(group) > 1]
+    return [best[name_key(name, spaces)] for name in names], several
+
+
+def find_twin(name, known):
+    """Return a known name of which another is a spelling, or a number in text."""
+    for other in known:
+        numbers = [n for n in (name, other) if not isinstance(n, str)]
+        if len(numbers) != 1:
+            if name_key(str(name)) == name_key(str(other)):
+                return other
+            continue
+        text = name if isinstance(name, str) else other
+        with contextlib.suppress(TypeError, ValueError):
+            if float(text) == float(numbers[0]):
+                return other
+    return None
 
 
 def write_csv(path, table):

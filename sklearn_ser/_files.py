@@ -1,9 +1,35 @@
-"""Write files completely or not at all, and refuse devices and pipes."""
+"""Files: written completely or not at all; no devices; what is no audio."""
 
 import contextlib
 import os
+import re
 import stat
 import uuid
+
+HOW_TO_CONVERT = "convert it, for example with ffmpeg -i {0} {1}.wav"
+"""What to do with a file that is audio, but that soundfile does not decode."""
+
+_CONVERT = "; " + HOW_TO_CONVERT.format("FILE", "FILE")
+# What stands in files with the names of recordings, by their first bytes.
+_CONTENTS = [
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), text)
+    for pattern, text in (
+        (rb"version https://git-lfs", "a git-lfs pointer; git lfs pull fetches it"),
+        (rb"[./]*(git/)?annex/", "a git-annex pointer; git annex get fetches it"),
+        (
+            rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|!--)",
+            "a page in HTML or XML, as a failed download leaves it; download it again",
+        ),
+        (rb"\s*\{\s*\"", "text in JSON, as a failed download leaves it"),
+        (rb"....ftyp", f"MPEG-4 audio (m4a, mp4){_CONVERT}"),
+        (rb"#!AMR", f"AMR audio{_CONVERT}"),
+        (rb"\x1a\x45\xdf\xa3", f"WebM or Matroska{_CONVERT}"),
+        (rb"\xff[\xf0\xf1\xf8\xf9]", f"AAC audio{_CONVERT}"),
+        (rb"\x30\x26\xb2\x75", f"Windows Media (wma){_CONVERT}"),
+        (rb"PK\x03\x04", "a zip archive; unpack it"),
+        (rb"\x00\x05\x16\x07", "what macOS keeps beside a file, not the file itself"),
+    )
+]
 
 
 @contextlib.contextmanager
@@ -63,3 +89,35 @@ def check_regular(path):
         raise OSError(f"its name is not a valid file name ({error}).") from error
     if not stat.S_ISREG(mode):
         raise OSError("it is a folder, a device or a pipe, expected a regular file.")
+
+
+def find_content(source):
+    """Return what a file holds in the place of audio that decodes, or None.
+
+    Parameters
+    ----------
+    source : str, PathLike or bytes
+        The file, or its content.
+
+    Returns
+    -------
+    content : str or None
+        What it is, and what to do.
+    """
+    head = source
+    if not isinstance(source, bytes):
+        with open(source, "rb") as stream:
+            head = stream.read(512)
+    return next((text for pattern, text in _CONTENTS if pattern.match(head)), None)
+
+
+@contextlib.contextmanager
+def naming_content(source):
+    """Raise an OSError that says what a file is, where it does not decode."""
+    try:
+        yield
+    except RuntimeError as error:
+        content = find_content(source)
+        if content is None:
+            raise
+        raise OSError(f"it is {content}.") from error

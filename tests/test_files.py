@@ -1,12 +1,15 @@
-"""Writing files: what is replaced, what is written through, what is left behind."""
+"""Files: what is replaced, written through, left behind; what is no audio."""
 
 import os
+import re
 import stat
 import threading
 
 import pytest
 
 from sklearn_ser._files import atomic_write
+from sklearn_ser.datasets._search import find_fault, find_recordings
+from sklearn_ser.features import load_audio
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")
 
@@ -94,3 +97,52 @@ def test_longest_name_of_a_file_system(tmp_path):
 def test_folder_is_not_replaced(tmp_path):
     with pytest.raises(OSError, match=str(tmp_path.name)):
         _write(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha", "git-lfs pointer"),
+        (b"/annex/objects/MD5E-s1", "git-annex"),
+        (b"../../.git/annex/objects/x", "git-annex"),
+        (b"<!DOCTYPE html><html>", "a page in HTML"),
+        (b"\xef\xbb\xbf\n <HTML lang=en>", "a page in HTML"),
+        (b"<?xml version='1.0'?><Error>", "a page in HTML or XML"),
+        (b'{"error": "login"}', "JSON"),
+        (b"\0\0\0\x20ftypM4A \0", r"MPEG-4.*ffmpeg -i"),
+        (b"#!AMR\n\x3c", r"AMR.*ffmpeg -i"),
+        (b"\x1a\x45\xdf\xa3\x9f", r"WebM.*ffmpeg -i"),
+        (b"\xff\xf1\x50\x80", r"AAC.*ffmpeg -i"),
+        (b"PK\x03\x04", "zip"),
+    ],
+)
+def test_what_is_no_audio_is_named(tmp_path, content, said):
+    path = tmp_path / "03a01Wa.wav"
+    path.write_bytes(content + bytes(200))
+    with pytest.raises(ValueError, match=f"does not decode: it is .*{said}"):
+        load_audio(path)
+    assert re.search(f"does not decode .it is .*{said}", find_fault(path))
+
+
+def test_noise_has_no_name(tmp_path):
+    (tmp_path / "a.wav").write_bytes(bytes(range(200)))
+    with pytest.raises(ValueError, match="does not decode: Error opening"):
+        load_audio(tmp_path / "a.wav")
+
+
+def test_one_walk_finds_recordings_and_says_what_it_leaves_out(tmp_path):
+    names = ["b.wav", "A.FLAC", "in/c.mp3", "in/d.m4a", "e.aac", "f.webm", "g.AMR"]
+    names += ["._b.wav", ".hidden/x.wav", "notes.txt", "in/.DS_Store"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "in" / "loop").symlink_to(tmp_path)
+    found = find_recordings(tmp_path)
+    names = [os.path.relpath(path, tmp_path) for path in found.files]
+    assert names == ["A.FLAC", "b.wav", "in/c.mp3"]
+    names = [os.path.relpath(path, tmp_path) for path in found.skipped]
+    assert names == ["e.aac", "f.webm", "g.AMR", "in/d.m4a"]
+    said = r"4 file\(s\) are skipped.*e\.aac.*d\.m4a.*ffmpeg -i e\.aac e\.wav"
+    assert re.search(said, str(found))
+    (tmp_path / "none").mkdir()
+    assert str(find_recordings(tmp_path / "none")) == ""

@@ -1,8 +1,6 @@
 """Voices on the command line: who speaks, and what is enrolled before prediction."""
 
-import csv
 import os
-from pathlib import Path
 
 _RATE = 16000  # of all speech models that are known
 _PIECE = 10  # seconds: a long recording counts as several
@@ -52,37 +50,24 @@ def read_speakers(path, option):
 
     Paths are relative to the table. A speaker is None if there is no such column.
     """
-    from .._validation import shortened
-    from ..datasets.manifest import find_delimiter
+    from ..datasets.manifest import read_recordings
 
-    path = Path(path)
+    required = ("file", "speaker") if option == "--enroll" else ("file",)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(
-                stream, restval="", restkey="more", delimiter=find_delimiter(stream)
-            )
-            rows = [
-                {str(k).strip().lower(): (v or "").strip() for k, v in row.items()}
-                for row in table
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
-        raise ValueError(
-            f"argument {option}: '{path}' is no CSV table that can be read: {error}"
-        ) from error
-    if not rows:
-        raise ValueError(f"argument {option}: '{path}' has no rows")
-    needed = ("file", "speaker") if option == "--enroll" else ("file",)
-    needed += ("speaker",) if "speaker" in rows[0] and "speaker" not in needed else ()
-    for number, row in enumerate(rows, 2):
-        for name in needed:
-            if not row.get(name):
-                raise ValueError(
-                    f"argument {option}: '{path}' lacks the column {name!r}; it has "
-                    f"{shortened(str([*row]))}"
-                    if name not in row
-                    else f"argument {option}: '{path}' has no {name} in row {number}"
-                )
-    return [(path.parent / row["file"], row.get("speaker")) for row in rows]
+        table = read_recordings(path, required=required)
+    except ValueError as error:
+        raise ValueError(f"argument {option}: {error}") from error
+    speakers = table.columns.get("speaker", [None] * len(table.files))
+    return list(zip(table.files, speakers, strict=True))
+
+
+def _in_one_spelling(known, *tables):
+    """Return tables with one spelling of each speaker, where known that of the fit."""
+    from .._csv import unify_names
+
+    names = [name for table in tables for _, name in table if name is not None]
+    spelt = dict(zip(names, unify_names(names, known=known)[0], strict=True))
+    return [[(file, spelt.get(name)) for file, name in table] for table in tables]
 
 
 def by_speaker(model, args, files):
@@ -103,12 +88,13 @@ def by_speaker(model, args, files):
             f"argument --enroll: '{args.model}' was trained without --enrollable and "
             "has no SpeakerNormalizer, which keeps voices"
         )
-    enrolled = []
-    if args.enroll is not None:
-        calls = read_speakers(args.enroll, "--enroll")
+    calls = [] if args.enroll is None else read_speakers(args.enroll, "--enroll")
+    known = find_normalizer(model).speaker_statistics_
+    pairs, calls = _in_one_spelling(known, pairs, calls)
+    if calls:
         pieces = [(part, name) for file, name in calls for part in _cut(model, file)]
         enroll(model, [part for part, _ in pieces], [name for _, name in pieces])
-        enrolled = sorted({name for _, name in calls})
+    enrolled = sorted({name for _, name in calls}, key=str)
     known = find_normalizer(model).speaker_statistics_
     only = enrolled[0] if len(enrolled) == 1 else None
     found = []

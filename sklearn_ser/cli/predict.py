@@ -296,18 +296,18 @@ def _shown(path):
 
 def _audio_files(paths):
     """Return the files, with those of audio below each folder in order."""
-    import soundfile
+    from ..datasets._search import find_recordings
 
-    formats = set(soundfile.available_formats()) - {"RAW"}  # it has no header
-    suffixes = {f".{name.lower()}" for name in formats}
-    suffixes |= {".aif", ".aifc", ".oga", ".opus"}
     files = []
-    for path in map(Path, paths):
+    for path in paths:
         if not os.path.isdir(path):
-            files.append(path)
+            files.append(Path(path))
             continue
-        below = sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes)
-        if not below:
-            raise ValueError(f"no audio file below the folder '{path}'")
-        files += below
+        found = find_recordings(path)
+        if not found.files:
+            more = f": {found}" if str(found) else ""
+            raise ValueError(f"no audio file below the folder '{path}'{more}")
+        if str(found):
+            print(f"sklearn-ser: warning: {found}", file=sys.stderr)
+        files += map(Path, found.files)
     return files

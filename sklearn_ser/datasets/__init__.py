@@ -7,11 +7,10 @@ from ._spec import (
     LabelVotes,
     SpeakerTable,
 )
-from ._splitter import Protocol
 from .duplicates import find_duplicates
 from .loading import list_corpora, load_corpus
 from .manifest import load_manifest
-from .protocols import apply_protocol, list_protocols
+from .protocols import Protocol, apply_protocol, list_protocols
 from .synthetic import make_emotional_speech
 
 __all__ = [

@@ -1,159 +1,199 @@
-"""The files of a corpus below a folder, and the faults in them."""
+"""Recordings on disk: the walk below a folder, names from other systems, faults."""
 
-import filecmp
+import contextlib
 import os
-import re
-from pathlib import Path, PurePath
+import unicodedata
+from pathlib import Path
+from typing import NamedTuple
 
+from .._files import HOW_TO_CONVERT
 from ..features._audio_files import CUT, is_estimate, length_fault, open_audio
-from ._spec import LabelLines
 
 # Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
 # recording, the one whose suffix stands first is used.
-_SUFFIXES = (
-    *(".wav", ".flac", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".caf", ".au"),
-    *(".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
+SUFFIXES = (
+    *(".wav", ".wave", ".flac", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".caf"),
+    *(".au", ".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
 )
-_VIDEO = (".avi", ".mp4", ".mov", ".flv", ".mkv", ".m4a", ".mpg", ".wmv")
+_OTHER_AUDIO = (
+    *(".m4a", ".aac", ".webm", ".amr", ".wma", ".weba", ".3gp", ".3ga", ".m4b"),
+    *(".mka", ".ape", ".ac3", ".mp2", ".ra", ".dss", ".tta", ".wv", ".spx"),
+)
+_VIDEO = (".avi", ".mp4", ".mov", ".flv", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v")
+TO_CONVERT = (*_OTHER_AUDIO, *_VIDEO)
+"""Suffixes of audio and video that soundfile does not decode."""
+
+_SHOWN = 5  # files that one message names; it counts the others
 _TAIL = 1024  # frames at the end that are read to see whether a file is whole
 
 
-def plain_name(name):
-    """Return a name in lower case, without spaces, hyphens and other signs."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-class CorpusFiles:
-    """The files of a corpus below a folder.
-
-    Parameters
-    ----------
-    spec : CorpusSpec
-        The corpus.
-    home : Path
-        The folder of the corpus, or one above it.
+class FoundRecordings(NamedTuple):
+    """The recordings below a folder, and what was left out.
 
     Attributes
     ----------
-    recordings, videos : list of dict of str to str
-        The columns that their paths hold, and the ``path`` itself.
-    labels, tables : list of str
-        Paths of the label files, and of the tables of speakers.
-    faults : list of str
-        A message for each utterance or file that has a fault.
+    files : list of str
+        Paths of the recordings, in the order of their names.
+    skipped : list of str
+        Paths of audio and video that soundfile does not decode.
+    unreadable : list of str
+        Folders that cannot be read, and why.
     """
 
-    def __init__(self, spec, home):
-        self.recordings, self.videos, self.labels, self.tables = [], [], [], []
-        self.faults, self._spec, self._home = [], spec, home
-        spellings = {plain_name(name) for name in (spec.name, *spec.aliases)}
-        folders = sorted(p for p in _children(home) if p.is_dir())
-        corpus_folders = [p for p in folders if plain_name(p.name) in spellings]
-        for folder in corpus_folders or [home]:
-            if home.is_dir():
-                self._walk(folder)
+    files: list
+    skipped: list
+    unreadable: list
 
-    def _walk(self, top):
-        seen = set()
-        for folder, folders, files in os.walk(
-            top, followlinks=True, onerror=self._unreadable
-        ):
-            real = os.path.realpath(folder)
-            if real in seen:  # symbolic links may lead in circles
-                folders.clear()
-                continue
-            seen.add(real)
-            # Hidden files are remains of archives (._03a01Wa.wav) or of a download.
-            folders[:] = sorted(f for f in folders if not f.startswith("."))
-            parts = Path(os.path.relpath(folder, self._home)).parts
-            for name in sorted(f for f in files if not f.startswith(".")):
-                self._file(os.path.join(folder, name), parts)
+    def __str__(self):
+        return "; ".join([*describe_skipped(self.skipped), *self.unreadable])
 
-    def _unreadable(self, error):
-        self.faults.append(f"'{error.filename}' cannot be read ({error.strerror})")
 
-    def _file(self, path, parts):
-        spec = self._spec
-        for kind, paths in (spec.labels, self.labels), (spec.speakers, self.tables):
-            if kind and PurePath(path.lower()).match(kind.files.lower()):
-                paths.append(path)
-        stem, suffix = os.path.splitext(os.path.basename(path))
-        suffix = suffix.lower().strip()
-        files = self.recordings if suffix in _SUFFIXES else self.videos
-        if suffix not in _SUFFIXES and suffix not in _VIDEO:
-            return
-        try:
-            columns = spec.parse("/".join(part.strip() for part in (*parts, stem)))
-        except KeyError as error:
-            self.faults.append(f"'{path}' has the unknown code {error}")
-            return
-        if columns:
-            files.append(columns | {"path": path})
+def find_recordings(folder):
+    """Find the recordings below a folder, by their suffixes.
 
-    def candidates(self, wanted=None):
-        """Return the copies of each utterance, in the order in which to try them.
+    Hidden files are left out, such as those that macOS keeps beside others (._a.wav).
 
-        Two files of one utterance and one suffix but of different content are a fault;
-        neither is returned.
+    Parameters
+    ----------
+    folder : str or path-like
+        The folder. Links to folders are followed once.
+
+    Returns
+    -------
+    found : FoundRecordings
+        As text, it says what was left out.
+    """
+    found = FoundRecordings([], [], [])
+    for path, _ in walk(folder, found.unreadable):
+        kind = suffix(path)
+        if kind in SUFFIXES:
+            found.files.append(path)
+        elif kind in TO_CONVERT:
+            found.skipped.append(path)
+    return found
+
+
+def describe_skipped(paths):
+    """Return a list of one sentence on files that do not decode, or of none."""
+    if not paths:
+        return []
+    names = ", ".join(f"'{path}'" for path in paths[:_SHOWN])
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    base = os.path.basename(paths[0])
+    how = HOW_TO_CONVERT.format(base, os.path.splitext(base)[0])
+    return [
+        f"{len(paths)} file(s) are skipped, because soundfile does not decode them: "
+        f"{names}{more}; {how}"
+    ]
+
+
+def suffix(path):
+    """Return the suffix of a file in lower case."""
+    return os.path.splitext(path)[1].lower().strip()
+
+
+def walk(top, unreadable):
+    """Yield each file below a folder, and the names of the folders that lead to it.
+
+    Parameters
+    ----------
+    top : str or path-like
+        The folder.
+    unreadable : list of str
+        Gets a message for each folder that cannot be read.
+
+    Yields
+    ------
+    path : str
+        The file. Hidden ones are left out: they are remains of archives
+        (._03a01Wa.wav) or of a download.
+    parts : tuple of str
+        The folders between `top` and the file.
+    """
+
+    def note(error):
+        unreadable.append(f"'{error.filename}' cannot be read ({error.strerror})")
+
+    seen = set()
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=note):
+        real = os.path.realpath(folder)
+        if real in seen:  # symbolic links may lead in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        parts = Path(os.path.relpath(folder, top)).parts
+        for name in sorted(f for f in files if not f.startswith(".")):
+            yield os.path.join(folder, name), parts
+
+
+class FileFinder:
+    """Finds files under the names that another system gave them.
+
+    A name may have backslashes, another Unicode form of accented letters (macOS: NFD)
+    or another letter case than the file on this disk.
+
+    Parameters
+    ----------
+    root : str or path-like
+        The start folder of relative names.
+    """
+
+    def __init__(self, root):
+        self._root, self._listings = os.path.abspath(root), {}
+
+    def find(self, name):
+        """Return the path of a file, and the paths that it may mean.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        path : str
+            The file, if there is one, or else the path that the name says.
+        candidates : list of str
+            If there is none, the files of which each may be meant.
         """
-        copies = {}
-        for columns in sorted(self.recordings, key=_rank):
-            key = columns["utterance"].lower()
-            if wanted is None or key in wanted:
-                copies.setdefault(key, []).append(columns)
-        for key in list(copies):
-            first, *others = copies[key]
-            for other in others:
-                if _kind(first) == _kind(other) and not _same(first, other):
-                    self.faults.append(
-                        f"'{other['path']}' has the name of '{first['path']}', but "
-                        "other content"
-                    )
-                    copies.pop(key, None)
-        return copies
+        told = os.path.abspath(os.path.join(self._root, name))
+        if os.path.isfile(told):  # where Path.is_file would raise, False will do
+            return told, []
+        found = []
+        for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+            path = os.path.abspath(os.path.join(self._root, spelling))
+            found = found or [p for p in self._like(path) if os.path.isfile(p)]
+        return (found[0], []) if len(found) == 1 else (told, found)
 
-    def read_labels(self):
-        """Return the columns of each utterance in the label files."""
-        utterances, contradicted, spec = {}, set(), self._spec
-        if not self.labels:
-            self.faults.append(f"the label files {spec.labels.files} are missing")
-        for utterance, columns, path in spec.labels.read(self.labels):
-            try:
-                columns = spec.decode(columns) | {"utterance": utterance}
-            except KeyError as error:
-                self.faults.append(
-                    f"{utterance} has the unknown code {error} in '{path}'"
-                )
-                continue
-            first = utterances.setdefault(utterance.lower(), columns)
-            if first["emotion"] != columns["emotion"]:
-                contradicted.add(utterance.lower())
-                self.faults.append(
-                    f"{utterance} has two labels, {first['emotion']} and "
-                    f"{columns['emotion']}, the latter in '{path}'"
-                )
-        if isinstance(spec.labels, LabelLines):  # these label every utterance
-            paths = {c["utterance"].lower(): c["path"] for c in self.recordings}
-            unlabelled = sorted(set(paths) - set(utterances))
-            self.faults += [f"'{paths[key]}' has no label" for key in unlabelled]
-        return {
-            key: columns
-            for key, columns in utterances.items()
-            if key not in contradicted
-        }
+    def _like(self, path):
+        """Return the existing paths that differ in letter case or Unicode form."""
+        parts = []
+        while not os.path.isdir(path):
+            path, part = os.path.split(path)
+            if not part:
+                return []
+            parts.append(part)
+        paths = [path]
+        for part in reversed(parts):
+            paths = [
+                os.path.join(folder, name)
+                for folder in paths
+                for name in self._listing(folder).get(_folded(part), ())
+            ]
+        return paths
 
-    def read_speakers(self):
-        """Return the columns of each speaker in the tables."""
-        speakers = {}
-        for path in self.tables:
-            for speaker, columns in self._spec.speakers.read(path):
-                try:
-                    speakers[speaker] = self._spec.decode(columns)
-                except KeyError as error:
-                    self.faults.append(
-                        f"speaker {speaker} has the unknown code {error} in '{path}'"
-                    )
-        return speakers
+    def _listing(self, folder):
+        if folder not in self._listings:
+            names = self._listings[folder] = {}
+            with contextlib.suppress(OSError):  # it is no folder, or closed to us
+                for name in sorted(os.listdir(folder)):
+                    names.setdefault(_folded(name), []).append(name)
+        return self._listings[folder]
+
+
+def _folded(name):
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def find_fault(path):
@@ -180,21 +220,10 @@ def find_fault(path):
     return None
 
 
-def _children(home):
-    return home.iterdir() if home.is_dir() else ()
-
-
-def _kind(columns):
-    return Path(columns["path"]).suffix.lower().strip()
-
-
-def _rank(columns):
-    path = Path(columns["path"])
-    return _SUFFIXES.index(_kind(columns)), len(path.parts), str(path)
-
-
-def _same(one, other):
+def recorded_length(path):
+    """Return the seconds of a file by its header, or None if it does not open."""
     try:
-        return filecmp.cmp(one["path"], other["path"], shallow=False)
-    except OSError:  # a file that cannot be read is reported by find_fault
-        return True
+        with open_audio(path) as file:
+            return file.frames / file.samplerate
+    except (OSError, RuntimeError, TypeError):
+        return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ._text_files import lines_of, rows_of
+from .._csv import read_table
 
 NO_AGREEMENT = None
 """The emotion of an utterance whose raters did not agree; it is left out."""
@@ -68,7 +68,7 @@ class LabelLines:
         """
         for path in paths:
             utterance, columns = None, {}
-            for text in lines_of(path):
+            for text in _lines(path):
                 if match := re.match(self.line, text):
                     if utterance is not None:
                         yield utterance, columns, path
@@ -88,8 +88,8 @@ class LabelLines:
 class LabelVotes:
     """Labels in CSV files: each row has one rater's intensities of several emotions.
 
-    The utterance gets the emotion with the largest mean. It is neutral if all means are
-    zero, and it is left out if there is a tie.
+    The utterance gets the emotion with the largest mean over the raters that gave one.
+    It is neutral if all means are zero, and it is left out if there is a tie.
 
     Attributes
     ----------
@@ -125,19 +125,20 @@ class LabelVotes:
         """
         ratings = {}
         for path in paths:
-            for row in rows_of(path):
+            for row in _rows(path):
                 parts = [_first(row, names) for names in self.utterance]
                 votes = [_number(_first(row, names)) for names in self.votes.values()]
                 if all(parts) and not all(np.isnan(votes)):
                     rated, _ = ratings.setdefault("_".join(parts), ([], path))
                     rated.append(votes)
         for name, (votes, path) in ratings.items():
-            sums = np.nansum(votes, axis=0)
+            n_votes = np.maximum(1, np.sum(~np.isnan(votes), axis=0))
+            means = np.round(np.nansum(votes, axis=0) / n_votes, 9)
             largest = [
-                w for w, s in zip(self.votes, sums, strict=True) if s == max(sums)
+                w for w, m in zip(self.votes, means, strict=True) if m == max(means)
             ]
             emotion = largest[0] if len(largest) == 1 else "tie"
-            emotion = emotion if max(sums) > 0 else "neutral"
+            emotion = emotion if max(means) > 0 else "neutral"
             yield name, {"emotion": emotion, "raters": str(len(votes))}, path
 
 
@@ -174,7 +175,7 @@ class SpeakerTable:
         columns : dict
             Its columns in the file.
         """
-        for row in rows_of(path):
+        for row in _rows(path):
             columns = {
                 name: _first(row, [column]) or ""
                 for column, name in self.columns.items()
@@ -198,7 +199,8 @@ class CorpusSpec:
         is ignored. Named groups are columns, usually ``speaker``, ``emotion`` and, if
         known, ``gender``, ``text``, ``session`` and ``intensity``. The group
         ``utterance`` is the name of the recording in label files. By default it is the
-        part of the path that matches.
+        part of the path that matches. ``text`` is a code of the sentence, the same
+        wherever the same words are said, and empty or absent where speech is free.
     formats : mapping of str to str
         Columns composed of other columns: ``{"speaker": "{gender}{session}"}``.
     codes : mapping of str to mapping or callable
@@ -208,6 +210,10 @@ class CorpusSpec:
         The files that hold the emotions, if file names do not.
     speakers : SpeakerTable or None
         The table with more columns of the speakers.
+    channel : "mean" or int
+        The channel to use of recordings that have several.
+    counts : mapping of str to int
+        The number of recordings of each emotion in the whole corpus, where known.
     license, citation, access : str
         The terms, the citation, and the way to get the corpus.
     traps : tuple of str
@@ -241,6 +247,8 @@ class CorpusSpec:
     speakers: SpeakerTable | None = None
     aliases: tuple = ()
     language: str = ""
+    channel: str | int = "mean"
+    counts: Mapping[str, int] = field(default_factory=dict)
     license: str = ""
     citation: str = ""
     access: str = ""
@@ -313,6 +321,18 @@ class CorpusSpec:
         if callable(codes):
             return codes(code)
         return {k.lower(): word for k, word in codes.items()}[code.lower()]
+
+
+def _lines(path):
+    with open(path, encoding="utf-8-sig", errors="replace") as stream:
+        for line in stream:
+            yield line.strip()
+
+
+def _rows(path):
+    names, rows = read_table(path, errors="replace")
+    for _, row in rows:
+        yield dict(zip(names, row, strict=False))
 
 
 def _groups(match):

@@ -1,5 +1,7 @@
 """The known corpora, one declaration each."""
 
+import re
+
 from ._spec import (
     NO_AGREEMENT,
     Archive,
@@ -19,17 +21,36 @@ _WORDS = {
     "sad": "sadness",
     "surprise": "surprise",
 }
-_SIX = "anger|disgust|fear|happiness|sadness|surprise"
+_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
 
 def _savee_text(code):
-    # The first three sentences are the same in every emotion.
-    return code[-2:] if int(code[-2:]) <= 3 else code.lower()
+    # Three sentences are the same in every emotion. Neutral has the two special
+    # sentences of the six others, too, and no name tells which: they count as one.
+    number = int(code[-2:])
+    if number <= 3:
+        return code[-2:]
+    special = number > 3 if code[0].lower() == "n" else number <= 5
+    return "special" if special else code.lower()
 
 
-def _esd_text(number):
-    # There are 350 sentences, each in five emotions.
-    return str((int(number) - 1) % 350 + 1)
+def _esd_text(code):
+    # Each of the two languages has 350 sentences, each of them in five emotions.
+    speaker, number = code.split("_")
+    language = "zh" if int(speaker) <= 10 else "en"
+    return f"{language}{(int(number) - 1) % 350 + 1:03d}"
+
+
+def _iemocap_text(dialogue):
+    # script01_1b is another part of the script script01_1; improvisations are free.
+    match = re.match(r"script\d+_\d+", dialogue, re.IGNORECASE)
+    return match[0].lower() if match else ""
+
+
+def _msp_improv_text(code):
+    # P is talk between the scenes; a scene is about one sentence.
+    sentence, scenario = code.split("-")
+    return "" if scenario.upper() == "P" else sentence
 
 
 IEMOCAP = CorpusSpec(
@@ -37,8 +58,8 @@ IEMOCAP = CorpusSpec(
     title="IEMOCAP: interactive emotional dyadic motion capture database",
     language="English",
     # The M speaks in Ses01F_impro01_M003; the F is the person who wears the markers.
-    pattern=r"Ses(?P<session>\d\d)[FM]_(?P<text>\w+)_(?P<gender>[FM])\w{3}",
-    formats={"speaker": "Ses{session}{gender}"},
+    pattern=r"Ses(?P<session>\d\d)[FM]_(?P<dialogue>\w+)_(?P<gender>[FM])\w{3}",
+    formats={"speaker": "Ses{session}{gender}", "text": "{dialogue}"},
     labels=LabelLines(
         files="EmoEvaluation/Ses*.txt",
         line=r"\[[\d. -]+\]\s+(?P<utterance>Ses\w+)\s+(?P<emotion>\w+)"
@@ -48,6 +69,7 @@ IEMOCAP = CorpusSpec(
     ),
     codes={
         "gender": _GENDER,
+        "text": _iemocap_text,
         "emotion": {
             "ang": "anger",
             "dis": "disgust",
@@ -61,6 +83,13 @@ IEMOCAP = CorpusSpec(
             "sur": "surprise",
             "xxx": NO_AGREEMENT,
         },
+    },
+    counts={
+        "anger": 1103,
+        "excitement": 1041,
+        "happiness": 595,
+        "neutral": 1708,
+        "sadness": 1084,
     },
     license="of its own, for research; a form has to be signed",
     citation="Busso et al., Language Resources and Evaluation 42, 2008",
@@ -76,9 +105,10 @@ MSP_IMPROV = CorpusSpec(
     name="msp-improv",
     title="MSP-IMPROV: acted corpus of dyadic interactions",
     language="English",
-    pattern=r"(?:MSP|UTD)-IMPROV-(?P<utterance>S(?P<text>\d\d[AHNS])-(?P<gender>[FM])"
+    pattern=r"(?:MSP|UTD)-IMPROV-(?P<utterance>S(?P<sentence>\d\d)(?P<intended>[AHNS])-"
+    r"(?P<gender>[FM])"
     r"(?P<session>\d\d)-(?P<scenario>[A-Z])-[A-Z]+\d+)",
-    formats={"speaker": "{gender}{session}"},
+    formats={"speaker": "{gender}{session}", "text": "{sentence}-{scenario}"},
     labels=LabelLines(
         files="Eval*.txt",  # the corpus spells it Evalution.txt
         line=r"(?:MSP|UTD)-IMPROV-(?P<utterance>[\w-]+)\.avi\s*;\s*(?P<emotion>\w)\s*;",
@@ -86,6 +116,13 @@ MSP_IMPROV = CorpusSpec(
     ),
     codes={
         "gender": _GENDER,
+        "text": _msp_improv_text,
+        "intended": {
+            "A": "anger",
+            "H": "happiness",
+            "N": "neutral",
+            "S": "sadness",
+        },
         "emotion": {
             "A": "anger",
             "H": "happiness",
@@ -95,11 +132,13 @@ MSP_IMPROV = CorpusSpec(
             "X": NO_AGREEMENT,
         },
     },
+    counts={"anger": 792, "happiness": 2644, "neutral": 3477, "sadness": 885},
     license="of its own, for research; a form has to be signed",
     citation="Busso et al., IEEE Transactions on Affective Computing 8, 2017",
     access="apply at https://ecs.utdallas.edu/research/researchlabs/msp-lab/",
     traps=(
-        "The letter in S01A is the emotion intended, not the one heard.",
+        "The letter in S01A is the emotion intended, not the one heard. It stands in "
+        "the column intended, not in the text: each sentence is said in four.",
         "Happiness and neutral are three quarters of it: read UAR, not accuracy.",
     ),
 )
@@ -127,8 +166,7 @@ CMU_MOSEI = CorpusSpec(
         },
     ),
     codes={
-        "emotion": {word: word for word in (*_SIX.split("|"), "neutral")}
-        | {"tie": NO_AGREEMENT}
+        "emotion": {word: word for word in (*_SIX, "neutral")} | {"tie": NO_AGREEMENT}
     },
     license="of its own, for research",
     citation="Zadeh et al., ACL 2018",
@@ -137,8 +175,8 @@ CMU_MOSEI = CorpusSpec(
         "It names no speakers: the video stands for the speaker here, though some "
         "people appear in several.",
         "Recordings are whole videos: cut them into segments, named video_clip, first.",
-        "Emotions are intensities: the largest mean is the class, none is neutral, and "
-        "ties are left out.",
+        "Emotions are intensities: the class is the one with the largest mean over the "
+        "raters that gave one, none is neutral, and ties are left out.",
     ),
 )
 
@@ -161,6 +199,15 @@ EMODB = CorpusSpec(
             "W": "anger",
         },
     },
+    counts={
+        "anger": 127,
+        "boredom": 81,
+        "disgust": 46,
+        "fear": 69,
+        "happiness": 71,
+        "neutral": 79,
+        "sadness": 62,
+    },
     license="free, without a licence text; CC0 1.0 in its later editions",
     citation="Burkhardt et al., Interspeech 2005",
     access="download http://emodb.bilderbar.info/download/download.zip and unpack it",
@@ -180,22 +227,28 @@ ENTERFACE05 = CorpusSpec(
     language="English",
     # By folder first: in subject 11 two sentences have one file name.
     pattern=(
-        rf"subject ?(?P<speaker>\d+)/(?P<emotion>{_SIX})/"
-        r"sentence ?(?P<text>\d)(?:/[^/]*)?",
-        r"s_?(?P<speaker>\d+)_(?P<emotion>an|di|fe|ha|sa|su)_?(?P<text>\d)(?:\D.*)?",
+        rf"subject ?(?P<speaker>\d+)/(?P<emotion>{'|'.join(_SIX)})/"
+        r"sentence ?(?P<sentence>\d)(?:/[^/]*)?",
+        r"s_?(?P<speaker>\d+)_(?P<emotion>an|di|fe|ha|sa|su)_?(?P<sentence>\d)"
+        r"(?:\D.*)?",
     ),
-    formats={"utterance": "s{speaker}_{emotion:.2}_{text}"},
+    formats={
+        "utterance": "s{speaker}_{emotion:.2}_{sentence}",
+        "text": "{emotion:.2}{sentence}",
+    },
     codes={
         "utterance": str.lower,
-        "emotion": {word: word for word in _SIX.split("|")}
-        | {word[:2]: word for word in _SIX.split("|")},
+        "text": str.lower,
+        "emotion": {code: word for word in _SIX for code in (word, word[:2])},
     },
+    counts=dict.fromkeys(_SIX, 215) | {"happiness": 212},
     license="free for research",
     citation="Martin et al., ICDE Workshops 2006",
     access="download https://enterface.net/enterface05/ (project 2) and take the audio "
     "tracks out of the AVI files, for example with ffmpeg",
     traps=(
         "It has no neutral speech.",
+        "Each emotion has five sentences of its own: the words tell the emotion.",
         "Subject 6 is not cut into sentences: its whole recordings are not read.",
         "Published folds share all 43 speakers between train and test.",
     ),
@@ -217,6 +270,9 @@ CASIA = CorpusSpec(
             "ZhaoZuoxiang": "male",
         },
     },
+    counts=dict.fromkeys(
+        ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), 200
+    ),
     license="not open: bought from the Chinese Linguistic Data Consortium",
     citation="Institute of Automation, Chinese Academy of Sciences, 2005",
     access="apply at http://www.chineseldc.org/",
@@ -244,6 +300,7 @@ RAVDESS = CorpusSpec(
             "08": "surprise",
         },
     },
+    counts=dict.fromkeys((*_SIX, "calm"), 192) | {"neutral": 96},
     license="CC BY-NC-SA 4.0",
     citation="Livingstone and Russo, PLoS ONE 13(5), 2018",
     access="download https://zenodo.org/record/1188976",
@@ -276,6 +333,8 @@ EMOVO = CorpusSpec(
             "tri": "sadness",
         },
     },
+    channel=0,
+    counts=dict.fromkeys((*_SIX, "neutral"), 84),
     license="free for research, without a licence text",
     citation="Costantini et al., LREC 2014",
     access="its page at http://voice.fub.it/EMOVO is gone; ask the authors",
@@ -306,6 +365,8 @@ CREMA_D = CorpusSpec(
             "SAD": "sadness",
         },
     },
+    counts=dict.fromkeys(("anger", "disgust", "fear", "happiness", "sadness"), 1271)
+    | {"neutral": 1087},
     license="Open Database License 1.0",
     citation="Cao et al., IEEE Transactions on Affective Computing 5, 2014",
     access="clone https://github.com/CheyneyComputerScience/CREMA-D with git-lfs",
@@ -335,10 +396,15 @@ SAVEE = CorpusSpec(
             "su": "surprise",
         },
     },
+    counts=dict.fromkeys(_SIX, 60) | {"neutral": 120},
     license="of its own, for research; a form has to be filled in",
     citation="Haq and Jackson, AVSP 2009",
     access="register at http://kahlan.eps.surrey.ac.uk/savee/",
-    traps=("Four men: nothing can be said about women's voices.",),
+    traps=(
+        "Four men: nothing can be said about women's voices.",
+        "Neutral repeats the twelve special sentences of the other emotions, and no "
+        "name tells where: all that may be one of them have the text 'special'.",
+    ),
 )
 
 TESS = CorpusSpec(
@@ -369,8 +435,8 @@ ESD = CorpusSpec(
     title="ESD: emotional speech dataset",
     language="Mandarin (speakers 0001 to 0010) and English (0011 to 0020)",
     pattern=r"(?P<emotion>angry|happy|neutral|sad|surprise)/(?:[^/]+/)?"
-    r"(?P<utterance>(?P<speaker>\d{4})_(?P<text>\d{6}))",
-    formats={"language": "{speaker}"},
+    r"(?P<utterance>(?P<speaker>\d{4})_\d{6})",
+    formats={"language": "{speaker}", "text": "{utterance}"},
     codes={
         "emotion": _WORDS,
         "language": {

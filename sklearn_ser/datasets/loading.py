@@ -1,17 +1,19 @@
 """Corpora in their authors' folders, loaded from their declarations."""
 
+import filecmp
 import os
+import re
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from ._search import CorpusFiles, find_fault, plain_name
-from ._spec import CorpusSpec
-from ._spelling import spell_alike
+from .._csv import unify_names
+from ._search import SUFFIXES, TO_CONVERT, find_fault, suffix, walk
+from ._spec import CorpusSpec, LabelLines
 from .corpora import CORPORA
 from .fetching import fetch
 from .protocols import apply_protocol, check_protocol
@@ -81,11 +83,18 @@ def load_corpus(
             The emotions, in the field's words: "anger", "happiness", "neutral", ...
         speakers : ndarray of shape (n_samples,), dtype str
             The speakers. For several corpora, they are ``"corpus/speaker"``.
+        texts : ndarray of shape (n_samples,), dtype object
+            The code of the sentence that is said, or None where speech is free. For
+            several corpora, it is ``"corpus/text"``.
         frame : dict of str to ndarray of shape (n_samples,)
             More columns: ``gender``, ``text``, ``session``, ``intensity``, ``raters``
             ("" where unknown), ``utterance``, and the corpus's further columns.
         corpora : ndarray of shape (n_samples,), dtype str
             The corpus of each recording.
+        channel : "mean" or int
+            The channel to use, for the parameter `channel` of a transformer.
+        notes : list of str
+            Known problems of the corpus.
         protocol : Protocol or None
             A splitter over these rows.
         dropped : list of str
@@ -145,8 +154,8 @@ def _find_spec(name):
     if isinstance(name, CorpusSpec):
         return name
     for spec in CORPORA.values():
-        spellings = {plain_name(known) for known in (spec.name, *spec.aliases)}
-        if isinstance(name, str) and plain_name(name) in spellings:
+        spellings = {_plain(known) for known in (spec.name, *spec.aliases)}
+        if isinstance(name, str) and _plain(name) in spellings:
             return spec
     raise ValueError(
         f"name must be one of {list_corpora()}, a CorpusSpec or a list of these, got "
@@ -167,6 +176,141 @@ def _find_home(data_home):
     if home.exists() and not home.is_dir():
         raise ValueError(f"data_home must be a folder, but '{home}' is a file.")
     return home
+
+
+def _plain(name):
+    """Return a name in lower case, without spaces, hyphens and other signs."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+class CorpusFiles:
+    """The files of a corpus below a folder.
+
+    Parameters
+    ----------
+    spec : CorpusSpec
+        The corpus.
+    home : Path
+        The folder of the corpus, or one above it.
+
+    Attributes
+    ----------
+    recordings, videos : list of dict of str to str
+        The columns that their paths hold, and the ``path`` itself.
+    labels, tables : list of str
+        Paths of the label files, and of the tables of speakers.
+    faults : list of str
+        A message for each utterance or file that has a fault.
+    """
+
+    def __init__(self, spec, home):
+        self.recordings, self.videos, self.labels, self.tables = [], [], [], []
+        self.faults, self._spec, self._home = [], spec, home
+        spellings = {_plain(name) for name in (spec.name, *spec.aliases)}
+        folders = sorted(home.iterdir()) if home.is_dir() else []
+        corpus_folders = [
+            p for p in folders if _plain(p.name) in spellings and p.is_dir()
+        ]
+        for folder in corpus_folders or [home] * home.is_dir():
+            for path, parts in walk(folder, self.faults):
+                self._file(path, parts)
+
+    def _file(self, path, parts):
+        spec = self._spec
+        for kind, paths in (spec.labels, self.labels), (spec.speakers, self.tables):
+            if kind and PurePath(path.lower()).match(kind.files.lower()):
+                paths.append(path)
+        kind = suffix(path)
+        if kind not in SUFFIXES and kind not in TO_CONVERT:
+            return
+        files = self.recordings if kind in SUFFIXES else self.videos
+        stem = os.path.splitext(os.path.basename(path))[0]
+        try:
+            columns = spec.parse("/".join(part.strip() for part in (*parts, stem)))
+        except KeyError as error:
+            self.faults.append(f"'{path}' has the unknown code {error}")
+            return
+        if columns:
+            files.append(columns | {"path": path})
+
+    def candidates(self, wanted=None):
+        """Return the copies of each utterance, in the order in which to try them.
+
+        Two files of one utterance and one suffix but of different content are a fault;
+        neither is returned.
+        """
+        copies = {}
+        for columns in sorted(self.recordings, key=_rank):
+            key = columns["utterance"].lower()
+            if wanted is None or key in wanted:
+                copies.setdefault(key, []).append(columns)
+        for key in list(copies):
+            first, *others = copies[key]
+            for other in others:
+                if suffix(first["path"]) == suffix(other["path"]) and not _same(
+                    first, other
+                ):
+                    self.faults.append(
+                        f"'{other['path']}' has the name of '{first['path']}', but "
+                        "other content"
+                    )
+                    copies.pop(key, None)
+        return copies
+
+    def read_labels(self):
+        """Return the columns of each utterance in the label files."""
+        utterances, contradicted, spec = {}, set(), self._spec
+        if not self.labels:
+            self.faults.append(f"the label files {spec.labels.files} are missing")
+        for utterance, columns, path in spec.labels.read(self.labels):
+            try:
+                columns = spec.decode(columns) | {"utterance": utterance}
+            except KeyError as error:
+                self.faults.append(
+                    f"{utterance} has the unknown code {error} in '{path}'"
+                )
+                continue
+            first = utterances.setdefault(utterance.lower(), columns)
+            if first["emotion"] != columns["emotion"]:
+                contradicted.add(utterance.lower())
+                self.faults.append(
+                    f"{utterance} has two labels, {first['emotion']} and "
+                    f"{columns['emotion']}, the latter in '{path}'"
+                )
+        if isinstance(spec.labels, LabelLines):  # these label every utterance
+            paths = {c["utterance"].lower(): c["path"] for c in self.recordings}
+            unlabelled = sorted(set(paths) - set(utterances))
+            self.faults += [f"'{paths[key]}' has no label" for key in unlabelled]
+        return {
+            key: columns
+            for key, columns in utterances.items()
+            if key not in contradicted
+        }
+
+    def read_speakers(self):
+        """Return the columns of each speaker in the tables."""
+        speakers = {}
+        for path in self.tables:
+            for speaker, columns in self._spec.speakers.read(path):
+                try:
+                    speakers[speaker] = self._spec.decode(columns)
+                except KeyError as error:
+                    self.faults.append(
+                        f"speaker {speaker} has the unknown code {error} in '{path}'"
+                    )
+        return speakers
+
+
+def _rank(columns):
+    path = Path(columns["path"])
+    return SUFFIXES.index(suffix(columns["path"])), len(path.parts), str(path)
+
+
+def _same(one, other):
+    try:
+        return filecmp.cmp(one["path"], other["path"], shallow=False)
+    except OSError:  # a file that cannot be read is reported by find_fault
+        return True
 
 
 def _load_one(spec, home, keep, download, errors):
@@ -222,10 +366,10 @@ def _load_one(spec, home, keep, download, errors):
             f"{len(faults)} are faulty, {unlabelled} have no agreed emotion."
         )
     for column in "speaker", "text":
-        spelling, _ = spell_alike(sorted({row.get(column, "") for row in rows}))
-        for row in rows:
+        spelt, _ = unify_names([row.get(column, "") for row in rows])
+        for row, name in zip(rows, spelt, strict=True):
             if column in row:
-                row[column] = spelling[row[column]]
+                row[column] = name
     rows.sort(key=lambda row: (row["speaker"], row["utterance"]))
     return _bunch(spec, rows, faults, unlabelled)
 
@@ -234,6 +378,8 @@ def _bunch(spec, rows, faults, unlabelled):
     names = dict.fromkeys((*_COLUMNS, "utterance", "speaker", "emotion"))
     names |= dict.fromkeys(name for row in rows for name in row if name != "path")
     frame = {name: np.array([row.get(name) or "" for row in rows]) for name in names}
+    texts = frame["text"].astype(object)
+    texts[texts == ""] = None
     n_speakers = len(np.unique(frame["speaker"]))
     notes = [
         f"{spec.title}",
@@ -249,8 +395,11 @@ def _bunch(spec, rows, faults, unlabelled):
         data=[row["path"] for row in rows],
         target=frame["emotion"].copy(),
         speakers=frame["speaker"].copy(),
+        texts=texts,
         frame=frame,
         corpora=np.repeat(spec.name, len(rows)),
+        channel=spec.channel,
+        notes=list(spec.traps),
         protocol=None,
         dropped=faults,
         DESCR="\n".join(notes),
@@ -268,12 +417,18 @@ def _join(parts):
     }
     corpora = np.concatenate([part.corpora for part in parts])
     speakers = [f"{c}/{s}" for c, s in zip(corpora, frame["speaker"], strict=True)]
+    texts = np.concatenate([part.texts for part in parts])
+    texts[:] = [t and f"{c}/{t}" for c, t in zip(corpora, texts, strict=True)]
+    channels = {part.channel for part in parts}
     return Bunch(
         data=[path for part in parts for path in part.data],
         target=frame["emotion"],
         speakers=np.array(speakers),
+        texts=texts,
         frame=frame,
         corpora=corpora,
+        channel=channels.pop() if len(channels) == 1 else "mean",
+        notes=[note for part in parts for note in part.notes],
         protocol=None,
         dropped=[fault for part in parts for fault in part.dropped],
         DESCR="\n\n".join(part.DESCR for part in parts),

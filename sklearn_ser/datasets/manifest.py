@@ -1,53 +1,69 @@
-"""Load a corpus from a CSV file."""
+"""Corpora listed in a table: a CSV file, or the rows of a Hugging Face dataset."""
 
-import csv as csv_reader
 import os
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._validation import import_or_raise, shortened
+from .._csv import clean_name, read_table, unify_names
+from .._validation import import_or_raise, is_missing, shortened
 from ..exceptions import warn_caller
-from ._spelling import spell_alike
+from ._search import FileFinder, recorded_length
 
 _REQUIRED = ("file", "speaker", "emotion")
+_RENAMED = (*_REQUIRED, "text")
 _NAMES = ("speaker", "emotion")
-_DELIMITERS = ",;\t"
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
+_UNIT = r"([ _-]?(time|times?tamp|s|sec|secs|seconds?|ms|msecs?|samples?|frames?))?"
+_WHOLE = r"(seg(ment)?[ _-]?|utt(erance)?[ _-]?)?"
+# Columns that make of a row a part of a recording.
+_START = re.compile(rf"{_WHOLE}(start|begin|from|onset|offset|xmin|tmin){_UNIT}")
+_END = re.compile(rf"{_WHOLE}(end|stop|to|xmax|tmax){_UNIT}")
+_DURATION = re.compile(r"(duration|dur|length)([ _-]?(s|secs?|seconds?))?")
+_CHANNEL = re.compile(r"(audio[ _-]?)?channels?([ _-]?(id|index|number|no))?")
+_ZERO = re.compile(r"(0 days ?)?[0:.]*")
+_SIDE = re.compile(r"-?\d+(\.0)?|left|right|l|r")
+_NOTHING = ("", "nat", "nan", "none", "null", "na", "<na>", "n/a")
+
 
 def load_manifest(
-    csv: str | PathLike,
+    csv: str | PathLike | Iterable[Mapping[str, Any]],
     *,
     root: str | PathLike | None = None,
     as_frame: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Bunch:
-    """Load a corpus from a CSV file with one row for each recording.
+    """Load a corpus from a table with one row for each recording.
 
     Parameters
     ----------
-    csv : str or path-like
-        A table in UTF-8 with commas, semicolons or tabs between the cells. The first
-        row names the columns. ``file``, ``speaker`` and ``emotion`` are required, in
-        any order and letter case. Other columns are kept. Blank lines, and spaces
-        around names and values, are ignored.
+    csv : str, path-like or iterable of mappings
+        A CSV file in UTF-8, or in UTF-16 as Excel writes it, with commas, semicolons or
+        tabs between the cells. The first row names the columns. ``file``, ``speaker``
+        and ``emotion`` are required, in any order and letter case. ``text`` is the
+        sentence that is said, or a code of it. Other columns are kept, but columns that
+        make of a row a part of a recording (``start``, ``end``, ``channel``, ...) are
+        refused. Blank lines, and spaces around names and values, are ignored.
 
+        Rows in memory are mappings with the same names, such as those of a Hugging Face
+        dataset. Their ``file``, or ``audio``, is any recording.
     root : str or path-like, default=None
         The start folder of relative paths in ``file``. None takes the folder of the CSV
-        file.
-
+        file, or the current folder for rows.
     as_frame : bool, default=False
         If True, ``frame`` is a pandas DataFrame.
     columns : dict of str to str, default=None
-        The names of the columns ``file``, ``speaker`` and ``emotion``, if the table has
-        other names, as in ``{"emotion": "label"}``. If the table also has a column
-        ``emotion``, it is kept as ``"original emotion"``.
+        The names of the columns ``file``, ``speaker``, ``emotion`` and ``text``, if the
+        table has other names, as in ``{"emotion": "label"}``. If the table also has a
+        column ``emotion``, it is kept as ``"original emotion"``.
 
     Returns
     -------
@@ -55,30 +71,33 @@ def load_manifest(
         In the order of the rows.
 
         data : list of str
-            Absolute paths of the recordings.
+            Absolute paths of the recordings. Rows in memory may hold other recordings.
         target : ndarray of shape (n_samples,), dtype str
-            The emotions. Spellings that differ only in letter case, Unicode form,
-            characters without width or spaces are one emotion. It gets its first
-            spelling.
+            The emotions. Spellings that differ only in letter case, Unicode form
+            (NFKC), hidden characters or spaces are one emotion. It gets the most
+            frequent spelling, without hidden characters.
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers as text: "03" stays "03". Spellings that differ only in letter
-            case, Unicode form (NFC, NFD) or characters without width are one speaker.
-            It gets its first spelling.
+            The speakers as text: "03" stays "03". Their spellings are unified in the
+            same way, but a space makes another speaker, however wide it is.
+        texts : ndarray of shape (n_samples,), dtype object
+            The sentences, unified like the speakers, and None where ``text`` is empty
+            or missing.
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
             All columns as text, with names in lower case. ``speaker`` and ``emotion``
-            are as above and have at most 200 characters. Other columns are object
-            arrays, because one long text would lengthen every row of a text array.
+            are as above and have at most 200 characters. Other columns are as in the
+            table. They are object arrays, because one long text would lengthen every
+            row of a text array.
         DESCR : str
             The origin and the size of the corpus.
 
     Raises
     ------
     ValueError
-        If the CSV file is missing, is not a UTF-8 table or has no rows. If it lacks a
+        If the CSV file is missing, is not a table or has no rows. If it lacks a
         required column or value, or lists a recording twice, or a recording that does
-        not exist.
+        not exist, or parts of recordings.
     TypeError
-        If ``csv`` or ``root`` is not a path.
+        If ``csv`` is no path and no rows, or ``root`` is not a path.
     ImportError
         If ``as_frame=True`` and pandas is not installed.
 
@@ -101,111 +120,110 @@ def load_manifest(
     >>> corpus.speakers.tolist(), corpus.target.tolist()
     (['03'], ['anger'])
     """
-    for name, value in {"csv": csv, "root": root}.items():
-        if not isinstance(value, str | os.PathLike) and (name == "csv" or value):
-            raise TypeError(f"{name} must be a path, got {value!r}.")
-    path = Path(csv)
-    if not os.path.isfile(path):  # where Path.is_file would raise, False will do
-        if os.path.isdir(path):
-            raise ValueError(f"csv must be a file, '{path}' is {_describe(path)}.")
-        raise ValueError(f"csv must be an existing file, found none at '{path}'.")
-    root = path.parent if root is None else Path(root)
-    if not os.path.isdir(root):
-        raise ValueError(f"root must be an existing folder, found none at '{root}'.")
-
-    columns, numbers = _read(path, columns or {})
-    files = [str((root / name).absolute()) for name in columns["file"]]
-    _refuse_repeated(path, files, numbers)
-    _refuse(
-        path,
-        "names files that do not exist",
-        [
-            f"row {number} '{name}'"
-            for number, name in zip(numbers, files, strict=True)
-            if not os.path.isfile(name)
-        ],
-    )
-
+    if root is not None and not isinstance(root, str | os.PathLike):
+        raise TypeError(f"root must be a path, got {root!r}.")
+    table = read_recordings(csv, root=root, columns=columns)
+    path, told, files = table.path, table.columns, table.files
+    frame = {name: np.array(values, dtype=object) for name, values in told.items()}
     for name in _NAMES:
-        columns[name] = _unify(path, name, columns[name])
-    frame = {
-        name: np.array(values, dtype=None if name in _NAMES else object)
-        for name, values in columns.items()
-    }
-    speakers, target = frame["speaker"], frame["emotion"]
-    n_speakers = len(np.unique(speakers))
+        frame[name] = np.array(_unify(path, name, told[name]))
+    speakers = frame["speaker"]
+    texts = np.full(len(files), None, dtype=object)
+    if "text" in told:
+        texts[:] = [text or None for text in unify_names(told["text"])[0]]
     return Bunch(
         data=files,
-        target=target,
+        target=frame["emotion"],
         speakers=speakers,
+        texts=texts,
         frame=_to_pandas(frame) if as_frame else frame,
-        DESCR=f"{len(files)} recordings by {n_speakers} speakers listed in {path}.",
+        DESCR=f"{len(files)} recordings by {len(np.unique(speakers))} speakers listed "
+        f"in {path}.",
     )
 
 
-def _read(path, renamed):
-    """Return the columns as lists of text, and the line that each row ends at."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            options = {"delimiter": find_delimiter(stream), "skipinitialspace": True}
-            reader = csv_reader.reader(stream, strict=True, **options)
-            rows = [(reader.line_num, [v.strip() for v in row]) for row in reader]
-    except (UnicodeDecodeError, csv_reader.Error) as error:
-        raise ValueError(f"csv '{path}' is not a UTF-8 CSV table: {error}.") from error
+def read_recordings(table, *, root=None, columns=None, required=_REQUIRED):
+    """Return a table with one row for each recording, after all checks.
 
-    rows = [(number, row) for number, row in rows if any(row)]
-    if not rows:
-        raise ValueError(f"csv '{path}' is empty; expected columns {_REQUIRED}.")
-    names = [name.lower() for name in rows.pop(0)[1]]
-    names = _rename(path, names, renamed)
-    missing = [name for name in _REQUIRED if name not in names]
-    if missing:
-        raise ValueError(
-            f"csv '{path}' lacks the columns {missing}; it has {shortened(f'{names}')}."
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        repeated = shortened(f"{repeated}")
-        raise ValueError(f"csv '{path}' has more than one column named {repeated}.")
-    if not rows:
-        raise ValueError(
-            f"csv '{path}' has a header but no rows; expected one or more."
-        )
+    Parameters
+    ----------
+    table : str, path-like or iterable of mappings
+        As in :func:`load_manifest`.
+    root, columns : optional
+        As in :func:`load_manifest`.
+    required : tuple of str
+        The columns without which the table is refused.
 
-    uneven = [
-        f"row {number} has {len(row)}" for number, row in rows if len(row) != len(names)
-    ]
-    _refuse(path, f"has rows without {len(names)} values as in the header", uneven)
-    columns = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
+    Returns
+    -------
+    table : Bunch
+        ``path``, the table's name in messages; ``columns``, lists of text by name;
+        ``numbers``, the line or the number of each row; ``files``, the recordings.
+    """
+    if isinstance(table, str | os.PathLike):
+        path = f"csv '{table}'"
+        names, rows = _read_file(table)
+        root = Path(table).parent if root is None else Path(root)
+        raw = None
+    else:
+        path = "csv"
+        names, rows, raw = _read_rows(table)
+        root = Path.cwd() if root is None else Path(root)
+    if not os.path.isdir(root):  # where Path.is_dir would raise, False will do
+        raise ValueError(f"root must be an existing folder, found none at '{root}'.")
+    names = _rename(path, names, columns or {})
+    _check_header(path, names, rows, required)
     numbers = [number for number, _ in rows]
-    empty = [
-        f"row {number} '{name}'"
-        for i, number in enumerate(numbers)
-        for name in _REQUIRED
-        if not columns[name][i]
+    found = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
+    _check_cells(path, found, numbers, {*required, *_NAMES} & found.keys())
+    told = found["file"] if raw is None else [row[names.index("file")] for row in raw]
+    files = _find_files(path, root, told, numbers)
+    _refuse_parts(path, found, files)
+    return Bunch(path=path, columns=found, numbers=numbers, files=files)
+
+
+def _read_file(table):
+    if not os.path.isfile(table):
+        if os.path.isdir(table):
+            raise ValueError(f"csv must be a file, '{table}' is {_describe(table)}.")
+        raise ValueError(f"csv must be an existing file, found none at '{table}'.")
+    try:
+        return read_table(table, _RENAMED)
+    except ValueError as error:
+        raise ValueError(f"csv {error}") from error
+
+
+def _read_rows(table):
+    """Return the names, the rows as text, and the rows as they are."""
+    rows = list(table) if isinstance(table, Iterable) else [table]
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise TypeError(
+            "csv must be a path, or rows that are mappings, got "
+            f"{shortened(repr(table))}."
+        )
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    raw = [[row.get(name) for name in names] for row in rows]
+    features = getattr(table, "features", None) or {}  # of a Hugging Face dataset
+    words = [getattr(features.get(name), "int2str", str) for name in names]
+    cells = [
+        [_cell(value, word) for value, word in zip(row, words, strict=True)]
+        for row in raw
     ]
-    _refuse(path, "has empty cells", empty)
-    long = [
-        f"row {number} '{name}' has {len(columns[name][i])}"
-        for i, number in enumerate(numbers)
-        for name in _NAMES
-        if len(columns[name][i]) > _LONGEST
-    ]
-    _refuse(path, f"has names of more than {_LONGEST} characters", long)
-    return columns, numbers
+    names = [str(name).strip().lower() for name in names]
+    if "file" not in names and "audio" in names:
+        names[names.index("audio")] = "file"
+    return names, list(enumerate(cells)), raw
 
 
-def find_delimiter(stream):
-    """Return the separator of the required columns in the first line with names."""
-    lines = (line for line in stream if line.strip(_DELIMITERS + " \r\n"))
-    header = next(lines, "").lower()
-    stream.seek(0)
-
-    def fit(delimiter):
-        names = [name.strip(' "\r\n') for name in header.split(delimiter)]
-        return len({*names} & {*_REQUIRED}), len(names)
-
-    return max(_DELIMITERS, key=fit)  # a comma, if all fit as well
+def _cell(value, word):
+    """Return a value as text, or where it comes from if it is no text or number."""
+    if isinstance(value, Mapping):
+        return str(value.get("path") or "-")
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value).strip()
+    if isinstance(value, np.ndarray | list | tuple | bytes):
+        return "-"
+    return "" if is_missing(value) else str(word(value)).strip()
 
 
 def _describe(folder):
@@ -231,10 +249,10 @@ def _rename(path, names, renamed):
     places = {}
     for name, column in renamed.items():
         known = column.strip().lower() if isinstance(column, str) else None
-        if name not in _REQUIRED or known not in names:
+        if name not in _RENAMED or known not in names:
             raise ValueError(
-                f"columns[{name!r}] is {column!r}, expected the keys {_REQUIRED} and "
-                f"columns of csv '{path}', which has {names}."
+                f"columns[{name!r}] is {column!r}, expected the keys {_RENAMED} and "
+                f"columns of {path}, which has {names}."
             )
         places[names.index(known)] = name
     kept = {name for i, name in enumerate(names) if places.get(i) == name}
@@ -245,35 +263,117 @@ def _rename(path, names, renamed):
 
 def _unify(path, column, names):
     """Return names in one spelling each, and warn if that changes any."""
-    spelling, unified = spell_alike(names, spaces=column == "speaker")
-    if unified:
+    unified, several = unify_names(names, spaces=column == "speaker")
+    if several:
         count = Counter(names)
         # Escapes show what looks alike, such as an accent or a space without width.
         groups = [
             " and ".join(f"{name!a} ({count[name]} row(s))" for name in group)
-            for group in unified
+            for group in several
         ]
         rest = len(groups) - _SHOWN
         more = f"; and {rest} more" if rest > 0 else ""
         warn_caller(
-            f"csv '{path}' has {len(groups)} {column}(s) with several spellings. "
-            "Each counts as one and gets its first spelling: "
+            f"{path} has {len(groups)} {column}(s) with several spellings. Each counts "
+            "as one and gets its most frequent spelling: "
             f"{'; '.join(groups[:_SHOWN])}{more}. If two of them are different "
             f"{column}s, rename one in the file."
         )
-    return [spelling[name] for name in names]
+    return unified
 
 
-def _refuse_repeated(path, files, numbers):
-    first, repeated = {}, []
-    for number, name in zip(numbers, files, strict=True):
+def _check_header(path, names, rows, required):
+    if not names:
+        raise ValueError(f"{path} is empty; expected columns {required}.")
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise ValueError(
+            f"{path} lacks the columns {missing}; it has {shortened(f'{names}')}."
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"{path} has more than one column named {shortened(f'{repeated}')}."
+        )
+    if not rows:
+        raise ValueError(f"{path} has a header but no rows; expected one or more.")
+    uneven = [
+        f"row {number} has {len(row)}" for number, row in rows if len(row) != len(names)
+    ]
+    _refuse(path, f"has rows without {len(names)} values as in the header", uneven)
+
+
+def _check_cells(path, columns, numbers, required):
+    empty = [
+        f"row {number} '{name}'"
+        for i, number in enumerate(numbers)
+        for name in columns
+        if name in required and not clean_name(columns[name][i])
+    ]
+    _refuse(path, "has empty cells", empty)
+    long = [
+        f"row {number} '{name}' has {len(columns[name][i])}"
+        for i, number in enumerate(numbers)
+        for name in _NAMES
+        if name in columns and len(columns[name][i]) > _LONGEST
+    ]
+    _refuse(path, f"has names of more than {_LONGEST} characters", long)
+
+
+def _find_files(path, root, names, numbers):
+    """Return the recordings, and refuse those that are missing or there twice."""
+    finder, files, first, missing, repeated = FileFinder(root), [], {}, [], []
+    for number, name in zip(numbers, names, strict=True):
+        if not isinstance(name, str | os.PathLike):  # a recording in memory
+            files.append(name)
+            continue
+        file, candidates = finder.find(os.fspath(name))
+        files.append(file)
+        if candidates:
+            missing.append(f"row {number} '{file}' (there are {candidates})")
+        elif not os.path.isfile(file):
+            missing.append(f"row {number} '{file}'")
         # "a.wav" and "./a.wav" are the same file.
-        key = name if "\0" in name else os.path.realpath(name)
-        if key in first:
-            repeated.append(f"row {number} '{name}' (first in row {first[key]})")
-        else:
-            first[key] = number
+        key = file if "\0" in file else os.path.realpath(file)
+        if first.setdefault(key, number) != number:
+            repeated.append(f"row {number} '{file}' (first in row {first[key]})")
     _refuse(path, "lists recordings more than once", repeated)
+    _refuse(path, "names files that do not exist", missing)
+    return files
+
+
+def _refuse_parts(path, columns, files):
+    """Refuse columns by which a row is not a whole recording."""
+    parts = []
+    for name, values in columns.items():
+        told = [value for value in map(str.lower, values) if value not in _NOTHING]
+        if (
+            (_END.fullmatch(name) and told)
+            or (_START.fullmatch(name) and not all(map(_ZERO.fullmatch, told)))
+            or (_CHANNEL.fullmatch(name) and any(map(_SIDE.fullmatch, told)))
+            or (_DURATION.fullmatch(name) and _is_longer(files, values))
+        ):
+            parts.append(name)
+    if parts:
+        raise ValueError(
+            f"{path} has the columns {parts}, which make of a row a part of a "
+            "recording, expected whole recordings. Cut the parts into files of their "
+            "own, or pass one channel by the parameter channel of the transformer. If "
+            "a column does not mean this, give it another name."
+        )
+
+
+def _is_longer(files, durations):
+    """Tell whether a recording is clearly longer than a column says."""
+    for file, duration in zip(files, durations, strict=True):
+        try:
+            told = float(duration)
+        except ValueError:
+            continue
+        length = recorded_length(file) if isinstance(file, str) else None
+        if length is not None and 0 < told < 0.9 * length - 0.5:
+            return True
+    return False
 
 
 def _refuse(path, fault, places):
@@ -282,7 +382,7 @@ def _refuse(path, fault, places):
         rest = len(places) - _SHOWN
         more = f", and {rest} more" if rest > 0 else ""
         shown = ", ".join(map(shortened, places[:_SHOWN]))
-        raise ValueError(f"csv '{path}' {fault}: {shown}{more}.")
+        raise ValueError(f"{path} {fault}: {shown}{more}.")
 
 
 def _to_pandas(frame):

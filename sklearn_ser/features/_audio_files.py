@@ -10,7 +10,7 @@ import mmap
 import os
 import re
 
-from .._files import check_regular
+from .._files import check_regular, naming_content
 
 MAX_DURATION = 3600.0
 """Longest recording in seconds: a header that claims more is not decoded."""
@@ -163,6 +163,7 @@ def open_audio(source):
     import soundfile
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(naming_content(source))
         if isinstance(source, bytes):
             file = soundfile.SoundFile(io.BytesIO(source))
         else:

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from .._csv import find_twin
 from .._sklearn import Interval, StrOptions
 from ..exceptions import OneSidedEnrollmentWarning, SpeakersMissingWarning, warn_caller
 from ..sequences import check_batch, frame_statistics, is_ragged, standardized
@@ -225,10 +226,16 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         ------
         ValueError
             If `unseen` is None, and `speakers` is None or has an unknown speaker.
+
+        Warns
+        -----
+        UserWarning
+            If an unknown speaker is a known one in another type or spelling: "1" for 1.
         """
         check_is_fitted(self)
         sequences = check_batch(X, estimator=self, reset=False)
         names, codes = numbered(speakers, len(sequences))
+        self._tell_twins(names or [])
         statistics = [self._statistics(name) for name in names or [None]]
         if isinstance(sequences, np.ndarray) and sequences.ndim == 2:
             return self._normalized_vectors(sequences, codes, statistics)
@@ -239,6 +246,18 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             scale = scale if self.scale else np.ones_like(scale)
             Z.append(standardized(x, mean, scale))
         return Z if is_ragged(X) else np.stack(Z)
+
+    def _tell_twins(self, names):
+        """Warn about unknown speakers that seem to be known ones, written otherwise."""
+        unknown = [name for name in names if name not in self.speaker_statistics_]
+        twins = [(name, find_twin(name, self.speaker_statistics_)) for name in unknown]
+        told = [f"{one!r} for {other!r}" for one, other in twins if other is not None]
+        if told:
+            warn_caller(
+                f"speakers has {len(told)} unknown speaker(s) that seem to be known, "
+                f"such as {told[0]}. They count as unknown: expected the type and the "
+                "spelling of the fit or the enrolment."
+            )
 
     def _statistics(self, name):
         """Return mean and scale for a speaker, or None if a recording has its own."""

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from .._sklearn import safe_indexing
 from .._validation import check_column
-from ..datasets._splitter import Protocol
+from ..datasets.protocols import Protocol
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import (
     as_generator,

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from .._sklearn import GroupsConsumerMixin, num_samples
 from .._validation import check_column, is_missing, naming
-from ..datasets._splitter import Protocol
+from ..datasets.protocols import Protocol
 from ._enrollment import Draw, draw_recordings
 from ._leakage import check_speaker_leakage
 from ._results import join

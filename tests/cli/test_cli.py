@@ -656,6 +656,10 @@ def test_predict_by_voices(capsys, enrollable, calls, formats, tmp_path):
     assert not np.allclose([*plain.values()], [*by_one.values()], atol=1e-3)
     by_two = probabilities(two, "--enroll", two)
     assert by_two.keys() == {"web.ogg", "phone.mp3"}
+    spelt = tmp_path / "spelt.csv"
+    spelt.write_text("file,speaker\nin\\nested\\WEB.ogg,A\u200bNN\n", encoding="utf-16")
+    found = probabilities(spelt, "--enroll", one)
+    assert found["web.ogg"].tolist() == by_one["web.ogg"].tolist()
     files = tmp_path / "files.csv"
     files.write_text("note;File\na;in/nested/web.ogg\n")  # of a spreadsheet in Europe
     assert probabilities(files)["web.ogg"].tolist() == plain["web.ogg"].tolist()
@@ -681,15 +685,17 @@ def test_what_cannot_be_enrolled(capsys, model, enrollable, calls, formats, tmp_
     assert "columns file and speaker" in message
     message = fails(capsys, *predict, two, "--enroll", one)
     assert "one.csv' has no recording of 'bob'" in message
-    assert "no CSV table" in fails(capsys, *predict, formats, "--enroll", "no.csv")
+    message = fails(capsys, *predict, formats, "--enroll", "no.csv")
+    assert "--enroll: csv must be an existing file, found none at 'no.csv'" in message
     bad = tmp_path / "bad.csv"
     for text, expected in (
         (
             "file,name\na.wav,ann\n",
-            "lacks the column 'speaker'; it has ['file', 'name']",
+            "lacks the columns ['speaker']; it has ['file', 'name']",
         ),
-        ("file,speaker\na.wav,\n", "has no speaker in row 2"),
-        ("file,speaker\n", "has no rows"),
+        ("file,speaker\na.wav,\n", "has empty cells: row 2 'speaker'"),
+        ("file,speaker\n", "has a header but no rows"),
+        ("file,speaker,start\nin/nested/web.ogg,ann,1.5\n", "a part of a recording"),
         ("file,speaker\nabsent.wav,ann\n", "absent.wav"),
     ):
         bad.write_text(text)
@@ -791,6 +797,9 @@ def test_without_skops_nothing_is_trained(capsys, manifest, tmp_path, monkeypatc
 
 def test_a_folder_without_audio_is_an_error(capsys, model, tmp_path):
     assert "no audio file below" in fails(capsys, "predict", model, tmp_path)
+    (tmp_path / "talk.m4a").touch()
+    message = fails(capsys, "predict", model, tmp_path)
+    assert "ffmpeg -i talk.m4a talk.wav" in message
 
 
 def test_run_as_a_module_without_torch_for_errors():

@@ -23,6 +23,7 @@ from sklearn_ser.datasets import (
 )
 from sklearn_ser.datasets._spec import SpeakerTable
 from sklearn_ser.datasets.corpora import CORPORA
+from sklearn_ser.datasets.protocols import PROTOCOLS
 
 _SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
@@ -253,18 +254,18 @@ EXPECTED = {
         ("tri-m3-b1", "m3", "sadness", {}),
     ],
     "enterface05": [
-        ("s1_an_1", "1", "anger", {"text": "1"}),
+        ("s1_an_1", "1", "anger", {"text": "an1"}),
         ("s1_ha_2", "1", "happiness", {}),
-        ("s11_sa_4", "11", "sadness", {"text": "4"}),
-        ("s11_sa_5", "11", "sadness", {"text": "5"}),
+        ("s11_sa_4", "11", "sadness", {"text": "sa4"}),
+        ("s11_sa_5", "11", "sadness", {"text": "sa5"}),
         ("s3_fe_1", "3", "fear", {}),
         ("s43_su_5", "43", "surprise", {}),
     ],
     "esd": [
-        ("0001_000001", "0001", "neutral", {"text": "1", "language": "Mandarin"}),
-        ("0001_000351", "0001", "anger", {"text": "1"}),
-        ("0001_001401", "0001", "surprise", {"text": "1"}),
-        ("0011_000702", "0011", "happiness", {"text": "2", "language": "English"}),
+        ("0001_000001", "0001", "neutral", {"text": "zh001", "language": "Mandarin"}),
+        ("0001_000351", "0001", "anger", {"text": "zh001"}),
+        ("0001_001401", "0001", "surprise", {"text": "zh001"}),
+        ("0011_000702", "0011", "happiness", {"text": "en002", "language": "English"}),
         ("0020_001051", "0020", "sadness", {}),
     ],
     "iemocap": [
@@ -272,7 +273,11 @@ EXPECTED = {
             "Ses01F_impro01_F000",
             "Ses01F",
             "neutral",
-            {"raters": "E2: Neutral; E3: Neutral", "session": "01", "text": "impro01"},
+            {
+                "raters": "E2: Neutral; E3: Neutral",
+                "session": "01",
+                "dialogue": "impro01",
+            },
         ),
         (
             "Ses01F_impro01_F001",
@@ -296,18 +301,23 @@ EXPECTED = {
             "anger",
             {"raters": "WORKER-1: Neutral; WORKER_2: Angry", "session": "01"},
         ),
-        ("S01H-F02-S-FF01", "F02", "happiness", {"scenario": "S", "text": "01H"}),
+        (
+            "S01H-F02-S-FF01",
+            "F02",
+            "happiness",
+            {"scenario": "S", "text": "01", "intended": "happiness"},
+        ),
         ("S01A-M01-P-MF02", "M01", "neutral", {"gender": "male"}),
         ("S02S-M02-T-MM01", "M02", "sadness", {"session": "02"}),
         ("S03N-M02-R-MF03", "M02", "other", {}),
     ],
     "savee": [
         ("DC_a01", "DC", "anger", {"text": "01", "gender": "male"}),
-        ("DC_n30", "DC", "neutral", {"text": "n30"}),
-        ("JE_sa04", "JE", "sadness", {"text": "sa04"}),
+        ("DC_n30", "DC", "neutral", {"text": "special"}),
+        ("JE_sa04", "JE", "sadness", {"text": "special"}),
         ("JK_su01", "JK", "surprise", {"text": "01"}),
         ("KL_d02", "KL", "disgust", {}),
-        ("KL_h15", "KL", "happiness", {}),
+        ("KL_h15", "KL", "happiness", {"text": "h15"}),
     ],
     "tess": [
         ("OAF_back_angry", "OAF", "anger", {"text": "back", "age": "older"}),
@@ -385,6 +395,45 @@ def test_a_miniature_is_loaded(build, name):
         assert f"{part}: " in corpus.DESCR
     assert corpus.protocol is None
     assert corpus.dropped == []
+
+
+# The sentences of the miniatures, None where speech is free.
+TEXTS = {
+    "casia": {"201"},
+    "cmu-mosei": {None},
+    "crema-d": {"DFA", "IEO", "ITH", "TIE"},
+    "emodb": {"a01", "a02", "a05", "a07", "b02", "b09", "b10"},
+    "emovo": {"b1", "b2", "b3", "d1", "l1", "n1", "v1"},
+    "enterface05": {"an1", "fe1", "ha2", "sa4", "sa5", "su5"},
+    "esd": {"zh001", "en001", "en002"},
+    "iemocap": {None, "script01_1"},
+    "msp-improv": {None, "01", "02", "03"},
+    "ravdess": {"02"},
+    "savee": {"01", "02", "special", "h15"},
+    "tess": {"back", "bite", "dog", "youth"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_sentences_are_known_where_speech_is_scripted(build, name):
+    corpus = load_corpus(name, build(name))
+    assert set(corpus.texts) == TEXTS[name]
+    assert len(corpus.texts) == len(corpus.data)
+    assert (corpus.channel, corpus.notes) == (
+        CORPORA[name].channel,
+        list(CORPORA[name].traps),
+    )
+
+
+def test_a_sentence_does_not_tell_the_emotion_that_was_intended(tmp_path):
+    for stem in ("S01A-F01-R-FM01", "S01H-F01-R-FM01", "S01N-M01-T-FM01"):
+        _audio(tmp_path / f"MSP-IMPROV-{stem}.wav")
+    lines = "UTD-IMPROV-S01{}.avi; {}; A:3.0; V:3.0; D:3.0 ; N:3.0;\n"
+    pairs = ("A-F01-R-FM01", "A"), ("H-F01-R-FM01", "N"), ("N-M01-T-FM01", "S")
+    _text(tmp_path / "Evalution.txt", "".join(lines.format(*pair) for pair in pairs))
+    corpus = load_corpus("msp-improv", tmp_path)
+    assert corpus.texts.tolist() == ["01"] * 3
+    assert corpus.frame["intended"].tolist() == ["anger", "happiness", "neutral"]
 
 
 @pytest.mark.parametrize("name", ["CREMA-D", "crema_d", "cremad", "eNTERFACE'05"])
@@ -611,12 +660,15 @@ def test_votes_are_pooled_over_files_and_blanks_are_none(build):
     names = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
     header = ",".join(["Input.VIDEO_ID", "Input.CLIP", *(f"Answer.{n}" for n in names)])
     rows = ["ab_12,1,0,0,0,0,3,0", "cd,0,,,,,,", "cd,1,nan,3,0,0,0,0", ",,1,0,0,0,0,0"]
+    rows += ["cd,2,1,2,0,0,0,0", "cd,2,1,,0,0,0,0", "cd,2,1,,0,0,0,0"]
     _text(folder / "Batch_2_results.csv", "\n".join([header, *rows]))
     _audio(home / "cd_1.wav")
+    _audio(home / "cd_2.wav")
     corpus = load_corpus("cmu-mosei", home)
     found = dict(zip(corpus.frame["utterance"], corpus.target, strict=True))
     assert found["ab_12_1"] == "sadness"  # 1 + 3 against 1
     assert found["cd_1"] == "disgust"
+    assert found["cd_2"] == "disgust"  # a mean of 2 by one rater, 1 by three
     assert "cd_0" not in found
 
 
@@ -682,6 +734,8 @@ def test_several_corpora_are_joined(build, tmp_path):
     assert set(corpus.corpora[split[1]]) == {"casia"}
     assert set(corpus.target) == {"anger", "fear", "happiness", "neutral", "sadness"}
     assert "emodb/03" in corpus.speakers
+    assert {"emodb/a01", "casia/201"} <= set(corpus.texts)
+    assert len(corpus.texts) == len(corpus.data)
     other = load_corpus(["casia", "emodb"], home, protocol="didan-emodb-casia")
     assert other.protocol.hash == corpus.protocol.hash
     assert len(load_corpus(["emodb", "casia"], home).data) == 7 + 24
@@ -804,6 +858,34 @@ def test_counts_of_the_real_corpora(
     assert again.protocol.hash == hash
 
 
+@pytest.mark.parametrize(
+    ("protocol", "folder", "n_texts", "missing"),
+    [
+        (
+            "emodb-loso",
+            "emodb4",
+            10,
+            "81 of 81 boredom, 46 of 46 disgust, 69 of 69 fear",
+        ),
+        ("emovo-loso", "emovo", 14, ""),
+        ("casia-loso", "casia", 50, ""),
+        ("ravdess-emobox-6fold", "ravdess", 2, "1 of 192 happiness"),
+        ("crema-d-grouped-5fold", "crema78", 12, "1271 of 1271 anger, "),
+    ],
+)
+def test_sentences_of_the_real_corpora(real, protocol, folder, n_texts, missing):
+    name = PROTOCOLS[protocol].corpora[0]
+    corpus = load_corpus(name, real / folder, protocol=protocol)
+    assert len(set(corpus.texts)) == n_texts
+    assert None not in corpus.texts
+    assert f"missing='{missing}" in repr(corpus.protocol) or not missing
+    assert bool(corpus.protocol.missing) == bool(missing)
+    listed = load_manifest(real / folder / "metadata.csv", columns={"text": "text_id"})
+    assert dict(zip(corpus.data, corpus.texts, strict=True)) == dict(
+        zip(listed.data, listed.texts, strict=True)
+    )
+
+
 def test_counts_of_casia(real):
     corpus = load_manifest(real / "casia" / "metadata.csv")
     assert set(Counter(corpus.target.tolist()).values()) == {200}
@@ -832,5 +914,5 @@ def test_a_label_file_that_is_no_table_is_named(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text(f"file,emotion\na,{'x' * 200_000}\n")
     table = SpeakerTable(files="*.csv", speaker="file", columns={})
-    with pytest.raises(ValueError, match=r"labels\.csv' is not a CSV table: field"):
+    with pytest.raises(ValueError, match=r"labels\.csv' is not a CSV table.*: field"):
         list(table.read(path))

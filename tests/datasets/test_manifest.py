@@ -1,18 +1,20 @@
-"""Corpora listed in a CSV file."""
+"""Corpora listed in a table: dialects, names, files, columns, faults."""
 
 import csv
 import sys
 import tempfile
 import tracemalloc
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sklearn_ser._csv import clean_name, name_key
 from sklearn_ser.datasets import load_manifest
-from sklearn_ser.datasets._spelling import same_name
 
 GOOD = "file,speaker,emotion\na.wav,03,anger\nb.wav,11,neutral\n"
 
@@ -58,15 +60,23 @@ def test_a_plain_manifest(write, tmp_path):
         "\ufeff\t\t\n" + GOOD.replace(",", "\t"),
         'no; "File"; speaker;Emotion;"a, b, c, d"\n'
         "1;a.wav;03;anger;\n2; b.wav ;11;neutral;x, y\n",
+        "file,speaker,emotion,,\na.wav,03,anger,,\nb.wav,11,neutral,,\n",
+        ",file,,speaker,emotion\n,a.wav,,03,anger\n,b.wav,,11,neutral\n",
+        "file,speaker,emotion\na.wav,03,anger,,,\nb.wav,11,neutral\n",
+        "sep=;\n" + GOOD.replace(",", ";"),
+        '"sep=|"\r\n' + GOOD.replace(",", "|"),
+        "\ufeffSEP=\t\n" + GOOD.replace(",", "\t"),
     ],
     ids=[
         *("bom", "crlf", "no last newline", "spaces and case", "quotes", "blank lines"),
-        *("semicolons", "tabs", "semicolons and commas"),
+        *("semicolons", "tabs", "semicolons and commas", "nothing behind"),
+        *("nothing between", "nothing behind rows", "sep=;", "sep=|", "sep=tab"),
     ],
 )
-def test_dialects_of_one_manifest_load_alike(write, text):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
+def test_dialects_of_one_manifest_load_alike(write, text, encoding):
     expected = load_manifest(write(GOOD))
-    corpus = load_manifest(write(text))
+    corpus = load_manifest(write(text, encoding))
     assert corpus.data == expected.data
     assert corpus.speakers.tolist() == expected.speakers.tolist()
     assert corpus.target.tolist() == expected.target.tolist()
@@ -107,8 +117,9 @@ def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypat
 )
 def test_what_is_written_is_what_is_read(rows, order):
     for column, spaces in ((0, True), (1, False)):
-        names = {row[column].strip() for row in rows}
-        assume(len({same_name(name, spaces) for name in names}) == len(names))
+        names = {clean_name(row[column]) for row in rows}
+        assume("" not in names)
+        assume(len({name_key(name, spaces) for name in names}) == len(names))
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(rows)):
             Path(folder, f"{i}.wav").touch()
@@ -123,8 +134,9 @@ def test_what_is_written_is_what_is_read(rows, order):
     assert [Path(name).name for name in corpus.data] == [
         f"{i}.wav" for i in range(len(rows))
     ]
-    read = zip(corpus.speakers, corpus.target, corpus.frame["note"], strict=True)
-    assert list(read) == [tuple(cell.strip() for cell in row) for row in rows]
+    for column, read in enumerate((corpus.speakers, corpus.target)):
+        assert read.tolist() == [clean_name(row[column]) for row in rows]
+    assert corpus.frame["note"].tolist() == [note.strip() for *_, note in rows]
     for name, column in corpus.frame.items():
         assert column.dtype.kind == ("U" if name in ("speaker", "emotion") else "O")
         assert all(isinstance(cell, str) for cell in column)
@@ -203,7 +215,7 @@ def test_as_frame_without_pandas_names_the_extra(write, monkeypatch):
             "file,speaker,emotion\na.wav,1,x\nc.wav,1,x\nd.wav,1,x\n",
             r"do not exist: row 3 '.*c\.wav', row 4 '.*d\.wav'\.$",
         ),
-        ('file,speaker,emotion\n"a.wav,1,x\n', "is not a UTF-8 CSV table"),
+        ('file,speaker,emotion\n"a.wav,1,x\n', "is not a CSV table in UTF-8"),
     ],
 )
 def test_a_faulty_manifest_says_where(write, text, message):
@@ -226,7 +238,7 @@ def test_row_numbers_are_lines_of_the_file(write):
 
 def test_other_encodings_are_refused(write):
     path = write(GOOD.replace("anger", "Ärger"), encoding="latin-1")
-    with pytest.raises(ValueError, match="not a UTF-8 CSV table"):
+    with pytest.raises(ValueError, match="not a CSV table in UTF-8"):
         load_manifest(path)
     corpus = load_manifest(write(GOOD.replace("anger", "Ärger")))
     assert corpus.target[0] == "Ärger"
@@ -266,7 +278,7 @@ def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):
     for row in rows[:2]:
         with pytest.raises(ValueError, match="names files that do not exist: row 4"):
             load_manifest(write(GOOD + row))
-    with pytest.raises(ValueError, match=r"do not exist: row 4|not a UTF-8 CSV"):
+    with pytest.raises(ValueError, match=r"do not exist: row 4|not a CSV table"):
         load_manifest(write(GOOD + rows[2]))
     for bad in ("a\0b", "n" * 5000, tmp_path / "loop.wav"):
         with pytest.raises(ValueError, match="csv must be an existing file"):
@@ -277,71 +289,203 @@ def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):
 
 @pytest.mark.parametrize("bad", [3, b"corpus.csv", ["corpus.csv"]])
 def test_what_is_no_path(write, bad):
-    with pytest.raises(TypeError, match="csv must be a path, got"):
+    with pytest.raises(TypeError, match="csv must be a path, or rows that are mapp"):
         load_manifest(bad)
     with pytest.raises(TypeError, match="root must be a path, got"):
         load_manifest(write(GOOD), root=bad)
 
 
 @pytest.mark.parametrize(
-    "spellings",
+    ("spellings", "kept"),
     [
-        ("S1", "s1"),
-        ("Zo\u00eb", "Zoe\u0308"),
-        ("ann", "a\u200bnn\ufeff"),
-        ("\u0130da", "I\u0307DA"),
-        ("Strasse", "STRA\u1e9eE"),
+        (("S1", "s1"), "S1"),
+        (("Zo\u00eb", "Zoe\u0308"), "Zo\u00eb"),
+        (("a\u200bnn\ufeff", "ann"), "ann"),
+        (("\u0130da", "I\u0307DA"), "\u0130da"),
+        (("Strasse", "STRA\u1e9eE"), "Strasse"),
+        (("Ann\u00a0B", "Ann B"), "Ann B"),
+        (("Ann   B", "ann\tb"), "Ann B"),
+        (("Ann\u3000\u2009B", "ANN b"), "Ann B"),
+        (("S\uff11\uff12", "S12"), "S\uff11\uff12"),
+        (("\ufb01n", "fin"), "\ufb01n"),
+        (("\u263a\ufe0f", "\u263a"), "\u263a"),
+        (("a\u034fnn\u3164", "a\u00adnn"), "ann"),
     ],
 )
-def test_spellings_of_one_speaker_are_unified(write, spellings):
-    text = GOOD.replace("03", spellings[0]).replace("11", spellings[1])
-    with pytest.warns(
-        UserWarning, match="counts as one and gets its first spelling"
-    ) as caught:
+@pytest.mark.parametrize("column", ["speaker", "emotion"])
+def test_spellings_of_one_name_are_unified(write, spellings, kept, column):
+    old = ("03", "11") if column == "speaker" else ("anger", "neutral")
+    text = GOOD
+    for one, other in zip(old, spellings, strict=True):
+        text = text.replace(one, other)
+    with pytest.warns(UserWarning, match="gets its most frequent spelling") as caught:
         corpus = load_manifest(write(text))
-    assert corpus.speakers.tolist() == [spellings[0]] * 2
-    assert corpus.frame["speaker"].tolist() == [spellings[0]] * 2
-    assert "by 1 speakers" in corpus.DESCR
+    found = corpus.speakers if column == "speaker" else corpus.target
+    assert found.tolist() == corpus.frame[column].tolist() == [kept] * 2
     (warning,) = caught
-    counted = " and ".join(f"{name!a} (1 row(s))" for name in spellings)
-    assert "1 speaker(s) with several spellings" in str(warning.message)
+    counted = " and ".join(f"{name.strip()!a} (1 row(s))" for name in spellings)
+    assert f"1 {column}(s) with several spellings" in str(warning.message)
     assert counted in str(warning.message)
     assert warning.filename == __file__
 
 
-def test_speakers_that_differ_stay_apart(write):
-    for one, other in (
-        ("1", "01"),
-        ("S1", "S 1"),
-        ("Zo\u00eb", "Zoe"),
-        ("1", "\u00b9"),
-    ):
-        text = GOOD.replace("03", one).replace("11", other)
-        assert load_manifest(write(text)).speakers.tolist() == [one, other]
-
-
-def test_spellings_of_one_emotion_are_unified_and_counted(write, tmp_path):
-    labels = ["Anger", "anger", "very sad", "Very  Sad", "anger", "verysad", "joy"]
+def test_the_most_frequent_spelling_is_kept_without_what_is_hidden(write, tmp_path):
+    labels = ["happy\u200b", "Happy", "happy", "happy", "very sad", "verysad", "joy"]
     for i in range(len(labels)):
         (tmp_path / f"{i}.wav").touch()
     rows = "".join(f"{i}.wav,s{i},{label}\n" for i, label in enumerate(labels))
     with pytest.warns(UserWarning, match="has 2 emotion") as caught:
         corpus = load_manifest(write("file,speaker,emotion\n" + rows))
-    expected = ["Anger", "Anger", *["very sad"] * 2, "Anger", "very sad", "joy"]
+    expected = [*["happy"] * 4, *["very sad"] * 2, "joy"]
     assert corpus.target.tolist() == expected
-    assert corpus.frame["emotion"].tolist() == expected
     (warning,) = caught
-    for text in (
-        "'Anger' (1 row(s)) and 'anger' (2 row(s)); 'very sad' (1 row(s)) and",
-        "counts as one and gets its first spelling",
-        "If two of them are different emotions, rename one in the file.",
+    told = "'happy\\u200b' (1 row(s)) and 'Happy' (1 row(s)) and 'happy' (2 row(s))"
+    assert told in str(warning.message)
+    assert "If two of them are different emotions, rename" in str(warning.message)
+    lonely = load_manifest(write("file,speaker,emotion\n0.wav,\u200bann,joy\u2060\n"))
+    assert (lonely.speakers[0], lonely.target[0]) == ("ann", "joy")
+    with pytest.raises(ValueError, match="empty cells: row 2 'speaker'"):
+        load_manifest(write("file,speaker,emotion\n0.wav,\u200b,joy\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "other"),
+    [
+        ("speaker", "1", "01"),
+        ("speaker", "S1", "S 1"),
+        ("speaker", "Zo\u00eb", "Zoe"),
+        ("emotion", "very-sad", "very sad"),
+    ],
+)
+def test_names_that_differ_stay_apart(write, column, one, other):
+    old = ("03", "11") if column == "speaker" else ("anger", "neutral")
+    text = GOOD.replace(old[0], one).replace(old[1], other)
+    assert load_manifest(write(text)).frame[column].tolist() == [one, other]
+
+
+def test_texts_are_unified_in_silence(write, tmp_path):
+    texts = ["Das will sie", "das  will sie", "", "a02", "\u200b"]
+    for i in range(len(texts)):
+        (tmp_path / f"{i}.wav").touch()
+    rows = "".join(f"{i}.wav,s1,joy,{text}\n" for i, text in enumerate(texts))
+    corpus = load_manifest(write("file,speaker,emotion,Text\n" + rows))
+    assert corpus.texts.tolist() == ["Das will sie", "Das will sie", None, "a02", None]
+    assert corpus.texts.dtype == object
+    assert corpus.frame["text"][1] == "das  will sie"
+    renamed = write("file,speaker,emotion,said\n" + rows)
+    assert load_manifest(renamed, columns={"text": "said"}).texts[3] == "a02"
+    assert load_manifest(renamed).texts.tolist() == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("names", "cells", "refused"),
+    [
+        ("start,end", "0.5,1.5", ["start", "end"]),
+        ("start,end", "0 days 00:00:00.5,0 days 00:00:01", ["start", "end"]),
+        ("start,end", "0 days 00:00:00,0 days 00:00:01", ["end"]),
+        ("begin", "1.2", ["begin"]),
+        ("offset,duration", "1,0.8", ["offset", "duration"]),
+        ("Start Time,End_Time", "1:00,1:02", ["start time", "end_time"]),
+        ("segment_start_ms", "250", ["segment_start_ms"]),
+        ("onset", "0.1", ["onset"]),
+        ("channel", "1", ["channel"]),
+        ("Channel", "left", ["channel"]),
+        ("duration", "0.8", ["duration"]),
+        ("duration_s", "1", ["duration_s"]),
+        ("start,end", "0,", []),
+        ("start,end", "0 days,NaT", []),
+        ("start,end", "0 days 00:00:00.000,", []),
+        ("channel", "YouTube", []),
+        ("duration", "3.0", []),
+        ("duration", "long", []),
+        ("gender,offset", "f,", []),
+    ],
+)
+def test_a_row_that_is_a_part_of_a_recording_is_refused(
+    write, tmp_path, names, cells, refused
+):
+    soundfile.write(tmp_path / "a.wav", np.zeros(24000), 8000)
+    path = write(f"file,speaker,emotion,{names}\na.wav,1,joy,{cells}\n")
+    if not refused:
+        assert list(load_manifest(path).frame)[3:] == names.split(",")
+        return
+    with pytest.raises(ValueError, match="a part of a recording") as caught:
+        load_manifest(path)
+    assert f"the columns {refused}, which" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Jo\u0308rg/Stra\u00dfe.wav",
+        "j\u00d6RG/stra\u00dfe.WAV",
+        "J\u00f6rg\\Stra\u00dfe.wav",
+        ".\\jo\u0308rg\\STRA\u1e9eE.wav",
+    ],
+)
+def test_a_file_is_found_under_the_name_of_another_system(write, tmp_path, told):
+    (tmp_path / "J\u00f6rg").mkdir()
+    there = tmp_path / "J\u00f6rg" / "Stra\u00dfe.wav"
+    there.touch()
+    table = f"file,speaker,emotion\n{told},1,joy\n"
+    assert load_manifest(write(table)).data == [str(there)]
+    absolute = table.replace(told, f"{tmp_path}/{told}")
+    assert load_manifest(write(absolute)).data == [str(there)]
+    (tmp_path / "J\u00f6rg" / "STRASSE.wav").touch()
+    other = tmp_path / "J\u00f6rg" / "Stra\u00dfe.wav"
+    other.rename(other.with_name("STRAssE.wav"))
+    with pytest.raises(ValueError, match=r"row 2 .*there are \[.*STRASSE.*STRAssE"):
+        load_manifest(write(table))
+
+
+def test_two_names_of_one_file_are_one_recording(write):
+    with pytest.raises(ValueError, match="more than once: row 3"):
+        load_manifest(write("file,speaker,emotion\na.wav,1,x\nA.WAV,2,y\n"))
+
+
+class _Labels:
+    """As ClassLabel of datasets."""
+
+    @staticmethod
+    def int2str(code):
+        return ["anger", "joy"][code]
+
+
+class _Rows(list):
+    """As Dataset of datasets."""
+
+    features: ClassVar = {"emotion": _Labels(), "speaker": None}
+
+
+def test_rows_in_memory(tmp_path, monkeypatch):
+    audio = {"array": np.zeros(800), "sampling_rate": 16000, "path": "x.wav"}
+    rows = _Rows(
+        [
+            {"audio": audio, "emotion": 1, "speaker": 3, "text": "Ja"},
+            {"audio": {"bytes": b"RIFF"}, "emotion": 0, "speaker": 4, "text": None},
+        ]
+    )
+    corpus = load_manifest(rows)
+    assert corpus.data[0] is audio
+    assert corpus.target.tolist() == ["joy", "anger"]
+    assert corpus.speakers.tolist() == ["3", "4"]
+    assert corpus.texts.tolist() == ["Ja", None]
+    assert corpus.frame["file"].tolist() == ["x.wav", "-"]
+    (tmp_path / "a.wav").touch()
+    monkeypatch.chdir(tmp_path)
+    row = {"File": Path("a.wav"), "speaker": "1", "emotion": "joy"}
+    assert load_manifest(iter([row])).data == [str(tmp_path / "a.wav")]
+    with pytest.raises(ValueError, match=r"^csv names files that .*: row 0 '.*b\.wav'"):
+        load_manifest([row | {"File": "b.wav"}])
+    for wrong, message in (
+        ({"speaker": None}, "csv has empty cells: row 0 'speaker'"),
+        ({"start": 1.5}, r"the columns \['start'\]"),
+        ({"Speaker": 1}, r"more than one column named \['speaker'\]"),
     ):
-        assert text in str(warning.message)
-
-
-def test_emotions_that_differ_stay_apart(write):
-    text = GOOD.replace("anger", "very-sad").replace("neutral", "very sad")
-    assert load_manifest(write(text)).target.tolist() == ["very-sad", "very sad"]
+        with pytest.raises(ValueError, match=message):
+            load_manifest([row | wrong])
+    with pytest.raises(ValueError, match="csv is empty"):
+        load_manifest([])
 
 
 def test_columns_may_have_other_names(tmp_path):

@@ -16,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 
 from sklearn_ser.datasets import Protocol, apply_protocol, list_protocols
+from sklearn_ser.datasets.corpora import CORPORA
+from sklearn_ser.datasets.protocols import PROTOCOLS
 from sklearn_ser.model_selection import check_speaker_leakage, speaker_cross_validate
 
 
@@ -359,6 +361,47 @@ def test_wrong_protocols_of_ones_own(change, message):
     base = {"utterances": ["a", "b"], "labels": ["x", "y"], "folds": [0, 1]}
     with pytest.raises(ValueError, match=message):
         Protocol("p", **base | change)
+
+
+def test_what_a_copy_lacks_is_said():
+    protocol = apply_protocol("emodb-loso", _emodb()).protocol
+    assert protocol.missing["anger"] == (126, 127)
+    assert protocol.missing["disgust"] == (46, 46)
+    assert "missing='126 of 127 anger, 80 of 81 boredom, 46 of 46 d" in repr(protocol)
+    merged = apply_protocol("iemocap-4class-loso", _iemocap()).protocol
+    assert merged.missing["happiness"] == (1041 + 595 - 5, 1041 + 595)
+    whole = _ravdess()
+    whole = {k: [v for v in values for _ in range(8)] for k, values in whole.items()}
+    whole["data"] = [f"{i}.wav" for i in range(len(whole["data"]))]
+    protocol = apply_protocol("ravdess-emobox-6fold", Bunch(**whole)).protocol
+    assert protocol.missing == {}
+    assert repr(protocol).endswith(f"n_folds=6, hash='{protocol.hash}')")
+    assert pickle.loads(pickle.dumps(merged)).missing == merged.missing
+
+
+def test_what_a_transfer_lacks_is_said_by_corpus():
+    words = ["anger", "happiness", "neutral", "sadness"]
+    rows = [(c, w) for c, n in (("emodb", 3), ("casia", 200)) for w in words * n]
+    corpora, target = map(np.array, zip(*rows, strict=True))
+    names = [f"{i}.wav" for i in range(len(rows))]
+    texts = np.array([f"t{i}" for i in range(len(rows))], dtype=object)
+    corpus = Bunch(
+        data=names, target=target, speakers=names, corpora=corpora, texts=texts
+    )
+    found = apply_protocol("cross-emodb-casia", corpus)
+    assert set(found.protocol.missing) == {f"emodb/{word}" for word in words}
+    assert found.protocol.missing["emodb/anger"] == (124, 127)
+    assert found.texts.tolist() == texts.tolist()
+
+
+@pytest.mark.parametrize("name", list_protocols())
+def test_each_class_of_a_protocol_has_a_count(name):
+    spec = PROTOCOLS[name]
+    for corpus in spec.corpora:
+        counts = CORPORA[corpus].counts
+        assert {spec.classes[e] for e in counts if e in spec.classes} == {
+            *spec.classes.values()
+        }
 
 
 def test_whole_numbers_of_any_type_are_one_hash():

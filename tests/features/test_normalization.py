@@ -387,3 +387,26 @@ def test_cross_val_predict_passes_no_speakers(method, corpus, log_mels):
     model = make_pipeline(SpeakerNormalizer(None), method())
     with pytest.raises(ValueError, match="needs speakers"):
         cross_val_predict(model, log_mels, corpus.y, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("known", "later", "told"),
+    [
+        ([1, 2], ["1", "2"], "'1' for 1"),
+        (["1", "2"], [1, 2], "1 for '1'"),
+        ([1.0, 2.0], ["01", "2"], "'01' for 1.0"),
+        (["Ann B", "Bo"], ["ann\u00a0b", "Bo"], "'ann\\xa0b' for 'Ann B'"),
+        (["S12", "Bo"], ["S\uff11\uff12", "Bo"], "for 'S12'"),
+        (["Ann", "Bo"], ["Cem", "Bo"], None),
+        ([1, 2], [1.0, 3], None),
+    ],
+)
+def test_known_speakers_written_otherwise_are_told(known, later, told):
+    X = np.random.default_rng(0).normal(size=(8, 3))
+    normalizer = SpeakerNormalizer().fit(X, speakers=known * 4)
+    if told is None:
+        normalizer.transform(X[:2], speakers=later)
+        return
+    with pytest.warns(UserWarning, match="that seem to be known") as caught:
+        normalizer.transform(X[:2], speakers=later)
+    assert told in str(caught[0].message)
