@@ -19,7 +19,7 @@ from sklearn_ser import EmotionTimeline, LogMelTransformer, emotion_timeline
 from sklearn_ser.baseline import make_baseline
 from sklearn_ser.features import load_audio
 from sklearn_ser.features._audio_stream import Resampler, cut_windows, read_blocks
-from sklearn_ser.timeline._page import timeline_page
+from sklearn_ser.timeline.page import timeline_page
 
 RATE = 16000
 

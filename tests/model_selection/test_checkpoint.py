@@ -21,12 +21,12 @@ from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn_ser.model_selection._evaluation import run_jobs
 
 from sklearn_ser import DSNetClassifier, SpeakerNormalizer
 from sklearn_ser._progress import listening, report
 from sklearn_ser.datasets import Protocol
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
-from sklearn_ser.model_selection._evaluation import run_jobs
 
 
 class Fragile(ClassifierMixin, BaseEstimator):
