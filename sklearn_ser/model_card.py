@@ -107,7 +107,7 @@ def make_model_card(
 
 def _add_table(card, title, table, *, folded=False):
     """Add a table whose names and cells Markdown shows as they are."""
-    title = escaped(title).replace("/", r"\/")  # skops takes / for a part of a section
+    title = escaped(title).replace("/", "&#47;")  # else skops splits the title
     cells = {escaped(k): [*map(escaped, values)] for k, values in table.items()}
     card.add_table(folded=folded, **{title: cells})
 
@@ -115,7 +115,9 @@ def _add_table(card, title, table, *, folded=False):
 def escaped(text):
     """Return text that Markdown shows as it is, in one line."""
     text = html.escape(" ".join(str(text).split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|$])", r"\\\1", text)
+    text = re.sub(r"[\\`*\[\]|$]", r"\\\g<0>", text)
+    # Underscores inside of a word are no markup.
+    return re.sub(r"(?<!\w)_++|_++(?!\w)", lambda m: m[0].replace("_", r"\_"), text)
 
 
 def describe_evaluation(summary):

@@ -15,9 +15,6 @@ from ..exceptions import SilentRecordingWarning
 from ..features._audio_stream import cut_windows, read_blocks
 from ..pipeline import flat_steps
 
-from .._validation import import_or_raise
-from ..exceptions import SilentRecordingWarning
-
 _RATE = 16000  # of a model that tells none
 _BATCH = 60.0  # seconds of windows that are predicted at once
 
