@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_the_table_of_a_network(run, manifest):
     assert [line.split()[0] for line in folds] == ["1", "2", "3"]
     assert pooled.split()[:4] == ["pooled", "3", "speakers", "12"]
     assert "3/3 folds" in printed.err
-    estimate = "training takes a minute or less: 3 fold(s) of 1 epoch(s), 1 at a time"
+    estimate = "training takes a minute or less: 3 fit(s) of 1 epoch(s), 1 at a time"
     assert estimate in printed.err
     assert printed.err.index(estimate) < printed.err.index("0/3 folds")
     assert run(*argv).out == printed.out
@@ -103,20 +104,64 @@ def test_methods_by_their_names(run, manifest, method):
     assert run("evaluate", *argv).lines[0].startswith(f"{said} on log-mel")
 
 
-def test_a_known_corpus_and_its_protocol(run, fails, tmp_path):
+def write_noise(folder, stems):
+    """Write recordings of two levels of noise, by turns."""
     rng = np.random.default_rng(0)
-    stems = [
-        f"{who}a0{text}{how}a" for who in ("03", "08") for text in "127" for how in "WN"
-    ]
     for i, stem in enumerate(stems):
-        wave = rng.normal(size=4000) / 9 * (1 + i % 2)
-        soundfile.write(tmp_path / f"{stem}.wav", wave, 16000)
+        wave = rng.normal(size=(4000, 2)) / 9 * (1 + i % 2)
+        soundfile.write(folder / f"{stem}.wav", wave, 16000)
+
+
+def test_a_known_corpus_and_its_protocol(run, fails, tmp_path):
+    texts = [f"{who}a0{text}" for who in ("03", "08") for text in "127"]
+    write_noise(tmp_path, [f"{text}{how}a" for text in texts for how in "WN"])
     argv = ["evaluate", "--corpus", "EmoDB", "--data-home", tmp_path]
     argv += ["--protocol", "emodb-loso", *LINEAR]
-    first, *lines = run(*argv).lines
+    with warnings.catch_warnings():  # the frozen protocol has more classes
+        warnings.simplefilter("default")
+        first, *lines = run(*argv).lines
     assert "12 recordings by 2 speakers of EmoDB, Protocol('emodb-loso'" in first
     assert any(line.startswith("Protocol('emodb-loso'") for line in lines)
     assert "the protocol has its own" in fails(*argv, "--folds", 2)
+
+
+def test_the_channel_and_the_notes_of_a_corpus(run, tmp_path):
+    stems = [f"{{}}-{who}-b{n}" for who in ("f1", "m1") for n in "12"]
+    write_noise(tmp_path, [s.format(how) for s in stems for how in ("rab", "neu")])
+    argv = "evaluate", "--corpus", "emovo", "--data-home", tmp_path, *LINEAR
+    first, *lines = run(*argv).lines
+    assert "log-mel spectrograms of channel 0: 8 recordings" in first
+    assert "note on emovo: The two channels are two microphones" in lines[0]
+    assert "of channel 1" in run(*argv, "--channel", 1).lines[0]
+    assert "of channel" not in run(*argv, "--channel", "mean").lines[0]
+
+
+@pytest.fixture
+def script(manifest):
+    """The table with a column of sentences, which both emotions have."""
+    head, *lines = manifest.read_text().splitlines()
+    path = manifest.with_name("script.csv")
+    rows = [f"{line},{'ab'[i % 2]}" for i, line in enumerate(lines)]
+    path.write_text("\n".join([f"{head},text", *rows]))
+    return path
+
+
+def test_unheard_sentences_have_a_figure(run, fails, manifest, script, tmp_path):
+    argv = "evaluate", "--manifest", script, *LINEAR
+    remark = "12 of 12 test recordings have their sentence in the training"
+    assert remark in run(*argv).out
+    printed = run(*argv, "--unheard-sentences", "--out", tmp_path / "out")
+    assert "9 fit(s) on features computed once" in printed.err
+    assert remark not in printed.out
+    assert "On unheard sentences, too, UAR" in printed.out
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "On unheard sentences, too, UAR" in page
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert "--unheard-sentences" in result["settings"]["command"]
+    options = "--epochs", 1, "--unheard-sentences"
+    assert "9 fit(s) of 1 epoch(s)" in run("evaluate", *argv[1:3], *options).err
+    argv = "evaluate", "--manifest", manifest, "--unheard-sentences"
+    assert "no sentence of the recordings is known" in fails(*argv)
 
 
 def test_enrolled_recordings_are_not_scored(run, rows, manifest, tmp_path):

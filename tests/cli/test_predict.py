@@ -112,6 +112,16 @@ def test_strange_files_in_a_folder_are_told_and_the_others_go_on(
 
 def test_a_folder_without_audio_is_an_error(fails, model, tmp_path):
     assert "no audio file below" in fails("predict", model, tmp_path)
+    (tmp_path / "talk.m4a").touch()
+    assert "ffmpeg -i talk.m4a talk.wav" in fails("predict", model, tmp_path)
+
+
+def test_what_is_skipped_in_a_folder_is_told(run, model, formats):
+    (formats / "talk.m4a").touch()
+    shutil.copy(formats / "web.ogg", formats / "._web.ogg")
+    printed = run("predict", model, formats)
+    assert len(printed.lines) == 6
+    assert "ffmpeg -i talk.m4a talk.wav" in printed.err
 
 
 def test_no_cell_of_a_table_is_a_formula(run, rows, model, formats, monkeypatch):
@@ -213,6 +223,10 @@ def test_voices_change_the_prediction(run, rows, enrollable, calls, formats, tmp
     np.testing.assert_allclose([*by_one.values()], expected, atol=1e-3)
     assert not np.allclose([*plain.values()], [*by_one.values()], atol=1e-3)
     assert probabilities(two, "--enroll", two).keys() == {"web.ogg", "phone.mp3"}
+    spelt = tmp_path / "spelt.csv"
+    spelt.write_text("file,speaker\nin\\nested\\WEB.ogg,A\u200bNN\n", encoding="utf-16")
+    found = probabilities(spelt, "--enroll", one)
+    assert found["web.ogg"].tolist() == by_one["web.ogg"].tolist()
     files = tmp_path / "files.csv"
     files.write_text("note;File\na;in/nested/web.ogg\n")  # of a spreadsheet in Europe
     assert probabilities(files)["web.ogg"].tolist() == plain["web.ogg"].tolist()
@@ -259,12 +273,14 @@ def test_what_cannot_be_enrolled(fails, model, enrollable, calls, formats, tmp_p
     assert "columns file and speaker" in message
     message = fails(*predict, two, "--enroll", one)
     assert "one.csv' has no recording of 'bob'" in message
-    assert "no CSV table" in fails(*predict, formats, "--enroll", "no.csv")
+    message = fails(*predict, formats, "--enroll", "no.csv")
+    assert "--enroll: csv must be an existing file, found none at 'no.csv'" in message
     bad = tmp_path / "bad.csv"
     for text, expected in (
-        ("file,name\na.wav,a\n", "lacks the column 'speaker'; it has ['file', 'name']"),
-        ("file,speaker\na.wav,\n", "has no speaker in row 2"),
-        ("file,speaker\n", "has no rows"),
+        ("file,name\na.wav,a\n", "lacks the columns ['speaker']; it has ['file', 'na"),
+        ("file,speaker\na.wav,\n", "has empty cells: row 2 'speaker'"),
+        ("file,speaker\n", "has a header but no rows"),
+        ("file,speaker,start\nin/nested/web.ogg,ann,1.5\n", "a part of a recording"),
         ("file,speaker\nabsent.wav,ann\n", "absent.wav"),
     ):
         bad.write_text(text)
