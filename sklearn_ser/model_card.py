@@ -1,5 +1,7 @@
 """A model card names the use of a model, its test, and the tested speakers."""
 
+import html
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,9 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._validation import import_or_raise
-from .metrics._bootstrap import confusion_uar, speaker_confusions
-from .model_selection import SpeakerCVResult
-from .model_selection._results import pick
 
 __all__ = ["make_model_card"]
 
@@ -29,7 +28,7 @@ LIMITS = (
 
 def make_model_card(
     estimator: Any,
-    result: SpeakerCVResult | None = None,
+    result: Any = None,
     *,
     by: Mapping[str, ArrayLike] | None = None,
 ) -> Any:
@@ -86,34 +85,60 @@ def make_model_card(
     check_is_fitted(estimator)
     if by and result is None:
         raise ValueError("by needs a result, but result is None.")
-    classes = ", ".join(map(str, estimator.classes_))
+    classes = ", ".join(escaped(name) for name in estimator.classes_)
     card = skops_card.Card(estimator, template=None)
     card.add(**{"Intended use": USE.format(classes=classes), "Limits": LIMITS})
-    card.add_hyperparams(section="Hyperparameters")
+    params = estimator.get_params()
+    table = {"Hyperparameter": params, "Value": params.values()}
+    _add_table(card, "Hyperparameters", table, folded=True)
     if result is None:
         return card
-    card.add(Evaluation=describe_evaluation(result))
-    names = {"speaker": result.speakers, **pick(by, result.rows)}
-    for name, column in names.items():
-        values, counts = speaker_confusions(
-            result.y_true, result.predictions, column, result.classes
-        )
-        uars = [f"{100 * uar:.1f}" for uar in confusion_uar(counts)]
-        table = {name: values.astype(str).tolist(), "UAR (%)": uars}
-        card.add_table(**{f"UAR by {name}": table})
+    summary = result.summary()
+    card.add(Evaluation=escaped(describe_evaluation(summary)))
+    for part in summary.parts:
+        where = f", {part.name}" if part.name else ""
+        for name, column in {"speaker": part.speakers, **part.pick(by)}.items():
+            groups = part.groups(column)
+            uars = [f"{100 * group.uar:.1f}" for group in groups]
+            table = {name: [group.value for group in groups], "UAR (%)": uars}
+            _add_table(card, f"UAR by {name}{where}", table)
     return card
 
 
-def describe_evaluation(result):
-    interval = result.uar_interval
-    known = np.isfinite(interval[0])
-    between = f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]" if known else ""
-    n_speakers = len(np.unique(result.speakers))
-    folds = result.protocol or f"{len(result.folds)} folds without a named protocol"
-    return (
-        f"Unweighted average recall {100 * result.uar:.1f} %{between}, accuracy "
-        f"{100 * result.wa:.1f} %, on {len(result.rows)} recordings of {n_speakers} "
-        f"speakers. No test speaker is in the training data of its fold. {folds}. "
-        f"The interval ({100 * result.confidence_level:g} %) is a bootstrap over "
+def _add_table(card, title, table, *, folded=False):
+    """Add a table whose names and cells Markdown shows as they are."""
+    title = escaped(title).replace("/", "&#47;")  # else skops splits the title
+    cells = {escaped(k): [*map(escaped, values)] for k, values in table.items()}
+    card.add_table(folded=folded, **{title: cells})
+
+
+def escaped(text):
+    """Return text that Markdown shows as it is, in one line."""
+    text = html.escape(" ".join(str(text).split()), quote=False)
+    text = re.sub(r"[\\`*\[\]|$]", r"\\\g<0>", text)
+    # Underscores inside of a word are no markup.
+    return re.sub(r"(?<!\w)_++|_++(?!\w)", lambda m: m[0].replace("_", r"\_"), text)
+
+
+def describe_evaluation(summary):
+    """Return the test of a model in sentences."""
+    sentences = []
+    for part in summary.parts:
+        low, high = part.uar_interval
+        between = f" [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else ""
+        where = f"{part.name}: u" if part.name else "U"
+        sentences.append(
+            f"{where}nweighted average recall {100 * part.uar:.1f} %{between}, "
+            f"accuracy {100 * part.wa:.1f} %, on {part.n_recordings} recordings of "
+            f"{len(np.unique(part.speakers))} speakers."
+        )
+    sentences.append(f"The figure is {summary.kind}: {summary.about_kind}.")
+    if summary.folds:
+        n_folds = f"{len(summary.folds)} folds without a named protocol"
+        sentences.append("No test speaker is in the training data of its fold.")
+        sentences.append(f"{summary.protocol or n_folds}.")
+    sentences.append(
+        f"The interval ({100 * summary.confidence_level:g} %) is a bootstrap over "
         "speakers."
     )
+    return " ".join(sentences)

@@ -17,6 +17,7 @@ from sklearn_ser import (
 )
 from sklearn_ser.inspection import (
     EmbeddingDisplay,
+    EmotionTimelineDisplay,
     HistoryDisplay,
     LogMelDisplay,
     SpeakerRecallDisplay,
@@ -214,6 +215,34 @@ def test_recall_of_a_cross_validation():
     display = _drawn(SpeakerRecallDisplay.from_result(result))
     assert display.confusions.sum() == 12
     np.testing.assert_array_equal(display.confusions.sum(axis=0), result.confusion)
+
+
+STRANGE = ["_a", "$x", "$5$6", "\\frac{"]
+
+
+def test_names_are_shown_as_they_are():
+    """A $ makes no formula, and a name that starts with _ does not vanish."""
+    y = np.repeat(STRANGE, 4)
+    speakers = np.tile(["_s", "$t"], 8)
+    display = SpeakerRecallDisplay.from_predictions(y, y, speakers)
+    rows = [label.get_text() for label in _drawn(display).axes_[0].get_yticklabels()]
+    assert rows == ["$t (100)", "_s (100)"]
+    Z = np.random.default_rng(0).normal(size=(16, 3))
+    display = EmbeddingDisplay.from_embeddings({"$r": Z}, y, speakers)
+    texts = _drawn(display).axes_[0, 0].get_legend().get_texts()
+    assert [text.get_text() for text in texts] == sorted(STRANGE)
+    table = {"$a": {"$b$": 0.5}, "_c": {"$b$": 0.4}}
+    _drawn(TransferMatrixDisplay(table, title="$a$ to $").plot())
+    _drawn(HistoryDisplay({"$loss$ $": [1, 2]}).plot())
+    display = EmotionTimelineDisplay(
+        np.full((2, 4), 0.25),
+        edges=np.array([0, 1, 2]),
+        classes=np.array(STRANGE),
+        title="call $1$2.wav",
+    )
+    texts = _drawn(display.plot()).ax_.get_legend().get_texts()
+    assert [text.get_text() for text in texts] == STRANGE
+    assert display.ax_.get_title() == "call $1$2.wav"
 
 
 def test_axes_that_do_not_fit_are_refused(plt):

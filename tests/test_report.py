@@ -54,12 +54,13 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.text, self.fetched = [], [], []
+        self.open, self.text, self.fetched, self.tags = [], [], [], set()
         self.feed(text)
         assert not self.open
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
+        self.tags.add(tag)
         self.fetched += [values[k] for k in ("src", "href") if k in values]
         if tag not in ("meta", "br", "rect", "path"):
             self.open.append(tag)
@@ -181,6 +182,8 @@ def test_remarks(data, result):
     constant = speaker_cross_validate(DummyClassifier(), *data)
     (one_class,) = constant.remarks()
     assert "predicted one class only" in one_class
+    page = Page(make_report(constant))
+    assert "chance 33.3 %: the data do not show that it beats guessing" in page
 
 
 # --- the page -----------------------------------------------------------------------
@@ -189,12 +192,15 @@ def test_remarks(data, result):
 def test_the_page(result, data):
     base = speaker_cross_validate(EqualPriorsLDA(), *data)
     by = {"gender": np.where(data[2] < "c", "f", "m"), "id": np.arange(60)}
-    text = make_report(result, what="A <b> & c", baseline=base, by=by)
+    by |= {"<u>": np.tile(["<i>", "|"], 30)}
+    text = make_report(result, title="<q>", what="A <b> & c", baseline=base, by=by)
     page = Page(text)
     assert page.fetched == []
     assert "http" not in text
     for said in (
-        "A <b> & c",
+        *("<q>", "A <b> & c", "By <u>", "<i>"),
+        "Baseline ",
+        "points [",
         f"{100 * result.uar:.1f}%",
         f"[{100 * result.uar_interval[0]:.1f}, {100 * result.uar_interval[1]:.1f}]",
         "chance 33.3%",
@@ -209,7 +215,7 @@ def test_the_page(result, data):
         assert said in page, said
     assert "By id" not in page  # more values than can be read
     assert "Training" not in page
-    assert "<joy>" not in text
+    assert not {"joy", "q", "u"} & page.tags
     assert text.count("prefers-color-scheme: dark") == 1
     for count in result.confusion.ravel():
         assert f"<small>{count}</small>" in text

@@ -2,6 +2,7 @@
 
 import sys
 import tracemalloc
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from sklearn_ser import (
 from sklearn_ser.baseline import make_baseline
 from sklearn_ser.features import load_audio
 from sklearn_ser.features._audio_stream import Resampler, cut_windows, read_blocks
-from sklearn_ser.timeline._page import timeline_page
+from sklearn_ser.timeline.page import timeline_page
 
 RATE = 16000
 
@@ -246,6 +247,16 @@ def test_a_table_has_a_row_for_each_window(timeline, monkeypatch):
         timeline.to_frame()
 
 
+@pytest.mark.parametrize("names", [["start", "a", "b"], ["p_end", "end", "file"]])
+def test_an_emotion_has_a_column_of_its_own(timeline, names):
+    pytest.importorskip("pandas")
+    frame = replace(timeline, classes=np.array(names)).to_frame()
+    assert frame["start"].tolist() == [0, 1, 2]
+    assert frame["end"].tolist() == [2, 3, 4]
+    assert frame.shape == (3, 7)
+    np.testing.assert_array_equal(frame.iloc[:, 4:], timeline.probabilities)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -351,7 +362,7 @@ def test_a_page_shows_all_and_fetches_nothing(timeline):
     assert "url(" not in text
     assert page.texts.count("<b>") == 2
     assert "Predicted by m<1>.skops." in " ".join(page.texts)
-    assert {"37.5\u202f%", "62.5\u202f%"} <= set(page.texts)
+    assert {"37.5%", "62.5%"} <= set(page.texts)
     rects, paths = page.named("rect"), page.named("path")
     assert [float(rect.width) for rect in rects[:2]] == [375, 625]
     assert len(rects) == 4  # neighbours that are alike are one

@@ -1,24 +1,10 @@
 """The command line: ``python -m sklearn_ser`` or ``sklearn-ser``."""
 
 import argparse
-import sys
 
-from .enrollment import add_enrollable_option
-from .evaluate import add_arguments as add_evaluate_arguments
-from .options import (
-    BASELINE,
-    LOG_MEL,
-    METHODS,
-    add_corpus_options,
-    add_method_options,
-    check_options,
-    load_recordings,
-    make_classifier,
-    make_front,
-    warnings_in_lines,
-)
-from .predict import add_arguments, check_out, predict
-from .printing import discard_output
+from .. import __version__
+from . import evaluate, predict, train
+from .terminal import discard_output, print_note, printable, warnings_in_lines
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,7 +12,8 @@ class _Parser(argparse.ArgumentParser):
         """End in one line, without the usage."""
         if message.startswith("unrecognized") and message.lower().endswith(".csv"):
             message += ": a table is given by --manifest"
-        self.exit(2, f"sklearn-ser: error: {' '.join(message.split())}\n")
+        line = " ".join(printable(message).split())
+        self.exit(2, f"sklearn-ser: error: {line}\n")
 
 
 def main(argv=None):
@@ -53,13 +40,13 @@ def main(argv=None):
     >>> from sklearn_ser.cli import main
     >>> main(["evaluate", "--folds", "2", "--epochs", "2"])  # doctest: +SKIP
     """
-    parser = _make_parser()
+    parser = make_parser()
     args = parser.parse_args(argv)
     try:
         with warnings_in_lines():
             return args.command(args) or 0
     except KeyboardInterrupt:
-        print("sklearn-ser: interrupted", file=sys.stderr)
+        print_note("interrupted")
         return 130
     except BrokenPipeError:
         discard_output()  # whoever read has enough, as head
@@ -69,67 +56,16 @@ def main(argv=None):
         return parser.error(". ".join(text.rstrip(".") for text in texts) + ".")
 
 
-def _make_parser():
+def make_parser():
+    """Return the parser of the three commands, which the documentation reads too."""
     parser = _Parser(prog="sklearn-ser", description="Speech emotion recognition.")
+    version = f"%(prog)s {__version__}"
+    parser.add_argument(
+        "--version", action="version", version=version, help="print the version"
+    )
     commands = parser.add_subparsers(required=True, title="commands")
-    evaluate = commands.add_parser(
-        "evaluate",
-        help="train and test on separate speakers, print UAR and WA",
-        description="Train and test a method on separate speakers, print unweighted "
-        "average recall (UAR) and accuracy (WA) per fold and pooled.",
-    )
-    add_evaluate_arguments(evaluate)
-
-    train = commands.add_parser(
-        "train",
-        help="train on a corpus and save the model",
-        description="Train a method on all recordings of a corpus and save the model.",
-    )
-    train.set_defaults(command=_train)
-    add_corpus_options(train, required=True)
-    add_method_options(train, METHODS.keys() - {"didan"})  # which needs a target
-    option = train.add_argument_group("what is kept").add_argument
-    option("--out", metavar="MODEL", required=True, help="file to save the model to")
-    add_enrollable_option(option)
-
-    prediction = commands.add_parser(
-        "predict",
-        help="print the emotions of recordings",
-        description="Print the emotion of each recording and the probabilities. A "
-        "recording longer than a window is predicted in windows that overlap.",
-    )
-    prediction.set_defaults(command=predict)
-    add_arguments(prediction)
+    for command in (evaluate, train, predict):
+        name = command.__name__.rpartition(".")[2]
+        texts = {"help": command.HELP, "description": command.DESCRIPTION}
+        command.add_arguments(commands.add_parser(name, **texts))
     return parser
-
-
-def _train(args):
-    from sklearn.pipeline import make_pipeline
-
-    from ..features import SpeakerNormalizer
-    from ..persistence import import_skops, save
-
-    check_options(args)
-    check_out("--out", args.out)
-    import_skops()
-    corpus = load_recordings(args)
-    front, what = make_front(args)
-    classifier, name = make_classifier(args)
-    steps = [SpeakerNormalizer()] if args.enrollable else []
-    print(f"{name} on {what}: {corpus.DESCR}", flush=True)
-    if args.method == BASELINE:
-        model = make_pipeline(front, *steps, *(step for _, step in classifier.steps))
-    else:
-        model = make_pipeline(front, *steps, classifier.set_params(verbose=1))
-    speakers = {
-        f"{step}__speakers": corpus.speakers
-        for step in model.named_steps.keys() & {"speakernormalizer", name.lower()}
-    }
-    model.fit(corpus.data, corpus.target, **speakers)
-    if args.method != BASELINE:
-        classifier.set_params(verbose=0)
-    front.set_params(n_jobs=None)
-    if args.features != LOG_MEL:
-        front.set_params(verbose=0)
-    save(model, args.out)
-    print(f"Saved to {args.out}: {', '.join(model.classes_)}.")

@@ -1,31 +1,26 @@
-"""What the commands ``evaluate`` and ``train`` share: options, corpora, methods."""
+"""What ``evaluate`` and ``train`` share: options, corpora, front-ends and methods."""
 
 import argparse
-import sys
-import warnings
-from contextlib import contextmanager
+import os
 from importlib import import_module
 
-LOG_MEL = "log-mel"
-BASELINE = "baseline"
+LOG_MEL, OPENSMILE, BASELINE = "log-mel", "opensmile", "baseline"
 _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 _COLUMNS = ("file", "speaker", "emotion")
 
-# The noise between words, and how loud all is, differ by room rather than by emotion.
-# What a warning says to a caller, and to who types a command.
-_IN_OPTIONS = {
-    "as neutral_label, or set calibration_weight=0": "by --neutral-label, if there is "
-    "one"
-}
-# name -> (module, class or function) of the classifier
+# name -> (module, class or function, parameters, title) of the classifier
+_ADVERSARIAL = "speaker_adversarial", "SpeakerAdversarialClassifier"
 METHODS = {
-    "baseline": ("sklearn_ser.baseline", "make_baseline"),
-    "didan": ("sklearn_ser.didan", "DIDANDomainAdapter"),
-    "dsnet": ("sklearn_ser.dsnet", "DSNetClassifier"),
-    "speaker-adversarial": (
-        "sklearn_ser.speaker_adversarial",
-        "SpeakerAdversarialClassifier",
+    BASELINE: ("baseline", "make_baseline", {}, "Shrinkage LDA"),
+    "dat": (*_ADVERSARIAL, {"method": "dat"}, "SpeakerAdversarialClassifier (DAT)"),
+    "didan": ("didan", "DIDANDomainAdapter", {}, "DIDANDomainAdapter"),
+    "dsnet": ("dsnet", "DSNetClassifier", {}, "DSNetClassifier"),
+    "lidan": (
+        *("didan", "DIDANDomainAdapter", {"alignment": "lidan"}),
+        "DIDANDomainAdapter (LIDAN)",
     ),
+    "menan": (*_ADVERSARIAL, {}, "SpeakerAdversarialClassifier"),
+    "speaker-adversarial": (*_ADVERSARIAL, {}, "SpeakerAdversarialClassifier"),
 }
 
 
@@ -64,21 +59,29 @@ def add_method_options(parser, methods):
         "--features",
         default=LOG_MEL,
         metavar="FEATURES",
-        help=f"{LOG_MEL}, or a pre-trained speech model in front: its name on the "
-        "Hugging Face Hub or a directory; default: %(default)s",
+        help=f"{LOG_MEL}, {OPENSMILE}, or a pre-trained speech model in front: its "
+        "name on the Hugging Face Hub or a directory; default: %(default)s",
     )
     option(
         "--layer",
-        type=_layer,
+        type=_word_or_number("middle", "last"),
         metavar="LAYER",
         help="of the speech model: a number, middle or last; default: middle",
+    )
+    option(
+        "--channel",
+        type=_word_or_number("mean"),
+        metavar="CHANNEL",
+        help="of recordings with several channels: a number from 0 on, or mean; "
+        "default: the channel that --corpus declares, else mean",
     )
     option(
         "--method",
         choices=sorted(methods),
         default="dsnet",
-        help="baseline is linear discriminant analysis with shrinkage, the others are "
-        "networks; default: %(default)s",
+        help="baseline is linear discriminant analysis with shrinkage, which takes "
+        "seconds; the others are networks, which take minutes; speaker-adversarial is "
+        "menan; default: %(default)s",
     )
     option(
         "--neutral-label",
@@ -112,14 +115,19 @@ def add_method_options(parser, methods):
     )
 
 
-def _layer(text):
-    if text in ("middle", "last"):
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        message = f"must be a number, middle or last, got {text!r}"
-        raise argparse.ArgumentTypeError(message) from None
+def _word_or_number(*words):
+    """Return a type of options that are one of the words, or an integer."""
+
+    def word_or_number(text):
+        if text in words:
+            return text
+        try:
+            return int(text)
+        except ValueError:
+            message = f"must be a number, {' or '.join(words)}, got {text!r}"
+            raise argparse.ArgumentTypeError(message) from None
+
+    return word_or_number
 
 
 def at_least(low):
@@ -134,74 +142,67 @@ def at_least(low):
     return integer
 
 
-def check_options(args):
+def refuse(bad, option, reason):
+    """Raise an error about an option if something is bad."""
+    if bad:
+        raise ValueError(f"argument {option}: {reason}")
+
+
+def check_writable(option, path):
+    """Refuse what cannot be written before minutes of work."""
+    bad = path.endswith(("/", os.sep)) or os.path.isdir(path)
+    folder = os.path.dirname(path) or os.curdir
+    try:
+        bad = bad or not os.access(folder, os.X_OK) or not os.stat(path)
+    except FileNotFoundError:
+        bad = not os.access(folder, os.W_OK)
+    except (OSError, ValueError):  # a name too long, with a NUL, or a loop of links
+        bad = True
+    refuse(bad, option, f"'{path}' cannot be written as a file")
+
+
+def check_method(args):
     """Refuse options that contradict each other, before anything is read."""
-    of_manifest = [f"{name}_column" for name in _COLUMNS]
-    for name, needless, reason in (
-        ("jobs", args.jobs == 0, "must not be 0"),
-        (
-            "layer",
-            args.features == LOG_MEL and args.layer is not None,
-            "log-mel features have no layers",
-        ),
-        *(
-            (name, args.method == BASELINE and vars(args)[name] is not None, reason)
-            for name, reason in (
-                ("epochs", "the baseline has no epochs"),
-                ("device", "the baseline runs on the CPU"),
-            )
-        ),
-        (
-            "neutral-label",
-            args.method != "dsnet" and args.neutral_label is not None,
-            f"the method {args.method} needs no neutral speech",
-        ),
-        *(
-            (
-                name,
-                args.corpus is None and vars(args)[dest] is not None,
-                "needs --corpus",
-            )
-            for name, dest in (("protocol", "protocol"), ("data-home", "data_home"))
-        ),
-        *(
-            (
-                dest.replace("_", "-"),
-                args.manifest is None and vars(args)[dest] is not None,
-                "needs --manifest",
-            )
-            for dest in of_manifest
-        ),
-    ):
-        if needless:
-            raise ValueError(f"argument --{name}: {reason}")
+    no_layers = args.features in (LOG_MEL, OPENSMILE)
+    no_net = args.method == BASELINE
+    no_neutral = f"the method {args.method} needs no neutral speech"
+    negative = args.channel not in (None, "mean") and args.channel < 0
+    refuse(args.jobs == 0, "--jobs", "must not be 0")
+    refuse(
+        no_layers and args.layer is not None,
+        "--layer",
+        f"{args.features} features have no layers",
+    )
+    refuse(negative, "--channel", f"must be at least 0, got {args.channel}")
+    refuse(no_net and args.epochs, "--epochs", "the baseline has no epochs")
+    refuse(no_net and args.device, "--device", "the baseline runs on the CPU")
+    refuse(args.method != "dsnet" and args.neutral_label, "--neutral-label", no_neutral)
+    needed = {"corpus": ["protocol", "data_home"]}
+    needed["manifest"] = [f"{name}_column" for name in _COLUMNS]
+    for source, names in needed.items():
+        for name in names:
+            needless = vars(args)[source] is None and vars(args)[name] is not None
+            refuse(needless, f"--{name.replace('_', '-')}", f"needs --{source}")
 
 
 def load_recordings(args):
-    """Return the corpus that the options name."""
-    corpus = _load(args)
-    emotions = sorted(set(corpus.target.tolist()))
-    if args.neutral_label not in (None, *emotions):
-        raise ValueError(
-            f"argument --neutral-label: no recording is {args.neutral_label!r}, "
-            f"expected one of {emotions}"
-        )
-    return corpus
-
-
-def _load(args):
+    """Return the corpus that the options name, described without a path."""
     from ..datasets import load_corpus, make_emotional_speech
 
     if args.manifest is not None:
-        return read_manifest(args.manifest, args)
-    if args.corpus is None:
-        return make_emotional_speech(random_state=args.seed)
-    corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
-    n_speakers = len(set(corpus.speakers.tolist()))
-    corpus.DESCR = (
-        f"{len(corpus.data)} recordings by {n_speakers} speakers of {args.corpus}"
+        corpus = read_manifest(args.manifest, args)
+    elif args.corpus is not None:
+        corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
+        protocol = f", {corpus.protocol}" if args.protocol else ""
+        corpus.DESCR = f"{_size(corpus)} of {args.corpus}{protocol}."
+    else:
+        corpus = make_emotional_speech(random_state=args.seed)
+    emotions = sorted(set(corpus.target.tolist()))
+    refuse(
+        args.neutral_label not in (None, *emotions),
+        "--neutral-label",
+        f"no recording is {args.neutral_label!r}, expected one of {emotions}",
     )
-    corpus.DESCR += f", {corpus.protocol}." if args.protocol else "."
     return corpus
 
 
@@ -212,7 +213,7 @@ def read_manifest(path, args):
     given = {name: vars(args)[f"{name}_column"] for name in _COLUMNS}
     columns = {name: column for name, column in given.items() if column is not None}
     try:
-        return load_manifest(path, columns=columns)
+        corpus = load_manifest(path, columns=columns)
     except ValueError as error:
         if "columns" in str(error):
             error.add_note(
@@ -220,61 +221,75 @@ def read_manifest(path, args):
                 "--emotion-column"
             )
         raise
+    corpus.DESCR = f"{_size(corpus)} listed in {os.path.basename(path)}."
+    return corpus
 
 
-def make_front(args):
-    """Return the transformer of recordings, and what its features are called."""
+def _size(corpus):
+    n_speakers = len(set(corpus.speakers.tolist()))
+    return f"{len(corpus.data)} recordings by {n_speakers} speakers"
+
+
+def make_front(args, corpus):
+    """Return the transformer of recordings, after a try of what may be missing."""
+    from ..features import (
+        LogMelTransformer,
+        OpenSMILETransformer,
+        SpeechModelTransformer,
+    )
+
+    channel = getattr(corpus, "channel", None) if args.channel is None else args.channel
+    if args.features == LOG_MEL:
+        front = LogMelTransformer()
+    elif args.features == OPENSMILE:
+        front = OpenSMILETransformer()
+    else:
+        layer = "middle" if args.layer is None else args.layer
+        front = SpeechModelTransformer(args.features, layer=layer, pooling="mean_std")
+    try_front(front)
+    if isinstance(front, SpeechModelTransformer):
+        front.set_params(verbose=1)
+    channel = "mean" if channel is None else channel
+    return front.set_params(channel=channel, n_jobs=args.jobs)
+
+
+def try_front(front):
+    """Transform a tenth of a second, which fails if weights or a package miss."""
     import numpy as np
 
-    from ..features import LogMelTransformer, SpeechModelTransformer
-    from ..features._hub import locate
-
-    if args.features == LOG_MEL:
-        front = LogMelTransformer(n_jobs=args.jobs)
-        return front, "log-mel spectrograms"
-    front = SpeechModelTransformer(
-        args.features,
-        layer="middle" if args.layer is None else args.layer,
-        pooling="mean_std",
-    )
-    # A tenth of a second of sound tells whether the model is there and runs.
-    front.transform([np.linspace(-0.1, 0.1, 1600, dtype=np.float32)])
-    source = locate(args.features)
-    layer = f"layer {source.layer(front.layer)} of {source.n_layers}"
-    return front.set_params(n_jobs=args.jobs, verbose=1), f"{args.features}, {layer}"
+    tone = 0.1 * np.sin(np.arange(1600) / 4).astype(np.float32)
+    n_channels = (1,) if front.channel == "mean" else (front.channel + 1, 1)
+    front.transform([{"array": np.tile(tone, n_channels), "sampling_rate": 16000}])
 
 
 def make_classifier(args, method=None):
-    """Return the classifier, and its name."""
-    method = method or args.method
-    module, name = METHODS[method]
-    make = getattr(import_module(module), name)
-    if method == BASELINE:
-        return make(of_frames=args.features == LOG_MEL), "Shrinkage LDA"
-    params = {
+    """Return the classifier, unfitted."""
+    module, name, params, _ = METHODS[method or args.method]
+    make = getattr(import_module(f"..{module}", __package__), name)
+    if (method or args.method) == BASELINE:
+        return make(of_frames=args.features == LOG_MEL)
+    given = {
         "max_epochs": args.epochs,
         "device": args.device,
         "neutral_label": args.neutral_label,
     }
-    given = {name: value for name, value in params.items() if value is not None}
-    return make(random_state=args.seed, **given), name
+    given = {name: value for name, value in given.items() if value is not None}
+    return make(random_state=args.seed, **params, **given)
 
 
-@contextmanager
-def warnings_in_lines():
-    """Print each warning once, in one line without source, above a bar."""
-    told = set()
+def shown_title(args, front, corpus):
+    """Return what is trained on which features of which recordings, without a path."""
+    features = {
+        LOG_MEL: "log-mel spectrograms",
+        OPENSMILE: "openSMILE functionals",
+    }.get(args.features)
+    if features is None:
+        from ..features._hub import locate
 
-    def show(message, *args, **kwargs):
-        from tqdm.auto import tqdm
-
-        text = " ".join(str(message).split())
-        for called, typed in _IN_OPTIONS.items():
-            text = text.replace(called, typed)
-        if text not in told:
-            told.add(text)
-            tqdm.write(f"sklearn-ser: warning: {text}", file=sys.stderr)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
+        source = locate(args.features)
+        is_folder = os.path.isdir(args.features)
+        name = os.path.basename(source.directory) if is_folder else args.features
+        features = f"{name}, layer {source.layer(front.layer)} of {source.n_layers}"
+    if front.channel != "mean":
+        features += f" of channel {front.channel}"
+    return f"{METHODS[args.method][3]} on {features}: {corpus.DESCR}"

@@ -3,18 +3,24 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from .._csv import write_csv
-from .enrollment import add_enroll_option
-from .printing import say
+from .options import check_writable, refuse, try_front
+from .terminal import print_line, print_note
 
+HELP = "print the emotions of recordings"
+DESCRIPTION = (
+    "Print the emotion of each recording and the probabilities. A recording longer "
+    "than a window is predicted in windows that overlap."
+)
 _WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
+_PIECE = 10  # seconds: a long recording counts as several in an enrolment
 _STDIN = "-"
 
 
 def add_arguments(parser):
     """Add what the command takes to its parser."""
+    parser.set_defaults(command=run)
     option = parser.add_argument
     option("model", metavar="MODEL", help="a file that train saved")
     option(
@@ -26,7 +32,12 @@ def add_arguments(parser):
         "as it comes; a .csv table stands for the recordings in its column file, and "
         "says in its column speaker who speaks",
     )
-    add_enroll_option(option)
+    option(
+        "--enroll",
+        metavar="CALLS",
+        help="a CSV table with the columns file and speaker: a few recordings that "
+        "tell the voices; if it has one speaker, all recordings are by that one",
+    )
     option("--csv", metavar="OUT", help="write the table to a CSV file too")
     option(
         "--timeline",
@@ -71,78 +82,53 @@ def _number(low, high):
     return number
 
 
-def check_out(option, path):
-    """Refuse what cannot be written before minutes of work."""
-    bad = path.endswith(("/", os.sep)) or os.path.isdir(path)
-    folder = os.path.dirname(path) or os.curdir
-    try:
-        bad = bad or not os.access(folder, os.X_OK) or not os.stat(path)
-    except FileNotFoundError:
-        bad = not os.access(folder, os.W_OK)
-    except (OSError, ValueError):  # a name too long, with a NUL, or a loop of links
-        bad = True
-    if bad:
-        raise ValueError(f"argument {option}: '{path}' cannot be written as a file")
-
-
-def predict(args):
+def run(args):
     """Print a row for each window of each recording; return 1 if one failed."""
     from ..persistence import load
     from ..timeline import collect, open_recording, predict_windows
-    from .enrollment import by_speaker
 
-    window, hop = _check_options(args)
-    files = None if args.paths == [_STDIN] else _audio_files(args.paths)
+    times = _check_options(args)
+    files = _audio_files(args.paths)
     model = load(args.model)
-    _check_front(model, args)
-    if files is None:
-        [(_, model)] = by_speaker(model, args, [_STDIN])
-        return _follow(model, args, window, hop)
-    models = by_speaker(model, args, files)
-    files = [file for file, _ in models]
+    _check_model(model, args)
+    voices = _voices(model, args, files)
+    if args.paths == [_STDIN]:
+        return _follow(model, args, *times, speaker=voices[0][1])
     wanted = bool(args.csv or args.timeline)
-    table = _Table(map(_shown, files), model.classes_, file_is_wanted=wanted)
+    table = _Table([_shown(file) for file, _ in voices], model.classes_, wanted)
     timelines, failed = [], 0
-    for file, of_speaker in models:
+    for file, speaker in voices:
         try:
-            rate, blocks = open_recording(model, file)
-            found = predict_windows(of_speaker, blocks, rate, window, hop)
+            blocks = open_recording(model, file)
+            found = predict_windows(model, blocks, *times, speaker=speaker)
             timelines.append(collect(_shown(file), model, found))
         except (OSError, TypeError, ValueError) as error:
             failed += 1
-            text = " ".join(str(error).split())
-            print(
-                f"sklearn-ser: error: {_shown(file)}: {text}",
-                file=sys.stderr,
-                flush=True,
-            )
+            print_note(f"error: {_shown(file)}: {error}")
             continue
         if args.timeline is None:
-            for row in _rows(timelines[-1]):
-                table.show(row)
+            table.show(timelines[-1])
         else:
-            say(f"{timelines[-1]}\n", wanted)
+            print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
     _write(args, model.classes_, timelines)
     if failed:
-        print(
-            f"sklearn-ser: {failed} of {len(files)} recordings were not predicted",
-            file=sys.stderr,
-        )
+        print_note(f"{failed} of {len(voices)} recordings were not predicted")
     return int(failed > 0)
 
 
-def _follow(model, args, window, hop):
+def _follow(model, args, window, hop, speaker):
     """Print a row for each window of standard input as it comes."""
-    from ..timeline import collect, open_recording, predict_windows
+    from ..timeline import collect, predict_windows, sampling_rate
 
     name, found = "stdin", []
-    rate, _ = open_recording(model, _STDIN)
+    rate = sampling_rate(model)
     blocks = _read_raw(args.rate or rate, rate)
-    table = _Table([name], model.classes_, file_is_wanted=False)
+    table = _Table([name], model.classes_, False)
+    options = {"batch": 0, "speaker": speaker}
     try:
-        for row in predict_windows(model, blocks, rate, window, hop, batch=0):
+        for row in predict_windows(model, blocks, window, hop, **options):
             found.append(row)
-            table.show(next(_rows(collect(name, model, [row]))))
+            table.show(collect(name, model, [row]))
     finally:  # a microphone has no other end than an interrupt
         if found:
             timeline = collect(name, model, found)
@@ -150,34 +136,38 @@ def _follow(model, args, window, hop):
     if not found:
         raise ValueError("standard input is empty, expected one sample at least")
     if args.timeline is not None:
-        print(f"\n{timeline}")
+        print_line(f"\n{timeline}")
 
 
 def _check_options(args):
     """Return window and hop; refuse before minutes of work what does not fit."""
     live = _STDIN in args.paths
-    if live and len(args.paths) > 1:
-        raise ValueError("argument FILE-OR-FOLDER: - allows no other beside it")
+    refuse(
+        live and len(args.paths) > 1, "FILE-OR-FOLDER", "- allows no other beside it"
+    )
     if live and sys.stdin.isatty():
         raise ValueError(
             "standard input is a terminal, expected raw audio: pipe it in, as in "
             "ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 - | sklearn-ser predict "
             "model.skops -"
         )
-    if args.rate is not None and not live:
-        raise ValueError("argument --rate: files tell their own, it is for - alone")
+    refuse(
+        args.rate is not None and not live,
+        "--rate",
+        "it is the rate of standard input (-); a file has its own rate in its header",
+    )
     for option, path in (("--csv", args.csv), ("--timeline", args.timeline)):
         if path is not None:
-            check_out(option, path)
-    if args.timeline is not None and _suffix(args.timeline) not in (".csv", ".html"):
-        raise ValueError(
-            f"argument --timeline: '{args.timeline}' must end in .csv or .html"
-        )
+            check_writable(option, path)
+    refuse(
+        args.timeline is not None and _suffix(args.timeline) not in (".csv", ".html"),
+        "--timeline",
+        f"'{args.timeline}' must end in .csv or .html",
+    )
     short = live or args.timeline is not None
     window = args.window or (_SHORT_WINDOW if short else _WINDOW)
     hop = args.hop or window / 2
-    if hop > window:
-        raise ValueError(f"argument --hop: must be at most the window of {window:g} s")
+    refuse(hop > window, "--hop", f"must be at most the window of {window:g} s")
     return window, hop
 
 
@@ -197,27 +187,142 @@ def _read_raw(rate, sampling_rate):
     yield resample(np.empty(0, np.float32), last=True)
 
 
+def _check_model(model, args):
+    """Refuse a pipeline that takes no recordings, or whose weights are not here."""
+    from ..features import (
+        LogMelTransformer,
+        OpenSMILETransformer,
+        SpeechModelTransformer,
+    )
+    from ..timeline import first_step
+
+    front = first_step(model)
+    kinds = LogMelTransformer, SpeechModelTransformer, OpenSMILETransformer
+    if not isinstance(front, kinds) or not hasattr(model, "classes_"):
+        raise ValueError(
+            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer, "
+            "SpeechModelTransformer or OpenSMILETransformer"
+        )
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(f"'{args.model}' predicts no probabilities")
+    if not isinstance(front, SpeechModelTransformer):
+        refuse(
+            args.features is not None,
+            "--features",
+            f"'{args.model}' takes no speech model, but the features of "
+            f"{type(front).__name__}",
+        )
+        return
+    if args.features is not None:
+        front.set_params(model=args.features, revision=None)
+    try:
+        try_front(front)
+    except ValueError as error:
+        if args.features is None:
+            error.add_note("--features names where this machine has the model")
+        raise
+
+
+# --- who speaks ---------------------------------------------------------------------
+
+
+def _voices(model, args, files):
+    """Enroll what --enroll names, and return each file with its speaker, or None.
+
+    A CSV table among the files stands for those that it lists.
+    """
+    from .._csv import unify_names
+    from ..pipeline import enroll, find_normalizer, has_normalizer
+
+    pairs = []
+    for file in files:
+        is_table = _suffix(file) == ".csv"
+        pairs += _read_table(file, "FILE-OR-FOLDER") if is_table else [(file, None)]
+    if not has_normalizer(model):
+        refuse(
+            args.enroll is not None,
+            "--enroll",
+            f"'{args.model}' was trained without --enrollable and has no "
+            "SpeakerNormalizer, which keeps voices",
+        )
+        return [(file, None) for file, _ in pairs]
+    calls = [] if args.enroll is None else _read_table(args.enroll, "--enroll")
+    voices = find_normalizer(model).speaker_statistics_
+    names = [name for _, name in [*calls, *pairs] if name is not None]
+    spelling = dict(zip(names, unify_names(names, known=voices)[0], strict=True))
+    if calls:
+        pieces = [(part, name) for file, name in calls for part in _cut(model, file)]
+        names = [spelling[name] for _, name in pieces]
+        enroll(model, [part for part, _ in pieces], names)
+    enrolled = {spelling[name] for _, name in calls}
+    found = []
+    for file, name in pairs:
+        refuse(
+            name is None and len(enrolled) > 1,
+            "--enroll",
+            f"'{args.enroll}' has {len(enrolled)} speakers, and nothing says which of "
+            f"them speaks in '{file}': give the recordings as a CSV table with the "
+            "columns file and speaker",
+        )
+        only = next(iter(enrolled), None)
+        name = only if name is None else spelling[name]
+        refuse(
+            bool(enrolled) and name not in find_normalizer(model).speaker_statistics_,
+            "--enroll",
+            f"'{args.enroll}' has no recording of '{name}', who speaks in '{file}'",
+        )
+        found.append((file, name))
+    return found
+
+
+def _read_table(path, option):
+    """Return the file and the speaker of each row of a CSV table, or None for him."""
+    from ..datasets.manifest import read_recordings
+
+    required = ("file", "speaker") if option == "--enroll" else ("file",)
+    try:
+        table = read_recordings(path, required=required)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"argument {option}: {error}") from error
+    speakers = table.columns.get("speaker", [None] * len(table.files))
+    return [*zip(table.files, speakers, strict=True)]
+
+
+def _cut(model, file):
+    """Return a recording in pieces of ten seconds; a short rest is left out."""
+    import numpy as np
+
+    from ..timeline import as_recording, open_recording, sampling_rate
+
+    wave = np.concatenate([*open_recording(model, file)])
+    size = round(_PIECE * sampling_rate(model))
+    starts = range(0, max(1, len(wave) - size // 2), size)
+    return [as_recording(model, wave[start : start + size]) for start in starts]
+
+
+# --- what is printed and written ----------------------------------------------------
+
+
 class _Table:
     """Rows on the screen, and a header above the first of them."""
 
-    def __init__(self, names, classes, file_is_wanted):
-        self.file_is_wanted = file_is_wanted
-        classes = [str(name) for name in classes]
-        self.header = ["file", "start", "end", "emotion", *classes]
-        self.widths = [max(4, *map(len, names)), 7, 7, max(7, *map(len, classes))]
-        self.widths += [max(6, len(name)) for name in classes]
+    def __init__(self, names, classes, reader_may_leave):
+        from ..timeline import column_names
+
+        self.reader_may_leave = reader_may_leave
+        self.header = column_names(classes)
+        widths = [max(6, len(name)) for name in self.header[4:]]
+        longest = max(7, *(len(str(name)) for name in classes))
+        self.widths = [max(4, *map(len, names)), 7, 7, longest, *widths]
         self.is_new = True
 
-    def show(self, row):
-        if self.is_new:
-            self._print(self.header)
-            self.is_new = False
-        self._print(row)
-
-    def _print(self, cells):
-        first, *rest = zip(cells, self.widths, strict=True)
-        cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
-        say("  ".join(cells), self.file_is_wanted)
+    def show(self, timeline):
+        """Print the windows of a timeline."""
+        for row in [*[self.header] * self.is_new, *_rows(timeline)]:
+            first, *rest = zip(row, self.widths, strict=True)
+            cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
+            print_line("  ".join(cells), reader_may_leave=self.reader_may_leave)
+        self.is_new = False
 
 
 def _rows(timeline):
@@ -231,62 +336,21 @@ def _rows(timeline):
 def _write(args, classes, timelines):
     """Write the files that were asked for."""
     from .._files import atomic_write
-    from ..timeline._page import timeline_page
+    from ..timeline import column_names
+    from ..timeline.page import timeline_page
 
+    rows = [row for timeline in timelines for row in _rows(timeline)]
     for path in filter(None, (args.csv, args.timeline)):
         if path == args.timeline and _suffix(path) == ".html":
             with atomic_write(path) as out:
-                out.write(timeline_page(timelines, _shown(args.model)).encode())
+                page = timeline_page(timelines, os.path.basename(_shown(args.model)))
+                out.write(page.encode())
         else:
-            write_csv(path, _table_of(classes, timelines))
+            write_csv(path, [column_names(classes), *rows])
 
 
 def _suffix(path):
     return os.path.splitext(path)[1].lower()
-
-
-def _check_front(model, args):
-    """Refuse a pipeline that takes no recordings, or whose weights are not here."""
-    import numpy as np
-
-    from ..features import (
-        LogMelTransformer,
-        OpenSMILETransformer,
-        SpeechModelTransformer,
-    )
-
-    front = getattr(model, "steps", [(None, None)])[0][1]
-    kinds = LogMelTransformer, SpeechModelTransformer, OpenSMILETransformer
-    if not isinstance(front, kinds) or not hasattr(model, "classes_"):
-        raise ValueError(
-            f"'{args.model}' is no fitted pipeline that starts with LogMelTransformer, "
-            "SpeechModelTransformer or OpenSMILETransformer"
-        )
-    if not hasattr(model, "predict_proba"):
-        raise ValueError(f"'{args.model}' predicts no probabilities")
-    if not isinstance(front, SpeechModelTransformer):
-        if args.features is not None:
-            raise ValueError(
-                f"argument --features: '{args.model}' takes no speech model, but "
-                f"the features of {type(front).__name__}"
-            )
-        return
-    if args.features is not None:
-        front.set_params(model=args.features, revision=None)
-    try:
-        front.transform([np.zeros(1600, np.float32)])  # a tenth of a second
-    except ValueError as error:
-        if args.features is None:
-            error.add_note("--features names where this machine has the model")
-        raise
-
-
-def _table_of(classes, timelines):
-    """Return the cells of all windows, below a header."""
-    table = [["file", "start", "end", "emotion", *map(str, classes)]]
-    for timeline in timelines:
-        table += _rows(timeline)
-    return table
 
 
 def _shown(path):
@@ -301,13 +365,13 @@ def _audio_files(paths):
     files = []
     for path in paths:
         if not os.path.isdir(path):
-            files.append(Path(path))
+            files.append(path)
             continue
         found = find_recordings(path)
         if not found.files:
             more = f": {found}" if str(found) else ""
             raise ValueError(f"no audio file below the folder '{path}'{more}")
         if str(found):
-            print(f"sklearn-ser: warning: {found}", file=sys.stderr)
-        files += map(Path, found.files)
+            print_note(f"warning: {found}")
+        files += found.files
     return files

@@ -75,7 +75,7 @@ def _trailer(key, content):
 
 
 def write(cache_dir, key, array):
-    """Store an array (n_features, n_frames) as the entry of a key, and return the entry.
+    """Store an array (n_features, n_frames) as the entry of a key, and return it.
 
     A folder that cannot be written is an OSError that names it.
     """

@@ -3,12 +3,9 @@
 They need matplotlib: ``pip install "sklearn_ser[plot]"``.
 """
 
-from ._embedding import EmbeddingDisplay
-from ._history import HistoryDisplay
-from ._log_mel import LogMelDisplay
-from ._recall import SpeakerRecallDisplay
-from ._timeline import EmotionTimelineDisplay
-from ._transfers import TransferMatrixDisplay
+from ._evaluations import SpeakerRecallDisplay, TransferMatrixDisplay
+from ._models import EmbeddingDisplay, HistoryDisplay
+from ._recordings import EmotionTimelineDisplay, LogMelDisplay
 
 __all__ = [
     "EmbeddingDisplay",

@@ -1,28 +1,37 @@
-"""Helpers that the displays share."""
+"""What the displays share: axes, maps of percentages, names shown as they are."""
 
 import numpy as np
 
 from .._sklearn import check_matplotlib_support
 
+# Of text with names of users, in which $ is no formula.
+AS_IT_IS = {"parse_math": False}
+
+
+class Display:
+    """A picture that `plot` draws. Subclasses draw in `_draw`."""
+
+    def plot(self, *, ax=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array-like of these, default=None
+            Axes to draw in, as many as the display has; None makes a new figure.
+
+        Returns
+        -------
+        display : object
+            The display itself.
+        """
+        self._draw(ax)
+        return self
+
 
 def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):
     """Return the figure and axes to draw in, those of the caller or new ones.
 
-    Parameters
-    ----------
-    display : object
-        The display, which the message names if matplotlib is missing.
-    ax : matplotlib Axes, array-like of Axes, or None
-        The axes of the caller.
-    shape : (int, int)
-        Rows and columns of axes.
-    size : (float, float)
-        Width and height of each, in inches.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-    axes : ndarray of Axes, of that shape
+    `shape` is the rows and columns of axes, and `size` is that of each, in inches.
     """
     check_matplotlib_support(f"{type(display).__name__}.plot")
     import matplotlib.pyplot as plt
@@ -42,29 +51,23 @@ def axes_of(display, ax, shape=(1, 1), size=(5.0, 4.0)):
 def percent_map(ax, values, rows, columns, *, missing="", vmin=0.0, vmax=1.0):
     """Draw shares as a map of percentages, with the number in each cell.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        The axes to draw in.
-    values : ndarray of shape (n_rows, n_columns)
-        Between 0 and 1; NaN is left blank.
-    rows, columns : list of str
-        Names at the axes.
-    missing : str
-        The text of blank cells.
-    vmin, vmax : float
-        The values at the ends of the colour map.
-
-    Returns
-    -------
-    image : matplotlib AxesImage
+    NaN is left blank, with the text `missing`. `vmin` and `vmax` are the values at the
+    ends of the colour map.
     """
     image = ax.imshow(values, cmap="Blues", vmin=vmin, vmax=vmax, aspect="auto")
-    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
-    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", **AS_IT_IS)
+    ax.set_yticks(range(len(rows)), rows, **AS_IT_IS)
     for (i, j), value in np.ndenumerate(values):
         known = np.isfinite(value)
         dark = known and value > (vmin + vmax) / 2
         text = f"{100 * value:.0f}" if known else missing
         ax.text(j, i, text, ha="center", va="center", color="w" if dark else "k")
     return image
+
+
+def add_legend(ax, handles, names, **options):
+    """Add a legend that shows every name, also one like "_a" or "$5"."""
+    places = [str(place) for place in range(len(handles))]
+    legend = ax.legend(handles, places, **options)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=str(name), **AS_IT_IS)

@@ -22,7 +22,7 @@ from ._enrollment import Draw, draw_recordings
 from ._leakage import check_speaker_leakage
 from ._results import join
 
-_TEXT_SPLITS = 5  # folds of sentences, unless a splitter says more
+TEXT_SPLITS = 5  # folds of sentences, unless a splitter says more
 
 
 class Plan(NamedTuple):
@@ -290,7 +290,7 @@ def split_texts(cv, texts, control):
         return cv, None, None, []
     codes, unknown = _text_codes(texts)
     n_sentences = len(np.unique(codes))
-    n_splits = cv.n_text_splits if by_both else min(_TEXT_SPLITS, n_sentences)
+    n_splits = cv.n_text_splits if by_both else min(TEXT_SPLITS, n_sentences)
     seed = cv.seed() if by_both else None
     folds = fold_numbers(codes, n_splits, "texts", seed)
     return cv.of_speakers() if by_both else cv, codes, folds, unknown

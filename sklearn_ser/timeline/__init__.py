@@ -8,9 +8,12 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 
 from .._validation import import_or_raise
 from ..exceptions import SilentRecordingWarning
+from ..features._audio_stream import cut_windows, read_blocks
+from ..pipeline import flat_steps
 
 _RATE = 16000  # of a model that tells none
 _BATCH = 60.0  # seconds of windows that are predicted at once
@@ -82,7 +85,8 @@ class EmotionTimeline:
         -------
         frame : pandas DataFrame
             The columns are ``file``, ``start``, ``end``, ``emotion``, and one for the
-            probability of each emotion.
+            probability of each emotion. An emotion with the name of another column,
+            such as "start", gets ``p_`` before it.
 
         Raises
         ------
@@ -90,9 +94,10 @@ class EmotionTimeline:
             If pandas is not installed.
         """
         pandas = import_or_raise("pandas", "datasets", "to_frame needs")
-        times = {"file": self.name, "start": self.starts, "end": self.ends}
-        columns = dict(zip(self.classes.tolist(), self.probabilities.T, strict=True))
-        return pandas.DataFrame({**times, "emotion": self.emotions, **columns})
+        columns = self.name, self.starts, self.ends, self.emotions
+        columns = *columns, *self.probabilities.T
+        names = column_names(self.classes)
+        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
 
     def __str__(self):
         names = ["emotion", *map(str, self.classes)]
@@ -165,26 +170,15 @@ def emotion_timeline(
     True
     """
     window, hop = check_times(window, hop)
-    rate, blocks = open_recording(model, recording)
+    blocks = open_recording(model, recording)
     path = recording.get("path") if isinstance(recording, Mapping) else recording
     name = os.fspath(path) if isinstance(path, str | os.PathLike) else "recording"
-    found = predict_windows(model, blocks, rate, window, hop)
+    found = predict_windows(model, blocks, window, hop)
     return collect(str(name), model, found)
 
 
-def check_times(window, hop=None):
-    """Return the length of windows and their distance, in seconds.
-
-    Parameters
-    ----------
-    window, hop : float
-        As of `emotion_timeline`.
-
-    Returns
-    -------
-    window, hop : float
-        The seconds; without `hop`, it is half a window.
-    """
+def check_times(window, hop):
+    """Return window and hop in seconds; without `hop`, it is half a window."""
     hop = window / 2 if hop is None else hop
     if not 0.1 <= window <= 3600:
         raise ValueError(f"window must be between 0.1 s and 3600 s, got {window!r}.")
@@ -195,68 +189,65 @@ def check_times(window, hop=None):
     return window, hop
 
 
+def column_names(classes):
+    """Return the names of a timeline's columns; no emotion takes another's name."""
+    names = ["file", "start", "end", "emotion"]
+    for emotion in map(str, classes):
+        while emotion in names:
+            emotion = f"p_{emotion}"
+        names.append(emotion)
+    return names
+
+
 def first_step(model):
     """Return the step of an estimator that takes the recordings."""
-    while True:
-        model = getattr(model, "best_estimator_", model)
-        steps = [
-            s for _, s in getattr(model, "steps", []) if s not in (None, "passthrough")
-        ]
-        if not steps:
-            return model
-        model = steps[0]
+    return next(s for s in flat_steps(model) if s not in (None, "passthrough"))
+
+
+def sampling_rate(model):
+    """Return the rate at which the first step of a model reads recordings."""
+    return getattr(first_step(model), "sampling_rate", _RATE)
 
 
 def open_recording(model, recording, name="recording"):
-    """Return the sampling rate of a model and a recording's blocks at that rate."""
-    from ..features._audio_stream import read_blocks
-
-    front = first_step(model)
-    rate = getattr(front, "sampling_rate", _RATE)
-    return rate, read_blocks(recording, rate, getattr(front, "channel", "mean"), name)
+    """Return a recording's blocks, at the rate and of the channel of a model."""
+    channel = getattr(first_step(model), "channel", "mean")
+    return read_blocks(recording, sampling_rate(model), channel, name)
 
 
-def predict_windows(model, blocks, rate, window, hop, batch=_BATCH):
-    """Yield the start and the end of each window, and its probabilities.
+def as_recording(model, wave):
+    """Return a part of a waveform as a model takes it.
 
-    Parameters
-    ----------
-    model : estimator
-        It takes recordings.
-    blocks : iterable of ndarray of shape (n_times,)
-        The waveform at the model's sampling rate.
-    rate : float
-        That rate.
-    window, hop : float
-        As of `emotion_timeline`.
-    batch : float
-        Seconds of windows that are predicted at once; one window at least.
-
-    Yields
-    ------
-    start, end : float
-        Seconds.
-    probabilities : ndarray of shape (n_classes,)
-        Of the emotions.
+    A first step that takes one channel of several looks for it in each part, too.
     """
-    from ..features._audio_stream import cut_windows
+    channel = getattr(first_step(model), "channel", "mean")
+    n_channels = () if channel == "mean" else (channel + 1,)
+    wave = np.broadcast_to(wave, (*n_channels, len(wave)))
+    return {"array": wave, "sampling_rate": sampling_rate(model)}
 
+
+def predict_windows(model, blocks, window, hop, *, batch=_BATCH, speaker=None):
+    """Yield the start and the end of each window in seconds, and its probabilities.
+
+    `batch` is how many seconds of windows are predicted at once, one window at least.
+    A `speaker` is passed to the steps that know voices.
+    """
     if not hasattr(model, "predict_proba"):
         raise TypeError(
             f"model is a {type(model).__name__} without predict_proba, expected a "
             "fitted pipeline that takes recordings and predicts probabilities."
         )
+    rate = sampling_rate(model)
     spans = cut_windows(blocks, round(window * rate), max(1, round(hop * rate)))
-    # A step that takes one channel of several looks for it in each window, too.
-    channel = getattr(first_step(model), "channel", "mean")
-    n_channels = () if channel == "mean" else (channel + 1,)
     n_windows = max(1, int(batch // window))
     while found := list(islice(spans, n_windows)):
-        waves = (np.broadcast_to(w, (*n_channels, len(w))) for *_, w in found)
-        parts = [{"array": wave, "sampling_rate": rate} for wave in waves]
-        with warnings.catch_warnings():  # a window between two turns may be silent
+        parts = [as_recording(model, wave) for *_, wave in found]
+        known = {} if speaker is None else {"speakers": [speaker] * len(parts)}
+        routing = config_context(enable_metadata_routing=True if known else None)
+        with routing, warnings.catch_warnings():
+            # A window between two turns may be silent.
             warnings.simplefilter("ignore", SilentRecordingWarning)
-            rows = model.predict_proba(parts)
+            rows = model.predict_proba(parts, **known)
         for (start, end, _), row in zip(found, rows, strict=True):
             yield start / rate, end / rate, row
 

@@ -1,12 +1,13 @@
-"""The recall of an evaluation by speaker and emotion."""
+"""Displays of evaluations: the recall by speaker, the UAR of transfers."""
 
 import numpy as np
 
 from ..metrics._bootstrap import confusion_uar, speaker_confusions
-from ._axes import axes_of, percent_map
+from ..model_selection import cross_corpus_validate
+from ._axes import AS_IT_IS, Display, axes_of, percent_map
 
 
-class SpeakerRecallDisplay:
+class SpeakerRecallDisplay(Display):
     """Recall by speaker and emotion, beside the confusion matrix.
 
     Use :meth:`from_predictions` or :meth:`from_result`; the arguments are stored as
@@ -98,19 +99,7 @@ class SpeakerRecallDisplay:
             result.y_true, result.predictions, result.speakers, ax=ax
         )
 
-    def plot(self, *, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : SpeakerRecallDisplay
-            The display itself.
-        """
+    def _draw(self, ax):
         high = max(3.6, 1.4 + 0.3 * len(self.speakers))
         self.figure_, axes = axes_of(self, ax, (1, 2), (5.0, high))
         self.axes_ = axes[0]
@@ -126,9 +115,113 @@ class SpeakerRecallDisplay:
         share = _shares(pooled, pooled.sum(axis=1, keepdims=True))
         percent_map(self.axes_[1], share, classes, classes)
         self.axes_[1].set(title="confusion (%)", xlabel="predicted", ylabel="true")
-        return self
 
 
 def _shares(counts, support):
     shares = np.full(counts.shape, np.nan)
     return np.divide(counts, support, shares, where=support > 0)
+
+
+class TransferMatrixDisplay(Display):
+    """UAR of each transfer: a row for each source, a column for each target.
+
+    Use :meth:`from_result` or :meth:`from_estimator`; the arguments are stored as
+    attributes.
+
+    Parameters
+    ----------
+    table : dict of str to dict of str to float
+        ``table[source][target]``, between 0 and 1.
+    title : str, default=""
+        The title of the plot.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure that holds the plot.
+    ax_ : matplotlib Axes
+        The axes that hold the matrix.
+    image_ : matplotlib AxesImage
+        The matrix.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn_ser.inspection import TransferMatrixDisplay
+    >>> y = np.tile(["angry", "sad"], 8)
+    >>> X = (y == "sad")[:, None]
+    >>> corpora = np.repeat(["emodb", "emovo"], 8)
+    >>> speakers = np.tile(np.repeat(["ann", "bob"], 4), 2)
+    >>> display = TransferMatrixDisplay.from_estimator(
+    ...     LogisticRegression(), X, y, corpora, speakers
+    ... )
+    >>> display.table["emodb"]["emovo"]
+    1.0
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, table, *, title=""):
+        self.table = table
+        self.title = title
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw an evaluation across corpora.
+
+        Parameters
+        ----------
+        result : CrossCorpusResult
+            The result of :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes a new figure.
+
+        Returns
+        -------
+        display : TransferMatrixDisplay
+            The display, drawn.
+        """
+        title = f"UAR (%), {result.protocol}, mean {100 * result.uar:.1f}"
+        return cls(result.table(), title=title).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, corpora, speakers, *, ax=None, **params):
+        """Evaluate an estimator across corpora, and draw its UAR.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A classifier, a pipeline or a search.
+        X : list or array-like of length n_samples
+            Recordings, sequences or features.
+        y : array-like of shape (n_samples,)
+            The emotions.
+        corpora : array-like of shape (n_samples,)
+            The corpus of each row.
+        speakers : array-like of shape (n_samples,)
+            The speaker of each row.
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes a new figure.
+        **params : dict
+            Passed to :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
+
+        Returns
+        -------
+        display : TransferMatrixDisplay
+            The display, drawn.
+        """
+        result = cross_corpus_validate(estimator, X, y, corpora, speakers, **params)
+        return cls.from_result(result, ax=ax)
+
+    def _draw(self, ax):
+        sources = list(self.table)
+        targets = sorted({target for row in self.table.values() for target in row})
+        values = np.array(
+            [[self.table[s].get(t, np.nan) for t in targets] for s in sources]
+        )
+        size = 1.8 + 0.8 * len(targets), 1.2 + 0.6 * len(sources)
+        self.figure_, ((self.ax_,),) = axes_of(self, ax, size=size)
+        self.image_ = percent_map(self.ax_, values, sources, targets, missing="-")
+        self.ax_.set(xlabel="target", ylabel="source")
+        self.ax_.set_title(self.title, **AS_IT_IS)

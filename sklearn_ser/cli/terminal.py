@@ -1,0 +1,70 @@
+"""What the program says: lines, warnings and errors, without control characters."""
+
+import os
+import re
+import sys
+import warnings
+from contextlib import contextmanager
+
+# Controls but for tabs and line ends, marks that turn the direction of writing, and
+# bytes of file names that are no text.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# What a warning says to a caller, and to who types a command.
+_IN_OPTIONS = {
+    "as neutral_label, or set calibration_weight=0": "by --neutral-label, if there is "
+    "one"
+}
+
+
+def printable(text):
+    """Return text whose control characters are escapes that can be read."""
+    return _UNSAFE.sub(_escape, str(text))
+
+
+def _escape(match):
+    code = ord(match[0])
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # of a file's name
+    return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"
+
+
+def print_line(text, *, reader_may_leave=False):
+    """Print text. A reader may leave without an error where files are written too."""
+    try:
+        print(printable(text), flush=True)
+    except BrokenPipeError:
+        if not reader_may_leave:
+            raise
+        discard_output()
+
+
+def discard_output():
+    """Discard all further output."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_note(text):
+    """Print one line to standard error."""
+    line = " ".join(printable(text).split())
+    print(f"sklearn-ser: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def warnings_in_lines():
+    """Print each warning once, in one line without source, above a bar."""
+    told = set()
+
+    def show(message, *args, **kwargs):
+        from tqdm.auto import tqdm
+
+        text = " ".join(printable(message).split())
+        for called, typed in _IN_OPTIONS.items():
+            text = text.replace(called, typed)
+        if text not in told:
+            told.add(text)
+            tqdm.write(f"sklearn-ser: warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
