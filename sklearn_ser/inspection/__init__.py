@@ -3,6 +3,7 @@
 They need matplotlib: ``pip install "sklearn_ser[plot]"``.
 """
 
+from ._comparison import ComparisonDisplay
 from ._embedding import EmbeddingDisplay
 from ._history import HistoryDisplay
 from ._log_mel import LogMelDisplay
@@ -11,6 +12,7 @@ from ._timeline import EmotionTimelineDisplay
 from ._transfers import TransferMatrixDisplay
 
 __all__ = [
+    "ComparisonDisplay",
     "EmbeddingDisplay",
     "EmotionTimelineDisplay",
     "HistoryDisplay",
