@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..model_selection._comparison import printable
 from ._axes import axes_of
 
 
@@ -117,7 +118,7 @@ class ComparisonDisplay:
                 yield kind, None
             for row in self.rows:
                 if row.kind == kind:
-                    yield f"{row.method} ({row.note})" if row.note else row.method, row
+                    yield printable(row.label), row
 
     def _draw(self, place, row):
         left, right = self.axes_

@@ -256,9 +256,9 @@ def _run_transfer(number, estimator, columns, plan):
     X, y, corpora, keys = columns.values()
     source, target, classes, train, adapt, test = plan
     rows = np.concatenate([train, adapt])
-    labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
+    labels = with_marks(estimator, y[train], len(adapt))
+    domain = np.searchsorted(source, corpora[train]) + 1
     if len(adapt):
-        labels = with_marks(estimator, labels, len(adapt))
         domain = np.concatenate([domain, np.full(len(adapt), -1)])
     metadata = {"speakers": keys[rows], "sample_domain": domain}
     fitting = Fitting(rows, labels, metadata, {"groups": keys[rows]}, {})

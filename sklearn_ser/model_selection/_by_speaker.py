@@ -330,10 +330,10 @@ def _run_fold(number, estimator, columns, fit_params, planned):
     ((train, test), validation, draws), adapts_to = planned
     y, speakers = columns["y"], columns["speakers"]
     grouped = {name: columns[name] for name in ("groups", "texts") if name in columns}
-    rows, labels, domain, of_test = train, y[train], {}, {}
+    labels = with_marks(estimator, y[train], len(test) if adapts_to else 0)
+    rows, domain, of_test = train, {}, {}
     if adapts_to:
         rows = np.concatenate([train, test])
-        labels = with_marks(estimator, labels, len(test))
         domain["sample_domain"] = np.repeat([1, -1], [len(train), len(test)])
         of_test["sample_domain"] = np.full(len(test), -1)
     params = {name: safe_indexing(value, rows) for name, value in fit_params.items()}

@@ -4,6 +4,7 @@ import json
 import numbers
 import unicodedata
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
@@ -15,7 +16,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from .._sklearn import BaseSearchCV
-from ..datasets._splitter import Protocol
 from ..pipeline import has_normalizer
 from ._by_corpus import cross_corpus_validate
 from ._by_speaker import speaker_cross_validate
@@ -151,7 +151,7 @@ def compare(
             speaker_cross_validate.steps,
             groups=groups,
             texts=texts,
-            cv=_fixed(cv, X, y, speakers if groups is None else groups),
+            cv=_fixed(cv, random_state),
             target=target,
             **common,
         )
@@ -171,12 +171,11 @@ def compare(
     return Comparison(tuple(rows), results, confidence_level)
 
 
-def _fixed(cv, X, y, groups):
-    """Return folds that are the same for all methods."""
-    if hasattr(cv, "split") and not isinstance(cv, Protocol):
-        seed = getattr(cv, "random_state", 0)
-        if not isinstance(seed, numbers.Integral):
-            return list(cv.split(X, y, groups))
+def _fixed(cv, random_state):
+    """Return a splitter, or folds, that are the same for all methods."""
+    if not isinstance(getattr(cv, "random_state", 0), numbers.Integral):
+        cv = copy(cv)
+        cv.random_state = random_state
     return list(cv) if isinstance(cv, Iterator) else cv
 
 

@@ -70,6 +70,11 @@ class Row(NamedTuple):
     p_value: float = np.nan
     p_holm: float = np.nan
 
+    @property
+    def label(self):
+        """The name of the method, and what is to be noted."""
+        return f"{self.method} ({self.note})" if self.note else self.method
+
 
 def rows_of_methods(methods, results, references, bootstrap):
     """Return the row of each method, ordered by kind."""
@@ -171,14 +176,13 @@ class Comparison:
     Attributes
     ----------
     rows : tuple of Row
-        A row for each method, ordered by kind. Each has `method`, `kind`, `note`,
-        `n_seeds` (None for a method without a random state), `n_speakers`, `uar`,
-        `uar_std` (over the seeds), `uar_interval` (over the speakers), `wa`, `wa_std`,
-        `wa_interval`, `reference`, `unheard_uar` with `_std` and `_interval` (on
-        unheard sentences, with `texts`), `difference` (of the UAR),
-        `difference_interval`, `wins` (speakers with a higher UAR than with the
-        reference), `p_value` and `p_holm`. UAR and WA are between 0 and 1, and NaN is an
-        unknown figure.
+        A row for each method, ordered by kind: `method`, `kind`, `note`, `n_seeds`
+        (None for a method without a random state), `n_speakers`, `uar`, `uar_std` (over
+        the seeds), `uar_interval` (over the speakers), `wa`, `wa_std`, `wa_interval`,
+        `reference`, `unheard_uar` with `_std` and `_interval` (on unheard sentences,
+        with `texts`), `difference` (of the UAR), `difference_interval`, `wins` (the
+        number of speakers with a higher UAR than with the reference), `p_value` and
+        `p_holm`. UAR and WA are between 0 and 1, and NaN is an unknown figure.
     results : dict of str to dict of int to SpeakerCVResult
         The result of each method and seed: ``results["dsnet"][0]``. The seed of a
         method without a random state is None. Across corpora, the results are of the
@@ -256,7 +260,7 @@ class Comparison:
         return found
 
     def __repr__(self):
-        blocks = [(title, _all(_terminal, rows)) for title, rows in self._blocks()]
+        blocks = [(title, _all(printable, rows)) for title, rows in self._blocks()]
         table = [self._head(), *(row for _, rows in blocks for row in rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
 
@@ -266,7 +270,7 @@ class Comparison:
 
         lines = [line(self._head())]
         for title, rows in blocks:
-            lines += [_terminal(title), *map(line, rows)]
+            lines += [printable(title), *map(line, rows)]
         return "\n".join([*lines, *self._notes()])
 
     def _repr_html_(self):
@@ -422,8 +426,7 @@ class Comparison:
 
 def _cells(row):
     """Return the cells of a row as plain text."""
-    name = f"{row.method} ({row.note})" if row.note else row.method
-    cells = [name, "-" if row.n_seeds is None else str(row.n_seeds)]
+    cells = [row.label, "-" if row.n_seeds is None else str(row.n_seeds)]
     unheard = ["unheard_uar"] if np.isfinite(row.unheard_uar) else []
     for what in ("uar", "wa", *unheard):
         mean, spread, interval = (getattr(row, what + end) for end in _ENDS)
@@ -445,18 +448,19 @@ def _all(escaped, rows):
     return [[escaped(cell) for cell in row] for row in rows]
 
 
-def _terminal(text):
+def printable(text):
+    """Return a text whose control characters are visible."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _markdown(text):
-    return re.sub(r"([\\`*_{}<>#|~$&]|(?<=.)\[(?=[^\d\-]))", r"\\\1", _terminal(text))
+    return re.sub(r"([\\`*_{}<>#|~$&]|(?<=.)\[(?=[^\d\-]))", r"\\\1", printable(text))
 
 
 def _latex(text):
-    text = "".join(_LATEX.get(c, c) for c in _terminal(text))
+    text = "".join(_LATEX.get(c, c) for c in printable(text))
     return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)
 
 
 def _cell(text):
-    return f"<td>{escape(_terminal(text))}</td>"
+    return f"<td>{escape(printable(text))}</td>"

@@ -499,6 +499,8 @@ def with_marks(estimator, labels, n_target):
     mark = _unlabelled_mark(labels)
     if isinstance(flat_steps(estimator)[-1], SelfTrainingClassifier):
         labels, mark = labels.astype(object), -1  # it takes no other mark
+    if not n_target:
+        return labels
     return np.concatenate([labels, np.full(n_target, mark)])
 
 
