@@ -48,7 +48,8 @@ _SECONDS = 1.0  # between two looks of a worker at its parent
 
 _watching = threading.Event()
 _shared: ContextVar = ContextVar("shared", default=None)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
