@@ -2,6 +2,8 @@
 
 from ._by_corpus import cross_corpus_validate
 from ._by_speaker import speaker_cross_validate
+from ._compare import compare
+from ._comparison import Comparison
 from ._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
@@ -10,11 +12,13 @@ from ._results import CrossCorpusResult, SpeakerCVResult
 from ._splits import SpeakerTextKFold
 
 __all__ = [
+    "Comparison",
     "CrossCorpusResult",
     "SpeakerCVResult",
     "SpeakerTextKFold",
     "check_duplicate_leakage",
     "check_speaker_leakage",
+    "compare",
     "cross_corpus_validate",
     "speaker_cross_validate",
 ]

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import check_scalar
 
 from .._validation import check_column
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import check_bootstrap
-from ..pipeline import consumes
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
     check_speaker_leakage,
@@ -22,18 +20,20 @@ from ._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from ._results import CrossCorpusResult, Transfer, join, mean_uar_interval
-from ._resume import Transfers, describe, run_parts, text_of
+from ._results import CrossCorpusResult, Transfer, join, mean_interval
+from ._resume import Transfers, describe, jobs_of_parts, returns, text_of
 from ._splits import (
     check_corpora,
     check_evaluation,
+    check_target,
     check_transfers,
     noting,
     plan_transfer,
-    unlabelled_mark,
+    with_marks,
 )
 
 
+@returns(CrossCorpusResult)
 def cross_corpus_validate(
     estimator: Any,
     X: Any,
@@ -52,14 +52,15 @@ def cross_corpus_validate(
     random_state: Any = 0,
     return_estimator: bool = False,
     checkpoint_dir: str | PathLike | None = None,
-) -> CrossCorpusResult:
+):
     """Train on one or several corpora, and score on another.
 
     An estimator whose `fit` requests `sample_domain` adapts to the target. Its fit gets
     the labelled source rows and the unlabelled target rows, with `sample_domain` 1, 2,
-    ... for the source corpora and -1 for the target. Any other estimator gets the
-    source rows only. No fit gets a true label of the target. Target rows have the label
-    -1, or an empty string if labels are strings.
+    ... for the source corpora and -1 for the target. A
+    :class:`~sklearn.semi_supervised.SelfTrainingClassifier` gets the same rows. Any
+    other estimator gets the source rows only. No fit gets a true label of the target.
+    Target rows have the label -1, or an empty string if labels are strings.
 
     Parameters
     ----------
@@ -80,10 +81,10 @@ def cross_corpus_validate(
         "pairs" takes all ordered pairs of corpora. "leave_one_out" trains on all other
         corpora for each target. In a list, a source is the name of a corpus or a list
         of names.
-    mode : {"transductive", "inductive"}, default="transductive"
+    mode : {"transductive", "inductive", "source-only"}, default="transductive"
         Transductive: all target rows train without labels, and all are scored.
         Inductive: half of the target's speakers train without labels, and the other
-        half is scored.
+        half is scored. Source-only: no target row trains, and all are scored.
     recordings, front_end : list of length n_samples and estimator, default=None
         What `X` was computed from and by, as in :func:`speaker_cross_validate`.
     n_jobs : int, default=None
@@ -156,15 +157,10 @@ def cross_corpus_validate(
     more = {} if recordings is None else {"recordings": recordings}
     check_evaluation(estimator, columns | more, checkpoint_dir, return_estimator)
     check_bootstrap(*bootstrap)
-    if mode not in ("transductive", "inductive"):
-        raise ValueError(f'mode must be "transductive" or "inductive", got {mode!r}.')
-    with config_context(enable_metadata_routing=True):
-        adapted = consumes(estimator, "fit", "sample_domain")
-    if adapted and (y == (mark := unlabelled_mark(y))).any():
-        raise ValueError(
-            f"y contains {mark!r}, but this label marks the unlabelled rows in the fit "
-            "of an estimator that adapts. Give the class another label."
-        )
+    if mode not in (modes := ("transductive", "inductive", "source-only")):
+        raise ValueError(f"mode must be one of {modes}, got {mode!r}.")
+    target = None if mode == "source-only" else "test speakers"
+    adapted = check_target(target, estimator, y) is not None
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
@@ -184,15 +180,15 @@ def cross_corpus_validate(
     caveats = doubts_about_speakers(y, keys, corpora)
     jobs = ((clone(estimator), data, plan) for plan in plans)
     checkpoint = checkpoint_dir, described, columns
-    *outputs, estimators = run_parts(
-        _run_transfer, jobs, Transfers(plans), checkpoint, n_jobs, verbose
+    *outputs, estimators = yield jobs_of_parts(
+        _run_transfer, jobs, Transfers(plans), checkpoint
     )
     scored = [
         _scored(plan, output, data)
         for plan, *output in zip(plans, *outputs, strict=True)
     ]
     scored = [
-        t._replace(uar_interval=mean_uar_interval([t], *bootstrap, seeds[t.target]))
+        t._replace(uar_interval=mean_interval([t], *bootstrap, seeds[t.target]))
         for t in scored
     ]
     return CrossCorpusResult(
@@ -201,7 +197,7 @@ def cross_corpus_validate(
         protocol=protocol if adapted else "source-only",
         adapted=adapted,
         uar=float(np.mean([transfer.uar for transfer in scored])),
-        uar_interval=mean_uar_interval(scored, *bootstrap, seed),
+        uar_interval=mean_interval(scored, *bootstrap, seed),
         confidence_level=confidence_level,
         estimators=estimators if return_estimator else None,
         settings=described
@@ -260,9 +256,9 @@ def _run_transfer(number, estimator, columns, plan):
     X, y, corpora, keys = columns.values()
     source, target, classes, train, adapt, test = plan
     rows = np.concatenate([train, adapt])
-    labels, domain = y[train], np.searchsorted(source, corpora[train]) + 1
+    labels = with_marks(estimator, y[train], len(adapt))
+    domain = np.searchsorted(source, corpora[train]) + 1
     if len(adapt):
-        labels = np.concatenate([labels, np.full(len(adapt), unlabelled_mark(y))])
         domain = np.concatenate([domain, np.full(len(adapt), -1)])
     metadata = {"speakers": keys[rows], "sample_domain": domain}
     fitting = Fitting(rows, labels, metadata, {"groups": keys[rows]}, {})

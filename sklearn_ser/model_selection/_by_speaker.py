@@ -37,18 +37,21 @@ from ._leakage import (
     refuse_enrolled_copies,
 )
 from ._results import Fold, SpeakerCVResult, compare, shorten
-from ._resume import Folds, describe, name_of, run_parts, text_of
+from ._resume import Folds, describe, jobs_of_parts, name_of, returns, text_of
 from ._splits import (
     Plan,
     check_evaluation,
+    check_target,
     noting,
     plan_texts,
     split_by_speaker,
     split_texts,
     validation_rows,
+    with_marks,
 )
 
 
+@returns(SpeakerCVResult)
 def speaker_cross_validate(
     estimator: Any,
     X: Any,
@@ -62,6 +65,7 @@ def speaker_cross_validate(
     enrollment: int | str | None = None,
     enrollment_label: Any = None,
     n_draws: int = 3,
+    target: str | None = None,
     fit_params: dict[str, Any] | None = None,
     recordings: Any = None,
     front_end: Any = None,
@@ -72,7 +76,7 @@ def speaker_cross_validate(
     random_state: Any = 0,
     return_estimator: bool = False,
     checkpoint_dir: str | PathLike | None = None,
-) -> SpeakerCVResult:
+):
     """Evaluate an estimator on speakers that are not in its training data.
 
     The function splits the rows first, and refuses a split that shares a speaker or a
@@ -124,6 +128,11 @@ def speaker_cross_validate(
     n_draws : int, default=3
         Number of random draws of an enrolment. The pool holds the scored rows of all
         draws.
+    target : {"test speakers"} or None, default=None
+        "test speakers" adapts to them: a `fit` that requests `sample_domain`, or a
+        :class:`~sklearn.semi_supervised.SelfTrainingClassifier`, also gets the test
+        rows, without their labels. The figure is then transductive. Any other estimator
+        trains on the training rows only, as all do with None.
     fit_params : dict, default=None
         More metadata for `fit`, such as ``{"sample_weight": w}``. Each value has length
         n_samples, and `fit` gets the training rows of it. Steps of a pipeline must
@@ -220,6 +229,7 @@ def speaker_cross_validate(
         )
     asked = enrollment, enrollment_label, n_draws
     check_enrollment(estimator, *asked, y)
+    adapts_to = check_target(target, estimator, y, enrollment)
     cv, texts, text_folds, unknown = split_texts(cv, texts, control)
     cv, splits = split_by_speaker(cv, columns, by_default)
     source = (X, estimator) if recordings is None else (recordings, None)
@@ -241,21 +251,23 @@ def speaker_cross_validate(
     caveats = [*doubts_about_speakers(y, speakers), *unknown]
     caveats += lone_emotions(splits, y, speakers)
     parts = [plan for part in plans.values() for plan in part]
-    jobs = ((clone(estimator), columns, fit_params, plan) for plan in parts)
-    *outputs, estimators = run_parts(
+    jobs = (
+        (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts
+    )
+    described |= {"target": adapts_to} if adapts_to else {}
+    *outputs, estimators = yield jobs_of_parts(
         _run_fold,
         jobs,
         Folds(parts, speakers, np.unique(y)),
         (checkpoint_dir, described, columns | fit_params),
-        n_jobs,
-        verbose,
     )
+    kind = kind_of(enrollment, enrollment_label, draws, splits, speakers)
     protocol = repr(cv) if isinstance(cv, Protocol) else None
     common = {
         "confidence_level": confidence_level,
         "caveats": tuple(caveats),
         "protocol": protocol,
-        "kind": kind_of(enrollment, enrollment_label, draws, splits, speakers),
+        "kind": "transductive" if adapts_to else kind,
         "settings": described
         | {"random_state": seeded, "cv": protocol or name_of(cv)}
         | {"enrollment": repr(asked) if enrollment else "None"},
@@ -314,18 +326,24 @@ def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):
     }
 
 
-def _run_fold(number, estimator, columns, fit_params, plan):
+def _run_fold(number, estimator, columns, fit_params, planned):
     """Fit on the training rows of a fold and predict its test rows."""
-    (train, test), validation, draws = plan
+    ((train, test), validation, draws), adapts_to = planned
     y, speakers = columns["y"], columns["speakers"]
     grouped = {name: columns[name] for name in ("groups", "texts") if name in columns}
-    params = {name: safe_indexing(value, train) for name, value in fit_params.items()}
-    more = {name: column[train] for name, column in grouped.items()}
+    labels = with_marks(estimator, y[train], len(test) if adapts_to else 0)
+    rows, domain, of_test = train, {}, {}
+    if adapts_to:
+        rows = np.concatenate([train, test])
+        domain["sample_domain"] = np.repeat([1, -1], [len(train), len(test)])
+        of_test["sample_domain"] = np.full(len(test), -1)
+    params = {name: safe_indexing(value, rows) for name, value in fit_params.items()}
+    more = {name: column[rows] for name, column in grouped.items()}
     if validation is not None and "validation" not in params:
-        more["validation"] = validation
-    fitting = Fitting(train, y[train], {"speakers": speakers[train]}, more, params)
-    more = {name: column[test] for name, column in grouped.items()}
-    testing = Testing(test, {"speakers": speakers[test]}, more, draws)
+        more["validation"] = np.pad(validation, (0, len(rows) - len(train)))
+    fitting = Fitting(rows, labels, {"speakers": speakers[rows]} | domain, more, params)
+    of_test |= {name: column[test] for name, column in grouped.items()}
+    testing = Testing(test, {"speakers": speakers[test]}, of_test, draws)
     test_speakers = np.unique(speakers[test])
     with noting(f"In fold {number}, test speakers: {shorten(test_speakers)}."):
         predicted, proba, seconds = fit_and_predict(

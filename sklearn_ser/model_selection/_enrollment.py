@@ -157,7 +157,9 @@ def fit_and_predict(estimator, X, classes, fitting, testing):
         )
     # Marks of unlabelled rows may have changed the type of labels, as bool to int.
     predicted = classes[np.searchsorted(classes, predicted)]
-    columns = getattr(estimator, "classes_", np.intersect1d(labels, classes))
+    columns = getattr(estimator, "classes_", None)
+    if columns is None:
+        columns = np.intersect1d(labels, classes)
     seconds = fitted - start, scored - fitted
     return predicted, spread_columns(proba, columns, classes), seconds
 

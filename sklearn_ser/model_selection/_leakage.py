@@ -16,6 +16,7 @@ from ..datasets.duplicates import (
     rows_of,
 )
 from ._results import shorten
+from ._resume import once
 
 _NEARLY_ALL = 0.8  # of the speakers
 
@@ -167,14 +168,19 @@ def duplicates_in(X, estimator):
     the estimator takes recordings, or if `estimator` is None.
     """
     if estimator is None:
-        return duplicates_if_audio(X, vectors_are_waveforms=True)
+        return _duplicates(X, True)
     parts = [estimator, *estimator.get_params().values()]
     parts = [part for part in parts if not isinstance(part, type)]
     tags = [get_tags(part) for part in parts if hasattr(part, "__sklearn_tags__")]
     takes_recordings = any(
         tag.input_tags.string and tag.input_tags.dict for tag in tags
     )
-    return duplicates_if_audio(X, vectors_are_waveforms=takes_recordings)
+    return _duplicates(X, takes_recordings)
+
+
+@once
+def _duplicates(X, are_recordings):
+    return duplicates_if_audio(X, vectors_are_waveforms=are_recordings)
 
 
 def refuse_enrolled_copies(splits, draws, recordings, duplicates):

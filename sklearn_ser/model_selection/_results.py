@@ -443,8 +443,8 @@ def _judgement(interval, what):
     return f"the data do not show a difference to {what}"
 
 
-def mean_uar_figure(parts):
-    """Return the units that a bootstrap draws, and the mean UAR as a figure of them.
+def mean_figure(parts, score=mean_recall):
+    """Return the units that a bootstrap draws, and the mean score as a figure of them.
 
     Parts with the same speakers, such as transfers to one target, share their draws.
     """
@@ -459,31 +459,29 @@ def mean_uar_figure(parts):
 
     def figure(*index):
         drawn = dict(zip(sizes, index, strict=True))
-        uars = [mean_recall(*resampled(drawn[key], *pair)) for key, pair in columns]
-        return np.mean(uars, axis=0)
+        scores = [score(*resampled(drawn[key], *pair)) for key, pair in columns]
+        return np.mean(scores, axis=0)
 
     return list(sizes.values()), figure
 
 
-def mean_uar_interval(parts, n_bootstrap, confidence_level, random_state):
-    """Return the interval of the mean UAR of parts, or of transfers."""
-    sizes, figure = mean_uar_figure(parts)
-    return bootstrap_interval(
-        figure, sizes, n_bootstrap, confidence_level, random_state
-    )
+def mean_interval(parts, *bootstrap, score=mean_recall):
+    """Return the interval of the mean score of parts, such as transfers or seeds."""
+    sizes, figure = mean_figure(parts, score)
+    return bootstrap_interval(figure, sizes, *bootstrap)
 
 
 def compare(parts, others, n_bootstrap, confidence_level, random_state):
     """Return the `Comparison` of the mean figures with those of the same speakers."""
-    sizes, own = mean_uar_figure(parts)
-    _, base = mean_uar_figure(others)
+    sizes, own = mean_figure(parts)
+    _, base = mean_figure(others)
     options = n_bootstrap, confidence_level, random_state
     uar, wa = (float(np.mean([getattr(p, n) for p in others])) for n in ("uar", "wa"))
     one = len(others) == 1
     return Comparison(
         uar,
         wa,
-        others[0].uar_interval if one else mean_uar_interval(others, *options),
+        others[0].uar_interval if one else mean_interval(others, *options),
         others[0].wa_interval if one else _UNKNOWN,
         float(np.mean([part.uar for part in parts])) - uar,
         bootstrap_interval(lambda *i: own(*i) - base(*i), sizes, *options),

@@ -1,16 +1,21 @@
 """The parts of an evaluation: run as jobs, and kept in a folder by their content."""
 
+import functools
 import hashlib
+import inspect
 import json
 import numbers
 import os
 import threading
 import time
 import warnings
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import CodeType, FunctionType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import joblib
 import numpy as np
@@ -42,6 +47,35 @@ _BAR = (
 _SECONDS = 1.0  # between two looks of a worker at its parent
 
 _watching = threading.Event()
+_shared: ContextVar = ContextVar("shared", default=None)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@contextmanager
+def sharing():
+    """Let what is decorated with `once` compute a value of the same objects once."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def once(function):
+    """Make a function keep its values while evaluations are `sharing` their data."""
+
+    @functools.wraps(function)
+    def remembering(*args):
+        known = _shared.get()
+        if known is None:
+            return function(*args)
+        key = function.__name__, *map(id, args)
+        if key not in known:
+            known[key] = function(*args), args  # which keeps the ids from being reused
+        return known[key][0]
+
+    return remembering
 
 
 def describe(estimator, front_end=None):
@@ -94,6 +128,7 @@ def _without_names(settings):
     return {name: text for name, text in settings.items() if name not in names}
 
 
+@once
 def digest(values):
     """Hash the content of a column, or of an estimator's `X`.
 
@@ -314,12 +349,24 @@ class Checkpoint:
         return os.path.join(self.folder, f"{self.parts.unit}-{key}.npz")
 
 
-def run_parts(function, jobs, parts, checkpoint, n_jobs, verbose):
-    """Run jobs, one for each part, and return all first outputs, and so on.
+class Jobs(NamedTuple):
+    """The jobs of an evaluation, and those that a folder keeps of an earlier run."""
 
-    A job has the arguments of `function` that follow the number of its part. What a
-    folder keeps of an earlier run is taken from there, where `checkpoint` has the
-    folder, the settings and the columns of the evaluation.
+    run: Callable
+    jobs: Iterable
+    total: int
+    unit: str
+    done: dict
+    keep: Callable | None
+
+
+def jobs_of_parts(function, jobs, parts, checkpoint):
+    """Return the jobs of the parts that are not finished.
+
+    A job has the arguments of `function` that follow the number of its part, and its
+    outputs are the number and more. What a folder keeps of an earlier run is taken from
+    there, where `checkpoint` has the folder, the settings and the columns of the
+    evaluation.
     """
     folder, settings, columns = checkpoint
     done, keep = {}, None
@@ -327,10 +374,39 @@ def run_parts(function, jobs, parts, checkpoint, n_jobs, verbose):
         kept = Checkpoint(folder, parts, settings, columns)
         done, keep = kept.finished(), kept.keep
     waiting = ((n, *job) for n, job in enumerate(jobs, 1) if n not in done)
-    total = len(parts.parts)
-    return run_jobs(
-        function, waiting, total, parts.unit, n_jobs, verbose, done=done, keep=keep
-    )
+    return Jobs(function, waiting, len(parts.parts), parts.unit, done, keep)
+
+
+def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
+    """Make an evaluation of a generator that yields its jobs and returns a result.
+
+    A call runs the jobs. The generator is in its attribute `steps`, for a caller who
+    runs the jobs of several evaluations together.
+    """
+
+    def decorate(steps):
+        @functools.wraps(steps)
+        def evaluation(*args, n_jobs=None, verbose=0, **options):
+            generator = steps(*args, **options)
+            run, jobs, total, unit, done, keep = next(generator)
+            settings = total, unit, n_jobs, verbose
+            outputs = run_jobs(run, jobs, *settings, done=done, keep=keep)
+            return finish(generator, outputs)
+
+        signature = inspect.signature(steps)
+        vars(evaluation)["__signature__"] = signature.replace(return_annotation=kind)
+        vars(evaluation)["steps"] = steps
+        return evaluation
+
+    return decorate
+
+
+def finish(generator, outputs):
+    """Give an evaluation the outputs of its jobs, and return its result."""
+    try:
+        generator.send(outputs)
+    except StopIteration as stop:
+        return stop.value
 
 
 def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=None):

@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from sklearn import config_context
 from sklearn.model_selection import (
     BaseCrossValidator,
     GroupKFold,
     LeaveOneGroupOut,
     check_cv,
 )
+from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._sklearn import GroupsConsumerMixin, num_samples
 from .._validation import check_column, is_missing, naming
 from ..datasets.protocols import Protocol
+from ..pipeline import consumes, flat_steps
 from ._enrollment import Draw, draw_recordings
 from ._leakage import check_speaker_leakage
 from ._results import join
@@ -453,7 +456,7 @@ def plan_transfer(source, target, columns, mode, seed):
     is_shared = np.isin(y, classes)
     train = np.flatnonzero(is_shared & np.isin(corpora, source))
     test = np.flatnonzero(is_shared & (corpora == target))
-    if mode == "transductive":
+    if mode != "inductive":
         return source, target, classes, train, test, test
     people = np.unique(keys[test])
     if len(people) < 2:
@@ -466,6 +469,43 @@ def plan_transfer(source, target, columns, mode, seed):
     return source, target, classes, train, test[adapting], test[~adapting]
 
 
-def unlabelled_mark(y):
+def adapts(estimator):
+    """Tell whether a fit takes unlabelled rows of a target."""
+    if isinstance(flat_steps(estimator)[-1], SelfTrainingClassifier):
+        return True
+    with config_context(enable_metadata_routing=True):
+        return consumes(estimator, "fit", "sample_domain")
+
+
+def check_target(target, estimator, y, enrollment=None):
+    """Return the target that a fit adapts to, or None; refuse what cannot be."""
+    if target not in (None, "test speakers"):
+        raise ValueError(f'target must be None or "test speakers", got {target!r}.')
+    if target is None or not adapts(estimator):
+        return None
+    if enrollment is not None:
+        raise ValueError(
+            f"enrollment={enrollment!r} and target={target!r} cannot be combined for "
+            f"{type(estimator).__name__}, which adapts. Pass only one of them."
+        )
+    if (y == (mark := _unlabelled_mark(y))).any():
+        raise ValueError(
+            f"y contains {mark!r}, but this label marks the unlabelled rows in the fit "
+            "of an estimator that adapts. Give the class another label."
+        )
+    return target
+
+
+def with_marks(estimator, labels, n_target):
+    """Return the labels of the source, and then marks of unlabelled target rows."""
+    mark = _unlabelled_mark(labels)
+    if isinstance(flat_steps(estimator)[-1], SelfTrainingClassifier):
+        labels, mark = labels.astype(object), -1  # it takes no other mark
+    if not n_target:
+        return labels
+    return np.concatenate([labels, np.full(n_target, mark)])
+
+
+def _unlabelled_mark(y):
     """Return the label of unlabelled rows: of the type of y, but no class of it."""
     return "" if y.dtype.kind == "U" else -1

@@ -1,0 +1,218 @@
+"""The command ``compare``: methods side by side, as the table of a paper."""
+
+import argparse
+import os
+from tempfile import TemporaryDirectory
+
+from .options import (
+    BASELINE,
+    LOG_MEL,
+    METHODS,
+    add_corpus_options,
+    add_method_options,
+    at_least,
+    check_method,
+    load_recordings,
+    make_classifier,
+    make_front,
+    refuse,
+)
+from .terminal import print_line, print_note
+
+HELP = "compare methods on separate speakers: the table of a paper"
+DESCRIPTION = (
+    "Train and test several methods on the same folds and seeds, print UAR and WA with "
+    "intervals over speakers, and the paired difference to the first method."
+)
+OPENSMILE_SVM = "opensmile-svm"
+_METHODS = sorted({*METHODS, OPENSMILE_SVM} - {"speaker-adversarial"})
+
+
+def add_arguments(parser):
+    """Add the options of the command."""
+    parser.set_defaults(command=run, parser=parser)
+    add_corpus_options(parser, required=False)
+    add_method_options(parser, METHODS)
+    # Here these options take several values.
+    for action in parser._actions:
+        if action.dest in ("method", "features"):
+            action.nargs = "+"
+        if action.dest == "method":
+            action.choices, action.default = _METHODS, [BASELINE, "dsnet"]
+            action.help = (
+                f"{BASELINE} is linear discriminant analysis with shrinkage, and "
+                f"{OPENSMILE_SVM} has its own features; the others are networks; "
+                "default: %(default)s"
+            )
+        if action.dest == "features":
+            action.default = [LOG_MEL]
+    option = parser.add_argument_group("comparison").add_argument
+    option(
+        "--seeds",
+        type=at_least(1),
+        default=1,
+        metavar="N",
+        help="number of trainings of each network, from --seed on; a table of fewer "
+        "than five is preliminary; default: %(default)s",
+    )
+    option(
+        "--reference",
+        nargs="+",
+        metavar="METHOD",
+        help="what the others are compared with; default: the first, and the first of "
+        "those that adapt",
+    )
+    option(
+        "--folds",
+        type=at_least(2),
+        metavar="N",
+        help="number of folds; default: one per speaker, 4 for the synthetic corpus",
+    )
+    option(
+        "--out",
+        metavar="FOLDER",
+        help="where to write comparison.csv, .md, .tex and .json and report.html, and "
+        "to keep features and finished folds: the same command goes on",
+    )
+
+
+def run(args):
+    """Print the table, and write what --out asks for."""
+    from ..model_selection import compare
+
+    _check(args)
+    corpus = load_recordings(args)
+    with TemporaryDirectory() as temporary:
+        cache = temporary if args.out is None else os.path.join(args.out, "features")
+        methods = _make_methods(args, corpus, cache)
+        synthetic = args.manifest is None and args.corpus is None
+        cv = (
+            getattr(corpus, "protocol", None)
+            or args.folds
+            or (4 if synthetic else None)
+        )
+        data = corpus.data, corpus.target, corpus.speakers
+        print_line(f"{', '.join(methods)}: {corpus.DESCR}")
+        _print_estimate(methods, data, cv, args)
+        comparison = compare(
+            methods,
+            *data,
+            cv=cv,
+            seeds=range(args.seed, args.seed + args.seeds),
+            reference=args.reference,
+            n_jobs=args.jobs,
+            random_state=args.seed,
+            checkpoint_dir=args.out and os.path.join(args.out, "folds"),
+            verbose=1,
+        )
+    print_line(comparison)
+    if args.out is not None:
+        comparison.save(args.out, figure=_figure(comparison))
+        names = "comparison.csv, comparison.md, comparison.tex, comparison.json"
+        print_line(f"Written to {args.out}: {names}, report.html.")
+
+
+def _check(args):
+    for method in args.method:
+        if method != OPENSMILE_SVM:
+            check_method(_one(args, method, args.features[0]))
+    for name in ("method", "features"):
+        values = vars(args)[name]
+        refuse(len(set(values)) < len(values), f"--{name}", "names one twice")
+    refuse(args.protocol and args.folds, "--folds", "the protocol has its own")
+    if args.out is not None:
+        try:
+            os.makedirs(args.out, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"argument --out: no folder ({error})") from error
+
+
+def _one(args, method, features):
+    """Return the options of one method: those of others are left out."""
+    own = {"method": method, "features": features}
+    if method in (BASELINE, OPENSMILE_SVM):
+        own |= {"epochs": None, "device": None}
+    if method != "dsnet":
+        own["neutral_label"] = None
+    return argparse.Namespace(**vars(args) | own)
+
+
+def _make_methods(args, corpus, cache):
+    """Return the methods on recordings, by their names in the table."""
+    from sklearn.pipeline import make_pipeline
+
+    methods = {}
+    for features in args.features:
+        for method in args.method:
+            own = _one(args, method, features)
+            name = method
+            if method == OPENSMILE_SVM:
+                if name not in methods:
+                    methods[name] = _opensmile_svm(args, corpus, cache)
+                continue
+            if len(args.features) > 1:
+                name += f", {os.path.basename(os.path.normpath(features))}"
+            front = make_front(own, corpus).set_params(cache_dir=cache)
+            methods[name] = make_pipeline(front, make_classifier(own))
+    return methods
+
+
+def _opensmile_svm(args, corpus, cache):
+    """Return functionals and a linear SVM, whose C held-out speakers choose."""
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+
+    from ..metrics import uar_scorer
+
+    front = make_front(_one(args, OPENSMILE_SVM, "opensmile"), corpus)
+    svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
+    pipeline = make_pipeline(front.set_params(cache_dir=cache), StandardScaler(), svm)
+    grid = {"linearsvc__C": [0.001, 0.01, 0.1]}
+    return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3))
+
+
+def _print_estimate(methods, data, cv, args):
+    """Run one fold with networks of one epoch, and say how long all will take."""
+    from joblib import effective_n_jobs
+    from sklearn.base import clone
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
+
+    from ..model_selection import compare
+
+    splitter = cv or LeaveOneGroupOut()
+    splitter = check_cv(GroupKFold(cv) if isinstance(cv, int) else splitter)
+    splits = list(splitter.split(*data))
+    short, epochs = {}, {}
+    for name, method in methods.items():
+        short[name], params = clone(method), method.get_params()
+        names = [each for each in params if each.rpartition("__")[2] == "max_epochs"]
+        epochs[name] = max([1, *(params[each] for each in names)])
+        short[name].set_params(**dict.fromkeys(names, 1))
+    print_note("reading the recordings, and training a short fold of each method")
+    trial = compare(short, *data, cv=splits[:1], n_bootstrap=0, n_jobs=args.jobs)
+    seconds, n_fits = 0.0, 0
+    for name, results in trial.results.items():
+        ((seed, result),) = results.items()
+        own = len(splits) * (1 if seed is None else args.seeds)
+        seconds += own * epochs[name] * result.folds[0].fit_time
+        n_fits += own
+    minutes = seconds / effective_n_jobs(args.jobs) / 60
+    took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "a minute or less"
+    took = f"about {minutes / 60:.1f} hours" if minutes > 90 else took
+    print_note(
+        f"all {n_fits} fits take {took}, {effective_n_jobs(args.jobs)} at a time"
+    )
+
+
+def _figure(comparison):
+    """Return the figure of the report, or None without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    from ..inspection import ComparisonDisplay
+
+    figure = Figure(figsize=(7, 1 + 0.3 * len(comparison.rows)), layout="constrained")
+    return ComparisonDisplay.from_result(comparison, ax=figure.subplots(1, 2)).figure_

@@ -1,0 +1,466 @@
+"""The result of a comparison: statistics over seeds and speakers, and a table."""
+
+import io
+import json
+import os
+import re
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+from .._csv import write_csv
+from .._files import atomic_write
+from ..metrics._bootstrap import accuracy, mean_recall
+from ._results import compare as paired
+from ._results import mean_interval, plain
+
+_ENOUGH_SEEDS = 5  # fewer are preliminary, and get no p-value
+_KNOWN = {  # of the test speakers, by the kind of a figure
+    "inductive": "nothing of the test speakers is known",
+    "enrolled": "unlabelled recordings of the test speakers, not scored, are known",
+    "transductive": "all unlabelled recordings of the test speakers are known",
+}
+_ENDS = "", "_std", "_interval"
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>Comparison</title>
+<style>body {{font: 16px sans-serif; margin: 2em}} table {{border-collapse: collapse}}
+th, td {{padding: 0.3em 0.8em; text-align: left; border-bottom: 1px solid #ccc}}
+svg {{max-width: 100%; height: auto}}</style>
+<h1>Comparison</h1>
+{table}
+{figure}
+</html>
+"""
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "±": "$\\pm$",
+}
+
+
+class Row(NamedTuple):
+    """A method in a comparison. UAR and WA are shares, and NaN is unknown."""
+
+    method: str
+    kind: str
+    note: str
+    n_seeds: int | None
+    n_speakers: int
+    uar: float
+    uar_std: float
+    uar_interval: tuple
+    wa: float
+    wa_std: float
+    wa_interval: tuple
+    reference: str
+    unheard_uar: float = np.nan
+    unheard_uar_std: float = np.nan
+    unheard_uar_interval: tuple = (np.nan, np.nan)
+    difference: float = np.nan
+    difference_interval: tuple = (np.nan, np.nan)
+    wins: int | None = None
+    p_value: float = np.nan
+    p_holm: float = np.nan
+
+    @property
+    def label(self):
+        """The name of the method, and what is to be noted."""
+        return f"{self.method} ({self.note})" if self.note else self.method
+
+
+def rows_of_methods(methods, results, references, bootstrap):
+    """Return the row of each method, ordered by kind."""
+    rows = []
+    for kind in sorted(references, key=list(_KNOWN).index):
+        base, block = references[kind], []
+        for name in (name for name, method in methods.items() if method.kind == kind):
+            own = list(results[name].values())
+            row = {"method": name, "note": methods[name].note, "reference": base}
+            row["kind"] = own[0].kind if kind == "enrolled" else kind
+            row |= _figures(own, bootstrap)
+            if methods[name].seeds == [None]:
+                row["n_seeds"] = None
+            if name != base:
+                row |= _against(own, results[base].values(), bootstrap)
+                if any(_is_preliminary(methods[each]) for each in (name, base)):
+                    row["p_value"] = np.nan
+            block.append(Row(**row))
+        adjusted = holm([row.p_value for row in block])
+        rows += [r._replace(p_holm=p) for r, p in zip(block, adjusted, strict=True)]
+    return rows
+
+
+def _is_preliminary(method):
+    return method.seeds != [None] and len(method.seeds) < _ENOUGH_SEEDS
+
+
+def _compared(results):
+    """Return the scored parts of all seeds, of unheard sentences if there are any."""
+    return [
+        part
+        for result in results
+        for part in (getattr(result, "unheard_texts", None) or result).parts()
+    ]
+
+
+def _figures(results, bootstrap):
+    """Return mean, deviation and interval of the scores of a method."""
+    parts = [part for result in results for part in result.parts()]
+    row = {"n_seeds": len(results), "n_speakers": len(mean_by_speaker(results))}
+    for what, score in ("uar", mean_recall), ("wa", accuracy):
+        scores = [getattr(part, what) for part in parts]
+        by_seed = np.reshape(scores, (len(results), -1)).mean(axis=1)
+        row[what] = float(by_seed.mean())
+        row[f"{what}_std"] = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else np.nan
+        row[f"{what}_interval"] = mean_interval(parts, *bootstrap, score=score)
+    if any(getattr(result, "unheard_texts", None) for result in results):
+        unheard = _figures([result.unheard_texts for result in results], bootstrap)
+        row |= {f"unheard_uar{end}": unheard[f"uar{end}"] for end in _ENDS}
+    return row
+
+
+def mean_by_speaker(results):
+    """Return the UAR of each speaker, averaged over seeds and transfers."""
+    uars = {}
+    for part in _compared(results):
+        for group in part.groups(part.speakers):
+            uars.setdefault(group.value, []).append(group.uar)
+    return {speaker: float(np.mean(uars[speaker])) for speaker in sorted(uars)}
+
+
+def _against(results, references, bootstrap):
+    """Return the figures that compare the results of a method with the reference."""
+    own, base = mean_by_speaker(results), mean_by_speaker(references)
+    pairs = [own[speaker] - base[speaker] for speaker in own]
+    pairs = np.round(pairs, 12)  # zero where both are equal
+    compared = paired(_compared(results), _compared(references), *bootstrap)
+    return {
+        "difference": compared.difference,
+        "difference_interval": compared.difference_interval,
+        "wins": int((pairs > 0).sum()),
+        "p_value": signed_rank(pairs),
+    }
+
+
+def signed_rank(differences):
+    """Return the p-value of Wilcoxon's signed-rank test."""
+    if not np.any(differences):
+        return 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few speakers, or of ties
+        return float(wilcoxon(differences).pvalue)
+
+
+def holm(p_values):
+    """Return p-values corrected by Holm's method; NaN is no test."""
+    adjusted, largest = np.full(len(p_values), np.nan), 0.0
+    n_tests = int(np.isfinite(p_values).sum())
+    for rank, place in enumerate(np.argsort(p_values)[:n_tests]):
+        largest = max(largest, min(1.0, (n_tests - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted.tolist()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Result of :func:`compare`. ``print(comparison)`` shows a table.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        A row for each method, ordered by kind: `method`, `kind`, `note`, `n_seeds`
+        (None for a method without a random state), `n_speakers`, `uar`, `uar_std` (over
+        the seeds), `uar_interval` (over the speakers), `wa`, `wa_std`, `wa_interval`,
+        `reference`, `unheard_uar` with `_std` and `_interval` (on unheard sentences,
+        with `texts`), `difference` (of the UAR), `difference_interval`, `wins` (the
+        number of speakers with a higher UAR than with the reference), `p_value` and
+        `p_holm`. UAR and WA are between 0 and 1, and NaN is an unknown figure.
+    results : dict of str to dict of int to SpeakerCVResult
+        The result of each method and seed: ``results["dsnet"][0]``. The seed of a
+        method without a random state is None. Across corpora, the results are of the
+        class :class:`CrossCorpusResult`.
+    confidence_level : float
+        Coverage of the intervals.
+
+    See Also
+    --------
+    sklearn_ser.inspection.ComparisonDisplay : Draw the differences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn_ser.model_selection import compare
+    >>> y, speakers = ["anger", "sadness"] * 4, np.repeat(["ann", "bob"], 4)
+    >>> methods = {"guess": DummyClassifier(random_state=0)}
+    >>> comparison = compare(methods, np.zeros((8, 1)), y, speakers)
+    >>> print(comparison.to_markdown())
+    | method | seeds | UAR % [95% interval] | WA % [95% interval] | difference \
+[95% interval] | wins | p |
+    |---|---|---|---|---|---|---|
+    | *inductive: nothing of the test speakers is known* | | | | | | |
+    | guess | 1 | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | reference | - | - |
+    <BLANKLINE>
+    Preliminary: fewer than 5 seeds, so there are no p-values.
+    """
+
+    rows: tuple
+    results: dict
+    confidence_level: float
+
+    def per_speaker(self):
+        """Return the UAR of each speaker, averaged over the seeds.
+
+        Returns
+        -------
+        uars : dict of str to dict of speaker to float
+            By method and speaker. Across corpora, speakers are ``"corpus/speaker"``.
+        """
+        return {
+            name: mean_by_speaker(own.values()) for name, own in self.results.items()
+        }
+
+    def _head(self):
+        interval = f" [{100 * self.confidence_level:g}% interval]"
+        figures = ["UAR %", "WA %"]
+        if self._has_texts():
+            figures.append("UAR %, unheard sentences")
+        figures = [f"{name}{interval}" for name in (*figures, "difference")]
+        return ["method", "seeds", *figures, "wins", "p"]
+
+    def _has_texts(self):
+        return any(np.isfinite(row.unheard_uar) for row in self.rows)
+
+    def _blocks(self):
+        """Return a title and rows of cells for each kind."""
+        blocks = {}
+        for row in self.rows:
+            title = f"{row.kind}: {_KNOWN[row.kind.split()[0]]}"
+            blocks.setdefault(title, []).append(_cells(row))
+        return blocks.items()
+
+    def _notes(self):
+        """Return sentences on what the figures cannot show."""
+        found = []
+        if any(row.n_seeds and row.n_seeds < _ENOUGH_SEEDS for row in self.rows):
+            found.append(
+                f"Preliminary: fewer than {_ENOUGH_SEEDS} seeds, so there are no "
+                "p-values."
+            )
+        if self._has_texts():
+            found.append("Differences, wins and p are of unheard sentences.")
+        return found
+
+    def __repr__(self):
+        blocks = [(title, _all(printable, rows)) for title, rows in self._blocks()]
+        table = [self._head(), *(row for _, rows in blocks for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+
+        def line(cells):
+            pairs = zip(cells, widths, strict=True)
+            return "  ".join(f"{cell:{width}}" for cell, width in pairs).rstrip()
+
+        lines = [line(self._head())]
+        for title, rows in blocks:
+            lines += [printable(title), *map(line, rows)]
+        return "\n".join([*lines, *self._notes()])
+
+    def _repr_html_(self):
+        return self.to_html()
+
+    def to_markdown(self):
+        """Return the table in Markdown.
+
+        Returns
+        -------
+        text : str
+            A table with a row for each method.
+        """
+        head = self._head()
+        lines = [head, ["---"] * len(head)]
+        for title, rows in self._blocks():
+            lines.append([f"*{_markdown(title)}*", *[""] * (len(head) - 1)])
+            lines += _all(_markdown, rows)
+        texts = ["| " + " | ".join(line) + " |" for line in lines]
+        texts = [re.sub(r"(?<=\|)  (?=\|)", " ", text) for text in texts]
+        texts[1] = "|" + "---|" * len(head)
+        return "\n".join([*texts, *(f"\n{note}" for note in self._notes())])
+
+    def to_latex(self):
+        """Return the table in LaTeX, for the package booktabs.
+
+        Returns
+        -------
+        text : str
+            An environment ``tabular``.
+        """
+        head = [_latex(cell) for cell in self._head()]
+
+        def across(text):
+            return f"\\multicolumn{{{len(head)}}}{{l}}{{{text}}} \\\\"
+
+        lines = ["\\begin{tabular}{lr" + "l" * (len(head) - 2) + "}", "\\toprule"]
+        lines.append(" & ".join(head) + " \\\\")
+        for title, rows in self._blocks():
+            lines += ["\\midrule", across(f"\\emph{{{_latex(title)}}}")]
+            lines += [" & ".join(row) + " \\\\" for row in _all(_latex, rows)]
+        lines.append("\\bottomrule")
+        lines += [across(_latex(note)) for note in self._notes()]
+        return "\n".join([*lines, "\\end{tabular}"])
+
+    def to_html(self):
+        """Return the table in HTML.
+
+        Returns
+        -------
+        text : str
+            A table and notes below it, without a page around them.
+        """
+        head, lines = self._head(), []
+        for title, rows in self._blocks():
+            lines.append(f'<tr><th colspan="{len(head)}">{escape(title)}</th></tr>')
+            lines += ["".join(["<tr>", *row, "</tr>"]) for row in _all(_cell, rows)]
+        top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
+        body = "\n".join(lines)
+        return (
+            f"<table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n"
+            f"</table>{notes}"
+        )
+
+    def to_dict(self):
+        """Return the figures of all methods and seeds as JSON values.
+
+        Returns
+        -------
+        values : dict
+            The rows of the table, and for each method and seed what the `to_dict` of
+            its result has.
+        """
+        results = {
+            name: [
+                {"seed": seed, "result": result.to_dict()}
+                for seed, result in own.items()
+            ]
+            for name, own in self.results.items()
+        }
+        return plain(
+            {
+                "evaluation": "compare",
+                "confidence_level": self.confidence_level,
+                "rows": [row._asdict() for row in self.rows],
+                "results": results,
+            }
+        )
+
+    def to_frame(self):
+        """Return the figures as numbers, one row for each method.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            The columns of `rows`. Intervals have two columns, such as ``uar_low`` and
+            ``uar_high``.
+        """
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError(
+                "to_frame needs pandas; install it with pip install "
+                "sklearn_ser[datasets]."
+            ) from error
+        head, *rows = self._numbers()
+        return DataFrame(rows, columns=head)
+
+    def _numbers(self):
+        """Return the names of the columns of `to_frame`, and its rows."""
+        table = []
+        for row in self.rows:
+            columns = {}
+            for name, value in row._asdict().items():
+                if isinstance(value, tuple):
+                    name = name.removesuffix("interval")
+                    value = dict(zip((f"{name}low", f"{name}high"), value, strict=True))
+                columns |= value if isinstance(value, dict) else {name: value}
+            table.append(columns)
+        return [list(table[0]), *(list(columns.values()) for columns in table)]
+
+    def save(self, folder, *, figure=None):
+        """Write ``comparison.csv``, ``.md``, ``.tex`` and ``.json``, ``report.html``.
+
+        Parameters
+        ----------
+        folder : str or PathLike
+            The folder of the files, made if it is missing.
+        figure : matplotlib Figure, default=None
+            A figure for the page ``report.html``, such as that of a
+            :class:`~sklearn_ser.inspection.ComparisonDisplay`.
+        """
+        os.makedirs(folder, exist_ok=True)
+        path = partial(os.path.join, folder)
+        write_csv(path("comparison.csv"), self._numbers())
+        values = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        drawn = ""
+        if figure is not None:
+            svg = io.StringIO()
+            figure.savefig(svg, format="svg", bbox_inches="tight")
+            drawn = svg.getvalue()[svg.getvalue().index("<svg") :]
+        page = _PAGE.format(table=self.to_html(), figure=drawn)
+        for name, text in (
+            ("comparison.md", self.to_markdown() + "\n"),
+            ("comparison.tex", self.to_latex() + "\n"),
+            ("comparison.json", values + "\n"),
+            ("report.html", page),
+        ):
+            with atomic_write(path(name)) as file:
+                file.write(text.encode("utf-8", errors="backslashreplace"))
+
+
+def _cells(row):
+    """Return the cells of a row as plain text."""
+    cells = [row.label, "-" if row.n_seeds is None else str(row.n_seeds)]
+    unheard = ["unheard_uar"] if np.isfinite(row.unheard_uar) else []
+    for what in ("uar", "wa", *unheard):
+        mean, spread, interval = (getattr(row, what + end) for end in _ENDS)
+        deviation = f" ± {100 * spread:.1f}" if np.isfinite(spread) else ""
+        cells.append(f"{100 * mean:.1f}{deviation}{_interval(interval)}")
+    if row.wins is None:
+        return [*cells, "reference", "-", "-"]
+    change = f"{100 * row.difference:+.1f}{_interval(row.difference_interval)}"
+    p = f"{row.p_holm:.3f}" if np.isfinite(row.p_holm) else "-"
+    return [*cells, change, f"{row.wins} of {row.n_speakers}", p]
+
+
+def _interval(interval):
+    low, high = interval
+    return f" [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else ""
+
+
+def _all(escaped, rows):
+    return [[escaped(cell) for cell in row] for row in rows]
+
+
+def printable(text):
+    """Return a text whose control characters are visible."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _markdown(text):
+    return re.sub(r"([\\`*_{}<>#|~$&]|(?<=.)\[(?=[^\d\-]))", r"\\\1", printable(text))
+
+
+def _latex(text):
+    text = "".join(_LATEX.get(c, c) for c in printable(text))
+    return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)
+
+
+def _cell(text):
+    return f"<td>{escape(printable(text))}</td>"
