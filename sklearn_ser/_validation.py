@@ -144,7 +144,10 @@ def check_one_kind(values, name, rows=None):
                 f"{name}[{i}] is a {type(value).__name__}, expected a {noun}."
             )
         if is_missing(value):
-            raise ValueError(f"{name}[{i}] is {value}, expected a {noun}.")
+            raise ValueError(
+                f"{name}[{i}] is {value}, expected a {noun}; {name} has "
+                f"{sum(map(is_missing, values))} missing values, the first at row {i}."
+            )
         if type(value) in seen:
             continue
         if _kind(value) != _kind(values[0]):
@@ -158,16 +161,12 @@ def check_one_kind(values, name, rows=None):
 
 def check_column(values, name):
     """Return a 1-D array of strings or of numbers, and refuse missing values."""
-    values = np.asarray(values, dtype=object)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
-    missing = [row for row, value in enumerate(values) if is_missing(value)]
-    if missing:
-        raise ValueError(
-            f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
-        )
-    check_one_kind(values, name)
-    column = np.array(values.tolist())
+    column = as_column(values, name)
+    if column.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, one label per row; got {column.ndim}-D.")
+    if column.dtype.kind in "fcOm":
+        check_one_kind(column.tolist(), name)
+        column = np.array(column.tolist())
     if column.ndim != 1 or column.dtype.kind == "O":
         raise TypeError(
             f"{name}[0] is a {type(values[0]).__name__}, expected a string or a number."
