@@ -184,24 +184,7 @@ def _plain(name):
 
 
 class CorpusFiles:
-    """The files of a corpus below a folder.
-
-    Parameters
-    ----------
-    spec : CorpusSpec
-        The corpus.
-    home : Path
-        The folder of the corpus, or one above it.
-
-    Attributes
-    ----------
-    recordings, videos : list of dict of str to str
-        The columns that their paths hold, and the ``path`` itself.
-    labels, tables : list of str
-        Paths of the label files, and of the tables of speakers.
-    faults : list of str
-        A message for each utterance or file that has a fault.
-    """
+    """The files of a corpus below a folder."""
 
     def __init__(self, spec, home):
         self.recordings, self.videos, self.labels, self.tables = [], [], [], []
