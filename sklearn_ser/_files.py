@@ -76,7 +76,7 @@ def check_regular(path):
 
 
 def find_content(source):
-    """Return what a file or its bytes hold in place of audio, with a remedy, or None."""
+    """Return what a file or bytes hold in place of audio, with a remedy, or None."""
     head = source
     if not isinstance(source, bytes):
         with open(source, "rb") as stream:

@@ -130,8 +130,8 @@ def load_corpus(
     ...     corpus = load_corpus("emodb", folder, protocol="emodb-loso")
     >>> corpus.target.tolist(), corpus.speakers.tolist()
     (['anger', 'neutral'], ['03', '08'])
-    >>> corpus.protocol
-    Protocol('emodb-loso', version=1, n_folds=2, hash='9118c2016eeb5d25')
+    >>> corpus.protocol.hash, corpus.protocol.missing["anger"]
+    ('9118c2016eeb5d25', (126, 127))
     """
     if errors not in ("raise", "drop"):
         raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
