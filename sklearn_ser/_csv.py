@@ -20,32 +20,11 @@ _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\u
 
 
 def read_table(path, wanted=(), *, errors="strict"):
-    """Return the names of a CSV table's columns, and its rows.
+    """Return the names of a CSV table's columns, and its rows with their lines.
 
     The encoding may be UTF-8 or UTF-16, the separator a comma, a semicolon, a tab or
     what a first line ``sep=`` names. Blank rows, and columns without name and values,
     are left out.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file.
-    wanted : collection of str, default=()
-        Names of columns, in lower case, by which the separator is found.
-    errors : {"strict", "replace"}, default="strict"
-        "replace" reads over bytes and quotes that are wrong.
-
-    Returns
-    -------
-    names : list of str
-        In lower case, without the spaces around them. Empty if the table is empty.
-    rows : list of (int, list of str)
-        The line at which each row ends, and its values without the spaces around them.
-
-    Raises
-    ------
-    ValueError
-        If it is no such table.
     """
     with open(path, "rb") as stream:
         data = stream.read()
@@ -127,23 +106,10 @@ def name_key(name, spaces=True):
 
 
 def unify_names(names, *, spaces=True, known=()):
-    """Return names in one spelling each, and the spellings of which there are several.
+    """Return names in one spelling each, and the groups of several spellings.
 
-    Parameters
-    ----------
-    names : list of str
-        Names, of which several may be spellings of one.
-    spaces : bool, default=True
-        If True, a space makes another name: "S 1" and "S1" may be two speakers.
-    known : iterable, default=()
-        Names whose spelling is kept, such as those of a fit, which may be numbers.
-
-    Returns
-    -------
-    unified : list of str
-        The most frequent spelling of each name, without hidden characters.
-    several : list of list of str
-        The spellings of each name that has several, as they were found.
+    The most frequent spelling is kept, or that of a `known` name, which may be a
+    number. With `spaces`, a space makes another name: "S 1" and "S1" may differ.
     """
     counts, groups = Counter(map(clean_name, names)), {}
     for name in dict.fromkeys(names):

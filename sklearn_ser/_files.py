@@ -39,16 +39,6 @@ def atomic_write(path):
     A link stays, and the file that it leads to is replaced. An existing file keeps its
     mode. What is no regular file, such as a device or a pipe, is never replaced: it is
     opened and written, as any program does.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        The file to write.
-
-    Yields
-    ------
-    file : binary file
-        A temporary file in the folder of ``path``, or the device or pipe itself.
     """
     path = os.fspath(path)
     try:
@@ -76,13 +66,7 @@ def atomic_write(path):
 
 
 def check_regular(path):
-    """Raise an OSError if a path is not a regular file, without opening it.
-
-    Parameters
-    ----------
-    path : str or PathLike
-        The file.
-    """
+    """Raise an OSError if a path is not a regular file, without opening it."""
     try:
         mode = os.stat(path).st_mode
     except ValueError as error:  # a NUL in the name
@@ -92,18 +76,7 @@ def check_regular(path):
 
 
 def find_content(source):
-    """Return what a file holds in the place of audio that decodes, or None.
-
-    Parameters
-    ----------
-    source : str, PathLike or bytes
-        The file, or its content.
-
-    Returns
-    -------
-    content : str or None
-        What it is, and what to do.
-    """
+    """Return what a file or bytes hold in place of audio, with a remedy, or None."""
     head = source
     if not isinstance(source, bytes):
         with open(source, "rb") as stream:

@@ -12,26 +12,9 @@ _LONGEST = 500  # characters that a message takes over from elsewhere
 
 
 def import_or_raise(modules, extra, purpose):
-    """Import modules of an optional extra, or say how to install it.
+    """Import modules of an extra and return the first, or say how to install it.
 
-    Parameters
-    ----------
-    modules : str
-        Their names, with a space between two.
-    extra : str
-        The extra of this library that brings them.
-    purpose : str
-        What needs them, and the verb: ``"to_frame needs"``.
-
-    Returns
-    -------
-    module : module
-        The first of them.
-
-    Raises
-    ------
-    ImportError
-        If one of them is not installed.
+    `modules` has spaces between names, `purpose` ends in a verb: "to_frame needs".
     """
     names = modules.split()
     try:
@@ -51,11 +34,6 @@ def naming(name):
     """Add a name to the message of an error that lacks it.
 
     NumPy and scikit-learn do not always say which argument they refuse.
-
-    Parameters
-    ----------
-    name : str
-        The argument.
     """
     try:
         yield
@@ -76,26 +54,6 @@ def as_column(values, name, rows=None):
 
     NumPy makes text of everything in a list that holds one string: NaN becomes "nan",
     and 1 becomes "1".
-
-    Parameters
-    ----------
-    values : array-like
-        One value for each row. Its shape is not checked.
-    name : str
-        The name of the column in error messages.
-    rows : sequence of int, default=None
-        The number of each value in the column of the caller.
-
-    Returns
-    -------
-    values : ndarray
-        Of objects where the values are no numbers or strings.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the rows have no order, or a value is missing or of another kind than the
-        first.
     """
     if isinstance(values, Set | Mapping | Iterator):
         raise TypeError(
@@ -121,19 +79,7 @@ def as_column(values, name, rows=None):
 def check_one_kind(values, name, rows=None):
     """Refuse missing values, and a column with values of several kinds.
 
-    Parameters
-    ----------
-    values : sequence
-        One value for each row.
-    name : str
-        The name of the column in error messages.
-    rows : sequence of int, default=None
-        The number of each value in the column of the caller.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The message names the row, what was found and what was expected.
+    `rows` are the numbers of the values in the column of the caller.
     """
     rows = range(len(values)) if rows is None else rows
     noun = {"y": "label", "speakers": "speaker"}.get(name, "value")
@@ -144,7 +90,10 @@ def check_one_kind(values, name, rows=None):
                 f"{name}[{i}] is a {type(value).__name__}, expected a {noun}."
             )
         if is_missing(value):
-            raise ValueError(f"{name}[{i}] is {value}, expected a {noun}.")
+            raise ValueError(
+                f"{name}[{i}] is {value}, expected a {noun}; {name} has "
+                f"{sum(map(is_missing, values))} missing values, the first at row {i}."
+            )
         if type(value) in seen:
             continue
         if _kind(value) != _kind(values[0]):
@@ -158,16 +107,12 @@ def check_one_kind(values, name, rows=None):
 
 def check_column(values, name):
     """Return a 1-D array of strings or of numbers, and refuse missing values."""
-    values = np.asarray(values, dtype=object)
-    if values.ndim != 1:
-        raise ValueError(f"{name} must be 1-D, one label per row; got {values.ndim}-D.")
-    missing = [row for row, value in enumerate(values) if is_missing(value)]
-    if missing:
-        raise ValueError(
-            f"{name} has {len(missing)} missing values, the first at row {missing[0]}."
-        )
-    check_one_kind(values, name)
-    column = np.array(values.tolist())
+    column = as_column(values, name)
+    if column.ndim != 1:
+        raise ValueError(f"{name} must be 1-D, one label per row; got {column.ndim}-D.")
+    if column.dtype.kind in "fcOm":
+        check_one_kind(column.tolist(), name)
+        column = np.array(column.tolist())
     if column.ndim != 1 or column.dtype.kind == "O":
         raise TypeError(
             f"{name}[0] is a {type(values[0]).__name__}, expected a string or a number."

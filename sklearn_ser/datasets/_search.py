@@ -28,21 +28,11 @@ _TAIL = 1024  # frames at the end that are read to see whether a file is whole
 
 
 class FoundRecordings(NamedTuple):
-    """The recordings below a folder, and what was left out.
-
-    Attributes
-    ----------
-    files : list of str
-        Paths of the recordings, in the order of their names.
-    skipped : list of str
-        Paths of audio and video that soundfile does not decode.
-    unreadable : list of str
-        Folders that cannot be read, and why.
-    """
+    """The recordings below a folder, and what was left out, which its text says."""
 
     files: list
-    skipped: list
-    unreadable: list
+    skipped: list  # audio and video that soundfile does not decode
+    unreadable: list  # messages on folders
 
     def __str__(self):
         return "; ".join([*describe_skipped(self.skipped), *self.unreadable])
@@ -52,16 +42,6 @@ def find_recordings(folder):
     """Find the recordings below a folder, by their suffixes.
 
     Hidden files are left out, such as those that macOS keeps beside others (._a.wav).
-
-    Parameters
-    ----------
-    folder : str or path-like
-        The folder. Links to folders are followed once.
-
-    Returns
-    -------
-    found : FoundRecordings
-        As text, it says what was left out.
     """
     found = FoundRecordings([], [], [])
     for path, _ in walk(folder, found.unreadable):
@@ -95,20 +75,8 @@ def suffix(path):
 def walk(top, unreadable):
     """Yield each file below a folder, and the names of the folders that lead to it.
 
-    Parameters
-    ----------
-    top : str or path-like
-        The folder.
-    unreadable : list of str
-        Gets a message for each folder that cannot be read.
-
-    Yields
-    ------
-    path : str
-        The file. Hidden ones are left out: they are remains of archives
-        (._03a01Wa.wav) or of a download.
-    parts : tuple of str
-        The folders between `top` and the file.
+    Hidden ones are left out: they are remains of archives (._03a01Wa.wav) or of a
+    download. `unreadable` gets a message for each folder that cannot be read.
     """
 
     def note(error):
@@ -132,31 +100,13 @@ class FileFinder:
 
     A name may have backslashes, another Unicode form of accented letters (macOS: NFD)
     or another letter case than the file on this disk.
-
-    Parameters
-    ----------
-    root : str or path-like
-        The start folder of relative names.
     """
 
     def __init__(self, root):
         self._root, self._listings = os.path.abspath(root), {}
 
     def find(self, name):
-        """Return the path of a file, and the paths that it may mean.
-
-        Parameters
-        ----------
-        name : str
-            Its name.
-
-        Returns
-        -------
-        path : str
-            The file, if there is one, or else the path that the name says.
-        candidates : list of str
-            If there is none, the files of which each may be meant.
-        """
+        """Return the path of a file, and the files that it may mean if it has none."""
         told = os.path.abspath(os.path.join(self._root, name))
         if os.path.isfile(told):  # where Path.is_file would raise, False will do
             return told, []

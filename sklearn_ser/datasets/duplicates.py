@@ -68,19 +68,6 @@ def duplicates_if_audio(X, *, vectors_are_waveforms):
 
     A table of features has no duplicates, since two recordings may have equal features.
     A recording that cannot be read is skipped here: the estimator reports it.
-
-    Parameters
-    ----------
-    X : list or array-like of length n_samples
-        The input of an estimator.
-    vectors_are_waveforms : bool
-        What vectors of one length are, in a 2-D array or a list: waveforms, or the
-        rows of a table.
-
-    Returns
-    -------
-    duplicates : list of list of int
-        As :func:`find_duplicates` returns them.
     """
     if issparse(X):
         return []

@@ -12,25 +12,7 @@ _TIMEOUT = 30  # seconds without a byte
 
 
 def fetch(spec, home):
-    """Download a corpus and unpack it to a folder of its name.
-
-    Parameters
-    ----------
-    spec : CorpusSpec
-        The corpus.
-    home : Path
-        The folder in which the corpus gets a folder.
-
-    Raises
-    ------
-    ValueError
-        If its licence asks for a form, if the checksum of its archive is not known or
-        differs, or if the archive cannot be unpacked.
-    ConnectionError
-        If the download broke off.
-    ImportError
-        If pooch is not installed.
-    """
+    """Download a corpus and unpack it to a folder of its name."""
     archive, folder = spec.archive, home / spec.name
     by_hand = f"To get it: {spec.access or 'see its declaration'}."
     if archive is None:

@@ -130,8 +130,8 @@ def load_corpus(
     ...     corpus = load_corpus("emodb", folder, protocol="emodb-loso")
     >>> corpus.target.tolist(), corpus.speakers.tolist()
     (['anger', 'neutral'], ['03', '08'])
-    >>> corpus.protocol
-    Protocol('emodb-loso', version=1, n_folds=2, hash='9118c2016eeb5d25')
+    >>> corpus.protocol.hash, corpus.protocol.missing["anger"]
+    ('9118c2016eeb5d25', (126, 127))
     """
     if errors not in ("raise", "drop"):
         raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
@@ -184,24 +184,7 @@ def _plain(name):
 
 
 class CorpusFiles:
-    """The files of a corpus below a folder.
-
-    Parameters
-    ----------
-    spec : CorpusSpec
-        The corpus.
-    home : Path
-        The folder of the corpus, or one above it.
-
-    Attributes
-    ----------
-    recordings, videos : list of dict of str to str
-        The columns that their paths hold, and the ``path`` itself.
-    labels, tables : list of str
-        Paths of the label files, and of the tables of speakers.
-    faults : list of str
-        A message for each utterance or file that has a fault.
-    """
+    """The files of a corpus below a folder."""
 
     def __init__(self, spec, home):
         self.recordings, self.videos, self.labels, self.tables = [], [], [], []

@@ -138,27 +138,15 @@ def load_manifest(
         texts=texts,
         frame=_to_pandas(frame) if as_frame else frame,
         DESCR=f"{len(files)} recordings by {len(np.unique(speakers))} speakers listed "
-        f"in {path}.",
+        f"in {csv if isinstance(csv, str | os.PathLike) else 'memory'}.",
     )
 
 
 def read_recordings(table, *, root=None, columns=None, required=_REQUIRED):
     """Return a table with one row for each recording, after all checks.
 
-    Parameters
-    ----------
-    table : str, path-like or iterable of mappings
-        As in :func:`load_manifest`.
-    root, columns : optional
-        As in :func:`load_manifest`.
-    required : tuple of str
-        The columns without which the table is refused.
-
-    Returns
-    -------
-    table : Bunch
-        ``path``, the table's name in messages; ``columns``, lists of text by name;
-        ``numbers``, the line or the number of each row; ``files``, the recordings.
+    It has the `path` for messages, `columns` of text by name, the `numbers` of the rows
+    in the file, and the `files`, which may be other recordings.
     """
     if isinstance(table, str | os.PathLike):
         path = f"csv '{table}'"

@@ -227,7 +227,7 @@ def test_recordings_that_cannot_be_read_are_left_to_the_estimator():
 
     with pytest.raises(ValueError, match="the estimator looked at"):
         speaker_cross_validate(
-            Reads(), ["/no/a.wav", "/no/b.wav"], ["x", "y"], ["ann", "bob"]
+            Reads(), [f"/no/{i}.wav" for i in range(4)], [*"xyxy"], [*"aabb"]
         )
 
 

@@ -44,7 +44,8 @@ def test_a_plain_manifest(write, tmp_path):
     assert corpus.target.tolist() == ["anger", "neutral"]
     assert corpus.speakers.tolist() == ["03", "11"]
     assert list(corpus.frame) == ["file", "speaker", "emotion"]
-    assert "2 recordings by 2 speakers" in corpus.DESCR
+    told = f"2 recordings by 2 speakers listed in {tmp_path / 'corpus.csv'}."
+    assert told == corpus.DESCR
 
 
 @pytest.mark.parametrize(
