@@ -187,7 +187,7 @@ def refuse_enrolled_copies(plans, recordings, duplicates):
     """Refuse draws that enroll a recording and score a copy of it."""
     for fold, ((_, test), _, draws) in enumerate(plans, 1):
         for enrolled, scored in draws:
-            if len(scored) < len(test):  # else all are enrolled, and all are scored
+            if not np.isin(scored, enrolled).any():  # else all are enrolled
                 pair = test[enrolled], test[scored]
                 what = "enrolled", "scored"
                 refuse_duplicates([pair], recordings, duplicates, what=what, first=fold)
