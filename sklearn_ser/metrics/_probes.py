@@ -2,7 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -203,19 +203,19 @@ def emotion_probe_score(
     return _probe_score("y", embeddings, y, X, groups, **options)
 
 
-def _probe_score(
-    name,
-    embeddings,
-    target,
-    X,
-    groups,
-    *,
-    probe="linear",
-    cv=5,
-    n_bootstrap=1000,
-    confidence_level=0.95,
-    random_state=0,
-):
+class _Options(NamedTuple):
+    """The settings that both probes share."""
+
+    probe: Any = "linear"
+    cv: int = 5
+    n_bootstrap: int = 1000
+    confidence_level: float = 0.95
+    random_state: Any = 0
+
+
+def _probe_score(name, embeddings, target, X, groups, **options):
+    """Return the score of a probe that predicts the target of unseen utterances."""
+    options = _Options(**options)
     if hasattr(embeddings, "fit"):
         if X is None:
             raise TypeError(
@@ -224,8 +224,42 @@ def _probe_score(
             )
         speakers = target if name == "speakers" else groups
         embeddings = embed(embeddings, X, speakers=speakers)
-    check_bootstrap(n_bootstrap, confidence_level)
-    check_scalar(cv, "cv", numbers.Integral, min_val=2)
+    embeddings, target, groups = _check(name, embeddings, target, groups, options)
+    classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"{name} has one class only ({classes[0]!r}).")
+    predicted = cross_val_predict(
+        _make_probe(options.probe, options.random_state),
+        embeddings,
+        codes,
+        cv=_folds(name, codes, groups, options),
+        params={},  # None fails in scikit-learn 1.6 with metadata routing on
+    )
+    is_hit = predicted == codes
+    units = np.arange(len(codes)) if groups is None else groups
+    hits, rows = np.zeros((2, units.max() + 1, len(classes)))
+    np.add.at(hits, (units[is_hit], codes[is_hit]), 1)
+    np.add.at(rows, (units, codes), 1)
+    return ProbeScore(
+        score=float(mean_recall(hits.sum(axis=0), support)),
+        chance=1 / len(classes),
+        interval=bootstrap_interval(
+            lambda index: mean_recall(*resampled(index, hits, rows)),
+            [len(hits)],
+            options.n_bootstrap,
+            options.confidence_level,
+            options.random_state,
+            # The jackknife of BCa takes the square of the utterances, and does not
+            # change the interval of so many.
+            method="percentile" if groups is None else "BCa",
+        ),
+    )
+
+
+def _check(name, embeddings, target, groups, options):
+    """Return the embeddings, the target, and a number for each group."""
+    check_bootstrap(options.n_bootstrap, options.confidence_level)
+    check_scalar(options.cv, "cv", numbers.Integral, min_val=2)
     embeddings, target = check_array(embeddings), column_or_1d(target)
     checked = {name: target} | ({} if groups is None else {"groups": groups})
     for column, values in checked.items():
@@ -233,46 +267,23 @@ def _probe_score(
         if values.dtype.kind == "O" or (values != values).any():  # None or NaN
             check_one_kind(values.tolist(), column)
     check_consistent_length(embeddings, target, groups)
-    classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
-    if len(classes) < 2:
-        raise ValueError(f"{name} has one class only ({classes[0]!r}).")
-    n_splits, units, splitter = min(cv, support.min()), None, StratifiedKFold
     if groups is not None:
-        units = np.unique(column_or_1d(groups), return_inverse=True)[1]
-        n_splits, splitter = min(n_splits, units.max() + 1), StratifiedGroupKFold
+        groups = np.unique(column_or_1d(groups), return_inverse=True)[1]
+    return embeddings, target, groups
+
+
+def _folds(name, codes, groups, options):
+    """Return folds that share no group, as many as the classes and groups allow."""
+    n_splits, splitter = min(options.cv, np.bincount(codes).min()), StratifiedKFold
+    if groups is not None:
+        n_splits, splitter = min(n_splits, groups.max() + 1), StratifiedGroupKFold
     if n_splits < 2:
         raise ValueError(
             f"{name} and groups give {n_splits} fold(s), expected at least 2: "
             "each class needs two utterances, and there must be two groups."
         )
-    folds = splitter(n_splits, shuffle=True, random_state=random_state)
-    predicted = cross_val_predict(
-        _make_probe(probe, random_state),
-        embeddings,
-        codes,
-        cv=list(folds.split(embeddings, codes, units)),
-        params={},  # None fails in scikit-learn 1.6 with metadata routing on
-    )
-    is_hit = predicted == codes
-    recalled = np.bincount(codes, is_hit)
-    units = np.arange(len(codes)) if units is None else units
-    hits, rows = np.zeros((2, units.max() + 1, len(classes)))
-    np.add.at(hits, (units[is_hit], codes[is_hit]), 1)
-    np.add.at(rows, (units, codes), 1)
-    return ProbeScore(
-        score=float(mean_recall(recalled, support)),
-        chance=1 / len(classes),
-        interval=bootstrap_interval(
-            lambda index: mean_recall(*resampled(index, hits, rows)),
-            [len(hits)],
-            n_bootstrap,
-            confidence_level,
-            random_state,
-            # The jackknife of BCa would take minutes with thousands of utterances,
-            # and does not change the interval of so many.
-            method="percentile" if groups is None else "BCa",
-        ),
-    )
+    folds = splitter(n_splits, shuffle=True, random_state=options.random_state)
+    return list(folds.split(codes, codes, groups))
 
 
 def _make_probe(probe, random_state):

@@ -46,7 +46,7 @@ from ._splits import (
     plan_texts,
     split_by_speaker,
     split_texts,
-    validation_rows,
+    validation_masks,
     with_marks,
 )
 
@@ -230,27 +230,18 @@ def speaker_cross_validate(
     asked = enrollment, enrollment_label, n_draws
     check_enrollment(estimator, *asked, y)
     adapts_to = check_target(target, estimator, y, enrollment)
-    cv, texts, text_folds, unknown = split_texts(cv, texts, control)
-    cv, splits = split_by_speaker(cv, columns, by_default)
-    source = (X, estimator) if recordings is None else (recordings, None)
-    copies = duplicates_in(*source)
-    refuse_duplicates(splits, source[0], copies)
-
     # Before something is drawn, which changes a generator.
     described, seeded = describe(estimator, front_end), text_of(random_state)
-    rng = as_generator(random_state)
-    draws = draw(splits, y, speakers, *asked, rng)
-    refuse_enrolled_copies(splits, draws, source[0], copies)
-    validation = validation_rows(cv, splits)
-    plans = [Plan(*each) for each in zip(splits, validation, draws, strict=True)]
-    plans = {"heard": plans}
-    if texts is not None:
-        columns["texts"] = texts
-        plans |= plan_texts(plans["heard"], columns, text_folds, asked, control, rng)
-
-    caveats = [*doubts_about_speakers(y, speakers), *unknown]
-    caveats += lone_emotions(splits, y, speakers)
+    cv, columns, plans, caveats = _plan_folds(
+        cv, columns, by_default, texts, control, asked, as_generator(random_state)
+    )
     parts = [plan for part in plans.values() for plan in part]
+    source = (X, estimator) if recordings is None else (recordings, None)
+    copies = duplicates_in(*source)
+    refuse_duplicates([plan.split for plan in plans["heard"]], source[0], copies)
+    refuse_enrolled_copies(parts, source[0], copies)
+    caveats = [*doubts_about_speakers(y, speakers), *caveats]
+
     jobs = (
         (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts
     )
@@ -261,7 +252,7 @@ def speaker_cross_validate(
         Folds(parts, speakers, np.unique(y)),
         (checkpoint_dir, described, columns | fit_params),
     )
-    kind = kind_of(enrollment, enrollment_label, draws, splits, speakers)
+    kind = kind_of(enrollment, enrollment_label, plans["heard"], speakers)
     protocol = repr(cv) if isinstance(cv, Protocol) else None
     common = {
         "confidence_level": confidence_level,
@@ -279,9 +270,23 @@ def speaker_cross_validate(
         results[name] = SpeakerCVResult(
             **_pooled(columns, [each[own] for each in outputs], *bootstrap),
             **common,
+            sentences=None if texts is None else name,
             estimators=estimators[own] if return_estimator else None,
         )
     return _with_texts(results, *bootstrap)
+
+
+def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
+    """Return the splitter, the columns with the sentences, the folds, and doubts."""
+    y, speakers = columns["y"], columns["speakers"]
+    cv, texts, text_folds, caveats = split_texts(cv, texts, control)
+    cv, splits = split_by_speaker(cv, columns, by_default)
+    draws, masks = draw(splits, y, speakers, *asked, rng), validation_masks(cv, splits)
+    plans = {"heard": list(map(Plan, splits, masks, draws))}
+    if texts is not None:
+        columns = columns | {"texts": texts}
+        plans |= plan_texts(plans["heard"], columns, text_folds, asked, control, rng)
+    return cv, columns, plans, [*caveats, *lone_emotions(splits, y, speakers)]
 
 
 def _with_texts(results, *bootstrap):

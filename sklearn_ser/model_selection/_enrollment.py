@@ -82,7 +82,7 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
         raise ValueError(f"enrollment_label={label!r} is not a label of y: {classes}.")
 
 
-def kind_of(enrollment, label, draws, splits, speakers):
+def kind_of(enrollment, label, plans, speakers):
     """Return the kind of the figures, with the numbers that were enrolled."""
     if enrollment is None:
         return "inductive"
@@ -90,8 +90,8 @@ def kind_of(enrollment, label, draws, splits, speakers):
         return "transductive"
     numbers = {
         int((speakers[test][each.enrolled] == speaker).sum())
-        for (_, test), of_fold in zip(splits, draws, strict=True)
-        for each in of_fold
+        for (_, test), _, draws in plans
+        for each in draws
         for speaker in np.unique(speakers[test])
     }
     fewest, most = min(numbers), max(numbers)

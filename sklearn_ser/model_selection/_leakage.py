@@ -183,11 +183,11 @@ def _duplicates(X, are_recordings):
     return duplicates_if_audio(X, vectors_are_waveforms=are_recordings)
 
 
-def refuse_enrolled_copies(splits, draws, recordings, duplicates):
+def refuse_enrolled_copies(plans, recordings, duplicates):
     """Refuse draws that enroll a recording and score a copy of it."""
-    for fold, ((_, test), of_fold) in enumerate(zip(splits, draws, strict=True), 1):
-        for enrolled, scored in of_fold:
-            if len(scored) < len(test):  # else all are enrolled, and all are scored
+    for fold, ((_, test), _, draws) in enumerate(plans, 1):
+        for enrolled, scored in draws:
+            if not np.isin(scored, enrolled).any():  # else all are enrolled
                 pair = test[enrolled], test[scored]
                 what = "enrolled", "scored"
                 refuse_duplicates([pair], recordings, duplicates, what=what, first=fold)

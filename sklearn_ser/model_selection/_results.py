@@ -27,6 +27,12 @@ _KINDS = {
     "enrolled": "this many unlabelled recordings of each speaker, not scored",
     "transductive": "all recordings of the test speakers were enrolled, unlabelled",
 }
+_SENTENCES = {
+    None: "",
+    "heard": "the test sentences are in the training data of other speakers",
+    "unheard": "unheard sentences: the training data have none of the test sentences",
+    "control": "control: the test sentences are in the training data, others left it",
+}
 _PROTOCOLS = {
     "transductive": "target utterances (unlabelled) were seen in training",
     "inductive": "unlabelled utterances of other target speakers were seen in training",
@@ -633,6 +639,8 @@ class SpeakerCVResult(Result):
     text_differences : dict or None
         The UAR on unheard sentences minus that on ``"heard"`` ones, and minus that of
         the ``"control"``. Each is a pair of the difference and its interval.
+    sentences : {"heard", "unheard", "control"} or None
+        Whether the test sentences are in the training data. None if nobody knows.
 
     See Also
     --------
@@ -674,6 +682,7 @@ class SpeakerCVResult(Result):
     unheard_texts: Any = None
     control: Any = None
     text_differences: dict | None = None
+    sentences: str | None = None
 
     _evaluation = "speaker_cross_validate"
     _alignment = "<<><"  # numbers of rows are right-aligned
@@ -686,6 +695,7 @@ class SpeakerCVResult(Result):
         "classes",
         "confusion",
         "protocol",
+        "sentences",
     )
 
     def per_speaker(self):
@@ -774,7 +784,8 @@ class SpeakerCVResult(Result):
         return [head, *rows, pooled]
 
     def _notes_above(self):
-        return [f"{self.kind}: {_KINDS[self.kind.split()[0]]}"]
+        kind = f"{self.kind}: {_KINDS[self.kind.split()[0]]}"
+        return [kind, *filter(None, [_SENTENCES[self.sentences]])]
 
     def _notes_below(self):
         (part,) = self.parts()

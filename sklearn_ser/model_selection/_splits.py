@@ -267,7 +267,7 @@ def split_by_speaker(cv, columns, default_groups):
     return cv, check_speaker_leakage(splits, speakers)
 
 
-def validation_rows(cv, splits):
+def validation_masks(cv, splits):
     """Return each fold's mask of validation rows among its training rows, or None."""
     rows = cv.validation if isinstance(cv, Protocol) else None
     rows = [[]] * len(splits) if rows is None else rows

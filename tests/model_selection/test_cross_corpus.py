@@ -11,7 +11,6 @@ import sklearn
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.ensemble import AdaBoostClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -22,7 +21,6 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
 
 from sklearn_ser import SpeakerNormalizer
 from sklearn_ser.metrics import uar_score, uar_scorer, wa_score
@@ -97,6 +95,10 @@ def row_of(X):
     return np.round(1e9 * X[:, -1]).astype(int)
 
 
+def others(corpus):
+    return tuple(name for name in CLASSES if name != corpus)
+
+
 def shared(*corpora):
     return sorted(set.intersection(*(set(CLASSES[c]) for c in corpora)))
 
@@ -104,21 +106,23 @@ def shared(*corpora):
 # --- rows ---------------------------------------------------------------------------
 
 
-def test_pairs_in_order(data):
-    result = cross_corpus_validate(SOURCE_ONLY, *data)
-    assert isinstance(result, CrossCorpusResult)
-    found = [(t.source, t.target) for t in result.transfers]
-    assert found == [((a,), b) for a, b in permutations(CLASSES, 2)]
-
-
 @pytest.mark.parametrize("model", [SOURCE_ONLY, DomainCentring()])
 @pytest.mark.parametrize(
-    "transfers",
-    ["pairs", "leave_one_out", [("emodb", "casia"), (["emovo", "casia"], "emodb")]],
+    ("transfers", "pairs"),
+    [
+        ("pairs", [((a,), b) for a, b in permutations(CLASSES, 2)]),
+        ("leave_one_out", [(others(name), name) for name in CLASSES]),
+        (
+            [("emodb", "casia"), (["emovo", "casia"], "emodb")],
+            [(("emodb",), "casia"), (("casia", "emovo"), "emodb")],
+        ),
+    ],
 )
-def test_rows_are_those_of_the_shared_classes(data, model, transfers):
+def test_rows_are_those_of_the_shared_classes(data, model, transfers, pairs):
     _, y, corpora, _ = data
     result = cross_corpus_validate(model, *data, transfers=transfers)
+    assert isinstance(result, CrossCorpusResult)
+    assert [(t.source, t.target) for t in result.transfers] == pairs
     for t in result.transfers:
         assert t.classes.tolist() == shared(*t.source, t.target)
         kept = np.isin(y, t.classes)
@@ -134,17 +138,6 @@ def test_rows_are_those_of_the_shared_classes(data, model, transfers):
         assert t.n_speakers == N_SPEAKERS[t.target]
         assert t.predictions.shape == t.test.shape
         assert set(t.predictions) <= set(t.classes)
-
-
-def test_leave_one_out_takes_all_others(data):
-    result = cross_corpus_validate(SOURCE_ONLY, *data, transfers="leave_one_out")
-    assert [(t.source, t.target) for t in result.transfers] == [
-        (("emodb", "emovo"), "casia"),
-        (("casia", "emovo"), "emodb"),
-        (("casia", "emodb"), "emovo"),
-    ]
-    # All corpora have these: a class that only one source has is left out.
-    assert all(t.classes.tolist() == ["anger", "joy"] for t in result.transfers)
 
 
 def test_what_an_adapting_fit_gets(data):
@@ -184,12 +177,6 @@ def test_who_does_not_ask_is_fitted_on_the_source(data):
         assert len(fitted.speakers_) == len(t.train)
 
 
-def test_adaptation_helps(data):
-    plain = cross_corpus_validate(SOURCE_ONLY, *data)
-    adapted = cross_corpus_validate(DomainCentring(), *data)
-    assert adapted.uar > plain.uar + 0.05
-
-
 def test_a_step_of_a_pipeline_or_a_search_adapts(data):
     direct = cross_corpus_validate(DomainCentring(), *data)
     for model in (
@@ -214,33 +201,6 @@ def test_a_search_splits_the_source_by_speaker(data):
     alone = clone(search).fit(X[t.train], y[t.train], groups=speakers[t.train])
     for key in ("mean_test_score", "std_test_score"):
         assert fitted.cv_results_[key].tolist() == alone.cv_results_[key].tolist()
-
-
-def test_meta_estimators_that_route_nothing(data):
-    # Passing them speakers would raise an error.
-    model = AdaBoostClassifier(DecisionTreeClassifier(max_depth=1), n_estimators=3)
-    assert cross_corpus_validate(model, *data).protocol == "source-only"
-
-
-class Reader(DomainCentring):
-    """Takes a list of file names."""
-
-    def fit(self, X, y, *, sample_domain=None, speakers=None):
-        assert isinstance(X, list)
-        X = np.array([[float(name[:-4])] for name in X])
-        return super().fit(X, y, sample_domain=sample_domain)
-
-    def predict(self, X, *, sample_domain=None):
-        X = np.array([[float(name[:-4])] for name in X])
-        return super().predict(X, sample_domain=sample_domain)
-
-
-def test_a_list_of_paths_stays_a_list(data):
-    X, *others = data
-    paths = [f"{value!r}.wav" for value in X[:, 0].tolist()]
-    result = cross_corpus_validate(Reader(), paths, *others)
-    expected = cross_corpus_validate(DomainCentring(), X[:, :1], *others)
-    assert result.table() == expected.table()
 
 
 # --- labels of the target -----------------------------------------------------------
@@ -462,22 +422,6 @@ def test_without_an_interval(data):
     assert f"mean of 6: {100 * result.uar:.1f}" in str(result).splitlines()
 
 
-@pytest.mark.slow
-def test_two_jobs_equal_one(data, capsys):
-    one = cross_corpus_validate(SOURCE_ONLY, *data)
-    assert capsys.readouterr().err == ""
-    two = cross_corpus_validate(SOURCE_ONLY, *data, n_jobs=2, verbose=1)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "6/6" in captured.err
-    assert str(one) == str(two)
-    assert one.uar_interval == two.uar_interval
-    for a, b in zip(one.transfers, two.transfers, strict=True):
-        assert a[:2] == b[:2]
-        assert a.predictions.tolist() == b.predictions.tolist()
-    assert one.estimators is None
-
-
 @pytest.mark.parametrize("routing", [False, True])
 def test_global_state_is_untouched(data, routing):
     with sklearn.config_context(enable_metadata_routing=routing):
@@ -609,16 +553,10 @@ def test_marks_among_the_labels(data):
     ("changes", "message"),
     [
         ({"y": ["joy"] * 7}, "X has 114, y has 7, corpora has 114, speakers has 114"),
-        ({"X": np.zeros((7, 1))}, "X has 7, y has 114"),
-        ({"corpora": ["a", "b"]}, "corpora has 2"),
-        ({"speakers": ["a"]}, "speakers has 1"),
-        ({"y": [None, "joy"] * 57}, "y has 57 missing values, the first at row 0"),
         ({"corpora": ["a", None] * 57}, "corpora has 57 missing.*row 1"),
-        ({"speakers": [float("nan")] * 114}, "speakers has 114 missing"),
         ({"corpora": [["a"]] * 114}, "corpora must be 1-D"),
         ({"corpora": ["a"] * 114}, r"corpora holds one corpus only, \['a'\]"),
         ({"corpora": None}, "corpora must hold the corpus of each row"),
-        ({"y": np.linspace(0, 1, 114)}, "continuous"),
         (
             {"y": ["joy"] * 114},
             r"Transfer casia -> emodb needs two or more classes that all its corpora "
@@ -662,8 +600,6 @@ def test_marks_among_the_labels(data):
         ({"transfers": [([], "casia")]}, r"in .*, got \[\]"),
         ({"transfers": [("casia", "casia")]}, "names a corpus twice"),
         ({"transfers": [(["emodb", "emodb"], "casia")]}, "names a corpus twice"),
-        ({"n_bootstrap": -1}, "n_bootstrap"),
-        ({"confidence_level": 95}, "confidence_level must be between 0 and 1, got 95"),
         ({"random_state": -1}, "random_state"),
     ],
 )

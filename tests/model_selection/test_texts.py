@@ -193,6 +193,14 @@ def test_both_figures_and_their_difference(data):
     assert values["unheard_texts"]["uar"] == unheard.uar
     assert values["text_differences"]["heard"]["difference"] == difference
     assert said in result.summary().verdict
+    for each, says in (
+        (result, "the test sentences are in the training data of other speakers"),
+        (unheard, "the training data have none of the test sentences"),
+        (control, "control: the test sentences are in the training data"),
+    ):
+        assert says in str(each)
+        assert f"'{each.sentences}'" in repr(each.to_dict())
+    assert plain.to_dict()["sentences"] is None
 
 
 @pytest.mark.parametrize("cv", [None, 3, SpeakerTextKFold(3, 2)])
