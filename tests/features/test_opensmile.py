@@ -16,7 +16,11 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklearn_ser import SpeakerNormalizer
-from sklearn_ser.features import OpenSMILETransformer, load_audio
+from sklearn_ser.features import (
+    OpenSMILETransformer,
+    load_audio,
+    recording_transformer,
+)
 from sklearn_ser.persistence import load, save
 
 opensmile = pytest.importorskip("opensmile")
@@ -83,6 +87,22 @@ def test_jobs_and_the_cache_change_nothing(corpus, tmp_path, monkeypatch, n_jobs
     monkeypatch.undo()
     other = clone(cached).set_params(feature_set="emobase").transform(X)
     assert other.shape == (20, 988)
+
+
+def test_the_cache_knows_the_version_of_opensmile(corpus, tmp_path, monkeypatch):
+    smile = OpenSMILETransformer("IS09", cache_dir=tmp_path)
+    known, count = recording_transformer.version, []
+    for found in (known("opensmile"), "0", known("opensmile")):
+        recording_transformer.versions.cache_clear()
+        monkeypatch.setattr(
+            recording_transformer,
+            "version",
+            lambda name, found=found: found if name == "opensmile" else known(name),
+        )
+        smile.transform(corpus.waveforms[:1])
+        count.append(len([*tmp_path.rglob("*.npy")]))
+    assert count == [1, 2, 2]
+    recording_transformer.versions.cache_clear()
 
 
 @pytest.mark.filterwarnings("ignore:Feature set .* is deprecated")

@@ -32,6 +32,7 @@ from sklearn_ser.datasets import load_manifest, make_emotional_speech
 from sklearn_ser.features import (
     SpeechModelTransformer,
     _hub,
+    recording_transformer,
     release_speech_models,
 )
 from sklearn_ser.features import speech_model as extraction
@@ -951,6 +952,23 @@ def test_what_shapes_the_features_has_entries_of_its_own(models, tmp_path, name)
     other = {**OTHER, **SAME, "model": models("hubert, layer norm")}[name]
     est.set_params(**{name: other}).transform(WAVES[:1])
     assert len(_entries(tmp_path)) == (2 if name in OTHER else 1)
+
+
+def test_the_cache_knows_the_version_of_transformers(tiny, tmp_path, monkeypatch):
+    est = SpeechModelTransformer(tiny, cache_dir=tmp_path)
+    est.transform(WAVES[:1])
+    with monkeypatch.context() as patch:
+        known = recording_transformer.version
+        recording_transformer.versions.cache_clear()
+        patch.setattr(
+            recording_transformer,
+            "version",
+            lambda name: "0" if name == "transformers" else known(name),
+        )
+        est.transform(WAVES[:1])
+    recording_transformer.versions.cache_clear()
+    est.transform(WAVES[:1])
+    assert len(_entries(tmp_path)) == 2
 
 
 def test_an_extraction_that_fails_keeps_what_was_finished(tiny, tmp_path):
