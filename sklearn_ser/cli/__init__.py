@@ -3,7 +3,7 @@
 import argparse
 
 from .. import __version__
-from . import evaluate, predict, train
+from . import compare, evaluate, predict, train
 from .terminal import discard_output, print_note, printable, warnings_in_lines
 
 
@@ -57,14 +57,14 @@ def main(argv=None):
 
 
 def make_parser():
-    """Return the parser of the three commands, which the documentation reads too."""
+    """Return the parser of the four commands, which the documentation reads too."""
     parser = _Parser(prog="sklearn-ser", description="Speech emotion recognition.")
     version = f"%(prog)s {__version__}"
     parser.add_argument(
         "--version", action="version", version=version, help="print the version"
     )
     commands = parser.add_subparsers(required=True, title="commands")
-    for command in (evaluate, train, predict):
+    for command in (evaluate, compare, train, predict):
         name = command.__name__.rpartition(".")[2]
         texts = {"help": command.HELP, "description": command.DESCRIPTION}
         command.add_arguments(commands.add_parser(name, **texts))

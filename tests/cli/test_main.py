@@ -76,7 +76,7 @@ PREDICT = [
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "required: {evaluate,train,predict}"),
+        ([], "required: {evaluate,compare,train,predict}"),
         (["train-all"], "train-all"),
         *((["evaluate", *argv], message) for argv, message in EVALUATE),
         *((["train", *argv], message) for argv, message in TRAIN),

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import DSNetClassifier, LogMelTransformer
 from sklearn_ser.metrics import uar_scorer
-from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.model_selection import compare, speaker_cross_validate
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
@@ -74,3 +74,11 @@ def test_folds_are_the_same(on_the_cluster, corpus):
 
     expected, found = folds(), on_the_cluster(folds)
     assert np.array_equal(found.probabilities, expected.probabilities)
+
+
+def test_a_comparison_is_the_same(on_the_cluster, corpus):
+    def comparison():
+        data = corpus.waveforms, corpus.y, corpus.speakers
+        return compare({"dsnet": MODEL}, *data, cv=2, seeds=2, n_bootstrap=0)
+
+    assert repr(on_the_cluster(comparison)) == repr(comparison())

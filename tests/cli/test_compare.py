@@ -1,0 +1,54 @@
+"""The command compare, from a table of recordings to the files of a paper."""
+
+import csv
+
+import pytest
+
+from sklearn_ser.cli import main
+
+
+def test_a_table_of_recordings_becomes_the_table_of_a_paper(
+    tmp_path, write_corpus, capsys
+):
+    pytest.importorskip("pandas")
+    write_corpus(tmp_path / "my.csv", n_speakers=3, n_utterances=1)
+    out = tmp_path / "results"
+    command = ["compare", "--manifest", str(tmp_path / "my.csv"), "--out", str(out)]
+    command += ["--method", "baseline", "lidan", "--epochs", "1", "--seeds", "2"]
+    assert main(command) == 0
+    printed, noted = capsys.readouterr()
+    assert "baseline, lidan: 12 recordings" in printed
+    assert "Preliminary" in printed
+    assert "all 9 fits take a minute or less" in noted
+    with open(out / "comparison.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["kind"]) for row in rows] == [
+        ("baseline", "inductive"),
+        ("lidan", "transductive"),
+    ]
+    assert "<svg" in (out / "report.html").read_text()
+    kept = {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
+    assert len(kept) == 9
+    assert main(command) == 0
+    assert capsys.readouterr().out == printed
+    assert kept == {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--method", "dsnet", "dsnet"], "--method: names one twice"),
+        (["--method", "svm"], "invalid choice"),
+        (["--seeds", "0"], "at least 1"),
+        (["--reference", "menan", "--folds", "2"], "'menan' is not among"),
+        (["--channel", "-1"], "--channel"),
+        (["--out", "/dev/null/x"], "--out: no folder"),
+    ],
+)
+def test_bad_options_end_in_one_line(options, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["compare", *options])
+    assert end.value.code == 2
+    found = capsys.readouterr().err
+    assert message in found
+    assert found.count("\n") == 1
