@@ -10,7 +10,7 @@ from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
 import sklearn_ser
-from sklearn_ser.cli import _make_parser
+from sklearn_ser.cli import make_parser
 
 sys.path.insert(0, str(Path(__file__).parent))  # where sphinx-gallery finds the style
 
@@ -126,7 +126,7 @@ def _describe_commands(app, docname, source):
     """Write the options of each command into its page, from the parser itself."""
     if docname != "reference/command_line":
         return
-    commands = _make_parser()._subparsers._group_actions[0].choices
+    commands = make_parser()._subparsers._group_actions[0].choices
     lines = []
     for name, command in commands.items():
         lines += ["", f"## {name}", "", command.description]

@@ -23,7 +23,7 @@ from sklearn.utils import (
     column_or_1d,
 )
 
-from .._validation import check_one_kind
+from .._validation import check_one_kind, shown
 from ..pipeline import embed
 from ._bootstrap import (
     bootstrap_interval,
@@ -235,7 +235,7 @@ def _probe_score(
     check_consistent_length(embeddings, target, groups)
     classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
     if len(classes) < 2:
-        raise ValueError(f"{name} has one class only ({classes[0]!r}).")
+        raise ValueError(f"{name} has one class only ({shown(classes[0])}).")
     n_splits, units, splitter = min(cv, support.min()), None, StratifiedKFold
     if groups is not None:
         units = np.unique(column_or_1d(groups), return_inverse=True)[1]

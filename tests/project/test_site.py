@@ -9,7 +9,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
 
-from sklearn_ser.cli import _make_parser
+from sklearn_ser.cli import make_parser
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 SITE = Path(__file__).parents[2] / "docs" / "_build" / "html"
@@ -55,7 +55,7 @@ def test_no_link_inside_the_site_is_dead():
 
 def test_the_page_of_the_command_line_names_every_option():
     page = (SITE / "reference" / "command_line.html").read_text()
-    commands = _make_parser()._subparsers._group_actions[0].choices
+    commands = make_parser()._subparsers._group_actions[0].choices
     parts = page.split("<h2>")[1:]
     assert len(parts) == len(commands) == 3
     for (name, command), part in zip(commands.items(), parts, strict=True):
