@@ -49,6 +49,13 @@ def shortened(text):
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def shown(value):
+    """Return a value for a message, with NumPy's scalars as Python's."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(shown, value))}]"
+    return repr(value.item() if isinstance(value, np.generic) else value)
+
+
 def as_column(values, name, rows=None):
     """Return values as an array, and change no value.
 
@@ -98,9 +105,9 @@ def check_one_kind(values, name, rows=None):
             continue
         if _kind(value) != _kind(values[0]):
             raise ValueError(
-                f"{name} mixes kinds of values: {name}[{i}] is {value!r} of "
+                f"{name} mixes kinds of values: {name}[{i}] is {shown(value)} of "
                 f"type {type(value).__name__}, expected {_kind(values[0])} as "
-                f"{name}[{rows[0]}], which is {values[0]!r}."
+                f"{name}[{rows[0]}], which is {shown(values[0])}."
             )
         seen.add(type(value))
 

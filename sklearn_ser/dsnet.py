@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ._sklearn import Interval
+from ._validation import shown
 from .base import BaseSpeechClassifier
 from .exceptions import warn_caller
 from .nn.batching import side_by_side
@@ -179,7 +180,7 @@ def neutral_classes(classes, neutral_label):
         return [c for c in classes if str(c).strip().lower() in NEUTRAL]
     if neutral_label not in classes:
         raise ValueError(
-            f"neutral_label={neutral_label!r} does not occur in y, whose classes "
+            f"neutral_label={shown(neutral_label)} does not occur in y, whose classes "
             f"are {classes}. (If a meta-estimator encodes y, pass the number of "
             "the class.)"
         )

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state, compute_class_weight
 from skorch.helper import predefined_split
 
 from ._sklearn import check_sample_weight
+from ._validation import shown
 from ._vectors import Vectors, take
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import SequenceDataset
@@ -148,7 +149,7 @@ def check_training_data(
     classes = np.unique(y[rows])
     if len(classes) < 2:
         raise ValueError(
-            f"y has one class only ({classes[0]!r}), expected at least 2 classes."
+            f"y has one class only ({shown(classes[0])}), expected at least 2 classes."
         )
     data = TrainingData(
         sequences=sequences,
@@ -187,7 +188,7 @@ def check_class_weight(class_weight):
     for label, weight in class_weight.items() if isinstance(class_weight, dict) else ():
         if not (isinstance(weight, Real) and 0 < weight < np.inf):
             raise ValueError(
-                f"class_weight[{label!r}] is {weight!r}, expected a finite number "
+                f"class_weight[{shown(label)}] is {weight!r}, expected a finite number "
                 "above zero. To remove a class, remove its samples."
             )
 

@@ -6,6 +6,7 @@ from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
+from .._validation import shown
 from ._bootstrap import mean_recall
 from ._probes import ProbeScore, emotion_probe_score, speaker_probe_score
 
@@ -91,8 +92,8 @@ def uar_score(
         counted &= np.isin(classes, labels)
     if not counted.any():
         raise ValueError(
-            f"No class of the task occurs in y_true: labels={labels!r}, classes in "
-            f"y_true={classes.tolist()}."
+            f"No class of the task occurs in y_true: labels={shown(labels)}, classes "
+            f"in y_true={classes.tolist()}."
         )
     return float(mean_recall(hits[counted], support[counted]))
 

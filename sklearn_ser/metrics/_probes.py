@@ -23,7 +23,7 @@ from sklearn.utils import (
     column_or_1d,
 )
 
-from .._validation import check_one_kind
+from .._validation import check_one_kind, shown
 from ..pipeline import embed
 from ._bootstrap import (
     bootstrap_interval,
@@ -227,7 +227,7 @@ def _probe_score(name, embeddings, target, X, groups, **options):
     embeddings, target, groups = _check(name, embeddings, target, groups, options)
     classes, codes, support = np.unique(target, return_inverse=True, return_counts=True)
     if len(classes) < 2:
-        raise ValueError(f"{name} has one class only ({classes[0]!r}).")
+        raise ValueError(f"{name} has one class only ({shown(classes[0])}).")
     predicted = cross_val_predict(
         _make_probe(options.probe, options.random_state),
         embeddings,

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_scalar
 
 from .._sklearn import BaseSearchCV, safe_indexing
+from .._validation import shown
 from ..features.speaker_normalizer import add_voices
 from ..pipeline import (
     before_normalizer,
@@ -63,7 +64,7 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
             )
         if label is not None:
             raise ValueError(
-                f"enrollment_label={label!r} needs a number as enrollment, got "
+                f"enrollment_label={shown(label)} needs a number as enrollment, got "
                 f"enrollment={enrollment!r}."
             )
     elif isinstance(enrollment, bool):
@@ -79,7 +80,9 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
             "classifier: make_pipeline(SpeakerNormalizer(), classifier)."
         )
     if label is not None and label not in (classes := np.unique(y).tolist()):
-        raise ValueError(f"enrollment_label={label!r} is not a label of y: {classes}.")
+        raise ValueError(
+            f"enrollment_label={shown(label)} is not a label of y: {classes}."
+        )
 
 
 def kind_of(enrollment, label, plans, speakers):

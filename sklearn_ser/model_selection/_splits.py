@@ -18,7 +18,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._sklearn import GroupsConsumerMixin, num_samples
-from .._validation import check_column, is_missing, naming
+from .._validation import check_column, is_missing, naming, shown
 from ..datasets.protocols import Protocol
 from ..pipeline import consumes, flat_steps
 from ._enrollment import Draw, draw_recordings
@@ -429,7 +429,7 @@ def check_transfers(transfers, names):
         unknown = [name for name in (*source, target) if name not in names]
         if unknown or not source:
             raise ValueError(
-                f"{what} must name corpora in {names}, got {unknown or source}."
+                f"{what} must name corpora in {names}, got {shown(unknown or source)}."
             )
         if target in source or len(set(source)) < len(source):
             raise ValueError(f"{what} names a corpus twice: {source} -> {target}.")
