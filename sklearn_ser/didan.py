@@ -365,4 +365,3 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
             align(name="alignment_arousal", layer="FC2", groups=arousal),
             align(name="alignment_emotion", layer="FC3", groups=emotion),
         ]
-
