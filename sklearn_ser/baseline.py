@@ -54,7 +54,9 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
         return np.stack([np.r_[x.mean(axis=1), x.std(axis=1)] for x in frames])
 
 
-class EqualPriorsLDA(LinearDiscriminantAnalysis, auto_wrap_output_keys=None):
+class EqualPriorsLDA(  # type: ignore[call-arg]
+    LinearDiscriminantAnalysis, auto_wrap_output_keys=None
+):
     """Linear discriminant analysis with shrinkage, all classes equally probable.
 
     scikit-learn's class takes the priors as numbers, so its caller would have to know
