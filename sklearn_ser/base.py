@@ -253,7 +253,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes), float64
             In the order of ``classes_``.
         """
-        return self.net_.decide(self._outputs(X, "logits"))
+        logits = self._outputs(X, "logits")
+        return self.net_.decide(logits)
 
     def predict_log_proba(self, X):
         """Return the logarithm of the probability of each class.
