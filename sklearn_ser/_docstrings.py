@@ -67,6 +67,13 @@ _PARAMETERS = {
         epoch with the best UAR on them. The `validation` of ``fit`` can name the rows
         instead.""",
     ),
+    "temperature": (
+        'float, "auto" or None',
+        """The logits are divided by it before they become probabilities; the predicted
+        classes stay. "auto" finds it with left-out training speakers, so that the
+        model is as sure of a new voice as it is right. If the fit gets no speakers,
+        it leaves out recordings instead, and the model is too sure of a new voice.""",
+    ),
     "callbacks": (
         "list of skorch callbacks",
         "Further callbacks of the net. Each fit uses copies of them.",
@@ -93,6 +100,8 @@ feature_names_in_ : array of shape (n_features,)
     Names of the columns, if ``fit`` got a data frame.
 n_iter_ : int
     Number of epochs.
+temperature_ : float
+    What the logits are divided by before the softmax; 1.0 with ``temperature=None``.
 net_ : SpeechNet
     The fitted skorch net.
 history_ : skorch.history.History

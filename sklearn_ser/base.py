@@ -8,7 +8,6 @@ from typing import ClassVar, dataclass_transform
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -43,8 +42,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     - ``_companions(data, device)``: a callable, or None. For each training batch,
       ``draw(dataset, rows, rng, frame_budget)`` returns a dict of more batches, which
       the network's ``forward`` takes by name;
-    - ``_net_class(data)``: a :class:`SpeechNet` with another training step;
-    - ``_decide(logits)``: the probabilities for the network's logits.
+    - ``_net_class(data)``: a :class:`SpeechNet` with another training step, or with
+      other ``probabilities``.
     """
 
     __metadata_request__fit: ClassVar = {"speakers": True, "validation": True}
@@ -77,6 +76,11 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         "masking": [Interval(Real, 0, 1, closed="left")],
         "feature_noise": [Interval(Real, 0, None, closed="left")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "temperature": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+            None,
+        ],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -97,6 +101,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     masking: float = 0.15
     feature_noise: float = 1.0
     validation_fraction: float | None = None
+    temperature: float | str | None = "auto"
     callbacks: list | tuple | None = None
     device: str | torch.device = "auto"
     random_state: int | np.random.RandomState | None = None
@@ -133,10 +138,6 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     def _net_class(self, data):
         """Return the class of the net, or a callable with the same arguments."""
         return SpeechNet
-
-    def _decide(self, logits):
-        """Turn the network's logits into probabilities, in float64."""
-        return softmax(logits.astype(np.float64), axis=1)
 
     # --------------------------------------------------------------------------- fit
 
@@ -252,7 +253,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes), float64
             In the order of ``classes_``.
         """
-        return self._decide(self._outputs(X, "logits"))
+        logits = self._outputs(X, "logits")
+        return self.net_.decide(logits)
 
     def predict_log_proba(self, X):
         """Return the logarithm of the probability of each class.
@@ -298,6 +300,12 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_embedding), float32
         """
         return self._outputs(X, "embedding").astype(np.float32)
+
+    @property
+    def temperature_(self):
+        """What the logits are divided by before the softmax; 1.0 for None."""
+        check_is_fitted(self, "net_")
+        return self.net_.temperature or 1.0
 
     @property
     def history_(self):

@@ -1,13 +1,17 @@
 """The baseline of the command line: shrinkage LDA on one vector per recording."""
 
+from typing import ClassVar
+
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from .sequences import check_sequences
+from .calibration import left_out_temperature
+from .sequences import check_sequences, check_speakers
 
 
 class FrameStatistics(TransformerMixin, BaseEstimator):
@@ -46,31 +50,63 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         sequences = check_sequences(X, estimator=self, reset=False)
-        return np.stack([_statistics(np.asarray(x, np.float64)) for x in sequences])
+        frames = [np.asarray(x, np.float64) for x in sequences]
+        return np.stack([np.r_[x.mean(axis=1), x.std(axis=1)] for x in frames])
 
 
-def _statistics(x):
-    return np.concatenate([x.mean(axis=1), x.std(axis=1)])
-
-
-class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
+class EqualPriorsLDA(  # type: ignore[call-arg]
+    LinearDiscriminantAnalysis, auto_wrap_output_keys=None
+):
     """Linear discriminant analysis with shrinkage, all classes equally probable.
 
     scikit-learn's class takes the priors as numbers, so its caller would have to know
-    how many classes each training fold has.
+    how many classes each training fold has. Its scores are also far too large where
+    there are more features than recordings, so a temperature divides them.
+
+    Parameters
+    ----------
+    temperature : float, "auto" or None, default="auto"
+        The scores are divided by it; the predicted classes stay. "auto" finds it with
+        left-out speakers, so that the model is as sure of a new voice as it is right.
+        If the fit gets no speakers, it leaves out recordings instead, and the model is
+        too sure of a new voice. None is 1.
 
     Attributes
     ----------
-    lda_ : LinearDiscriminantAnalysis
-        The fitted model.
+    temperature_ : float
+        What the scores, the coefficients and the intercepts are divided by.
     classes_ : ndarray
         The sorted classes.
     n_features_in_ : int
         Columns of `X`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_ser.baseline import EqualPriorsLDA
+    >>> speakers, y = np.repeat([0, 1, 2], 10), np.arange(30) % 2
+    >>> X = np.random.default_rng(0).normal(size=(30, 4)) + y[:, None]
+    >>> model = EqualPriorsLDA().fit(X, y, speakers=speakers)
+    >>> model.predict_proba(X).shape
+    (30, 2)
     """
 
-    def fit(self, X, y):
-        """Estimate the classes' means and their common covariance.
+    __metadata_request__fit: ClassVar = {"speakers": True}
+
+    # Of scikit-learn's parameters; `get_params` names only those of the constructor.
+    solver, shrinkage, covariance_estimator = "lsqr", "auto", None
+    n_components, store_covariance, tol = None, False, 1e-4
+
+    def __init__(self, *, temperature="auto"):
+        self.temperature = temperature
+
+    @property
+    def priors(self):
+        """The same number for each class."""
+        return np.full(len(self.classes_), 1 / len(self.classes_))
+
+    def fit(self, X, y, *, speakers=None):
+        """Estimate the classes' means, their common covariance and the temperature.
 
         Parameters
         ----------
@@ -78,85 +114,39 @@ class EqualPriorsLDA(ClassifierMixin, BaseEstimator):
             Vectors.
         y : array-like of shape (n_samples,)
             Labels.
+        speakers : array-like of shape (n_samples,), default=None
+            The speaker of each vector.
 
         Returns
         -------
         self : EqualPriorsLDA
             The fitted classifier.
         """
-        n_classes = len(np.unique(y))
-        self.lda_ = LinearDiscriminantAnalysis(
-            solver="lsqr",
-            shrinkage="auto",
-            priors=np.full(n_classes, 1 / max(n_classes, 1)),
-        ).fit(X, y)
-        self.classes_ = self.lda_.classes_
-        self.n_features_in_ = self.lda_.n_features_in_
+        super().fit(X, y)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"y has one class only ({self.classes_[0]!r}), expected at least 2."
+            )
+        self.temperature_ = self.temperature or 1.0
+        if self.temperature == "auto":
+            X = check_array(X, dtype=np.float64)
+            codes = np.unique(np.asarray(y), return_inverse=True)[1].ravel()
+            speakers = check_speakers(speakers, len(X))
+            self.temperature_ = left_out_temperature(X, codes, speakers)
+        self.coef_ = self.coef_ / self.temperature_
+        self.intercept_ = self.intercept_ / self.temperature_
         return self
 
-    def decision_function(self, X):
-        """Return the score of each class for each vector.
+    @available_if(lambda self: False)
+    def transform(self, X):
+        """Hide what scikit-learn's class has with another solver."""
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Vectors.
+    fit_transform = transform
 
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes)
-            One column for each class; for two classes, one number a vector.
-        """
-        check_is_fitted(self)
-        return self.lda_.decision_function(X)
-
-    def predict(self, X):
-        """Return the most probable class of each vector.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Vectors.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-            The predictions.
-        """
-        check_is_fitted(self)
-        return self.lda_.predict(X)
-
-    def predict_proba(self, X):
-        """Return the probability of each class for each vector.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Vectors.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
-        """
-        check_is_fitted(self)
-        return self.lda_.predict_proba(X)
-
-    def predict_log_proba(self, X):
-        """Return the logarithm of the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Vectors.
-
-        Returns
-        -------
-        logarithms : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`.
-        """
-        check_is_fitted(self)
-        return self.lda_.predict_log_proba(X)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags = None
+        return tags
 
 
 def make_baseline(of_frames):

@@ -32,9 +32,8 @@ from .domains import DomainAdapterMixin
 from .exceptions import warn_caller
 from .nn.adaptation import DomainNet, source_and_target
 from .nn.encoders import UtteranceEncoder
-from .nn.layers import Dropout
+from .nn.layers import Dropout, LogitLayer
 from .nn.losses import LossTerm, linear_ramp
-from .nn.regression import RegressionLayer, nearest_distribution
 
 # Emotions by arousal, in the field's words: the coarse labels of LIDAN.
 _HIGH_AROUSAL = {"anger", "happiness", "excited", "fear", "surprise"}
@@ -156,6 +155,28 @@ class ImplicitAlignment(LossTerm):
         return (v.to(D_s.dtype).to(D_s.device) for v in (Z, tau))
 
 
+class RegressionLayer(LogitLayer):
+    """A linear layer that starts at the frequencies of the classes."""
+
+    def set_prior(self, prior):
+        """Set the bias to the (weighted) class frequencies."""
+        self.bias.data.copy_(torch.from_numpy(prior.astype(np.float32)))
+
+
+def nearest_distribution(f, floor=1e-6):
+    """Project each row onto the distributions, then mix in a little of the uniform one.
+
+    No entry is below ``floor / n_classes``.
+    """
+    k = f.shape[1]
+    ranked = f.sort(dim=1, descending=True)[0]
+    shift = (ranked.cumsum(1) - 1) / torch.arange(1, k + 1)
+    last = (ranked > shift).sum(1, keepdim=True) - 1
+    p = (f - shift.gather(1, last)).clamp(min=0)
+    p = p / p.sum(1, keepdim=True)
+    return (1 - floor) * p + floor / k
+
+
 class DIDAN(nn.Module):
     """A convolutional network, three fully connected layers and the regression.
 
@@ -215,9 +236,11 @@ class DIDANNet(DomainNet):
                 )
         return self
 
-    def decide(self, logits):
-        """Turn the regression's outputs into probabilities."""
-        return nearest_distribution(logits)
+    def probabilities(self, logits):
+        """Return the nearest distribution, if the net has no temperature."""
+        if self.temperature is None:
+            return nearest_distribution(logits)
+        return super().probabilities(logits)
 
 
 class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
@@ -258,9 +281,11 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
 
     Notes
     -----
-    The network approximates the expectation of the one-hot label. ``predict_proba``
-    projects its outputs onto the distributions, and moves them by 1e-6 towards the
-    uniform one. The most probable class is the network's. Classes below zero are tied.
+    The network approximates the expectation of the one-hot label. ``predict_proba`` is
+    the softmax of its outputs, divided by a temperature from the source's speakers.
+    With ``temperature=None`` it projects the outputs onto the distributions, and moves
+    them by 1e-6 towards the uniform one; classes below zero are tied. The most probable
+    class is the network's.
 
     We know only the abstracts of the papers. The sizes, batch normalisation and dropout
     of the layers, the dictionary (the source utterances of the batch), the layers of
@@ -340,6 +365,3 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
             align(name="alignment_arousal", layer="FC2", groups=arousal),
             align(name="alignment_emotion", layer="FC3", groups=emotion),
         ]
-
-    def _decide(self, logits):
-        return nearest_distribution(logits.astype(np.float64))

@@ -5,6 +5,7 @@ the file. It refuses types outside of scikit-learn and this library, and scikit-
 compiled ones, unless the caller trusts them by name.
 """
 
+import json
 import os
 import sys
 import threading
@@ -12,9 +13,11 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import BytesIO
 from os import PathLike
 from types import ModuleType
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import scipy.special  # noqa: F401  first, since skops looks for it among all modules
@@ -22,12 +25,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
 from ._files import atomic_write, check_regular
-from ._saved_file import read_header
 from ._validation import import_or_raise, shortened
 from .exceptions import VersionsDifferWarning, warn_caller
 
 __all__ = ["load", "save"]
 
+# Times its own size that a file may hold; `save` does not compress at all.
+MAX_INFLATION = 20
 # Raise this number whenever older releases could not read what this one writes.
 _FORMAT = 1
 # What predictions depend on. Of a version, the first two numbers are compared.
@@ -211,10 +215,43 @@ def _read(path):
         raise ValueError(f"path: '{path}' cannot be read: {error}") from error
 
 
+def _read_header(data):
+    """Return the format and the versions that a saved model names.
+
+    All is read as JSON, since this release may not know the types of a later format.
+    """
+    with ZipFile(BytesIO(data)) as archive:
+        sizes = {part.filename: part.file_size for part in archive.infolist()}
+        _refuse_size(sum(part.file_size for part in archive.infolist()), data)
+        named = set()
+
+        def note(state):
+            if isinstance(name := state.get("file"), str):
+                named.add((state.get("__id__") or f"{len(named)}", name))
+            return state
+
+        schema = json.loads(archive.read("schema.json"), object_hook=note)
+    # skops reads a part anew for each object whose state names it.
+    _refuse_size(sum(sizes.get(name, 0) for _, name in named), data)
+    content = schema["content"]
+    versions = content["versions"]["content"].items()
+    return int(content["format"]["content"]), {
+        name: str(json.loads(v["content"])) for name, v in versions
+    }
+
+
+def _refuse_size(size, data):
+    if size > MAX_INFLATION * len(data) + 2**20:
+        raise ValueError(
+            f"it unpacks from {len(data)} to {size} bytes, expected at most "
+            f"{MAX_INFLATION} times its size"
+        )
+
+
 def _check_header(path, data):
     """Refuse a file that is damaged, or of a later format; return its versions."""
     try:
-        written, versions = read_header(data)
+        written, versions = _read_header(data)
         writer = versions["sklearn-ser"]
     except Exception as error:
         raise _damaged(path, error) from error

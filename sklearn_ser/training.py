@@ -14,6 +14,7 @@ from skorch.helper import predefined_split
 from ._sklearn import check_sample_weight
 from ._validation import shown
 from ._vectors import Vectors, take
+from .calibration import MOST_ROWS, matched_temperature
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import SequenceDataset
 from .nn.callbacks import check_owners, default_callbacks, loads_best
@@ -279,7 +280,23 @@ def train_net(estimator, data, before=None):
         net.start_from(frame_statistics(part.sequences), prior)
     if estimator.feature_noise and part.kind == "vector":
         net.set_residuals(part.residuals(rng))
-    return net.partial_fit(dataset)
+    net.partial_fit(dataset)
+    net.temperature = estimator.temperature
+    if net.temperature == "auto":
+        net.temperature = _temperature(net, part, rng)
+    return net
+
+
+def _temperature(net, data, rng):
+    """Return the temperature of a trained net, from some of its training recordings."""
+    if len(data.y) > MOST_ROWS:
+        data = data.rows(rng.permutation(len(data.y))[:MOST_ROWS])
+    logits = net.outputs(data.sequences, "logits").astype(np.float64)
+    vectors = data.sequences
+    if data.kind != "vector":
+        vectors = pooled(vectors, "statistics")
+    X = vectors.gather(np.arange(len(vectors))).astype(np.float64)
+    return matched_temperature(logits, X, data.codes, data.speakers)
 
 
 def _generator(random_state):

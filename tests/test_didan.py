@@ -19,6 +19,7 @@ from sklearn_ser.didan import (
     ImplicitAlignment,
     Regression,
     eigenvalue_bound,
+    nearest_distribution,
     reconstruction_error,
     sparse_codes,
 )
@@ -28,7 +29,6 @@ from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
 from sklearn_ser.nn.losses import TermSum, linear_ramp
-from sklearn_ser.nn.regression import nearest_distribution
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import standardized
 
@@ -542,18 +542,21 @@ def test_validation_needs_no_target(data, corpus):
 
 
 @given(arrays(np.float64, (4, 5), elements=st.floats(-1e3, 1e3)))
-def test_probabilities_are_thenearest_distribution(f):
-    p = nearest_distribution(f, floor=0.0)
+def test_probabilities_are_the_nearest_distribution(f):
+    def nearest(f, floor):
+        return nearest_distribution(torch.from_numpy(f), floor).numpy()
+
+    p = nearest(f, 0.0)
     np.testing.assert_allclose(p.sum(1), 1)
     assert (p >= 0).all()
     # The projection of a point: no distribution lies at an acute angle beyond it.
     for corner in np.eye(5):
         assert (((f - p) * (corner - p)).sum(1) <= 1e-6 * (1 + np.abs(f).max())).all()
-    again = nearest_distribution(p, floor=0.0)
+    again = nearest(p, 0.0)
     np.testing.assert_allclose(again, p, atol=1e-9)
     best = f.max(1) - np.sort(f)[:, -2] > 1e-6
     assert (p.argmax(1) == f.argmax(1))[best].all()
-    assert (nearest_distribution(f) > 0).all()
+    assert (nearest(f, 1e-6) > 0).all()
 
 
 def test_across_corpora(corpus, data):
@@ -658,7 +661,7 @@ def test_the_target_is_predicted_by_its_own_statistics(data, alignment):
         [standardized(x, *model.domain_statistics_[-1]) for x in target], "logits"
     )
     of_target = model.predict_proba(target)
-    assert np.abs(model._decide(by_source) - of_target).max() > 1e-3
+    assert np.abs(model.net_.decide(by_source) - of_target).max() > 1e-3
 
 
 def test_domain_zero_is_a_source_in_prediction_too(data):
@@ -765,7 +768,7 @@ def test_several_targets_must_be_named(data):
         [standardized(x, *model.domain_statistics_[-2])], "logits", of_target=True
     )
     asked = model.predict_proba([x], [-2])
-    np.testing.assert_allclose(asked, model._decide(found), atol=1e-6)
+    np.testing.assert_allclose(asked, model.net_.decide(found), atol=1e-6)
 
 
 def test_a_domain_that_is_new_is_the_only_one_on_its_side(data):

@@ -10,11 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.special import softmax
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.svm import SVC, LinearSVC
 
 import sklearn_ser
 from sklearn_ser import (
@@ -24,11 +32,14 @@ from sklearn_ser import (
     SpeakerNormalizer,
     SpeechModelTransformer,
 )
+from sklearn_ser.baseline import EqualPriorsLDA, make_baseline
 from sklearn_ser.datasets import load_manifest
-from sklearn_ser.export import to_onnx
+from sklearn_ser.export import LogMel, to_onnx
 from sklearn_ser.features import load_audio
+from sklearn_ser.features.spectrogram import check_settings
 from sklearn_ser.nn.encoders import ENCODERS, ConvEncoder
 from sklearn_ser.nn.layers import frame_mask
+from sklearn_ser.nn.net import SpeechNet
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -70,11 +81,14 @@ def padded(X, extra=0, fill=0.0):
     return batch, lengths
 
 
-def run(session, batch, lengths=None):
-    names = [given.name for given in session.get_inputs()]
-    given = [batch] if lengths is None else [batch, lengths]
+def run(session, *given):
+    names = [x.name for x in session.get_inputs()]
     (found,) = session.run(None, dict(zip(names, given, strict=True)))
     return found
+
+
+def inputs(session):
+    return [x.name for x in session.get_inputs()]
 
 
 # ----------------------------------------------------------------- the same figures
@@ -85,7 +99,7 @@ def run(session, batch, lengths=None):
 def test_every_encoder_on_padded_sequences(encoder, corpus, log_mels, exported):
     model = Quick(encoder=encoder).fit(log_mels, corpus.y)
     session = exported(model)
-    assert [x.name for x in session.get_inputs()] == ["sequences", "lengths"]
+    assert inputs(session) == ["sequences", "lengths"]
     expected = model.predict_proba(log_mels)
     found = run(session, *padded(log_mels))
     assert found.dtype == np.float32
@@ -106,7 +120,7 @@ def test_every_method_from_the_waveform(method, corpus, exported):
     model = make_pipeline(LogMelTransformer(n_mels=16, normalize="level"), method())
     speakers = {f"{method.step}__speakers": corpus.speakers}
     session = exported(model.fit(corpus.waveforms, corpus.y, **speakers))
-    assert [x.name for x in session.get_inputs()] == ["waveform", "lengths"]
+    assert inputs(session) == ["waveform", "lengths"]
     expected = model.predict_proba(corpus.waveforms)
     for extra in (0, 3333):
         found = run(session, *padded(corpus.waveforms, extra, fill=0.5))
@@ -149,9 +163,6 @@ def test_the_settings_of_the_log_mel(settings, corpus, exported):
 
 def test_the_spectrogram_of_the_graph_is_that_of_the_transformer(corpus):
     """Closer than the probabilities can tell."""
-    from sklearn_ser._graph import LogMel
-    from sklearn_ser.features.spectrogram import check_settings
-
     front = LogMelTransformer()
     batch, lengths = padded(corpus.waveforms, extra=999, fill=0.3)
     with torch.no_grad():
@@ -186,23 +197,75 @@ def test_real_recordings(exported):
         np.testing.assert_allclose(found, model.predict_proba(files), **CLOSE)
 
 
-@pytest.mark.parametrize("table", ["array", "frame"])
-def test_vectors(table, corpus, exported):
-    X = np.random.default_rng(0).normal(30, 5, size=(24, 6)).astype(np.float32)
-    if table == "frame":
+@pytest.fixture(scope="module")
+def table():
+    """Vectors of float32 far from zero, in units of their own."""
+    rng = np.random.default_rng(0)
+    return (rng.normal(3, 1, (24, 6)) * 10.0 ** np.arange(6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_vectors(named, corpus, exported, table):
+    given = table
+    if named:
         pd = pytest.importorskip("pandas")
-        given = pd.DataFrame(X, columns=list("abcdef"))
-    else:
-        given = X
+        given = pd.DataFrame(table, columns=list("abcdef"))
     model = Quick(encoder="auto").fit(given, corpus.y)
     session = exported(model)
-    assert [x.name for x in session.get_inputs()] == ["vectors"]
+    assert inputs(session) == ["vectors"]
     expected = model.predict_proba(given)
-    np.testing.assert_allclose(run(session, X), expected, **CLOSE)
-    np.testing.assert_allclose(run(session, X[:1]), expected[:1], **CLOSE)
-    named = exported(Quick(encoder="pointwise").fit(given, corpus.y))
-    found = run(named, X[:, :, None], np.ones(24, int))
+    np.testing.assert_allclose(run(session, table), expected, **CLOSE)
+    np.testing.assert_allclose(run(session, table[:1]), expected[:1], **CLOSE)
+    session = exported(Quick(encoder="pointwise").fit(given, corpus.y))
+    found = run(session, table[:, :, None], np.ones(24, int))
     np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+SCALED = {
+    "network": make_pipeline(StandardScaler(), Quick(encoder="auto")),
+    "named encoder": make_pipeline(StandardScaler(), Quick(encoder="pointwise")),
+    "robust": make_pipeline(RobustScaler(), Quick(encoder="auto")),
+    "largest": make_pipeline(MaxAbsScaler(), SpeakerNormalizer(), Quick()),
+    "range": make_pipeline(MinMaxScaler((-1, 3)), EqualPriorsLDA()),
+    "mean alone": make_pipeline(StandardScaler(with_std=False), EqualPriorsLDA()),
+    "scale alone": make_pipeline(StandardScaler(with_mean=False), EqualPriorsLDA()),
+    "no centre": make_pipeline(RobustScaler(with_centering=False), EqualPriorsLDA()),
+    "baseline": make_baseline(of_frames=False),
+    "no scaler": EqualPriorsLDA(),
+    "logistic": make_pipeline(StandardScaler(), LogisticRegression()),
+    "scores": make_pipeline(StandardScaler(), LinearSVC()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn_ser.SpeakersMissingWarning")
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", SCALED)
+def test_scalers_and_linear_models_of_vectors(name, n_classes, exported, table):
+    y = np.arange(24) % n_classes
+    model = clone(SCALED[name]).fit(table, y)
+    session = exported(model)
+    assert inputs(session) == ["vectors"]
+    [output] = [x.name for x in session.get_outputs()]
+    found = run(session, table)
+    assert found.shape == (24, n_classes)
+    np.testing.assert_array_equal(found.argmax(axis=1), model.predict(table))
+    if name == "scores":
+        assert output == "scores"
+    else:
+        assert output == "probabilities"
+        np.testing.assert_allclose(found, model.predict_proba(table), **CLOSE)
+
+
+@pytest.mark.parametrize("from_waveforms", [False, True])
+def test_the_baseline_of_sequences(from_waveforms, corpus, log_mels, exported):
+    model, X = make_baseline(of_frames=True), log_mels
+    if from_waveforms:
+        model, X = make_pipeline(LogMelTransformer(n_mels=16), model), corpus.waveforms
+        model = make_pipeline(model[0], *(step for _, step in model[1].steps))
+    session = exported(model.fit(X, corpus.y))
+    assert inputs(session)[0] == ("waveform" if from_waveforms else "sequences")
+    found = run(session, *padded(X, extra=9, fill=7.0))
+    np.testing.assert_allclose(found, model.predict_proba(X), **CLOSE)
 
 
 @pytest.mark.slow
@@ -240,17 +303,6 @@ def test_a_normalizer_with_the_statistics_of_all(corpus, exported):
     expected = model.predict_proba(corpus.waveforms)
     found = run(session, *padded(corpus.waveforms, extra=500))
     np.testing.assert_allclose(found, expected, **CLOSE)
-
-
-def test_the_projection_equals_that_of_the_estimator():
-    from sklearn_ser._graph import nearest_distribution as in_torch
-    from sklearn_ser.nn.regression import nearest_distribution
-
-    for scale in (1e-3, 0.3, 1, 100):
-        f = np.random.default_rng(0).normal(0.3, scale, size=(500, 5))
-        f[::7] = f[::7].round()  # ties
-        found = in_torch(torch.from_numpy(f)).numpy()
-        np.testing.assert_allclose(found, nearest_distribution(f), rtol=0, atol=1e-12)
 
 
 # ------------------------------------------------------------------------- the file
@@ -385,18 +437,36 @@ def test_an_encoder_whose_graph_is_another_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-# ----------------------------------------------------------------- what is refused
+class SharpNet(SpeechNet):
+    def probabilities(self, logits):
+        return super().probabilities(2 * logits)
 
 
 class Sharp(Quick):
-    def _decide(self, logits):
-        return softmax(2 * logits.astype(np.float64), axis=1)
+    def _net_class(self, data):
+        return SharpNet
 
 
-def test_probabilities_of_ones_own_are_refused(corpus, log_mels, tmp_path):
+def test_probabilities_of_ones_own(corpus, log_mels, exported):
     model = Sharp().fit(log_mels, corpus.y)
-    with pytest.raises(ValueError, match=r"Sharp cannot be exported: its _decide"):
-        to_onnx(model, tmp_path / "model.onnx")
+    expected = model.predict_proba(log_mels)
+    found = run(exported(model), *padded(log_mels))
+    np.testing.assert_allclose(found, expected, **CLOSE)
+    plain = Quick().fit(log_mels, corpus.y).predict_proba(log_mels)
+    assert np.abs(found - plain).max() > 1e-2
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2, 5.0])
+def test_the_temperature_is_in_the_graph(
+    temperature, method, corpus, log_mels, exported
+):
+    model = method(temperature=temperature)
+    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+    found = run(exported(model), *padded(log_mels))
+    np.testing.assert_allclose(found, model.predict_proba(log_mels), **CLOSE)
+
+
+# ----------------------------------------------------------------- what is refused
 
 
 @pytest.fixture(scope="module")
@@ -415,7 +485,17 @@ REFUSED = [
         TypeError,
         r"'logmeltransformer-2'.*expected LogMelTransformer as the first step",
     ),
-    ([StandardScaler()], TypeError, r"'standardscaler' \(StandardScaler\) cannot be"),
+    (
+        [PowerTransformer()],
+        TypeError,
+        r"'powertransformer' \(PowerTransformer\) cannot be",
+    ),
+    (
+        [MinMaxScaler(clip=True).fit(np.eye(16))],
+        ValueError,
+        r"'minmaxscaler'.*with clip=True: expected clip=False",
+    ),
+    ([StandardScaler()], NotFittedError, "StandardScaler instance is not fitted"),
     (
         [SpeechModelTransformer()],
         TypeError,
@@ -453,20 +533,28 @@ def test_an_adapter_of_several_targets(corpus, log_mels, tmp_path):
         to_onnx(model, tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize(
-    "model",
-    [LinearSVC(), make_pipeline(LogMelTransformer(), LinearSVC()), None, "dsnet"],
-)
-def test_what_is_no_classifier_of_ours(model, tmp_path):
+@pytest.mark.parametrize("model", [RandomForestClassifier(), SVC(), None, "dsnet"])
+def test_what_is_no_classifier_of_ours(model, table, tmp_path):
+    if hasattr(model, "fit"):
+        model.fit(table, np.arange(24) % 2)
     with pytest.raises(
-        TypeError, match="pipeline must be a classifier of this library"
+        TypeError, match="pipeline must be a classifier of this library, a linear"
     ):
         to_onnx(model, tmp_path / "model.onnx")
 
 
-def test_a_model_that_is_not_fitted(tmp_path):
+def test_a_linear_model_that_predicts_otherwise(table, tmp_path):
+    model = SVC(kernel="linear").fit(
+        StandardScaler().fit_transform(table), [0, 1, 2] * 8
+    )
+    with pytest.raises(ValueError, match="SVC cannot be exported"):
+        to_onnx(model, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("model", [Quick(), EqualPriorsLDA(), LinearSVC()])
+def test_a_model_that_is_not_fitted(model, tmp_path):
     with pytest.raises(NotFittedError):
-        to_onnx(Quick(), tmp_path / "model.onnx")
+        to_onnx(model, tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("path", [3, None, b"model.onnx"])

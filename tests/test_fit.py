@@ -580,7 +580,7 @@ def test_logarithms_of_probabilities(method, data):
     np.testing.assert_array_equal(found, np.log(expected))
     with pytest.raises(NotFittedError):
         method().predict_log_proba(data["X"])
-    model._decide = lambda logits: np.eye(3)[[0] * len(logits)]
+    model.net_.decide = lambda logits: np.eye(3)[[0] * len(logits)]
     found = model.predict_log_proba(data["X"])  # no warning of log(0)
     assert found.tolist() == [[0, -np.inf, -np.inf]] * 24
 

@@ -516,7 +516,7 @@ def speaker_offsets(vectors, y, groups, relevance_factor):
     # scikit-learn warns of one row.
     twice = np.repeat(np.arange(len(y)), np.where(frequencies[codes] == 1, 2, 1))
     centred = (vectors - offsets[groups.codes]) / scale
-    lda = EqualPriorsLDA().fit(centred[twice], codes[twice]).lda_
+    lda = EqualPriorsLDA(temperature=None).fit(centred[twice], codes[twice])
     mean = emotions.mean(axis=0)
     return offsets, {
         "mean": mean,

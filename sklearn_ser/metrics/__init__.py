@@ -8,11 +8,13 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 
 from .._validation import shown
 from ._bootstrap import mean_recall
+from ._calibration import expected_calibration_error
 from ._probes import ProbeScore, emotion_probe_score, speaker_probe_score
 
 __all__ = [
     "ProbeScore",
     "emotion_probe_score",
+    "expected_calibration_error",
     "speaker_probe_score",
     "uar_score",
     "uar_scorer",

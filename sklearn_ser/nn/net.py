@@ -5,7 +5,6 @@ from contextlib import closing, nullcontext
 import numpy as np
 import skorch
 import torch
-from scipy.special import softmax
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.utils import to_device
 
@@ -37,7 +36,7 @@ _FEW = 64
 # By the size of a number: the integers in which NumPy can hold its bits.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
-_SETTINGS = ("seed", "batch_size", "max_epochs", "lr")
+_SETTINGS = ("seed", "batch_size", "max_epochs", "lr", "temperature")
 
 
 class _StopTraining(Exception):
@@ -50,13 +49,24 @@ class SpeechNet(skorch.NeuralNet):
     The module's ``forward(x, lengths, **companions)`` returns a dict with at least
     ``"logits"``. All that is random follows from `seed`. The `library_callbacks` come
     before the user's. Callbacks get the logits as ``y_pred``, and ``predict`` returns
-    positions among the classes.
+    positions among the classes. Logits are divided by the `temperature`, if there is
+    one, before they become probabilities.
     """
 
-    def __init__(self, module, *, terms, seed=0, library_callbacks=(), **kwargs):
+    def __init__(
+        self,
+        module,
+        *,
+        terms,
+        seed=0,
+        library_callbacks=(),
+        temperature=None,
+        **kwargs,
+    ):
         self.terms = terms
         self.seed = seed
         self.library_callbacks = library_callbacks
+        self.temperature = temperature
         kwargs.setdefault("criterion", TermSum)
         kwargs.setdefault("train_split", None)
         super().__init__(module, **kwargs)
@@ -442,7 +452,7 @@ class SpeechNet(skorch.NeuralNet):
 
     def predict_proba(self, X):
         """Return the probability of each class for sequences or a SequenceDataset."""
-        return self.decide(self.forward(X).numpy().astype(np.float64))
+        return self.decide(self.forward(X).numpy())
 
     def predict(self, X):
         """Return the position of the most probable class of each sample."""
@@ -458,9 +468,13 @@ class SpeechNet(skorch.NeuralNet):
         tags.estimator_type = "classifier"
         return tags
 
+    def probabilities(self, logits):
+        """Return the probability of each class, from a float64 tensor of logits."""
+        return (logits / (self.temperature or 1.0)).softmax(1)
+
     def decide(self, logits):
-        """Turn logits into probabilities."""
-        return softmax(logits, axis=1)
+        """Return the probability of each class, from an array of logits."""
+        return self.probabilities(torch.from_numpy(logits).double()).numpy()
 
     @own_settings()
     def outputs(self, sequences, key, module=None):

@@ -309,11 +309,11 @@ def test_an_interrupted_evaluation_goes_on(run, rows, table, tmp_path, monkeypat
     argv = "evaluate", "--manifest", table, *OWN, *LINEAR, "--out"
     fit, fits = EqualPriorsLDA.fit, []
 
-    def interrupted(self, X, y):
+    def interrupted(self, X, y, **given):
         fits.append(len(y))
         if len(fits) == 3:
             raise KeyboardInterrupt
-        return fit(self, X, y)
+        return fit(self, X, y, **given)
 
     run(*argv, "whole")
     monkeypatch.setattr(EqualPriorsLDA, "fit", interrupted)
