@@ -127,9 +127,8 @@ def test_the_order_of_recordings_does_not_matter(seed, order):
 @given(st.integers(1, 19), st.booleans())
 def test_a_row_is_transformed_alike_alone_and_with_others(cut, scale):
     normalizer, X, _ = fitted(scale=scale)
-    add_voices(normalizer, X[:9], ["new"] * 9)
-    names = np.array(["new", 0, "nobody"] * 7, dtype=object)[:20]
-    names = np.array([str(name) for name in names])
+    add_voices(normalizer, X[:9], ["new"] * 4 + ["other"] * 5)
+    names = np.array(["new", "other", "nobody"] * 7)[:20]
     whole = normalizer.transform(X, speakers=names)
     parts = [
         normalizer.transform(X[rows], speakers=names[rows])
