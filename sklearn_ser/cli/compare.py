@@ -69,6 +69,12 @@ def add_arguments(parser):
         help="number of folds; default: one per speaker, 4 for the synthetic corpus",
     )
     option(
+        "--unheard-sentences",
+        action="store_true",
+        help="score on unheard speakers and sentences, too: a corpus with a script, or "
+        "the column text of --manifest, says which sentence a recording has",
+    )
+    option(
         "--out",
         metavar="FOLDER",
         help="where to write comparison.csv, .md, .tex and .json and report.html, and "
@@ -82,6 +88,12 @@ def run(args):
 
     _check(args)
     corpus = load_recordings(args)
+    texts = getattr(corpus, "texts", None) if args.unheard_sentences else None
+    refuse(
+        args.unheard_sentences and (texts is None or not any(texts)),
+        "--unheard-sentences",
+        "no sentence of the recordings is known; a table names them in its column text",
+    )
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")
         methods = _make_methods(args, corpus, cache)
@@ -93,11 +105,12 @@ def run(args):
         )
         data = corpus.data, corpus.target, corpus.speakers
         print_line(f"{', '.join(methods)}: {corpus.DESCR}")
-        _print_estimate(methods, data, cv, args)
+        _print_estimate(methods, data, cv, texts, args)
         comparison = compare(
             methods,
             *data,
             cv=cv,
+            texts=texts,
             seeds=range(args.seed, args.seed + args.seeds),
             reference=args.reference,
             n_jobs=args.jobs,
@@ -173,13 +186,14 @@ def _opensmile_svm(args, corpus, cache):
     return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3))
 
 
-def _print_estimate(methods, data, cv, args):
+def _print_estimate(methods, data, cv, texts, args):
     """Run one fold with networks of one epoch, and say how long all will take."""
     from joblib import effective_n_jobs
     from sklearn.base import clone
     from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
     from ..model_selection import compare
+    from ..model_selection._splits import TEXT_SPLITS
 
     splitter = cv or LeaveOneGroupOut()
     splitter = check_cv(GroupKFold(cv) if isinstance(cv, int) else splitter)
@@ -191,11 +205,13 @@ def _print_estimate(methods, data, cv, args):
         epochs[name] = max([1, *(params[each] for each in names)])
         short[name].set_params(**dict.fromkeys(names, 1))
     print_note("reading the recordings, and training a short fold of each method")
-    trial = compare(short, *data, cv=splits[:1], n_bootstrap=0, n_jobs=args.jobs)
+    options = {"cv": splits[:1], "n_bootstrap": 0, "reference": args.reference}
+    trial = compare(short, *data, **options, n_jobs=args.jobs)
+    n_cells = 1 if texts is None else 1 + min(TEXT_SPLITS, len(set(texts)))
     seconds, n_fits = 0.0, 0
     for name, results in trial.results.items():
         ((seed, result),) = results.items()
-        own = len(splits) * (1 if seed is None else args.seeds)
+        own = len(splits) * n_cells * (1 if seed is None else args.seeds)
         seconds += own * epochs[name] * result.folds[0].fit_time
         n_fits += own
     minutes = seconds / effective_n_jobs(args.jobs) / 60

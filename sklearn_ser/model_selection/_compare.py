@@ -138,7 +138,7 @@ def compare(
     >>> methods = {"guess": DummyClassifier(strategy="prior"), "bayes": GaussianNB()}
     >>> comparison = compare(methods, X, y, speakers)
     >>> comparison.rows[1].wins, comparison.rows[1].n_speakers
-    (5, 6)
+    (6, 6)
     """
     methods = _check_methods(estimators, seeds, enrollment, target)
     references = _check_reference(reference, {n: m.kind for n, m in methods.items()})
