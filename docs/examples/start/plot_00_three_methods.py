@@ -21,16 +21,16 @@ from sklearn_ser.inspection import ComparisonDisplay
 from sklearn_ser.model_selection import compare
 
 # sphinx_gallery_thumbnail_number = 1
-corpus = make_emotional_speech(n_speakers=6, n_utterances=5, random_state=0)
+corpus = make_emotional_speech(6, 5, speaker_effect=0.3, random_state=0)
 log_mel = LogMelTransformer(n_mels=40, hop_length=320, top_db=50)
-training = {"max_epochs": 10, "batch_size": 16}
+training = {"max_epochs": 12, "batch_size": 16}
 methods = {
     "LDA": make_pipeline(log_mel, make_baseline(of_frames=True)),
     "DSNet": make_pipeline(log_mel, DSNetClassifier(**training)),
     "MEnAN": make_pipeline(log_mel, SpeakerAdversarialClassifier(**training)),
 }
 comparison = compare(
-    methods, corpus.data, corpus.target, corpus.speakers, cv=3, seeds=2
+    methods, corpus.data, corpus.target, corpus.speakers, cv=2, seeds=2
 )
 print(comparison)
 
