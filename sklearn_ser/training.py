@@ -283,17 +283,17 @@ def train_net(estimator, data, before=None):
     net.partial_fit(dataset)
     net.temperature = estimator.temperature
     if net.temperature == "auto":
-        net.temperature = _temperature(net, part, rng)
+        net.temperature = _temperature(net, part, device, rng)
     return net
 
 
-def _temperature(net, data, rng):
+def _temperature(net, data, device, rng):
     """Return the temperature of a trained net, from some of its training recordings."""
     if len(data.y) > MOST_ROWS:
         data = data.rows(rng.permutation(len(data.y))[:MOST_ROWS])
-    logits = net.outputs(data.sequences, "logits").astype(np.float64)
+    logits = net.outputs(_dataset(data, device), "logits").astype(np.float64)
     vectors = data.sequences
-    if data.kind != "vector":
+    if not isinstance(vectors, Vectors):
         vectors = pooled(vectors, "statistics")
     X = vectors.gather(np.arange(len(vectors))).astype(np.float64)
     return matched_temperature(logits, X, data.codes, data.speakers)

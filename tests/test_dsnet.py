@@ -589,7 +589,7 @@ def test_embed_chooses_the_subspace_and_probabilities_come_from_the_relevant(mar
         model.embed(X, subspace="both")
     with torch.no_grad():
         logits = model.net_.module_.eval().C(torch.from_numpy(r).double()).numpy()
-    expected = softmax(logits, axis=1)
+    expected = softmax(logits / model.temperature_, axis=1)
     np.testing.assert_allclose(model.predict_proba(X), expected, rtol=0, atol=1e-6)
 
 

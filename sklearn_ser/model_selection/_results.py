@@ -710,6 +710,7 @@ class SpeakerCVResult(Result):
         return {group.value.item(): group.uar for group in groups}
 
     def parts(self):
+        """Return the scored rows, as a list of one part."""
         ones = np.ones(len(self.rows), dtype=int)
         names = [each.name for each in fields(Part)]
         values = {name: getattr(self, name) for name in names if hasattr(self, name)}
@@ -977,6 +978,7 @@ class CrossCorpusResult(Result):
         return transfers
 
     def parts(self):
+        """Return the scored rows of each transfer."""
         return [
             Part(
                 name=f"{join(t.source)} to {t.target}",

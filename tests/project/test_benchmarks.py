@@ -515,7 +515,7 @@ def test_features_are_extracted_once(with_speech, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("it was extracted again")
 
-    monkeypatch.setattr("sklearn_ser.features.speech_model._extract", fail)
+    monkeypatch.setattr("sklearn_ser.features.speech_model._features", fail)
     again = features.extract(corpus, **features.SETS["speech-model"])
     np.testing.assert_array_equal(again, first)  # from the process
     monkeypatch.setattr(features, "_KEPT", {})
