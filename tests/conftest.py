@@ -67,14 +67,17 @@ TRAINING = [
 ]
 
 
+LARGER = {"cnn6", "conv_gru", "conv_lstm"}
+
+
 @pytest.hookimpl(tryfirst=True)  # before marks are asked for
 def pytest_collection_modifyitems(items):
-    """Mark the tests of trained nets. Those of the largest encoder are slow."""
+    """Mark the tests of trained nets. Those of the larger encoders are slow."""
     for item in items:
         if item.path.stem.removeprefix("test_") in TRAINING:
             item.add_marker("trains")
             call = getattr(item, "callspec", None)
-            if call and any(str(value) == "cnn6" for value in call.params.values()):
+            if call and LARGER & {str(value) for value in call.params.values()}:
                 item.add_marker("slow")
 
 

@@ -329,6 +329,7 @@ def test_metadata_say_what_the_graph_is(corpus, log_mels, exported, tmp_path):
     assert found["input"].startswith("sequences, float32 (batch, 16, frames)")
 
 
+@pytest.mark.slow
 def test_the_guide_serves_without_torch_and_scikit_learn(
     corpus, paths, exported, tmp_path
 ):

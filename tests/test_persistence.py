@@ -394,6 +394,7 @@ def test_missing_and_broken_files(fitted, tmp_path):
         load(path, trusted="my.Encoder")
 
 
+@pytest.mark.slow
 def test_a_mutated_file_is_one_error_or_loads(tmp_path):
     """Bytes flipped, cut and written over: never an error of another kind."""
     path = tmp_path / "model.skops"
@@ -460,6 +461,7 @@ def test_paths_that_lead_to_no_file(tmp_path):
             load(path)
 
 
+@pytest.mark.slow
 def test_a_bomb_is_not_inflated(tmp_path):
     path = tmp_path / "model.skops"
     save(DSNetClassifier(), path)

@@ -201,6 +201,7 @@ def test_circular_validation(skada, data):
     assert found == 7 / 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("routing")
 def test_a_pipeline_of_skada(skada, data):
     X, y, domain = data

@@ -208,6 +208,7 @@ def test_the_rate_and_the_channel_are_those_of_the_first_step(corpus):
     )
 
 
+@pytest.mark.slow
 def test_a_long_file_takes_little_memory(model, tmp_path):
     path, block = tmp_path / "long.wav", noise(60)
     with soundfile.SoundFile(path, "w", RATE, 1) as file:

@@ -97,6 +97,9 @@ def run(args):
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")
         methods = _make_methods(args, corpus, cache)
+        for name in args.reference or ():
+            known = ", ".join(methods)
+            refuse(name not in methods, "--reference", f"{name!r} is not among {known}")
         synthetic = args.manifest is None and args.corpus is None
         cv = (
             getattr(corpus, "protocol", None)

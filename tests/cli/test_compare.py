@@ -7,6 +7,7 @@ import pytest
 from sklearn_ser.cli import main
 
 
+@pytest.mark.slow
 def test_a_table_of_recordings_becomes_the_table_of_a_paper(
     tmp_path, write_corpus, capsys
 ):

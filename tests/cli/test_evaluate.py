@@ -41,6 +41,7 @@ def files(folder, rows):
 # ------------------------------------------------------------------------ the screen
 
 
+@pytest.mark.slow
 def test_the_table_of_a_network(run, manifest):
     argv = "evaluate", "--manifest", manifest, "--epochs", 1, "--seed", 3
     printed = run(*argv)

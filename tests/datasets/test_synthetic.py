@@ -239,6 +239,7 @@ def test_women_speak_higher_unless_speakers_do_not_differ():
     assert abs(gap(0)) < 1.5
 
 
+@pytest.mark.slow
 def test_the_default_corpus_is_neither_trivial_nor_hopeless():
     assert 0.60 < uar(*default_corpus(1)) < 0.90
 
@@ -259,6 +260,7 @@ def test_speakers_are_what_makes_it_hard():
     assert scores[1] > scores[2] + 0.08
 
 
+@pytest.mark.slow
 def test_without_speaker_effect_nobody_can_tell_speakers_apart():
     X, _, speakers = default_corpus(0)
     assert uar(X, speakers) < 0.20  # chance is 0.125

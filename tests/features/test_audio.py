@@ -320,6 +320,7 @@ def _within(seconds, code, *args):
     return run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
 def test_pipe_and_device_are_refused_at_once(tmp_path):
     pipe = tmp_path / "a.wav"

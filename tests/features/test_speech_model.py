@@ -861,6 +861,7 @@ os._exit(os.waitpid(child, 0)[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_fork_while_a_model_is_loaded_does_not_wait_for_it():
     command = [sys.executable, "-W", "ignore", "-c", FORK]
@@ -879,6 +880,7 @@ for recording in (pipe, {"path": pipe}):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_a_pipe_is_refused_at_once(tiny, tmp_path):
     pipe = tmp_path / "a.wav"
@@ -907,6 +909,7 @@ def test_cached_features_equal_fresh_ones(tiny, tmp_path, pooling):
     assert len(_entries(tmp_path)) == 6
 
 
+@pytest.mark.slow
 def test_no_model_is_loaded_for_what_is_cached(tiny, tmp_path):
     est = SpeechModelTransformer(tiny, pooling="mean", cache_dir=tmp_path)
     np.savez(

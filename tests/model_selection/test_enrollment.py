@@ -433,6 +433,7 @@ def test_figures_are_those_of_a_loop_by_hand():
     np.testing.assert_array_equal(np.concatenate(found), result.predictions)
 
 
+@pytest.mark.slow
 def test_the_more_is_enrolled_the_better():
     X, y, speakers, offsets = additive(7)
     X = X + offsets[speakers] + np.random.default_rng(0).normal(scale=2, size=X.shape)
