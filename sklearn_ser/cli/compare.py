@@ -42,10 +42,11 @@ def add_arguments(parser):
             action.help = (
                 f"{BASELINE} is linear discriminant analysis with shrinkage, and "
                 f"{OPENSMILE_SVM} has its own features; the others are networks; "
-                "default: %(default)s"
+                "default: baseline dsnet"
             )
         if action.dest == "features":
             action.default = [LOG_MEL]
+            action.help = action.help.replace("%(default)s", LOG_MEL)
     option = parser.add_argument_group("comparison").add_argument
     option(
         "--seeds",

@@ -97,6 +97,7 @@ def test_every_option_says_what_it_does():
         for action in command._actions:
             assert action.help, (name, action.option_strings)
             assert not action.help.startswith("default"), (name, action.option_strings)
+        assert "default: [" not in command.format_help(), name
 
 
 def test_the_version_is_that_of_the_package(capsys):
