@@ -121,7 +121,7 @@ def run(args):
         )
     print_line(comparison)
     if args.out is not None:
-        comparison.save(args.out, figure=_figure(comparison))
+        comparison.save(args.out, figure=_figure(comparison), description=corpus.DESCR)
         names = "comparison.csv, comparison.md, comparison.tex, comparison.json"
         print_line(f"Written to {args.out}: {names}, report.html.")
 
