@@ -42,10 +42,11 @@ def add_arguments(parser):
             action.help = (
                 f"{BASELINE} is linear discriminant analysis with shrinkage, and "
                 f"{OPENSMILE_SVM} has its own features; the others are networks; "
-                "default: %(default)s"
+                "default: baseline dsnet"
             )
         if action.dest == "features":
             action.default = [LOG_MEL]
+            action.help = action.help.replace("%(default)s", LOG_MEL)
     option = parser.add_argument_group("comparison").add_argument
     option(
         "--seeds",
@@ -123,7 +124,7 @@ def run(args):
         )
     print_line(comparison)
     if args.out is not None:
-        comparison.save(args.out, figure=_figure(comparison))
+        comparison.save(args.out, figure=_figure(comparison), description=corpus.DESCR)
         names = "comparison.csv, comparison.md, comparison.tex, comparison.json"
         print_line(f"Written to {args.out}: {names}, report.html.")
 

@@ -67,7 +67,8 @@ def add_arguments(parser):
         type=at_least(1),
         metavar="K",
         help="tell SpeakerNormalizer, in front, the voice of each test speaker by K "
-        "unlabelled recordings, which are not scored",
+        "unlabelled recordings, which are not scored: at most half of what the "
+        "speaker has",
     )
     option(
         "--unheard-sentences",
@@ -485,8 +486,10 @@ def _take_options(args):
         _, *words = shlex.split(command)
     except (OSError, ValueError, TypeError, KeyError) as error:
         shown = args.resume or path
+        lacks = isinstance(error, KeyError)
+        why = "it does not name the command that wrote it" if lacks else error
         raise ValueError(
-            f"argument {option}: no evaluation in '{shown}' ({error})"
+            f"argument {option}: no evaluation in '{shown}' ({why})"
         ) from error
     known = vars(args.parser.parse_args(words))
     for name in _PLACES:

@@ -237,10 +237,14 @@ def _rename(path, names, renamed):
     places = {}
     for name, column in renamed.items():
         known = column.strip().lower() if isinstance(column, str) else None
-        if name not in _RENAMED or known not in names:
+        if name not in _RENAMED:
             raise ValueError(
-                f"columns[{name!r}] is {column!r}, expected the keys {_RENAMED} and "
-                f"columns of {path}, which has {names}."
+                f"columns[{name!r}] is {column!r}, expected the keys {_RENAMED}."
+            )
+        if known not in names:
+            raise ValueError(
+                f"columns[{name!r}] is {column!r}, expected a column of {path}, which "
+                f"has {names}."
             )
         places[names.index(known)] = name
     kept = {name for i, name in enumerate(names) if places.get(i) == name}

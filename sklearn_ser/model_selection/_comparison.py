@@ -32,7 +32,7 @@ _PAGE = """<!DOCTYPE html>
 th, td {{padding: 0.3em 0.8em; text-align: left; border-bottom: 1px solid #ccc}}
 svg {{max-width: 100%; height: auto}}</style>
 <h1>Comparison</h1>
-{table}
+{description}{table}
 {figure}
 </html>
 """
@@ -401,7 +401,7 @@ class Comparison:
             table.append(columns)
         return [list(table[0]), *(list(columns.values()) for columns in table)]
 
-    def save(self, folder, *, figure=None):
+    def save(self, folder, *, figure=None, description=""):
         """Write ``comparison.csv``, ``.md``, ``.tex`` and ``.json``, ``report.html``.
 
         Parameters
@@ -411,6 +411,8 @@ class Comparison:
         figure : matplotlib Figure, default=None
             A figure for the page ``report.html``, such as that of a
             :class:`~sklearn_ser.inspection.ComparisonDisplay`.
+        description : str, default=""
+            What the methods were tested on. It stands above the table of the page.
         """
         os.makedirs(folder, exist_ok=True)
         path = partial(os.path.join, folder)
@@ -421,7 +423,8 @@ class Comparison:
             svg = io.StringIO()
             figure.savefig(svg, format="svg", bbox_inches="tight")
             drawn = svg.getvalue()[svg.getvalue().index("<svg") :]
-        page = _PAGE.format(table=self.to_html(), figure=drawn)
+        about = f"<p>{escape(description)}</p>\n" if description else ""
+        page = _PAGE.format(description=about, table=self.to_html(), figure=drawn)
         for name, text in (
             ("comparison.md", self.to_markdown() + "\n"),
             ("comparison.tex", self.to_latex() + "\n"),

@@ -27,7 +27,9 @@ def test_a_table_of_recordings_becomes_the_table_of_a_paper(
         ("baseline", "inductive"),
         ("lidan", "transductive"),
     ]
-    assert "<svg" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "<svg" in page
+    assert "<p>12 recordings by 3 speakers listed in my.csv.</p>" in page
     kept = {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
     assert len(kept) == 9
     assert main(command) == 0

@@ -90,6 +90,12 @@ def test_wrong_arguments_end_in_one_line(fails, monkeypatch, argv, message):
         assert message in fails(*argv)
 
 
+def test_a_file_of_another_command_is_no_evaluation(fails, tmp_path):
+    path = tmp_path / "comparison.json"
+    path.write_text("{}")
+    assert "does not name the command" in fails("evaluate", "--from", path)
+
+
 def test_every_option_says_what_it_does():
     commands = make_parser()._subparsers._group_actions[0].choices
     assert len(commands) >= 3
@@ -97,6 +103,7 @@ def test_every_option_says_what_it_does():
         for action in command._actions:
             assert action.help, (name, action.option_strings)
             assert not action.help.startswith("default"), (name, action.option_strings)
+        assert "default: [" not in command.format_help(), name
 
 
 def test_the_version_is_that_of_the_package(capsys):
