@@ -126,6 +126,17 @@ def test_a_baseline_of_another_kind_or_of_other_rows_is_refused(data):
     ):
         with pytest.raises(ValueError, match=message):
             result.against(base)
+    texts = np.arange(len(data[1])) % 4
+    both = within(data, texts=texts)
+    with pytest.raises(
+        ValueError, match="of unheard sentences, but result is of heard"
+    ):
+        plain.against(both.unheard_texts)
+    with pytest.raises(
+        ValueError, match="of heard sentences, but result is of unheard"
+    ):
+        both.unheard_texts.against(plain)
+    assert "Baseline" in str(both.against(plain))
     again = within(data, VOICED, enrollment=3)
     assert "Baseline" in str(enrolled.against(again))
 
