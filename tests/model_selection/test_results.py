@@ -181,6 +181,17 @@ def test_a_column_that_names_no_speakers_is_told(data, column, said, by_corpus):
     assert result.caveats[0] in result.to_dict()["remarks"]
 
 
+@pytest.mark.parametrize("twin", ["ann\u00a0b", "Ann  B", "\uff21nn b"])
+def test_spellings_of_a_speaker_are_told(data, twin):
+    X, y, speakers = data
+    who = np.unique(speakers)
+    told = speakers.astype("U9")
+    told[speakers == who[0]], told[speakers == who[1]] = "ann b", twin
+    with pytest.warns(UserWarning, match="several spellings.*the same voice"):
+        result = within((X, y, told))
+    assert "1 name(s) have several spellings" in result.remarks()[0]
+
+
 def test_a_corpus_with_one_speaker_is_told(data):
     X, y, speakers = data
     alone = np.where(CORPORA == "emodb", "eve", speakers)
