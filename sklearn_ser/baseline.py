@@ -1,5 +1,6 @@
 """The baseline of the command line: shrinkage LDA on one vector per recording."""
 
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from ._sklearn import Interval, StrOptions
+from ._validation import shown
 from .calibration import left_out_temperature
 from .sequences import check_sequences, check_speakers
 
@@ -93,6 +96,15 @@ class EqualPriorsLDA(  # type: ignore[call-arg]
 
     __metadata_request__fit: ClassVar = {"speakers": True}
 
+    # Checked by the fit of scikit-learn's class.
+    _parameter_constraints: ClassVar = {
+        "temperature": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+            None,
+        ]
+    }
+
     # Of scikit-learn's parameters; `get_params` names only those of the constructor.
     solver, shrinkage, covariance_estimator = "lsqr", "auto", None
     n_components, store_covariance, tol = None, False, 1e-4
@@ -125,7 +137,8 @@ class EqualPriorsLDA(  # type: ignore[call-arg]
         super().fit(X, y)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y has one class only ({self.classes_[0]!r}), expected at least 2."
+                f"y has one class only ({shown(self.classes_[0])}), expected "
+                "at least 2."
             )
         self.temperature_ = self.temperature or 1.0
         if self.temperature == "auto":

@@ -124,6 +124,18 @@ def test_what_is_no_temperature(temperature, method, corpus, log_mels):
         method(temperature=temperature).fit(log_mels, corpus.y)
 
 
+@pytest.mark.parametrize("temperature", [0, -1, "warm", np.nan, np.inf, [2]])
+def test_what_is_no_temperature_of_the_baseline(temperature):
+    X, y, _ = TRAIN
+    with pytest.raises(ValueError, match="temperature"):
+        EqualPriorsLDA(temperature=temperature).fit(X, y)
+
+
+def test_one_class_is_named_as_it_is_written():
+    with pytest.raises(ValueError, match=r"one class only \('joy'\), expected"):
+        EqualPriorsLDA().fit(np.eye(4), ["joy"] * 4)
+
+
 def test_speakers_reach_the_baseline_in_an_evaluation():
     X, y, speakers = TRAIN
     found = speaker_cross_validate(EqualPriorsLDA(), X, y, speakers, n_bootstrap=0)

@@ -22,13 +22,14 @@ _NAMES = ("speaker", "emotion")
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
-_UNIT = r"([ _-]?(time|times?tamp|s|sec|secs|seconds?|ms|msecs?|samples?|frames?))?"
-_WHOLE = r"(seg(ment)?[ _-]?|utt(erance)?[ _-]?)?"
+# Of names in which spaces stand for all that is no letter and no digit: "start (s)".
+_UNIT = r"( ?(time|times?tamp|s|sec|secs|seconds?|ms|msecs?|samples?|frames?))*"
+_WHOLE = r"((seg(ment)?|utt(erance)?|turn|clip|audio|time|t) ?)?"
 # Columns that make of a row a part of a recording.
 _START = re.compile(rf"{_WHOLE}(start|begin|from|onset|offset|xmin|tmin){_UNIT}")
 _END = re.compile(rf"{_WHOLE}(end|stop|to|xmax|tmax){_UNIT}")
-_DURATION = re.compile(r"(duration|dur|length)([ _-]?(s|secs?|seconds?))?")
-_CHANNEL = re.compile(r"(audio[ _-]?)?channels?([ _-]?(id|index|number|no))?")
+_DURATION = re.compile(rf"{_WHOLE}(duration|dur|length)( ?(s|secs?|seconds?))?")
+_CHANNEL = re.compile(r"(audio ?)?channels?( ?(id|index|number|no))?")
 _ZERO = re.compile(r"(0 days ?)?[0:.]*")
 _SIDE = re.compile(r"-?\d+(\.0)?|left|right|l|r")
 _NOTHING = ("", "nat", "nan", "none", "null", "na", "<na>", "n/a")
@@ -338,12 +339,13 @@ def _refuse_parts(path, columns, files):
     """Refuse columns by which a row is not a whole recording."""
     parts = []
     for name, values in columns.items():
+        words = " ".join(re.split(r"[\W_]+", name)).strip()
         told = [value for value in map(str.lower, values) if value not in _NOTHING]
         if (
-            (_END.fullmatch(name) and told)
-            or (_START.fullmatch(name) and not all(map(_ZERO.fullmatch, told)))
-            or (_CHANNEL.fullmatch(name) and any(map(_SIDE.fullmatch, told)))
-            or (_DURATION.fullmatch(name) and _is_longer(files, values))
+            (_END.fullmatch(words) and told)
+            or (_START.fullmatch(words) and not all(map(_ZERO.fullmatch, told)))
+            or (_CHANNEL.fullmatch(words) and any(map(_SIDE.fullmatch, told)))
+            or (_DURATION.fullmatch(words) and _is_longer(files, values))
         ):
             parts.append(name)
     if parts:

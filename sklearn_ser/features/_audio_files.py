@@ -371,8 +371,11 @@ def _crc8(data):
 
 
 def _start_of_mp3(data):
-    """Return where the frames of an MP3 file begin, behind its tag."""
-    return _behind_tag(data, 0) if data[:3] == b"ID3" else 0
+    """Return where the frames of an MP3 file begin, behind its tags."""
+    at = 0
+    while data[at : at + 3] == b"ID3":
+        at = _behind_tag(data, at)
+    return at
 
 
 def _behind_tag(data, at):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
+from .._csv import name_key
 from .._validation import check_column
 from ..datasets.duplicates import (
     duplicates_if_audio,
@@ -221,6 +222,16 @@ def doubts_about_speakers(y, speakers, corpora=None):
             f"speakers: {n_alike} of {several.sum()} speakers with several recordings "
             "have one emotion only. A figure cannot tell their voices from their "
             "emotions, and the column may not name persons."
+        )
+    spellings = {}
+    for name in names.tolist() if names.dtype.kind == "U" else []:
+        spellings.setdefault(name_key(name), []).append(name)
+    twins = [group for group in spellings.values() if len(group) > 1]
+    if twins:
+        found.append(
+            f"speakers: {len(twins)} name(s) have several spellings, such as "
+            f"{twins[0]!a}. If they are one person, the same voice trains and tests: "
+            "write each name in one way."
         )
     for sentence in found:
         warnings.warn(sentence, stacklevel=3)

@@ -214,6 +214,14 @@ class Result:
                 f"baseline is of the kind {baseline.kind!r}, but result is of the kind "
                 f"{self.kind!r}. Only figures of one kind can be compared."
             )
+        asked = [
+            getattr(each, "sentences", None) or "heard" for each in (self, baseline)
+        ]
+        if asked[0] != asked[1]:
+            raise ValueError(
+                f"baseline is of {asked[1]} sentences, but result is of {asked[0]} "
+                "sentences. Only figures of one kind can be compared."
+            )
         own, others = self.parts(), baseline.parts()
         if len(own) != len(others) or not all(
             np.array_equal(a.rows, b.rows) and np.array_equal(a.draws, b.draws)

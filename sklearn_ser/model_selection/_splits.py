@@ -17,6 +17,7 @@ from sklearn.model_selection import (
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.multiclass import check_classification_targets
 
+from .._csv import name_key
 from .._sklearn import GroupsConsumerMixin, num_samples
 from .._validation import check_column, is_missing, naming, shown
 from ..datasets.protocols import Protocol
@@ -363,16 +364,18 @@ def _text_codes(texts):
         None if is_missing(text) or not str(text).strip() else text for text in texts
     ]
     missing = [row for row, text in enumerate(texts) if text is None]
-    known = [text for text in texts if text is not None]
-    if len(known) < 2 or len(set(known)) < 2:
+    told = check_column([text for text in texts if text is not None], "texts").tolist()
+    keys = {text: name_key(text) if isinstance(text, str) else text for text in told}
+    known = [keys[text] for text in told]
+    if len(set(known)) < 2:
         raise ValueError(
-            f"texts holds fewer than two sentences, {sorted(set(map(str, known)))}: a "
+            f"texts holds fewer than two sentences, {sorted(set(map(str, told)))}: a "
             "split by sentence needs at least two."
         )
     codes = np.empty(len(texts), dtype=int)
     codes[missing] = np.arange(len(missing))
     is_known = ~np.isin(np.arange(len(texts)), missing)
-    _, own = np.unique(check_column(known, "texts"), return_inverse=True)
+    _, own = np.unique(known, return_inverse=True)
     codes[is_known] = len(missing) + own
     if not missing:
         return codes, []

@@ -564,6 +564,10 @@ READ_ON = {
         "a.mp3",
         lambda d: d + b"ID3\3\0\0\0\0\0\x0a" + b"\xff" * 10 + _without_header(d),
     ),
+    "MP3 behind two tags, without a count": (
+        "a.mp3",
+        lambda d: (b"ID3\3\0\0\0\0\1\0" + bytes(128)) * 2 + _without_header(d),
+    ),
     "WAV with comments": ("a.wav", lambda d: d + LIST),
     "WAV with cut comments": ("a.wav", lambda d: d + LIST[:7] + b"\1" + b"b" * 200),
     "WAV with zeros": ("a.wav", lambda d: d + LIST + bytes(2048)),

@@ -126,6 +126,17 @@ def test_a_baseline_of_another_kind_or_of_other_rows_is_refused(data):
     ):
         with pytest.raises(ValueError, match=message):
             result.against(base)
+    texts = np.arange(len(data[1])) % 4
+    both = within(data, texts=texts)
+    with pytest.raises(
+        ValueError, match="of unheard sentences, but result is of heard"
+    ):
+        plain.against(both.unheard_texts)
+    with pytest.raises(
+        ValueError, match="of heard sentences, but result is of unheard"
+    ):
+        both.unheard_texts.against(plain)
+    assert "Baseline" in str(both.against(plain))
     again = within(data, VOICED, enrollment=3)
     assert "Baseline" in str(enrolled.against(again))
 
@@ -168,6 +179,17 @@ def test_a_column_that_names_no_speakers_is_told(data, column, said, by_corpus):
     assert result.remarks()[0].startswith("speakers: ")
     assert result.caveats[0] in result.summary().remarks
     assert result.caveats[0] in result.to_dict()["remarks"]
+
+
+@pytest.mark.parametrize("twin", ["ann\u00a0b", "Ann  B", "\uff21nn b"])
+def test_spellings_of_a_speaker_are_told(data, twin):
+    X, y, speakers = data
+    who = np.unique(speakers)
+    told = speakers.astype("U9")
+    told[speakers == who[0]], told[speakers == who[1]] = "ann b", twin
+    with pytest.warns(UserWarning, match="several spellings.*the same voice"):
+        result = within((X, y, told))
+    assert "1 name(s) have several spellings" in result.remarks()[0]
 
 
 def test_a_corpus_with_one_speaker_is_told(data):

@@ -288,3 +288,18 @@ def test_missing_texts_are_told_once(data):
         result = speaker_cross_validate(DummyClassifier(), X, y, speakers, texts=texts)
     assert len(caught) == 1
     assert sum("texts has 1 missing values" in each for each in result.remarks()) == 1
+
+
+def test_spellings_of_a_sentence_are_one_sentence():
+    speakers, texts = np.repeat(list("abcd"), 6), np.tile(["Ja", "nein", "ja "], 8)
+    split = SpeakerTextKFold(2, 2).split(np.zeros(24), groups=speakers, texts=texts)
+    for train, test in split:
+        assert not {*np.char.lower(np.char.strip(texts[train]))} & {
+            *np.char.lower(np.char.strip(texts[test]))
+        }
+    with pytest.raises(ValueError, match="fewer than two sentences"):
+        next(
+            SpeakerTextKFold(2, 2).split(
+                speakers, None, speakers, ["Ja", "ja\u00a0"] * 12
+            )
+        )
