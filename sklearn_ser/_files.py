@@ -91,6 +91,6 @@ def naming_content(source):
         yield
     except RuntimeError as error:
         content = find_content(source)
-        if content is None:
-            raise
+        if content is None:  # without the name, which the caller tells in its own way
+            raise OSError(str(error).rpartition(": ")[2]) from error
         raise OSError(f"it is {content}.") from error

@@ -464,6 +464,8 @@ def _keep(command, folder):
 
 def _take_options(args):
     """Take the options of an evaluation that is there, and return its command."""
+    both = args.resume is not None and args.rerun is not None
+    refuse(both, "--from", "goes on from another evaluation than --resume")
     option, path = "--from", args.rerun
     if args.resume is not None:
         option, path = "--resume", os.path.join(args.resume, _COMMAND)

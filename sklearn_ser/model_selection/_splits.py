@@ -213,6 +213,11 @@ def check_evaluation(estimator, columns, checkpoint_dir, return_estimator):
         )
     check_lengths(columns)
     check_classification_targets(columns["y"])
+    labels = np.asarray(columns["y"]).tolist()
+    if len(labels) and all(label == labels[0] for label in labels):
+        raise ValueError(
+            f"y has one class only ({shown(labels[0])}), expected at least two."
+        )
     if checkpoint_dir is not None and return_estimator:
         raise ValueError(
             "return_estimator=True and checkpoint_dir cannot be combined, "

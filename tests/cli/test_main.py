@@ -38,6 +38,7 @@ EVALUATE = [
     (["--resume", "no/such"], "--resume: no evaluation in 'no/such'"),
     (["--resume", "x", "--seed", "3"], "--seed: --resume takes the options"),
     (["--from", "no.json"], "--from: no evaluation in 'no.json'"),
+    (["--from", "x", "--resume", "y"], "--from: goes on from another evaluation"),
     (["--from", "x", "--epochs", "3"], "--epochs: --from takes the options"),
     (["--out", "/dev/null/x"], "--out: no folder '/dev/null/x'"),
     (["--features", "no/such/dir"], "'no/such/dir', but there is no"),

@@ -734,6 +734,7 @@ def test_labels_that_y_lacks_are_refused(corpus):
             "y has 36 missing values, the first at row 1",
         ),
         ({"y": np.full(72, np.nan)}, "y has 72 missing"),
+        ({"y": ["joy"] * 72}, r"y has one class only \('joy'\)"),
         ({"y": ["joy", 1] * 36}, r"y mixes kinds of values: y\[1\] is 1 of type int"),
         ({"speakers": [b"a", 1] * 36}, r"speakers\[1\] is 1 of type int, .* bytes"),
         ({"y": [["joy"]] * 72}, "y must be 1-D"),
