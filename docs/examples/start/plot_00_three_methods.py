@@ -7,7 +7,9 @@ seeds, with intervals and paired differences.
 """
 
 # %%
-# All methods get the same folds and seeds. The log-mel spectrograms are computed once.
+# All methods get the same folds and seeds. The log-mel spectrograms are computed once. The
+# networks see the mean and the deviation of each band, as the baseline does, and so train
+# in seconds.
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import (
@@ -21,16 +23,16 @@ from sklearn_ser.inspection import ComparisonDisplay
 from sklearn_ser.model_selection import compare
 
 # sphinx_gallery_thumbnail_number = 1
-corpus = make_emotional_speech(6, 5, speaker_effect=0.3, random_state=0)
-log_mel = LogMelTransformer(n_mels=40, hop_length=320, top_db=50)
-training = {"max_epochs": 12, "batch_size": 16}
+corpus = make_emotional_speech(8, 8, random_state=0)
+log_mel = LogMelTransformer(n_mels=40, hop_length=320)
+menan = SpeakerAdversarialClassifier(encoder="statistics")
 methods = {
     "LDA": make_pipeline(log_mel, make_baseline(of_frames=True)),
-    "DSNet": make_pipeline(log_mel, DSNetClassifier(**training)),
-    "MEnAN": make_pipeline(log_mel, SpeakerAdversarialClassifier(**training)),
+    "DSNet": make_pipeline(log_mel, DSNetClassifier(encoder="statistics")),
+    "MEnAN": make_pipeline(log_mel, menan),
 }
 comparison = compare(
-    methods, corpus.data, corpus.target, corpus.speakers, cv=2, seeds=2
+    methods, corpus.data, corpus.target, corpus.speakers, cv=4, seeds=2
 )
 print(comparison)
 
