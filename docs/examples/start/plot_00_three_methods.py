@@ -7,9 +7,9 @@ seeds, with intervals and paired differences.
 """
 
 # %%
-# All methods get the same folds and seeds. The log-mel spectrograms are computed once. The
-# networks see the mean and the deviation of each band, as the baseline does, and so train
-# in seconds.
+# All methods get the same folds and seeds. The log-mel spectrograms are computed once.
+# The networks see the mean and the deviation of each band, as the baseline does, and so
+# train in seconds.
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import (
