@@ -55,6 +55,7 @@ def corpus():
 
 def estimator(epochs):
     return SpeakerAdversarialClassifier(
+        temperature=None,  # which the bare ways do not have
         method=None,
         class_weight=None,
         max_epochs=epochs,

@@ -295,7 +295,7 @@ def _temperature(net, data, device, rng):
     vectors = data.sequences
     if not isinstance(vectors, Vectors):
         vectors = pooled(vectors, "statistics")
-    X = vectors.gather(np.arange(len(vectors))).astype(np.float64)
+    X = vectors.gather(np.arange(len(vectors)))
     return matched_temperature(logits, X, data.codes, data.speakers)
 
 

@@ -195,12 +195,15 @@ def refuse_enrolled_copies(plans, recordings, duplicates):
 
 
 def doubts_about_speakers(y, speakers, corpora=None):
-    """Return sentences on a column that may not name speakers, and warn of them."""
-    found = []
+    """Return sentences on a column that may not name speakers, and warn of them.
+
+    A corpus of one speaker is told, and no reason to warn: it may be a new voice.
+    """
+    alone, found = [], []
     for corpus in [] if corpora is None else np.unique(corpora):
         who = np.unique(speakers[corpora == corpus])
         if len(who) == 1:
-            found.append(
+            alone.append(
                 f"speakers: {corpus} has one speaker only, {who[0]}. Its figures are "
                 "those of one voice, and have no interval."
             )
@@ -235,7 +238,7 @@ def doubts_about_speakers(y, speakers, corpora=None):
         )
     for sentence in found:
         warnings.warn(sentence, stacklevel=3)
-    return found
+    return [*alone, *found]
 
 
 def lone_emotions(splits, y, speakers):

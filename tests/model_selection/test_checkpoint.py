@@ -525,7 +525,7 @@ def test_a_killed_process_is_resumed_to_the_bit(tmp_path, what):
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_with_its_transfer(tmp_path, write_corpus):
-    words = ["evaluate", "--epochs", 3]
+    words = ["evaluate", "--epochs", 3, "--namesakes"]
     for i, option in enumerate(("--manifest", "--target")):
         (tmp_path / option).mkdir()
         table = tmp_path / option / "corpus.csv"
