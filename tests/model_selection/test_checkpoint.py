@@ -525,19 +525,21 @@ def test_a_killed_process_is_resumed_to_the_bit(tmp_path, what):
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on_with_its_transfer(tmp_path, write_corpus):
-    words = ["evaluate", "--epochs", 3, "--namesakes"]
+    tables = []
     for i, option in enumerate(("--manifest", "--target")):
         (tmp_path / option).mkdir()
         table = tmp_path / option / "corpus.csv"
         write_corpus(table, n_speakers=2, n_utterances=2, random_state=i)
-        words += [option, table]
+        tables += [option, table]
+    words = ["evaluate", "--epochs", 3, "--namesakes", *tables]
     output(run(EVALUATES, *words, "--out", tmp_path / "whole"))
     out = tmp_path / "out"
     kill_after(out / "transfers", 1, run(EVALUATES, *words, "--out", out))
     (kept,) = (out / "transfers").iterdir()
     assert not (out / "report.html").exists()
     written = kept.stat().st_mtime_ns
-    assert b"Written to" in output(run(EVALUATES, "evaluate", "--resume", out))
+    goes_on = "evaluate", "--resume", out, *tables  # the command kept their names only
+    assert b"Written to" in output(run(EVALUATES, *goes_on))
     assert kept.stat().st_mtime_ns == written
     name = "predictions.csv"
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
