@@ -609,6 +609,14 @@ def test_errors(data, changes, message):
         cross_corpus_validate(NeverFit(), **arguments)
 
 
+def test_corpora_that_share_one_class_are_told(data):
+    X, y, corpora, speakers = data
+    y = np.where(corpora == "casia", "joy", y)
+    message = r"casia.*needs two or more classes .* share, found .*casia has \['joy'\]"
+    with pytest.raises(ValueError, match=message):
+        cross_corpus_validate(NeverFit(), X, y, corpora, speakers)
+
+
 # --- as scikit-learn's --------------------------------------------------------------
 
 
