@@ -12,6 +12,7 @@ from .options import (
     add_method_options,
     at_least,
     check_method,
+    duration,
     load_recordings,
     make_classifier,
     make_front,
@@ -218,9 +219,7 @@ def _print_estimate(methods, data, cv, texts, args):
         own = len(splits) * n_cells * (1 if seed is None else args.seeds)
         seconds += own * epochs[name] * result.folds[0].fit_time
         n_fits += own
-    minutes = seconds / effective_n_jobs(args.jobs) / 60
-    took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "a minute or less"
-    took = f"about {minutes / 60:.1f} hours" if minutes > 90 else took
+    took = duration(seconds / effective_n_jobs(args.jobs))
     print_note(
         f"all {n_fits} fits take {took}, {effective_n_jobs(args.jobs)} at a time"
     )

@@ -15,6 +15,7 @@ from .options import (
     add_method_options,
     at_least,
     check_method,
+    duration,
     load_recordings,
     make_classifier,
     make_front,
@@ -410,9 +411,7 @@ def _print_estimate(classifier, X, corpus, splits, args):
         times.append(time.perf_counter() - start)
     n_epochs, n_jobs = classifier.max_epochs, effective_n_jobs(args.jobs)
     n_fits = _n_fits(corpus, splits, args)
-    minutes = min(times) * n_epochs * -(-n_fits // n_jobs) / 60
-    took = f"about {minutes:.0f} minutes" if minutes >= 1.5 else "a minute or less"
-    took = f"about {minutes / 60:.1f} hours" if minutes > 90 else took
+    took = duration(min(times) * n_epochs * -(-n_fits // n_jobs))
     print_note(
         f"training takes {took}: {n_fits} fit(s) of {n_epochs} epoch(s), {n_jobs} at a "
         "time. More --jobs or fewer --epochs take less; --method baseline takes seconds"

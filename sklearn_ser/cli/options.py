@@ -293,3 +293,11 @@ def shown_title(args, front, corpus):
     if front.channel != "mean":
         features += f" of channel {front.channel}"
     return f"{METHODS[args.method][3]} on {features}: {corpus.DESCR}"
+
+
+def duration(seconds):
+    """Return an estimate of time in words."""
+    minutes = seconds / 60
+    if minutes > 90:
+        return f"about {minutes / 60:.1f} hours"
+    return f"about {minutes:.0f} minutes" if minutes >= 1.5 else "a minute or less"

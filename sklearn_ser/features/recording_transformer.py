@@ -1,6 +1,7 @@
 """The base of the transformers of recordings: jobs, cache and form of the output."""
 
 import contextlib
+from abc import ABC, abstractmethod
 from functools import lru_cache, partial
 from importlib.metadata import version
 
@@ -17,7 +18,7 @@ from .cache import content_key, read, write
 _MOST_NAMED = 5  # silent recordings in a warning
 
 
-class RecordingTransformer(TransformerMixin, BaseEstimator):
+class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
     """Turn recordings into features, in parallel and through a cache.
 
     A subclass has the parameters `channel`, `n_jobs` and `cache_dir`.
@@ -30,13 +31,13 @@ class RecordingTransformer(TransformerMixin, BaseEstimator):
     def _check(self):
         """Refuse parameters that are out of their range."""
 
+    @abstractmethod
     def _computation(self):
         """Return a function of waveforms to features, and what shapes the features.
 
         The function gets `waves`, and yields an array (n_features, n_frames) for each
         waveform of ``waves(sampling_rate)``. It can be pickled.
         """
-        raise NotImplementedError
 
     def _batches(self, batch, rows):
         """Divide rows of a batch into those of each job."""
