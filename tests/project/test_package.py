@@ -150,20 +150,6 @@ def test_the_package_has_its_templates(name):
     assert (files("sklearn_ser") / name).is_file()
 
 
-@pytest.mark.skipif(not OLDEST.exists(), reason="the project file is not there")
-def test_what_is_no_code_is_in_the_wheel():
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    package = ROOT / "sklearn_ser"
-    patterns = tool["setuptools"]["package-data"]["sklearn_ser"]
-    packed = {path for pattern in patterns for path in package.glob(pattern)}
-    beside = {
-        path
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
-    }
-    assert packed == beside
-
-
 def test_public_names_are_there():
     assert set(sklearn_ser.__all__) <= set(dir(sklearn_ser))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
