@@ -81,11 +81,13 @@ def pytest_collection_modifyitems(items):
                 item.add_marker("slow")
 
 
-# The quick profile is a fixed set of examples, plus those that a test names; the
-# thorough one draws anew each time (``pytest --hypothesis-profile=thorough``).
-hypothesis.settings.register_profile(
-    "quick", deadline=None, max_examples=5, derandomize=True
-)
+# The quick profile and that of `.ci/run` are fixed sets of examples, plus those that a
+# test names: their verdict is about a change, not about a draw. The thorough one draws
+# anew each time (``pytest --hypothesis-profile=thorough``).
+for _name, _examples in (("quick", 5), ("ci", 25)):
+    hypothesis.settings.register_profile(
+        _name, deadline=None, max_examples=_examples, derandomize=True
+    )
 hypothesis.settings.register_profile(
     "thorough", deadline=None, max_examples=100, print_blob=True
 )
