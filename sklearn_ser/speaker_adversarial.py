@@ -273,10 +273,12 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     ----------
     method : {"menan", "dat"} or None, default="menan"
         Maximum entropy adversarial network, domain adversarial training, or neither.
-    adversary_weight : float, default=0.5
-        The paper's lambda, with the paper's value. After the share p of the training,
-        its factor is p for MEnAN and 2 / (1 + exp(-10 p)) - 1 for DAT. DAT needs a
-        tenth of the weight. On log-mels of few speakers MEnAN needs less, too: 0.2.
+    adversary_weight : float or "auto", default="auto"
+        The paper's lambda. "auto" is 0.5 for MEnAN, the paper's value, and 0.02 for
+        DAT, whose speaker loss has no upper bound and hides the emotions at 0.5. After
+        the share p of the training, its factor is p for MEnAN and
+        2 / (1 + exp(-10 p)) - 1 for DAT. On log-mels of few speakers MEnAN needs less
+        than 0.5: 0.2.
     alternate : {"batch", "epoch"}, default="batch"
         The steps of MEnAN alternate with each batch or with each epoch.
     adversary_lr : float or "auto", default="auto"
@@ -325,7 +327,10 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         **BaseSpeechClassifier._parameter_constraints,
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "method": [StrOptions({"menan", "dat"}), None],
-        "adversary_weight": [Interval(Real, 0, None, closed="left")],
+        "adversary_weight": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "alternate": [StrOptions({"batch", "epoch"})],
         "adversary_lr": [
             StrOptions({"auto"}),
@@ -334,7 +339,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     }
 
     method: str | None = "menan"
-    adversary_weight: float = 0.5
+    adversary_weight: float | str = "auto"
     alternate: str = "batch"
     adversary_lr: float | str = "auto"
     label_smoothing: float = 0.1
@@ -368,21 +373,28 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
             **self._encoder_arguments(data),
         }
 
+    @property
+    def _lambda(self):
+        """Return the weight of the adversary."""
+        if self.adversary_weight != "auto":
+            return self.adversary_weight
+        return {"menan": 0.5, "dat": 0.02, None: 0.0}[self.method]
+
     def _terms(self, data):
         terms = [CrossEntropy(label_smoothing=self.label_smoothing)]
         if not self._n_speakers(data):
             return terms
         if self.method == "menan":
-            return [*terms, SpeakerEntropy(self.adversary_weight, linear_ramp)]
-        return [*terms, SpeakerCrossEntropy(-self.adversary_weight, sigmoid_ramp)]
+            return [*terms, SpeakerEntropy(self._lambda, linear_ramp)]
+        return [*terms, SpeakerCrossEntropy(-self._lambda, sigmoid_ramp)]
 
     def _purpose_of_speakers(self):
-        return "the adversary" if self.method and self.adversary_weight else None
+        return "the adversary" if self._lambda else None
 
     def _columns(self, data):
         if not (n_speakers := self._n_speakers(data)):
             return {}
-        if n_speakers == 1 and self.adversary_weight:
+        if n_speakers == 1 and self._lambda:
             warn_caller(
                 "The adversary has no effect: all training samples have one speaker."
             )

@@ -437,7 +437,7 @@ def test_prediction_refuses_what_the_fit_did_not_see(method, data):
         ("reconstruction_weight", [-1, None]),
         ("n_neutral", [0, -1, 1.5, "all"]),
         ("method", ["gan"]),
-        ("adversary_weight", [-1]),
+        ("adversary_weight", [-1, "high"]),
         ("alternate", ["step"]),
         ("adversary_lr", [0]),
         ("alignment", ["mmd"]),

@@ -399,11 +399,16 @@ def test_the_history_has_every_loss(data, alternate):
 
 
 @pytest.mark.parametrize(
-    ("method", "ramp"), [("menan", linear_ramp), ("dat", sigmoid_ramp)]
+    ("method", "ramp", "given", "weight"),
+    [
+        ("menan", linear_ramp, 0.5, 0.5),
+        ("dat", sigmoid_ramp, 0.5, -0.5),
+        ("menan", linear_ramp, "auto", 0.5),
+        ("dat", sigmoid_ramp, "auto", -0.02),
+    ],
 )
-def test_the_loss_is_what_is_minimised(data, method, ramp):
-    weight = {"menan": 0.5, "dat": -0.5}[method]
-    model = quick(method=method, adversary_weight=0.5).fit(**data)
+def test_the_loss_is_what_is_minimised(data, method, ramp, given, weight):
+    model = quick(method=method, adversary_weight=given).fit(**data)
     names = "train_loss", "train_task", "train_adversary"
     losses = [
         batch for epoch in model.history_[:, "batches", :, names] for batch in epoch
