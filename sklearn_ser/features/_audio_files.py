@@ -23,6 +23,9 @@ UNKNOWN_LENGTH = 2**63 - 1
 
 CUT = "is cut short"
 
+WHOLE = (0.0, None)
+"""Start and end in seconds of a recording that is no segment of a longer one."""
+
 FORMATS = (
     *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
     *("FLAC", "OGG", "MP3", "MPEG"),
@@ -45,6 +48,7 @@ _W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILIN
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _START_OF_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
+_RESERVOIR = 32 * 1152  # samples of MP3 frames that may hold bits of a later frame
 # kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
 # MPEG 2 and 2.5
 _BITRATES = (
@@ -55,12 +59,13 @@ _MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8
 _MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
 
 
-def read_file(source, name):
+def read_file(source, name, times=WHOLE):
     """Decode a path, or the bytes of a file, to its samples and its rate.
 
     The samples are int16 or float32, of shape (n_times,) or (n_channels, n_times). A
     file that is missing, not regular, too long or of another length than its header
-    says is a ValueError, as is one that does not decode.
+    says is a ValueError, as is one that does not decode. Of a segment with the `times`
+    start and end nothing else is decoded, where the format allows it.
     """
     with naming_faults(name), open_audio(source) as file:
         n_times, rate = file.frames, file.samplerate
@@ -69,14 +74,20 @@ def read_file(source, name):
                 f"{name} was streamed: found no length in its header, expected "
                 "one. Encode it again."
             )
-        if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
-            raise ValueError(too_long(name, n_times, rate, file.channels))
+        estimated = is_estimate(file, source)
+        first, last = 0, n_times
+        if not estimated:
+            first, last = sample_range(times, rate, n_times, name)
+        n_wanted = last - first
+        if n_wanted > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
+            raise ValueError(too_long(name, n_wanted, rate, file.channels))
         # libsndfile's own conversion of 16-bit samples is the slower one.
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        skip(file, first, dtype)
         # Formats without seeking, such as GSM 6.10, need the number of samples.
-        wave = file.read(n_times, dtype=dtype)
+        wave = file.read(n_wanted, dtype=dtype)
         fault = length_fault(file, source)
-        if fault is None and len(wave) < n_times and not is_estimate(file, source):
+        if fault is None and len(wave) < n_wanted and not estimated:
             fault = CUT
         if fault == CUT:
             raise ValueError(
@@ -86,7 +97,47 @@ def read_file(source, name):
             )
         if fault is not None:
             raise ValueError(wrong_header(name, fault))
+        if estimated:
+            wave = wave[slice(*sample_range(times, rate, len(wave), name))]
         return wave.T, rate
+
+
+def sample_range(times, rate, n_times, name):
+    """Return the first sample of a segment, and the number of its last one plus one.
+
+    The times are rounded to samples. An end that is one sample behind the end of the
+    recording, where another program rounded it, is the end of the recording.
+    """
+    start, end = times
+    if times == WHOLE or n_times == 0:
+        return 0, n_times
+    if max(start, end or 0.0) * rate > n_times + 1.5:
+        raise ValueError(
+            f"{name} is beyond the end of the recording, which has {n_times} samples "
+            f"at {rate:g} Hz ({n_times / rate:.6g} s)."
+        )
+    first = round(start * rate)
+    last = n_times if end is None else min(round(end * rate), n_times)
+    if first >= last:
+        raise ValueError(
+            f"{name} holds no sample of the recording, which has {n_times} samples at "
+            f"{rate:g} Hz ({n_times / rate:.6g} s). Expected a segment of at least one."
+        )
+    return first, last
+
+
+def skip(file, n_times, dtype):
+    """Move an open file to a sample, so that what follows is as in the whole.
+
+    A jump within Opus decodes other samples, and some formats allow no jump.
+    """
+    if n_times and file.seekable() and file.subtype != "OPUS":
+        before = _RESERVOIR if file.format in ("MP3", "MPEG") else 0
+        n_times -= file.seek(max(0, n_times - before))
+    # Else soundfile jumps to where it is after each block, which damages MP3.
+    file.seekable = lambda: False
+    while n_times and (n_read := len(file.read(min(n_times, 2**18), dtype))):
+        n_times -= n_read
 
 
 @contextlib.contextmanager
