@@ -260,6 +260,8 @@ def times_of(recording, name="recording"):
 
 def as_segment(recording, start, end):
     """Return a part of a recording as a recording, its times in seconds or None."""
+    if times_of(recording) != WHOLE:
+        raise ValueError("recording is a segment already, expected a whole recording.")
     if not isinstance(recording, Mapping):
         is_path = isinstance(recording, str | os.PathLike)
         recording = {"path" if is_path else "array": recording}
