@@ -41,11 +41,16 @@ _CHUNKS = {
     "CAF": (8, "big", 8, b"data"),
 }
 # Chunks that may follow the samples, even if the file ends within them.
-_OTHER_CHUNKS = re.compile(rb"LIST|JUNK|PAD |FLLR|PEAK|bext|cue |id3 |iXML|smpl", re.I)
+_BEHIND = (
+    *(b"LIST", b"JUNK", b"PAD ", b"FLLR", b"PEAK", b"bext", b"cue ", b"id3 ", b"ID3 "),
+    *(b"iXML", b"smpl", b"junk"),
+)
+_OTHER_CHUNKS = re.compile(b"|".join(_BEHIND), re.IGNORECASE)
 _STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
 _SHORT_REST = 128  # bytes behind the samples that may be anything, such as an ID3 tag
 _W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
+_ZEROS = re.compile(rb"\0*")
 _START_OF_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
 _RESERVOIR = 32 * 1152  # samples of MP3 frames that may hold bits of a later frame
@@ -185,18 +190,13 @@ def open_audio(source):
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_content(source))
-        if isinstance(source, bytes):
-            file = soundfile.SoundFile(io.BytesIO(source))
-        else:
-            check_regular(source)
-            name = os.fspath(source)
-            if os.name == "posix":
-                name = os.fsencode(name)  # names need not be UTF-8
-            if os.name == "posix" and len(name) > _LONGEST_NAME:
-                stream = stack.enter_context(open(name, "rb"))
-                file = soundfile.SoundFile(stream.fileno(), closefd=False)
-            else:
-                file = soundfile.SoundFile(name)
+        try:
+            file = _open(source, stack)
+        except RuntimeError:
+            bare = _behind_zeros(source)
+            if bare is None:
+                raise
+            file = soundfile.SoundFile(io.BytesIO(bare))
         stack.enter_context(file)
         if file.format not in FORMATS:
             raise OSError(
@@ -207,6 +207,31 @@ def open_audio(source):
         if mended is not None:
             file = stack.enter_context(soundfile.SoundFile(io.BytesIO(mended)))
         yield file
+
+
+def _open(source, stack):
+    import soundfile
+
+    if isinstance(source, bytes):
+        return soundfile.SoundFile(io.BytesIO(source))
+    check_regular(source)
+    name = os.fspath(source)
+    if os.name == "posix":
+        name = os.fsencode(name)  # names need not be UTF-8
+    if os.name == "posix" and len(name) > _LONGEST_NAME:
+        descriptor = os.open(name, os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        return soundfile.SoundFile(descriptor, closefd=False)
+    return soundfile.SoundFile(name)
+
+
+def _behind_zeros(source):
+    """Return an MP3 file without zeros before its first frame, or None without both."""
+    with _content(source) as data:
+        start = _start_of_mp3(data)
+        size = start and _size_of_frame(data[start : start + 4])
+        is_mp3 = size and _size_of_frame(data[start + size : start + size + 4])
+        return data[start:] if is_mp3 else None
 
 
 def _with_true_length(file, source):
@@ -221,14 +246,40 @@ def _with_true_length(file, source):
                 return None
             count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
             return data[: head + 21] + count.to_bytes(5, "big") + data[head + 26 :]
-    if file.format in ("WAV", "WAVEX") and file.frames == 0:
+    if file.format in ("WAV", "WAVEX"):
         with _content(source) as data:
             start, claim, layout = _samples_chunk(data, file.format)
-            if claim or _is_no_sound(data, start, layout):
+            is_known = 0 < claim < _STREAMED or (claim == 0 and file.frames)
+            if is_known or _is_no_sound(data, start, layout):
                 return None
-            size = (len(data) - start).to_bytes(4, layout[0])
-            return data[: start - 4] + size + data[start:]
+            end = _end_of_samples(data, start, layout)
+            if claim and end == len(data):
+                return None  # libsndfile reads to the end
+            size = (end - start).to_bytes(4, layout[0])
+            return data[: start - 4] + size + data[start:end]
     return None
+
+
+def _end_of_samples(data, start, layout):
+    """Return where samples of unknown size end: before chunks that fill the rest."""
+    ends = [len(data)]
+    for name in _BEHIND:
+        at = data.find(name, start)
+        while at >= 0:
+            if _are_chunks(data, at, layout):
+                ends.append(at)
+            at = data.find(name, at + 1)
+    return min(ends)
+
+
+def _are_chunks(data, at, layout):
+    """Tell whether chunks fill a file from here to its end."""
+    end = at
+    for name, start, size in _chunks(data, at, *layout):
+        if not all(32 <= byte < 127 for byte in name):
+            return False
+        end = start + size
+    return end == len(data) or (end % 2 == 1 and end + 1 == len(data))
 
 
 @contextlib.contextmanager
@@ -422,10 +473,10 @@ def _crc8(data):
 
 
 def _start_of_mp3(data):
-    """Return where the frames of an MP3 file begin, behind its tags."""
-    at = 0
+    """Return where the frames of an MP3 file begin, behind its tags and zeros."""
+    at = _ZEROS.match(data).end()
     while data[at : at + 3] == b"ID3":
-        at = _behind_tag(data, at)
+        at = _ZEROS.match(data, _behind_tag(data, at)).end()
     return at
 
 

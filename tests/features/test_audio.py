@@ -572,6 +572,25 @@ READ_ON = {
     "WAV with comments": ("a.wav", lambda d: d + LIST),
     "WAV with cut comments": ("a.wav", lambda d: d + LIST[:7] + b"\1" + b"b" * 200),
     "WAV with zeros": ("a.wav", lambda d: d + LIST + bytes(2048)),
+    "WAV, no length, with comments": (
+        "a.wav",
+        lambda d: _put(b"data", 0)(d) + LIST + b"id3 \3\0\0\0abc",
+    ),
+    "WAV of a stream": ("a.wav", _put(b"data", 0xFFFFFFFF)),
+    "WAV of a stream, with comments": ("a.wav", _put(b"data", 0xFFFFFFFF, extra=LIST)),
+    "WAV of a stream, with several chunks": (
+        "a.wav",
+        _put(b"data", 0x7FFFF000, extra=LIST + b"odd!\1\0\0\0b\0" + LIST),
+    ),
+    "MP3 behind zeros": ("a.mp3", lambda d: bytes(1000) + d),
+    "MP3 behind zeros, without a count": (
+        "a.mp3",
+        lambda d: bytes(3) + _without_header(d),
+    ),
+    "MP3 behind a tag and zeros": (
+        "a.mp3",
+        lambda d: b"ID3\3\0\0\0\0\1\0" + bytes(1128) + d,
+    ),
     "FLAC with a tag": ("a.flac", lambda d: d + b"TAG" + b"a" * 125),
 }
 
