@@ -22,6 +22,7 @@ from ..features.audio import as_mapping, describe, load_audio, times_of
 # Shorter or constant arrays may be equal by chance: silence, counts, toy data.
 _MIN_VALUES = 64
 _SAME = 0.5  # of the shorter of two segments: more in common makes them one recording
+_ROUNDING = 1e-6  # seconds, less than a sample
 
 
 def find_duplicates(recordings: Any) -> list[list[int]]:
@@ -155,7 +156,8 @@ def overlapping_segments(recordings):
             before = [other for other in before if other[1] > start]
             for other_start, other_end, other in before:
                 shared = min(end, other_end) - start
-                if shared >= _SAME * min(end - start, other_end - other_start):
+                shorter = min(end - start, other_end - other_start)
+                if shared >= _SAME * shorter - _ROUNDING:
                     pairs.append([other, row])
             before.append((start, end, row))
     return pairs
