@@ -9,8 +9,9 @@ import io
 import mmap
 import os
 import re
+from typing import NamedTuple
 
-from .._files import check_regular, naming_content
+from .._files import check_regular, naming_content, once_a_file
 
 MAX_DURATION = 3600.0
 """Longest recording in seconds: a header that claims more is not decoded."""
@@ -62,6 +63,12 @@ _BITRATES = (
 )
 _MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
+
+
+class _Header(NamedTuple):
+    format: str
+    frames: int
+    extra_info: str
 
 
 def read_file(source, name, times=WHOLE):
@@ -238,7 +245,7 @@ def _with_true_length(file, source):
     """Return a file with a header that tells its length, or None if it has one."""
     if file.format in ("MP3", "MPEG"):
         with _content(source) as data:
-            return _with_true_count(data)
+            return _with_true_count(data, source)
     if file.format == "FLAC" and file.frames == UNKNOWN_LENGTH:
         with _content(source) as data:
             head, n_times = data.find(b"fLaC"), _length_of_flac(data)
@@ -312,6 +319,11 @@ def length_fault(file, source):
     The text tells what lies behind the end that the header names. The header of a
     streamed file was written before its end was known: it has no fault.
     """
+    return _fault(source, _Header(file.format, file.frames, file.extra_info))
+
+
+@once_a_file
+def _fault(source, file):
     with _content(source) as data:
         if file.format == "OGG":
             return _fault_of_ogg(data)
@@ -497,7 +509,7 @@ def mp3_is_cut(data):
     return at > len(data) or (len(rest) < 4 and rest[:1] == b"\xff")
 
 
-def _with_true_count(data):
+def _with_true_count(data, source):
     """Return an MP3 file with a header that counts its frames, or None if it has one.
 
     Without the count, libsndfile guesses the length from the size of the first frame.
@@ -519,7 +531,7 @@ def _with_true_count(data):
         has_header = True
         claim = int.from_bytes(data[vbri + 14 : vbri + 18], "big")
     start = first + size if has_header else first
-    found = _count_frames(data, start, head & _MPEG_KIND)
+    found = _count_in_file(source, start, head & _MPEG_KIND)
     if claim is not None and found <= claim + 1:  # some count their own frame
         return None
     header = bytearray(size)
@@ -527,6 +539,12 @@ def _with_true_count(data):
     mark = b"Xing" + (1).to_bytes(4, "big") + found.to_bytes(4, "big")
     header[side - first : side - first + len(mark)] = mark
     return bytes(header) + data[start:]
+
+
+@once_a_file
+def _count_in_file(source, at, kind):
+    with _content(source) as data:
+        return _count_frames(data, at, kind)
 
 
 def _count_frames(data, at, kind):

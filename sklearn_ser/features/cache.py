@@ -14,11 +14,10 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping
-from functools import lru_cache
 
 import numpy as np
 
-from .._files import atomic_write, check_regular
+from .._files import atomic_write, check_regular, once_a_file
 from ..sequences import CachedSequence
 from ._audio_files import WHOLE, sample_range
 from .audio import as_mapping, times_of
@@ -67,8 +66,7 @@ def _update_by_file(digest, source, times):
     if not isinstance(source, bytes):
         check_regular(source)  # a device may never end
     if times != WHOLE:
-        own = _digest_of_bytes(source)
-        digest.update(f"{times!r}:".encode() + own)
+        digest.update(f"{times!r}:".encode() + _digest_of_file(source))
     elif isinstance(source, bytes):
         digest.update(source)
     else:
@@ -76,18 +74,11 @@ def _update_by_file(digest, source, times):
             hashlib.file_digest(file, lambda: digest)
 
 
-def _digest_of_bytes(source):
+@once_a_file
+def _digest_of_file(source):
     if isinstance(source, bytes):
         return hashlib.sha256(source).digest()
-    status = os.stat(source)
-    return _digest_of_file(
-        os.path.abspath(source), status.st_ino, status.st_size, status.st_mtime_ns
-    )
-
-
-@lru_cache(maxsize=64)
-def _digest_of_file(path, *status):
-    with open(path, "rb") as file:
+    with open(source, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
