@@ -1,9 +1,11 @@
 """Files: written completely or not at all; no devices; what is no audio."""
 
 import contextlib
+import functools
 import os
 import re
 import stat
+import time
 import uuid
 
 HOW_TO_CONVERT = "convert it, for example with ffmpeg -i {0} {1}.wav"
@@ -30,6 +32,9 @@ _CONTENTS = [
         (rb"\x00\x05\x16\x07", "what macOS keeps beside a file, not the file itself"),
     )
 ]
+
+
+_JUST_NOW = 2 * 10**9  # nanoseconds; clocks of file systems are coarse
 
 
 @contextlib.contextmanager
@@ -73,6 +78,29 @@ def check_regular(path):
         raise OSError(f"its name is not a valid file name ({error}).") from error
     if not stat.S_ISREG(mode):
         raise OSError("it is a folder, a device or a pipe, expected a regular file.")
+
+
+def once_a_file(function):
+    """Make a function of a file remember its values until the file changes.
+
+    The file is a path or bytes, and the other arguments have a hash. Of bytes, and of a
+    file that was written just now and could change unseen, it remembers nothing.
+    """
+    known = functools.lru_cache(maxsize=256)(
+        lambda path, status, *args: function(path, *args)
+    )
+
+    @functools.wraps(function)
+    def remembering(source, *args):
+        if isinstance(source, bytes):
+            return function(source, *args)
+        found = os.stat(source)
+        if time.time_ns() - found.st_mtime_ns < _JUST_NOW:
+            return function(source, *args)
+        status = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        return known(os.path.abspath(source), status, *args)
+
+    return remembering
 
 
 def find_content(source):

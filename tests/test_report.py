@@ -248,6 +248,8 @@ def test_mistakes_are_named_and_played(result, paths, corpus):
     assert len(page.fetched) == len(names) == min(10, len(wrong))
     assert all(src.startswith("data:audio/wav;base64,") for src in page.fetched)
     assert not Page(make_report(result, recordings=paths)).fetched
+    parts = [{"path": path, "start": 0, "end": 0.25} for path in paths]
+    assert f"{names[0]} from 0 s to 0.25 s" in make_report(result, recordings=parts)
     for index in (np.random.default_rng(0).permutation(len(paths)), map(str, paths)):
         series = pd.Series([*map(str, paths)], index=list(index))
         assert make_report(result, recordings=series, audio=True) == text

@@ -4,7 +4,7 @@ import argparse
 
 from .. import __version__
 from . import compare, evaluate, predict, train
-from .terminal import discard_output, print_note, printable, warnings_in_lines
+from .terminal import discard_output, in_rows, print_note, printable, warnings_in_lines
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,7 +52,10 @@ def main(argv=None):
         discard_output()  # whoever read has enough, as head
         return 141  # as of a program that SIGPIPE ends
     except (ImportError, OSError, TypeError, ValueError) as error:
-        texts = [str(error), *getattr(error, "__notes__", [])]  # which fold it was
+        texts = [
+            in_rows(str(error)),
+            *getattr(error, "__notes__", []),
+        ]  # which fold it was
         return parser.error(". ".join(text.rstrip(".") for text in texts) + ".")
 
 

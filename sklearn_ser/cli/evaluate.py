@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from .options import (
@@ -163,13 +164,15 @@ def _write(result, baseline, title, corpus, args):
         for name in frame
         if name not in _TAKEN and not name.startswith("p_")
     }
-    paths = all(isinstance(x, str | os.PathLike) for x in corpus.data)
-    files = {"file": np.array(corpus.data, dtype=object)} if paths else {}
+    paths = [x.get("path") if isinstance(x, Mapping) else x for x in corpus.data]
+    are_files = all(isinstance(path, str | os.PathLike) for path in paths)
+    files = {"file": np.array(paths, dtype=object)} if are_files else {}
     result.save(args.out, by=files | by)
     if baseline is not None:
         baseline.save(os.path.join(args.out, "baseline"), by=files | by)
     report = os.path.join(args.out, "report.html")
     sounds = {"recordings": corpus.data, "audio": args.audio}
+    by = {name: by[name] for name in by if name not in ("start", "end")}
     result.to_html(report, what=title, by=by, **sounds)
     print_line(f"Written to {args.out}: result.json, predictions.csv, report.html.")
 

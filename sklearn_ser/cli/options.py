@@ -4,6 +4,8 @@ import argparse
 import os
 from importlib import import_module
 
+from .terminal import name_rows
+
 LOG_MEL, OPENSMILE, BASELINE = "log-mel", "opensmile", "baseline"
 _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 _COLUMNS = ("file", "speaker", "emotion")
@@ -221,7 +223,9 @@ def read_manifest(path, args):
                 "--emotion-column"
             )
         raise
-    corpus.DESCR = f"{_size(corpus)} listed in {os.path.basename(path)}."
+    table = os.path.basename(path)
+    corpus.DESCR = f"{_size(corpus)} listed in {table}."
+    name_rows(table, corpus.data, corpus.rows)
     return corpus
 
 

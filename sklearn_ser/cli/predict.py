@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 
 from .._csv import write_csv
 from .options import check_writable, refuse, try_front
@@ -84,6 +85,7 @@ def _number(low, high):
 
 def run(args):
     """Print a row for each window of each recording; return 1 if one failed."""
+    from ..features.audio import times_of
     from ..persistence import load
     from ..timeline import collect, open_recording, predict_windows
 
@@ -101,6 +103,8 @@ def run(args):
         try:
             blocks = open_recording(model, file)
             found = predict_windows(model, blocks, *times, speaker=speaker)
+            first, _ = times_of(file)  # of a segment, whose times are those of its file
+            found = ((first + start, first + end, row) for start, end, row in found)
             timelines.append(collect(_shown(file), model, found))
         except (OSError, TypeError, ValueError) as error:
             failed += 1
@@ -355,6 +359,7 @@ def _suffix(path):
 
 def _shown(path):
     """Return a path as text that can be printed, though its bytes may be no UTF-8."""
+    path = path["path"] if isinstance(path, Mapping) else path  # of a segment
     return os.fsencode(path).decode(errors="backslashreplace")
 
 

@@ -18,9 +18,32 @@ _IN_OPTIONS = {
 }
 
 
+_IN_X = re.compile(r"\bX\[\d+\](?= \()")
+_rows: dict = {}  # what messages say of a recording -> the table's row that lists it
+
+
+def name_rows(table, recordings, rows):
+    """Let messages name the rows of a table instead of those of a part of it."""
+    from ..features.audio import describe
+
+    for recording, row in zip(recordings, rows.tolist(), strict=True):
+        _rows[describe(recording, "")] = f"row {row} of {table}"
+
+
 def printable(text):
     """Return text whose control characters are escapes that can be read."""
     return _UNSAFE.sub(_escape, str(text))
+
+
+def in_rows(text):
+    """Return a message that names the rows of tables."""
+
+    def row(match):
+        rest = text[match.end() :]
+        names = (name for told, name in _rows.items() if rest.startswith(told))
+        return next(names, match[0])
+
+    return _IN_X.sub(row, text)
 
 
 def _escape(match):
@@ -54,11 +77,12 @@ def print_note(text):
 def warnings_in_lines():
     """Print each warning once, in one line without source, above a bar."""
     told = set()
+    _rows.clear()
 
     def show(message, *args, **kwargs):
         from tqdm.auto import tqdm
 
-        text = " ".join(printable(message).split())
+        text = " ".join(printable(in_rows(str(message))).split())
         for called, typed in _IN_OPTIONS.items():
             text = text.replace(called, typed)
         if text not in told:

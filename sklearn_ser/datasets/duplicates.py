@@ -1,5 +1,6 @@
 """Recordings that occur more than once in a corpus, under any name."""
 
+import contextlib
 import hashlib
 import os
 from collections import defaultdict
@@ -9,18 +10,28 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from ..features._audio_files import open_audio
-from ..features.audio import as_mapping, load_audio
+from ..features._audio_files import (
+    UNKNOWN_LENGTH,
+    WHOLE,
+    is_estimate,
+    open_audio,
+    sample_range,
+)
+from ..features.audio import as_mapping, describe, load_audio, times_of
 
 # Shorter or constant arrays may be equal by chance: silence, counts, toy data.
 _MIN_VALUES = 64
+_SAME = 0.5  # of the shorter of two segments: more in common makes them one recording
+_ROUNDING = 1e-6  # seconds, less than a sample
 
 
 def find_duplicates(recordings: Any) -> list[list[int]]:
-    """Find recordings that decode to the same audio.
+    """Find recordings that decode to the same audio, and segments that overlap.
 
     The function finds copies with other names, in other folders or in other lossless
     formats. It does not find copies that were cut, filtered, resampled or compressed.
+    Segments of one file or array that have half of the shorter one in common, or more,
+    count as one recording, and so do those that others link, as windows do.
 
     Parameters
     ----------
@@ -111,7 +122,79 @@ def _duplicates(recordings, strict):
                 continue
             if content is not None:
                 by_content[content].append(row)
-    return sorted(rows for rows in by_content.values() if len(rows) > 1)
+    copies = [rows for rows in by_content.values() if len(rows) > 1]
+    return _joined([*copies, *overlapping_segments(recordings)])
+
+
+def _joined(groups):
+    """Return sorted lists of rows; those with a row in common are one list."""
+    group_of = {}
+    for rows in groups:
+        joined = {*rows}.union(*(group_of[row] for row in rows if row in group_of))
+        group_of |= dict.fromkeys(joined, joined)
+    return sorted(
+        sorted(rows) for rows in {id(g): g for g in group_of.values()}.values()
+    )
+
+
+def overlapping_segments(recordings):
+    """Return pairs of rows whose segments have most of the shorter one in common.
+
+    A whole recording overlaps with each of its segments. No recording is decoded.
+    """
+    by_source, pairs = defaultdict(list), []
+    for row, recording in enumerate(recordings):
+        with contextlib.suppress(TypeError, ValueError):  # whoever reads it tells
+            by_source[source_of(recording)].append((row, times_of(recording)))
+    for spans in by_source.values():
+        if len(spans) < 2 or all(times == WHOLE for _, times in spans):
+            continue
+        ends = [_end(recordings[row], times) for row, times in spans]
+        known = zip(spans, ends, strict=True)
+        before = []
+        for start, end, row in sorted((t[0], end, row) for (row, t), end in known):
+            before = [other for other in before if other[1] > start]
+            for other_start, other_end, other in before:
+                shared = min(end, other_end) - start
+                shorter = min(end - start, other_end - other_start)
+                if shared >= _SAME * shorter - _ROUNDING:
+                    pairs.append([other, row])
+            before.append((start, end, row))
+    return pairs
+
+
+def _end(recording, times):
+    """Return the end of a segment in seconds, or infinity if no header tells it."""
+    found = None if times[1] is not None else length_of(recording)
+    if found is not None:
+        return found[1] / found[0]
+    return np.inf if times[1] is None else times[1]
+
+
+def source_of(recording):
+    """Return what is equal for the segments of one file or array, and differs else."""
+    path = _path(recording)
+    if isinstance(path, bytes):
+        return path
+    if path is not None:
+        return os.path.realpath(path)
+    return id(recording.get("array") if isinstance(recording, Mapping) else recording)
+
+
+def length_of(recording):
+    """Return rate and number of samples of a recording by its header, or None.
+
+    None stands for a recording that does not open, or whose header does not tell it.
+    """
+    source = _path(recording)
+    try:
+        if source is None:
+            return recording["sampling_rate"], np.shape(recording["array"])[-1]
+        with open_audio(source) as file:
+            is_known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, source)
+            return (file.samplerate, file.frames) if is_known else None
+    except (OSError, RuntimeError, TypeError, ValueError, LookupError):
+        return None
 
 
 def _path(recording):
@@ -123,10 +206,19 @@ def _path(recording):
 
 def _length(recording, row):
     """Return the number of samples or frames, from the header of a file alone."""
-    path = _path(recording)
-    if path is None:
-        return np.shape(_array(recording, row))[-1:]
-    return (_info(path, row)[0],)
+    path, name = _path(recording), f"recordings[{row}]"
+    times = times_of(recording, name)
+    if path is not None:
+        n_times, rate = _info(path, row)
+    else:
+        shape = np.shape(_array(recording, row))[-1:]
+        if times == WHOLE:
+            return shape
+        if "sampling_rate" not in recording:
+            load_audio(recording, name=name)  # raises, and says why
+        n_times, rate = shape[0], recording["sampling_rate"]
+    first, last = sample_range(times, rate, n_times, describe(recording, name))
+    return (last - first,)
 
 
 def _info(path, row):

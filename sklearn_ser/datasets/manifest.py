@@ -14,10 +14,13 @@ from sklearn.utils import Bunch
 from .._csv import clean_name, read_table, unify_names
 from .._validation import import_or_raise, is_missing, shortened
 from ..exceptions import warn_caller
+from ..features._audio_files import WHOLE, sample_range
+from ..features.audio import as_segment, describe, times_of
 from ._search import FileFinder, recorded_length
+from .duplicates import length_of, source_of
 
 _REQUIRED = ("file", "speaker", "emotion")
-_RENAMED = (*_REQUIRED, "text")
+_RENAMED = (*_REQUIRED, "text", "start", "end")
 _NAMES = ("speaker", "emotion")
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
@@ -26,13 +29,24 @@ _SHOWN = 5  # faults that one message names; it counts the others
 _UNIT = r"( ?(time|times?tamp|s|sec|secs|seconds?|ms|msecs?|samples?|frames?))*"
 _WHOLE = r"((seg(ment)?|utt(erance)?|turn|clip|audio|time|t) ?)?"
 # Columns that make of a row a part of a recording.
-_START = re.compile(rf"{_WHOLE}(start|begin|from|onset|offset|xmin|tmin){_UNIT}")
-_END = re.compile(rf"{_WHOLE}(end|stop|to|xmax|tmax){_UNIT}")
-_DURATION = re.compile(rf"{_WHOLE}(duration|dur|length)( ?(s|secs?|seconds?))?")
+_TIMES = {
+    kind: re.compile(f"{_WHOLE}({names}){_UNIT}")
+    for kind, names in (
+        ("start", r"start|begin|from|onset|xmin|tmin|t ?0"),
+        ("end", r"end|stop|to|xmax|tmax|t ?1"),
+        ("offset", "offset"),  # an end beside an onset, else a start
+        ("duration", "duration|dur|length"),
+    )
+}
+_NO_SECONDS = re.compile(r"(ms|msecs?|samples?|frames?)$")
+_CLOCK = re.compile(
+    r"((?P<d>\d+) days?,?)? ?(((?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+([.,]\d+)?)?"
+)
+_IN_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _CHANNEL = re.compile(r"(audio ?)?channels?( ?(id|index|number|no))?")
-_ZERO = re.compile(r"(0 days ?)?[0:.]*")
 _SIDE = re.compile(r"-?\d+(\.0)?|left|right|l|r")
 _NOTHING = ("", "nat", "nan", "none", "null", "na", "<na>", "n/a")
+_RENAME = "give it another name"
 
 
 def load_manifest(
@@ -42,7 +56,7 @@ def load_manifest(
     as_frame: bool = False,
     columns: Mapping[str, str] | None = None,
 ) -> Bunch:
-    """Load a corpus from a table with one row for each recording.
+    """Load a corpus from a table with one row for each recording, or segment of one.
 
     Parameters
     ----------
@@ -50,9 +64,15 @@ def load_manifest(
         A CSV file in UTF-8, or in UTF-16 as Excel writes it, with commas, semicolons or
         tabs between the cells. The first row names the columns. ``file``, ``speaker``
         and ``emotion`` are required, in any order and letter case. ``text`` is the
-        sentence that is said, or a code of it. Other columns are kept, but columns that
-        make of a row a part of a recording (``start``, ``end``, ``channel``, ...) are
-        refused. Blank lines, and spaces around names and values, are ignored.
+        sentence that is said, or a code of it. Other columns are kept. Blank lines, and
+        spaces around names and values, are ignored.
+
+        ``start`` and ``end`` make of a row a segment of its file: seconds (1.5), a
+        clock (1:02.5) or what audformat writes (0 days 00:00:01.5). Without the one the
+        segment begins with the file, and without the other it ends with it. Usual
+        names such as ``onset``, ``t0`` and ``Begin (s)`` are read, too, and a
+        ``duration`` beside a start. Columns in other units, and a ``channel``, are
+        refused.
 
         Rows in memory are mappings with the same names, such as those of a Hugging Face
         dataset. Their ``file``, or ``audio``, is any recording.
@@ -62,17 +82,18 @@ def load_manifest(
     as_frame : bool, default=False
         If True, ``frame`` is a pandas DataFrame.
     columns : dict of str to str, default=None
-        The names of the columns ``file``, ``speaker``, ``emotion`` and ``text``, if the
-        table has other names, as in ``{"emotion": "label"}``. If the table also has a
-        column ``emotion``, it is kept as ``"original emotion"``.
+        The names of the columns ``file``, ``speaker``, ``emotion``, ``text``, ``start``
+        and ``end``, if the table has other names, as in ``{"emotion": "label"}``. If
+        the table also has a column ``emotion``, it is kept as ``"original emotion"``.
 
     Returns
     -------
     corpus : :class:`~sklearn.utils.Bunch`
         In the order of the rows.
 
-        data : list of str
-            Absolute paths of the recordings. Rows in memory may hold other recordings.
+        data : list of str or dict
+            Absolute paths of the recordings. A segment is a mapping with the keys
+            ``path``, ``start`` and ``end``. Rows in memory may hold other recordings.
         target : ndarray of shape (n_samples,), dtype str
             The emotions. Spellings that differ only in letter case, Unicode form
             (NFKC), hidden characters or spaces are one emotion. It gets the most
@@ -83,6 +104,11 @@ def load_manifest(
         texts : ndarray of shape (n_samples,), dtype object
             The sentences, unified like the speakers, and None where ``text`` is empty
             or missing.
+        sessions : ndarray of shape (n_samples,), dtype int
+            Equal numbers for segments of one recording. As `groups` of an evaluation
+            they keep these segments together.
+        rows : ndarray of shape (n_samples,), dtype int
+            The lines of the file, from 1 on, or the places of rows in memory, from 0.
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
             All columns as text, with names in lower case. ``speaker`` and ``emotion``
             are as above and have at most 200 characters. Other columns are as in the
@@ -95,8 +121,9 @@ def load_manifest(
     ------
     ValueError
         If the CSV file is missing, is not a table or has no rows. If it lacks a
-        required column or value, or lists a recording twice, or a recording that does
-        not exist, or parts of recordings.
+        required column or value, or lists a recording or a segment twice, or a
+        recording that does not exist. If a segment starts before 0, ends before it
+        starts, or ends more than a sample behind its file. The message names the rows.
     TypeError
         If ``csv`` is no path and no rows, or ``root`` is not a path.
     ImportError
@@ -129,6 +156,8 @@ def load_manifest(
     for name in _NAMES:
         frame[name] = np.array(_unify(path, name, told[name]))
     speakers = frame["speaker"]
+    sources = list(map(source_of, files))
+    numbers = {source: i for i, source in enumerate(dict.fromkeys(sources))}
     texts = np.full(len(files), None, dtype=object)
     if "text" in told:
         texts[:] = [text or None for text in unify_names(told["text"])[0]]
@@ -137,6 +166,8 @@ def load_manifest(
         target=frame["emotion"],
         speakers=speakers,
         texts=texts,
+        sessions=np.array([numbers[source] for source in sources]),
+        rows=np.array(table.numbers),
         frame=_to_pandas(frame) if as_frame else frame,
         DESCR=f"{len(files)} recordings by {len(np.unique(speakers))} speakers listed "
         f"in {csv if isinstance(csv, str | os.PathLike) else 'memory'}.",
@@ -165,10 +196,12 @@ def read_recordings(table, *, root=None, columns=None, required=_REQUIRED):
     numbers = [number for number, _ in rows]
     found = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
     _check_cells(path, found, numbers, {*required, *_NAMES} & found.keys())
+    times = _read_times(path, found, numbers)
     told = found["file"] if raw is None else [row[names.index("file")] for row in raw]
-    files = _find_files(path, root, told, numbers)
-    _refuse_parts(path, found, files)
-    return Bunch(path=path, columns=found, numbers=numbers, files=files)
+    files = _find_files(path, root, told, times, numbers)
+    recordings = _cut_segments(path, files, times, numbers)
+    _refuse_parts(path, found, recordings)
+    return Bunch(path=path, columns=found, numbers=numbers, files=recordings)
 
 
 def _read_file(table):
@@ -313,10 +346,10 @@ def _check_cells(path, columns, numbers, required):
     _refuse(path, f"has names of more than {_LONGEST} characters", long)
 
 
-def _find_files(path, root, names, numbers):
+def _find_files(path, root, names, times, numbers):
     """Return the recordings, and refuse those that are missing or there twice."""
     finder, files, first, missing, repeated = FileFinder(root), [], {}, [], []
-    for number, name in zip(numbers, names, strict=True):
+    for number, name, span in zip(numbers, names, times, strict=True):
         if not isinstance(name, str | os.PathLike):  # a recording in memory
             files.append(name)
             continue
@@ -327,7 +360,7 @@ def _find_files(path, root, names, numbers):
         elif not os.path.isfile(file):
             missing.append(f"row {number} '{file}'")
         # "a.wav" and "./a.wav" are the same file.
-        key = file if "\0" in file else os.path.realpath(file)
+        key = file if "\0" in file else os.path.realpath(file), span
         if first.setdefault(key, number) != number:
             repeated.append(f"row {number} '{file}' (first in row {first[key]})")
     _refuse(path, "lists recordings more than once", repeated)
@@ -336,25 +369,112 @@ def _find_files(path, root, names, numbers):
 
 
 def _refuse_parts(path, columns, files):
-    """Refuse columns by which a row is not a whole recording."""
+    """Refuse columns by which a row is a part of a recording that cannot be read."""
     parts = []
     for name, values in columns.items():
-        words = " ".join(re.split(r"[\W_]+", name)).strip()
-        told = [value for value in map(str.lower, values) if value not in _NOTHING]
-        if (
-            (_END.fullmatch(words) and told)
-            or (_START.fullmatch(words) and not all(map(_ZERO.fullmatch, told)))
-            or (_CHANNEL.fullmatch(words) and any(map(_SIDE.fullmatch, told)))
-            or (_DURATION.fullmatch(words) and _is_longer(files, values))
+        words, told = _words(name), _told(values)
+        if (_CHANNEL.fullmatch(words) and any(map(_SIDE.fullmatch, told))) or (
+            _TIMES["duration"].fullmatch(words) and _is_longer(files, values)
         ):
             parts.append(name)
     if parts:
         raise ValueError(
             f"{path} has the columns {parts}, which make of a row a part of a "
-            "recording, expected whole recordings. Cut the parts into files of their "
-            "own, or pass one channel by the parameter channel of the transformer. If "
-            "a column does not mean this, give it another name."
+            "recording, expected whole recordings, or the columns start and end in "
+            "seconds. Pass one channel by the parameter channel of the transformer. If "
+            f"a column does not mean this, {_RENAME}."
         )
+
+
+def _words(name):
+    return " ".join(re.split(r"[\W_]+", name)).strip()
+
+
+def _told(values):
+    return [value for value in map(str.lower, values) if value not in _NOTHING]
+
+
+def _read_times(path, columns, numbers):
+    """Return start and end of each row in seconds, None where the table has none."""
+    found = {kind: [] for kind in _TIMES}
+    for name, values in columns.items():
+        for kind, pattern in _TIMES.items():
+            if pattern.fullmatch(_words(name)) and _told(values):
+                found[kind].append(name)
+    beside_onset = any("onset" in name for name in found["start"])
+    found["end" if beside_onset else "start"] += found.pop("offset")
+    if found["end"] or not found["start"]:
+        del found["duration"]  # which says nothing new, or is no part of a segment
+    for kind, names in found.items():
+        if len(names) > 1:
+            raise ValueError(
+                f"{path} has the columns {names}, each of which may be the {kind} of a "
+                f"segment, expected one. If a column does not mean this, {_RENAME}."
+            )
+    used = [name for names in found.values() for name in names]
+    other = [name for name in used if _NO_SECONDS.search(_words(name))]
+    if other:
+        raise ValueError(
+            f"{path} has the columns {other}, which make of a row a part of a "
+            "recording, expected the columns start and end in seconds. If a column "
+            f"does not mean this, {_RENAME}."
+        )
+    faults, times = [], {}
+    for kind, names in found.items():
+        times[kind] = [None] * len(numbers)
+        for i, text in enumerate(columns[names[0]] if names else ()):
+            try:
+                times[kind][i] = _seconds(text)
+            except ValueError:
+                faults.append(f"row {numbers[i]} '{names[0]}' is {text!r}")
+    _refuse(
+        path, f"has times that are no seconds (if they are none, {_RENAME})", faults
+    )
+    starts, ends = times["start"], times["end"]
+    lengths = times.get("duration", [None] * len(numbers))
+    ends = [
+        end if length is None else (start or 0.0) + length
+        for start, end, length in zip(starts, ends, lengths, strict=True)
+    ]
+    return [*zip(starts, ends, strict=True)]
+
+
+def _seconds(text):
+    """Return the seconds of a cell, such as 1.5, 1:02.5 or 0 days 00:00:01.5."""
+    if text.lower() in _NOTHING:
+        return None
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        return float(text)
+    parts = {key: part for key, part in match.groupdict().items() if part}
+    return sum(
+        _IN_SECONDS[key] * float(part.replace(",", ".")) for key, part in parts.items()
+    )
+
+
+def _cut_segments(path, files, times, numbers):
+    """Return the recordings, those with times as segments, after a look at lengths."""
+    recordings, faults, lengths = [], [], {}
+    for file, (start, end), number in zip(files, times, numbers, strict=True):
+        if (start, end) == (None, None):
+            recordings.append(file)
+            continue
+        try:
+            segment = as_segment(file, start, end)
+            span = times_of(segment, describe(file, f"row {number}"))
+            if span == WHOLE:
+                recordings.append(file)
+                continue
+            key = file if isinstance(file, str) else id(file)
+            if key not in lengths:
+                lengths[key] = length_of(segment)
+            if lengths[key] is not None:
+                sample_range(span, *lengths[key], describe(segment, f"row {number}"))
+            recordings.append(as_segment(file, *span))
+        except ValueError as error:
+            faults.append(str(error).rstrip("."))
+    _refuse(path, "has segments that are none", faults)
+    return recordings
 
 
 def _is_longer(files, durations):

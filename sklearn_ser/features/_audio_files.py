@@ -9,8 +9,9 @@ import io
 import mmap
 import os
 import re
+from typing import NamedTuple
 
-from .._files import check_regular, naming_content
+from .._files import check_regular, naming_content, once_a_file
 
 MAX_DURATION = 3600.0
 """Longest recording in seconds: a header that claims more is not decoded."""
@@ -22,6 +23,9 @@ UNKNOWN_LENGTH = 2**63 - 1
 """libsndfile's number of samples in a streamed file."""
 
 CUT = "is cut short"
+
+WHOLE = (0.0, None)
+"""Start and end in seconds of a recording that is no segment of a longer one."""
 
 FORMATS = (
     *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
@@ -38,13 +42,19 @@ _CHUNKS = {
     "CAF": (8, "big", 8, b"data"),
 }
 # Chunks that may follow the samples, even if the file ends within them.
-_OTHER_CHUNKS = re.compile(rb"LIST|JUNK|PAD |FLLR|PEAK|bext|cue |id3 |iXML|smpl", re.I)
+_BEHIND = (
+    *(b"LIST", b"JUNK", b"PAD ", b"FLLR", b"PEAK", b"bext", b"cue ", b"id3 ", b"ID3 "),
+    *(b"iXML", b"smpl", b"junk"),
+)
+_OTHER_CHUNKS = re.compile(b"|".join(_BEHIND), re.IGNORECASE)
 _STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
 _SHORT_REST = 128  # bytes behind the samples that may be anything, such as an ID3 tag
 _W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
+_ZEROS = re.compile(rb"\0*")
 _START_OF_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 _TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
+_RESERVOIR = 32 * 1152  # samples of MP3 frames that may hold bits of a later frame
 # kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
 # MPEG 2 and 2.5
 _BITRATES = (
@@ -55,12 +65,19 @@ _MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8
 _MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
 
 
-def read_file(source, name):
+class _Header(NamedTuple):
+    format: str
+    frames: int
+    extra_info: str
+
+
+def read_file(source, name, times=WHOLE):
     """Decode a path, or the bytes of a file, to its samples and its rate.
 
     The samples are int16 or float32, of shape (n_times,) or (n_channels, n_times). A
     file that is missing, not regular, too long or of another length than its header
-    says is a ValueError, as is one that does not decode.
+    says is a ValueError, as is one that does not decode. Of a segment with the `times`
+    start and end nothing else is decoded, where the format allows it.
     """
     with naming_faults(name), open_audio(source) as file:
         n_times, rate = file.frames, file.samplerate
@@ -69,14 +86,20 @@ def read_file(source, name):
                 f"{name} was streamed: found no length in its header, expected "
                 "one. Encode it again."
             )
-        if n_times > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
-            raise ValueError(too_long(name, n_times, rate, file.channels))
+        estimated = is_estimate(file, source)
+        first, last = 0, n_times
+        if not estimated:
+            first, last = sample_range(times, rate, n_times, name)
+        n_wanted = last - first
+        if n_wanted > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
+            raise ValueError(too_long(name, n_wanted, rate, file.channels))
         # libsndfile's own conversion of 16-bit samples is the slower one.
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
+        skip(file, first, dtype)
         # Formats without seeking, such as GSM 6.10, need the number of samples.
-        wave = file.read(n_times, dtype=dtype)
+        wave = file.read(n_wanted, dtype=dtype)
         fault = length_fault(file, source)
-        if fault is None and len(wave) < n_times and not is_estimate(file, source):
+        if fault is None and len(wave) < n_wanted and not estimated:
             fault = CUT
         if fault == CUT:
             raise ValueError(
@@ -86,7 +109,47 @@ def read_file(source, name):
             )
         if fault is not None:
             raise ValueError(wrong_header(name, fault))
+        if estimated:
+            wave = wave[slice(*sample_range(times, rate, len(wave), name))]
         return wave.T, rate
+
+
+def sample_range(times, rate, n_times, name):
+    """Return the first sample of a segment, and the number of its last one plus one.
+
+    The times are rounded to samples. An end that is one sample behind the end of the
+    recording, where another program rounded it, is the end of the recording.
+    """
+    start, end = times
+    if times == WHOLE or n_times == 0:
+        return 0, n_times
+    if max(start, end or 0.0) * rate > n_times + 1.5:
+        raise ValueError(
+            f"{name} is beyond the end of the recording, which has {n_times} samples "
+            f"at {rate:g} Hz ({n_times / rate:.6g} s)."
+        )
+    first = round(start * rate)
+    last = n_times if end is None else min(round(end * rate), n_times)
+    if first >= last:
+        raise ValueError(
+            f"{name} holds no sample of the recording, which has {n_times} samples at "
+            f"{rate:g} Hz ({n_times / rate:.6g} s). Expected a segment of at least one."
+        )
+    return first, last
+
+
+def skip(file, n_times, dtype):
+    """Move an open file to a sample, so that what follows is as in the whole.
+
+    A jump within Opus decodes other samples, and some formats allow no jump.
+    """
+    if n_times and file.seekable() and file.subtype != "OPUS":
+        before = _RESERVOIR if file.format in ("MP3", "MPEG") else 0
+        n_times -= file.seek(max(0, n_times - before))
+    # Else soundfile jumps to where it is after each block, which damages MP3.
+    file.seekable = lambda: False
+    while n_times and (n_read := len(file.read(min(n_times, 2**18), dtype))):
+        n_times -= n_read
 
 
 @contextlib.contextmanager
@@ -134,18 +197,13 @@ def open_audio(source):
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_content(source))
-        if isinstance(source, bytes):
-            file = soundfile.SoundFile(io.BytesIO(source))
-        else:
-            check_regular(source)
-            name = os.fspath(source)
-            if os.name == "posix":
-                name = os.fsencode(name)  # names need not be UTF-8
-            if os.name == "posix" and len(name) > _LONGEST_NAME:
-                stream = stack.enter_context(open(name, "rb"))
-                file = soundfile.SoundFile(stream.fileno(), closefd=False)
-            else:
-                file = soundfile.SoundFile(name)
+        try:
+            file = _open(source, stack)
+        except RuntimeError:
+            bare = _behind_zeros(source)
+            if bare is None:
+                raise
+            file = soundfile.SoundFile(io.BytesIO(bare))
         stack.enter_context(file)
         if file.format not in FORMATS:
             raise OSError(
@@ -158,11 +216,36 @@ def open_audio(source):
         yield file
 
 
+def _open(source, stack):
+    import soundfile
+
+    if isinstance(source, bytes):
+        return soundfile.SoundFile(io.BytesIO(source))
+    check_regular(source)
+    name = os.fspath(source)
+    if os.name == "posix":
+        name = os.fsencode(name)  # names need not be UTF-8
+    if os.name == "posix" and len(name) > _LONGEST_NAME:
+        descriptor = os.open(name, os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        return soundfile.SoundFile(descriptor, closefd=False)
+    return soundfile.SoundFile(name)
+
+
+def _behind_zeros(source):
+    """Return an MP3 file without zeros before its first frame, or None without both."""
+    with _content(source) as data:
+        start = _start_of_mp3(data)
+        size = start and _size_of_frame(data[start : start + 4])
+        is_mp3 = size and _size_of_frame(data[start + size : start + size + 4])
+        return data[start:] if is_mp3 else None
+
+
 def _with_true_length(file, source):
     """Return a file with a header that tells its length, or None if it has one."""
     if file.format in ("MP3", "MPEG"):
         with _content(source) as data:
-            return _with_true_count(data)
+            return _with_true_count(data, source)
     if file.format == "FLAC" and file.frames == UNKNOWN_LENGTH:
         with _content(source) as data:
             head, n_times = data.find(b"fLaC"), _length_of_flac(data)
@@ -170,14 +253,40 @@ def _with_true_length(file, source):
                 return None
             count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
             return data[: head + 21] + count.to_bytes(5, "big") + data[head + 26 :]
-    if file.format in ("WAV", "WAVEX") and file.frames == 0:
+    if file.format in ("WAV", "WAVEX"):
         with _content(source) as data:
             start, claim, layout = _samples_chunk(data, file.format)
-            if claim or _is_no_sound(data, start, layout):
+            is_known = 0 < claim < _STREAMED or (claim == 0 and file.frames)
+            if is_known or _is_no_sound(data, start, layout):
                 return None
-            size = (len(data) - start).to_bytes(4, layout[0])
-            return data[: start - 4] + size + data[start:]
+            end = _end_of_samples(data, start, layout)
+            if claim and end == len(data):
+                return None  # libsndfile reads to the end
+            size = (end - start).to_bytes(4, layout[0])
+            return data[: start - 4] + size + data[start:end]
     return None
+
+
+def _end_of_samples(data, start, layout):
+    """Return where samples of unknown size end: before chunks that fill the rest."""
+    ends = [len(data)]
+    for name in _BEHIND:
+        at = data.find(name, start)
+        while at >= 0:
+            if _are_chunks(data, at, layout):
+                ends.append(at)
+            at = data.find(name, at + 1)
+    return min(ends)
+
+
+def _are_chunks(data, at, layout):
+    """Tell whether chunks fill a file from here to its end."""
+    end = at
+    for name, start, size in _chunks(data, at, *layout):
+        if not all(32 <= byte < 127 for byte in name):
+            return False
+        end = start + size
+    return end == len(data) or (end % 2 == 1 and end + 1 == len(data))
 
 
 @contextlib.contextmanager
@@ -210,6 +319,11 @@ def length_fault(file, source):
     The text tells what lies behind the end that the header names. The header of a
     streamed file was written before its end was known: it has no fault.
     """
+    return _fault(source, _Header(file.format, file.frames, file.extra_info))
+
+
+@once_a_file
+def _fault(source, file):
     with _content(source) as data:
         if file.format == "OGG":
             return _fault_of_ogg(data)
@@ -371,10 +485,10 @@ def _crc8(data):
 
 
 def _start_of_mp3(data):
-    """Return where the frames of an MP3 file begin, behind its tags."""
-    at = 0
+    """Return where the frames of an MP3 file begin, behind its tags and zeros."""
+    at = _ZEROS.match(data).end()
     while data[at : at + 3] == b"ID3":
-        at = _behind_tag(data, at)
+        at = _ZEROS.match(data, _behind_tag(data, at)).end()
     return at
 
 
@@ -395,7 +509,7 @@ def mp3_is_cut(data):
     return at > len(data) or (len(rest) < 4 and rest[:1] == b"\xff")
 
 
-def _with_true_count(data):
+def _with_true_count(data, source):
     """Return an MP3 file with a header that counts its frames, or None if it has one.
 
     Without the count, libsndfile guesses the length from the size of the first frame.
@@ -417,7 +531,7 @@ def _with_true_count(data):
         has_header = True
         claim = int.from_bytes(data[vbri + 14 : vbri + 18], "big")
     start = first + size if has_header else first
-    found = _count_frames(data, start, head & _MPEG_KIND)
+    found = _count_in_file(source, start, head & _MPEG_KIND)
     if claim is not None and found <= claim + 1:  # some count their own frame
         return None
     header = bytearray(size)
@@ -425,6 +539,12 @@ def _with_true_count(data):
     mark = b"Xing" + (1).to_bytes(4, "big") + found.to_bytes(4, "big")
     header[side - first : side - first + len(mark)] = mark
     return bytes(header) + data[start:]
+
+
+@once_a_file
+def _count_in_file(source, at, kind):
+    with _content(source) as data:
+        return _count_frames(data, at, kind)
 
 
 def _count_frames(data, at, kind):

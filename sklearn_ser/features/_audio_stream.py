@@ -1,6 +1,7 @@
 """Long recordings: read block by block, resampled as they come, cut into windows."""
 
 import os
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -13,9 +14,11 @@ from ._audio_files import (
     length_fault,
     naming_faults,
     open_audio,
+    sample_range,
+    skip,
     wrong_header,
 )
-from .audio import FEWEST_SAMPLES, load_with_remark
+from .audio import FEWEST_SAMPLES, describe, load_with_remark, times_of
 
 LONGEST = 24 * 3600.0
 """Longest recording in seconds that is read block by block."""
@@ -30,9 +33,14 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     may last `LONGEST` seconds, and that it is cut short may show only at its end. A
     recording that is silent as a whole is a `SilentRecordingWarning`.
     """
-    if isinstance(recording, str | os.PathLike):
-        name = f"{name} ({str(recording)!r})"
-        what = yield from _read_file(recording, sampling_rate, channel, name)
+    path, times = recording, times_of(recording, name)
+    if isinstance(recording, Mapping):
+        others = recording.get("array"), recording.get("bytes")
+        in_memory = any(other is not None for other in others)
+        path = None if in_memory else recording.get("path")
+    if isinstance(path, str | os.PathLike):
+        name = describe(recording, name)
+        what = yield from _read_file(path, sampling_rate, channel, name, times)
     else:
         wave, remark = load_with_remark(recording, sampling_rate, channel, name)
         yield wave
@@ -41,24 +49,27 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
         warn_caller(f"{name} is silent: {what}.", SilentRecordingWarning)
 
 
-def _read_file(path, sampling_rate, channel, name):
+def _read_file(path, sampling_rate, channel, name, times):
     """Yield blocks, and return what makes the recording silent, if it is."""
     n_read, silent, is_silent = 0, None, True
     with naming_faults(name), open_audio(path) as file:
         rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
         known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, path)
-        if known and file.frames > LONGEST * rate:
-            raise _too_long(name, file.frames / rate)
+        first, last = sample_range(times, rate, file.frames, name)
+        n_wanted = last - first
+        if known and n_wanted > LONGEST * rate:
+            raise _too_long(name, n_wanted / rate)
         fault = length_fault(file, path)
         if fault is not None:
             raise _cut(name) if fault == CUT else ValueError(wrong_header(name, fault))
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
         size = min(_BLOCK // file.channels, int(_BLOCK * rate / sampling_rate))
         size = max(1, size)
-        while len(block := file.read(min(size, file.frames - n_read), dtype)):
+        skip(file, first, dtype)
+        while len(block := file.read(min(size, n_wanted - n_read), dtype)):
             if n_read > LONGEST * rate:
                 raise _too_long(name, n_read / rate)
-            what = f"{name}, from {n_read / rate:.2f} s on,"
+            what = f"{name}, from {(first + n_read) / rate:.2f} s on,"
             n_read += len(block)
             part = {"array": block.T, "sampling_rate": rate}
             wave, remark = load_with_remark(part, rate, channel, what)
@@ -67,7 +78,7 @@ def _read_file(path, sampling_rate, channel, name):
             elif len(block) >= FEWEST_SAMPLES:
                 is_silent = False
             yield resample(wave)
-        if known and n_read < file.frames:
+        if known and n_read < n_wanted:
             raise _cut(name)
         yield resample(np.empty(0, np.float32), last=True)
     if n_read == 0:

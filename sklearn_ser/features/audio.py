@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from ._audio_files import MAX_DURATION, MAX_SAMPLES, read_file, too_long
+from ._audio_files import (
+    MAX_DURATION,
+    MAX_SAMPLES,
+    WHOLE,
+    read_file,
+    sample_range,
+    too_long,
+)
 
 MAX_SAMPLING_RATE = 1e6
 """Highest rate in Hz of a recording, and of what it is resampled to."""
@@ -26,6 +33,8 @@ __all__ = [
 _MAX_AMPLITUDE = 2.0**16
 _MAX_CHANNELS = 64
 _EXPECTED = "a path, a 1-D waveform or a mapping {'array': ..., 'sampling_rate': ...}"
+_TIMES = ("start", "end")  # the keys of a segment
+_LATEST = 1e9  # seconds, which any number of samples per second leaves countable
 # A recording whose samples differ by no more than a step up and down of 16 bits, or
 # whose mean over the channels has no more than this share of them, is silent.
 _SILENT_RANGE = 2.0**-14
@@ -39,7 +48,7 @@ def check_recordings(X):
 
     The batch is a list, or an array (n_samples, n_times) if it comes as a 2-D array of
     numbers. A single recording, a sparse matrix, an empty list and an array of another
-    shape are refused.
+    shape are refused, and so are times of a segment that are none.
     """
     if issparse(X):
         raise TypeError(
@@ -65,6 +74,9 @@ def check_recordings(X):
         batch = _check_array(batch)
     if len(batch) == 0:
         raise ValueError("X must hold at least one recording, found 0 sample(s).")
+    if not isinstance(batch, np.ndarray):
+        for i, recording in enumerate(batch):
+            times_of(recording, f"X[{i}]")
     return batch
 
 
@@ -118,8 +130,12 @@ def load_audio(
         (n_channels, n_times) and its ``"sampling_rate"`` in Hz, at most
         `MAX_SAMPLING_RATE`. A mapping without an array may hold the ``"bytes"`` of a
         file, or else its ``"path"``. An audio decoder of Hugging Face ``datasets`` is a
-        recording, too. Integers of 8, 16 and 32 bits are scaled to [-1, 1]. int64 has
-        no full scale in audio and is not scaled.
+        recording, too, alone or as an ``"array"``. Integers of 8, 16 and 32 bits are
+        scaled to [-1, 1]. int64 has no full scale in audio and is not scaled.
+
+        A mapping with ``"start"`` or ``"end"``, in seconds, is a segment: only this
+        part is read. Without the one it begins with the recording, and without the
+        other it ends with it.
     sampling_rate : float, default=16000
         The rate in Hz of the waveform returned, from 1 to `MAX_SAMPLING_RATE`.
     channel : "mean" or int, default="mean"
@@ -137,13 +153,17 @@ def load_audio(
     TypeError, ValueError
         If the recording is missing, empty, cut short, longer than `MAX_DURATION`
         seconds, not finite or beyond 65536, if it does not decode, or if it is not a
-        recording.
+        recording. If a segment starts before 0, ends before it starts, or ends more
+        than a sample behind the recording.
 
     Notes
     -----
     A file with fewer or more samples than its header says is an error. A streamed file
     is an exception. Its header has no length, or the largest possible one, because its
     end was not known. Such a file is read to its end.
+
+    A segment has the samples that the whole recording has there, before it is
+    resampled. Its times are rounded to samples.
 
     Examples
     --------
@@ -152,6 +172,8 @@ def load_audio(
     >>> stereo = {"array": np.zeros((2, 44100)), "sampling_rate": 44100}
     >>> load_audio(stereo).shape
     (16000,)
+    >>> load_audio({**stereo, "start": 0.25, "end": 0.75}).shape
+    (8000,)
     """
     return load_with_remark(recording, sampling_rate, channel, name)[0]
 
@@ -163,11 +185,11 @@ def load_with_remark(recording, sampling_rate, channel, name):
     recording, with its path, and what is wrong; None if there is sound.
     """
     rate = _check_output(sampling_rate, channel)
+    times = times_of(recording, name)
     recording = as_mapping(recording, name)
     if isinstance(recording, Mapping):
-        if (path := recording.get("path")) is not None:
-            name = f"{name} ({str(path)!r})"
-        wave, rate = _read_mapping(recording, name)
+        name = describe(recording, name)
+        wave, rate = _read_mapping(recording, name, times)
     else:
         wave = _as_array(recording, name, (1,))
     if wave.shape[-1] == 0:
@@ -193,16 +215,73 @@ def as_mapping(recording, name="recording"):
     """Return a path or an audio decoder as a mapping, and others as they are."""
     if isinstance(recording, str | os.PathLike):
         return {"path": recording}
-    if not hasattr(recording, "get_all_samples"):
+    is_mapping = isinstance(recording, Mapping)
+    decoder = recording.get("array") if is_mapping else recording
+    if not hasattr(decoder, "get_all_samples"):
         return recording
     try:
-        samples = recording.get_all_samples()
-        return {"array": np.asarray(samples.data), "sampling_rate": samples.sample_rate}
+        samples = decoder.get_all_samples()
+        array, rate = np.asarray(samples.data), samples.sample_rate
     except RuntimeError as error:
         raise ValueError(f"{name} does not decode: {error}") from error
+    others = recording if is_mapping else {}
+    return {**others, "array": array, "sampling_rate": rate}
 
 
-def _read_mapping(recording, name):
+def times_of(recording, name="recording"):
+    """Return start and end of a segment in seconds; `WHOLE` of any other recording.
+
+    A segment that lacks one of both starts at 0, or ends with the recording: None.
+    """
+    if not isinstance(recording, Mapping):
+        return WHOLE
+    start, end = (recording.get(key) for key in _TIMES)
+    for key, value in zip(_TIMES, (start, end), strict=True):
+        if value is None:
+            continue
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+            raise TypeError(
+                f"{name} has {key}={value!r} of type {type(value).__name__}, expected "
+                "a number of seconds."
+            )
+        if not 0 <= value < _LATEST:
+            raise ValueError(
+                f"{name} has {key}={value}, expected seconds from the start of the "
+                "recording, at least 0."
+            )
+    start, end = float(start or 0.0), None if end is None else float(end)
+    if end is not None and end <= start:
+        raise ValueError(
+            f"{name} has start={start:g} and end={end:g}, expected an end after the "
+            "start."
+        )
+    return start, end
+
+
+def as_segment(recording, start, end):
+    """Return a part of a recording as a recording, its times in seconds or None."""
+    if times_of(recording) != WHOLE:
+        raise ValueError("recording is a segment already, expected a whole recording.")
+    if not isinstance(recording, Mapping):
+        is_path = isinstance(recording, str | os.PathLike)
+        recording = {"path" if is_path else "array": recording}
+    return {**recording, "start": start, "end": end}
+
+
+def describe(recording, name):
+    """Return the name of a recording in messages, with its path and its times."""
+    if not isinstance(recording, Mapping):
+        is_path = isinstance(recording, str | os.PathLike)
+        return f"{name} ({str(recording)!r})" if is_path else name
+    path, (start, end) = recording.get("path"), times_of(recording, name)
+    told = [] if path is None else [repr(str(path))]
+    if (start, end) != WHOLE:
+        to = "to its end" if end is None else f"to {end:.10g} s"
+        told.append(f"from {start:.10g} s {to}")
+    return f"{name} ({', '.join(told)})" if told else name
+
+
+def _read_mapping(recording, name, times):
     """Return a waveform (n_times,) or (n_channels, n_times), and its rate."""
     path, content = recording.get("path"), recording.get("bytes")
     if recording.get("array") is not None:
@@ -212,7 +291,9 @@ def _read_mapping(recording, name):
                 f"{sorted(map(str, recording))}."
             )
         wave = _as_array(recording["array"], name, (1, 2))
-        return wave, _check_rate(recording["sampling_rate"], name)
+        rate = _check_rate(recording["sampling_rate"], name)
+        first, last = sample_range(times, rate, wave.shape[-1], name)
+        return wave[..., first:last], rate
     if content is None and path is None:
         raise ValueError(
             f"{name} is a mapping without 'array', 'bytes' or 'path', found keys "
@@ -226,7 +307,7 @@ def _read_mapping(recording, name):
             f"{name} has a {key!r} of type {type(source).__name__}, expected "
             f"{_EXPECTED}."
         )
-    return read_file(source, name)
+    return read_file(source, name, times)
 
 
 def _what_is_silent(span, wave, channel):

@@ -1,9 +1,10 @@
 """A resumable cache of features, one file for each recording.
 
 An entry is found by the SHA-256 of the recording (the bytes of the file, or of the
-waveform and its rate) and of the settings that shape the features. So a renamed file
-keeps its entry, and a changed parameter gets a new one. An entry is written to a
-temporary name and then renamed: another process sees all of it or nothing.
+waveform and its rate), of its times if it is a segment, and of the settings that shape
+the features. So a renamed file keeps its entry, and a changed parameter gets a new one.
+An entry is written to a temporary name and then renamed: another process sees all of it
+or nothing.
 
 An entry is a ``.npy`` file, followed by a checksum of its key and its bytes. An entry
 that is damaged, or belongs to another recording, is computed again.
@@ -16,9 +17,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .._files import atomic_write, check_regular
+from .._files import atomic_write, check_regular, once_a_file
 from ..sequences import CachedSequence
-from .audio import as_mapping
+from ._audio_files import WHOLE, sample_range
+from .audio import as_mapping, times_of
 
 # Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
@@ -34,26 +36,50 @@ def content_key(recording, settings):
     digest = hashlib.sha256(f"{_FORMAT}:{settings!r}:".encode())
     try:
         source, rate = as_mapping(recording), None
+        times = times_of(source)
         if isinstance(source, Mapping):
             rate = source.get("sampling_rate")
             named = [source.get(key) for key in ("array", "bytes", "path")]
             source = next((value for value in named if value is not None), None)
-            if source is named[2] and source is not None:
-                check_regular(source)  # a device may never end
-                with open(source, "rb") as file:
-                    hashlib.file_digest(file, lambda: digest)
+            if source is not named[0]:
+                _update_by_file(digest, source, times)
                 return digest.hexdigest()
-            if source is named[1] and source is not None:
-                digest.update(source)
-                return digest.hexdigest()
-        wave = np.ascontiguousarray(source)
-    except (OSError, TypeError, ValueError):
+        wave = np.asarray(source)
+        if times != WHOLE:
+            n_times = wave.shape[-1]
+            wave = wave[..., slice(*sample_range(times, rate, n_times, "recording"))]
+        wave = np.ascontiguousarray(wave)
+    except (IndexError, OSError, TypeError, ValueError):
         return None
     if wave.dtype.hasobject:
         return None
     digest.update(f"{wave.dtype.str}:{wave.shape}:{rate!r}:".encode())
     digest.update(wave.data.cast("B") if wave.size else b"")
     return digest.hexdigest()
+
+
+def _update_by_file(digest, source, times):
+    """Add the bytes of a file to a digest, or their own digest and times of a part.
+
+    The many segments of one long file need it to be read once.
+    """
+    if not isinstance(source, bytes):
+        check_regular(source)  # a device may never end
+    if times != WHOLE:
+        digest.update(f"{times!r}:".encode() + _digest_of_file(source))
+    elif isinstance(source, bytes):
+        digest.update(source)
+    else:
+        with open(source, "rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+
+
+@once_a_file
+def _digest_of_file(source):
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).digest()
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def read(cache_dir, key):

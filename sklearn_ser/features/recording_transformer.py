@@ -83,7 +83,8 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         X : list or array of recordings, or array of shape (n_samples, n_times)
             A recording is a path, a waveform of shape (n_times,) at the sampling rate
             of the transformer, a mapping ``{"array": ..., "sampling_rate": ...}`` or
-            ``{"bytes": ..., "path": ...}``, or an audio decoder.
+            ``{"bytes": ..., "path": ...}``, or an audio decoder. A mapping with
+            ``"start"`` and ``"end"`` in seconds is a segment of a recording.
 
         Returns
         -------

@@ -22,7 +22,7 @@ from ._parameters import (
     check_number,
     check_option,
 )
-from .audio import MAX_DURATION
+from .audio import MAX_DURATION, times_of
 from .recording_transformer import RecordingTransformer, gives_vectors
 
 # The statistics over frames of each pooling.
@@ -346,7 +346,7 @@ class Settings:
 
 def _seconds(recording):
     """Return the length in seconds by the header, or 0 without one, for planning."""
-    rate, file = _SAMPLING_RATE, None
+    rate, file, (start, end) = _SAMPLING_RATE, None, times_of(recording)
     if isinstance(recording, str | os.PathLike):
         file = recording
     elif isinstance(recording, Mapping):
@@ -354,10 +354,12 @@ def _seconds(recording):
         file = recording.get("bytes") or recording.get("path")
         file, recording = (file, None) if array is None else (None, array)
     try:
+        if end is not None:
+            return end - start
         if file is None:
-            return np.shape(recording)[-1] / rate
+            return np.shape(recording)[-1] / rate - start
         with open_audio(file) as opened:
-            return opened.frames / opened.samplerate
+            return opened.frames / opened.samplerate - start
     except (OSError, RuntimeError, TypeError, ValueError, IndexError, ArithmeticError):
         return 0.0
 

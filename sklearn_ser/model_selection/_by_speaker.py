@@ -32,6 +32,7 @@ from ._enrollment import (
 from ._leakage import (
     doubts_about_speakers,
     duplicates_in,
+    heard_sessions,
     lone_emotions,
     refuse_duplicates,
     refuse_enrolled_copies,
@@ -240,7 +241,8 @@ def speaker_cross_validate(
     copies = duplicates_in(*source)
     refuse_duplicates([plan.split for plan in plans["heard"]], source[0], copies)
     refuse_enrolled_copies(parts, source[0], copies)
-    caveats = [*doubts_about_speakers(y, speakers), *caveats]
+    heard = heard_sessions([plan.split for plan in plans["heard"]], source[0])
+    caveats = [*doubts_about_speakers(y, speakers), *caveats, *heard]
 
     jobs = (
         (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts

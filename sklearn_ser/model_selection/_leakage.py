@@ -1,6 +1,6 @@
 """Checks for splits with the same speaker or recording in training and test."""
 
-import os
+import contextlib
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -14,8 +14,12 @@ from .._validation import check_column
 from ..datasets.duplicates import (
     duplicates_if_audio,
     find_duplicates,
+    overlapping_segments,
     rows_of,
+    source_of,
 )
+from ..features._audio_files import WHOLE
+from ..features.audio import describe, times_of
 from ._results import shorten
 from ._resume import once
 
@@ -122,7 +126,8 @@ def check_duplicate_leakage(
     """Refuse splits that have a recording in both training and test.
 
     The function compares recordings by their audio, not by their names and speakers. A
-    corpus may hold copies, and two corpora may share recordings.
+    corpus may hold copies, and two corpora may share recordings. Segments of one
+    recording may overlap.
 
     Parameters
     ----------
@@ -136,7 +141,8 @@ def check_duplicate_leakage(
     Raises
     ------
     ValueError
-        If a fold, counted from 1, has the same audio in training and test.
+        If a fold, counted from 1, has the same audio in training and test, or segments
+        of a recording that have half of the shorter one in common.
 
     See Also
     --------
@@ -271,21 +277,53 @@ def refuse_duplicates(
             train = train[~np.asarray(unlabelled)[train]]
         shared = np.intersect1d(audio[train], audio[test])
         for number in shared[shared >= 0][:1]:
-            copies = (
-                (train[audio[train] == number][0], what[0]),
-                (test[audio[test] == number][0], what[1]),
-            )
+            rows = [part[audio[part] == number] for part in (train, test)]
+            (one, other), how = _copies(recordings, *rows)
             names = [
-                f"{row} ({part}{_path_of(recordings[row])})" for row, part in copies
+                f"{row} ({part}{_path_of(recordings[row])})"
+                for row, part in zip((one, other), what, strict=True)
             ]
-            raise ValueError(
-                f"Fold {fold}: rows {' and '.join(names)} hold the same audio. "
-                "Remove one."
+            raise ValueError(f"Fold {fold}: rows {' and '.join(names)} {how}")
+
+
+def _copies(recordings, train, test):
+    """Return a row of each part that are the same recording, and in which way."""
+    rows = [*train, *test]
+    for pair in overlapping_segments([recordings[row] for row in rows]):
+        one, other = sorted(pair)
+        if one < len(train) <= other:
+            return (rows[one], rows[other]), (
+                "are segments of one recording that overlap. Remove one, or keep the "
+                "segments of a recording together, with groups."
             )
+    return (train[0], test[0]), "hold the same audio. Remove one."
+
+
+def heard_sessions(splits, recordings):
+    """Return a sentence on tested segments of recordings that are trained on, too."""
+    recordings = rows_of(recordings)
+    with contextlib.suppress(TypeError, ValueError):  # whoever reads them tells
+        spans = [times_of(recording) for recording in recordings]
+        if all(times == WHOLE for times in spans):
+            return []
+        sources = [source_of(recording) for recording in recordings]
+        n_heard = sum(
+            sources[row] in trained
+            for train, test in splits
+            for trained in [{sources[row] for row in train}]
+            for row in test
+        )
+        if n_heard:
+            return [
+                f"{n_heard} tested segments are of recordings whose other segments "
+                "train: their room, microphone and voices are known. With groups that "
+                "keep the segments of a recording together, they are not."
+            ]
+    return []
 
 
 def _path_of(recording):
-    return f", {str(recording)!r}" if isinstance(recording, str | os.PathLike) else ""
+    return describe(recording, "").replace(" (", ", ", 1).removesuffix(")")
 
 
 def _mask(rows, n_rows):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .._html import render
 from ..datasets.duplicates import rows_of
-from ..features.audio import load_audio
+from ..features.audio import describe, load_audio
 from ..model_card import LIMITS, USE, describe_evaluation
 
 __all__ = ["make_report"]
@@ -263,9 +263,15 @@ def _mistakes(part, recordings, audio):
 
 def _name(recording, row):
     """Return the name of a file without its folder, or the number of a row."""
-    if not isinstance(recording, str | os.PathLike):
+    is_mapping = isinstance(recording, Mapping)
+    path = recording.get("path") if is_mapping else recording
+    if not isinstance(path, str | os.PathLike):
         return f"row {row}"
-    return os.path.basename(os.fsdecode(recording))
+    name = os.path.basename(os.fsdecode(path))
+    if not is_mapping:
+        return name
+    times = describe({**recording, "path": None}, "")[2:-1]
+    return f"{name} {times}".strip()
 
 
 def _wav(recording, row):

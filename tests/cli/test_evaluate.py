@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import warnings
@@ -423,3 +424,58 @@ def test_nobody_is_left_to_train_on(fails, manifest, target):
     message = fails("evaluate", *argv)
     assert "nobody else is left to train on" in message
     assert "add --namesakes" in message
+
+
+@pytest.fixture
+def calls(manifest, tmp_path):
+    """The recordings of each speaker in one file, and the table of their segments."""
+    header, *lines = manifest.read_text().splitlines()
+    parts, rows = {}, [f"{header},start,end"]
+    for line in lines:
+        cells = dict(zip(header.split(","), line.split(","), strict=True))
+        wave, rate = soundfile.read(manifest.parent / cells["file"], dtype="int16")
+        own = parts.setdefault(cells["speaker"], [])
+        start, end = sum(map(len, own)) / rate, (sum(map(len, own)) + len(wave)) / rate
+        own.append(wave)
+        cells["file"] = f"{cells['speaker']}.flac"
+        rows.append(
+            ",".join([*cells.values(), f"{start}", f"0 days 00:00:{end:09.6f}"])
+        )
+    for speaker, own in parts.items():
+        soundfile.write(tmp_path / f"{speaker}.flac", np.concatenate(own), rate)
+    path = tmp_path / "calls.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_segments_have_the_figures_of_their_recordings(run, rows, manifest, calls):
+    printed = [
+        run("evaluate", "--manifest", table, *LINEAR, "--out", calls.parent / name)
+        for name, table in (("whole", manifest), ("parts", calls))
+    ]
+    assert printed[0].lines[1:-1] == printed[1].lines[1:-1]
+    whole, parts = (
+        rows(calls.parent / name / "predictions.csv") for name in ("whole", "parts")
+    )
+    assert {*parts[0]} == {*whole[0], "start", "end"}
+    files = [row[parts[0].index("file")] for row in parts[1]]
+    assert {*files} == {f"{row[parts[0].index('speaker')]}.flac" for row in parts[1]}
+    assert (calls.parent / "parts" / "report.html").exists()
+
+
+def test_a_fault_is_named_by_the_row_of_the_table(fails, calls):
+    lines = calls.read_text().splitlines()
+    broken = calls.parent / lines[-1].split(",")[0]
+    data = broken.read_bytes()
+    broken.write_bytes(data[: len(data) // 2])
+    message = fails("evaluate", "--manifest", calls, *LINEAR)
+    row = int(re.search(r"error: row (\d+) of calls\.csv", message)[1])
+    name, _, _, start, _ = lines[row - 1].split(",")
+    assert f"({str(calls.parent / name)!r}, from {float(start):g} s to " in message
+    assert "X[" not in message
+    broken.write_bytes(data)
+    calls.write_text("\n".join([*lines, lines[-1].rpartition(",")[0] + ",99"]))
+    message = fails("evaluate", "--manifest", calls, *LINEAR)
+    assert f"row {len(lines) + 1} (" in message
+    assert "is beyond the end of the recording" in message

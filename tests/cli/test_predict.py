@@ -71,6 +71,18 @@ def test_windows_overlap_by_half_or_as_is_asked(run, model, talk, options, expec
     assert starts(run("predict", model, talk[0], *options).lines) == expected
 
 
+def test_segments_of_a_table_have_the_times_of_their_file(run, model, talk):
+    path, _ = talk
+    table = path.with_name("turns.csv")
+    table.write_text("file,start,end\ntalk.wav,0.5,1.5\ntalk.wav,2,\n")
+    first, second = run("predict", model, table).lines[1:]
+    assert first.split()[:3] == [str(path), "0.50", "1.50"]
+    assert second.split()[:3] == [str(path), "2.00", "5.00"]
+    (expected,) = load(model).predict_proba([{"path": path, "start": 0.5, "end": 1.5}])
+    found = [float(cell) for cell in first.split()[4:]]
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
 def test_what_does_not_decode_is_told_and_the_others_go_on(
     run, rows, model, formats, tmp_path
 ):
@@ -280,7 +292,7 @@ def test_what_cannot_be_enrolled(fails, model, enrollable, calls, formats, tmp_p
         ("file,name\na.wav,a\n", "lacks the columns ['speaker']; it has ['file', 'na"),
         ("file,speaker\na.wav,\n", "has empty cells: row 2 'speaker'"),
         ("file,speaker\n", "has a header but no rows"),
-        ("file,speaker,start\nin/nested/web.ogg,ann,1.5\n", "a part of a recording"),
+        ("file,speaker,start\nin/nested/web.ogg,ann,1.5\n", "beyond the end of the"),
         ("file,speaker\nabsent.wav,ann\n", "absent.wav"),
     ):
         bad.write_text(text)

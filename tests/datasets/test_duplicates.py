@@ -245,3 +245,92 @@ def test_what_is_no_audio_has_no_duplicates():
     assert duplicates_if_audio(table, vectors_are_waveforms=True) == []
     uneven = [[[1.0], [2.0, 3.0]], [[1.0], [2.0, 3.0]]]
     assert duplicates_if_audio(uneven, vectors_are_waveforms=False) == []
+
+
+def _parts(source, *times):
+    return [{**source, "start": start, "end": end} for start, end in times]
+
+
+OVERLAPS = {
+    "half of the shorter": ([(0, 0.2), (0.1, 0.9)], [[0, 1]]),
+    "less": ([(0, 0.2), (0.11, 0.9)], []),
+    "neighbours": ([(0, 0.2), (0.2, 0.4), (0.4, None)], []),
+    "one inside": ([(0, 0.9), (0.3, 0.4)], [[0, 1]]),
+    "the whole": ([(None, None), (0.3, 0.4), (0.5, 0.6)], [[0, 1, 2]]),
+    "windows": ([(0, 0.4), (0.5, 0.9), (0.2, 0.6), (0.4, 0.8)], [[0, 1, 2, 3]]),
+    "to the end": ([(0.8, None), (0.8, 1), (0, 0.8)], [[0, 1]]),
+}
+
+
+@pytest.mark.parametrize("case", OVERLAPS)
+def test_segments_that_overlap_are_one_recording(tmp_path, case):
+    times, expected = OVERLAPS[case]
+    wave = _waves(1, n_times=16000)[0]
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    source = {"bytes": (tmp_path / "a.wav").read_bytes(), "path": "x.wav"}
+    for each in (
+        {"path": tmp_path / "a.wav"},
+        {"array": wave, "sampling_rate": 16000},
+        source,
+    ):
+        assert find_duplicates(_parts(each, *times)) == expected
+        batch = _parts(each, *times)
+        assert duplicates_if_audio(batch, vectors_are_waveforms=False) == expected
+
+
+def test_a_segment_is_a_copy_of_the_file_with_its_samples(tmp_path):
+    wave = _waves(1, n_times=16000)[0]
+    soundfile.write(tmp_path / "call.flac", wave, 16000)
+    soundfile.write(tmp_path / "turn.wav", wave[4000:8000], 16000)
+    (part,) = _parts({"path": tmp_path / "call.flac"}, (0.25, 0.5))
+    assert find_duplicates([part, tmp_path / "turn.wav", wave[4000:8000]]) == [
+        [0, 1, 2]
+    ]
+    with pytest.raises(ValueError, match=r"^recordings\[0\] .* is beyond the end"):
+        find_duplicates([{**part, "end": 2.0}])
+    with pytest.raises(ValueError, match=r"^recordings\[0\] has end=nan"):
+        find_duplicates([{**part, "end": np.nan}])
+
+
+def test_splits_that_share_a_segment_are_refused(tmp_path):
+    wave = _waves(1, n_times=16000)[0]
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    parts = _parts({"path": tmp_path / "a.wav"}, (0.5, 0.9), (0, 0.2), (0.1, 0.3))
+    check_duplicate_leakage([([0], [1, 2])], parts)
+    with pytest.raises(
+        ValueError,
+        match=r"^Fold 1: rows 1 \(train, '.*a.wav', from 0 s to 0.2 s\) and 2 \(test, "
+        r"'.*', from 0.1 s to 0.3 s\) are segments of one recording that overlap",
+    ):
+        check_duplicate_leakage([([0, 1], [2])], parts)
+
+
+def test_a_test_on_segments_of_trained_recordings_is_told():
+    call, other = (
+        {"array": wave, "sampling_rate": 16000} for wave in _waves(2, n_times=16000)
+    )
+    times = [(0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8)]
+    y, speakers = ["a", "b"] * 4, np.repeat(["s1", "s2", "s3", "s4"], 2)
+    X = np.arange(8.0)[:, None]
+    for recordings, told in (
+        ([*_parts(call, *times), *_parts(other, *times)], True),
+        (_waves(8), False),
+    ):
+        result = speaker_cross_validate(
+            DummyClassifier(), X, y, speakers, recordings=recordings, n_bootstrap=0
+        )
+        heard = [text for text in result.caveats if "other segments train" in text]
+        assert bool(heard) == told
+        if told:
+            assert heard[0].startswith("8 tested segments")
+            files = np.repeat([0, 1], 4)
+            apart = speaker_cross_validate(
+                DummyClassifier(),
+                X,
+                y,
+                speakers,
+                recordings=recordings,
+                groups=files,
+                n_bootstrap=0,
+            )
+            assert not any("segments" in text for text in apart.caveats)

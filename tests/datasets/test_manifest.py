@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from hypothesis import assume, given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from sklearn_ser._csv import clean_name, name_key
 from sklearn_ser.datasets import load_manifest
+from sklearn_ser.features import load_audio
 
 GOOD = "file,speaker,emotion\na.wav,03,anger\nb.wav,11,neutral\n"
 
@@ -378,44 +380,127 @@ def test_texts_are_unified_in_silence(write, tmp_path):
     assert load_manifest(renamed).texts.tolist() == [None] * 5
 
 
+_CLIP = 3.0  # seconds
+
+
+def _segment(write, tmp_path, names, cells):
+    soundfile.write(tmp_path / "a.wav", np.zeros(24000), 8000)
+    return write(f"file,speaker,emotion,{names}\na.wav,1,joy,{cells}\n")
+
+
 @pytest.mark.parametrize(
-    ("names", "cells", "refused"),
+    ("names", "cells", "times"),
     [
-        ("start,end", "0.5,1.5", ["start", "end"]),
-        ("start,end", "0 days 00:00:00.5,0 days 00:00:01", ["start", "end"]),
-        ("start,end", "0 days 00:00:00,0 days 00:00:01", ["end"]),
-        ("begin", "1.2", ["begin"]),
-        ("offset,duration", "1,0.8", ["offset", "duration"]),
-        ("Start Time,End_Time", "1:00,1:02", ["start time", "end_time"]),
-        ("segment_start_ms", "250", ["segment_start_ms"]),
-        ("onset", "0.1", ["onset"]),
-        ("Start (s),End (s)", "0.1,0.9", ["start (s)", "end (s)"]),
-        ("start_time_ms", "100", ["start_time_ms"]),
-        ("t_start,clip.end", "0.1,0.9", ["t_start", "clip.end"]),
-        ("channel", "1", ["channel"]),
-        ("Channel", "left", ["channel"]),
-        ("duration", "0.8", ["duration"]),
-        ("duration_s", "1", ["duration_s"]),
-        ("start,end", "0,", []),
-        ("start,end", "0 days,NaT", []),
-        ("start,end", "0 days 00:00:00.000,", []),
-        ("channel", "YouTube", []),
-        ("duration", "3.0", []),
-        ("duration", "long", []),
-        ("gender,offset", "f,", []),
+        ("start,end", "0.5,1.5", (0.5, 1.5)),
+        ("start,end", "0.5,", (0.5, None)),
+        ("start,end", ",1.5", (0, 1.5)),
+        ("end", "1.5", (0, 1.5)),
+        ("start,end", "0 days 00:00:00.5,0 days 00:00:01", (0.5, 1.0)),
+        ("start,end", "0 days 00:00:01.250000,NaT", (1.25, None)),
+        ("Start Time,End_Time", "0:01,0:02.5", (1, 2.5)),
+        ("start,end", '"0,5","1,25"', (0.5, 1.25)),
+        ("Start (s),End (s)", "0.1,0.9", (0.1, 0.9)),
+        ("t_start,clip.end", "0.1,0.9", (0.1, 0.9)),
+        ("t0,t1", "0.1,0.9", (0.1, 0.9)),
+        ("T_0,T_1", "0.1,0.9", (0.1, 0.9)),
+        ("onset,offset", "0.1,0.9", (0.1, 0.9)),
+        ("begin,stop", "0.1,0.9", (0.1, 0.9)),
+        ("xmin,xmax,duration", "0.1,0.9,0.8", (0.1, 0.9)),
+        ("offset,duration", "1,0.75", (1, 1.75)),
+        ("onset", "2.5", (2.5, None)),
+        ("start,end", "2.5,3.0001", (2.5, 3.0001)),
     ],
 )
-def test_a_row_that_is_a_part_of_a_recording_is_refused(
-    write, tmp_path, names, cells, refused
-):
-    soundfile.write(tmp_path / "a.wav", np.zeros(24000), 8000)
-    path = write(f"file,speaker,emotion,{names}\na.wav,1,joy,{cells}\n")
-    if not refused:
-        assert list(load_manifest(path).frame)[3:] == names.split(",")
-        return
-    with pytest.raises(ValueError, match="a part of a recording") as caught:
+def test_start_and_end_make_a_segment_of_a_row(write, tmp_path, names, cells, times):
+    corpus = load_manifest(_segment(write, tmp_path, names, cells))
+    start, end = times
+    (found,) = corpus.data
+    assert found == {
+        "path": str(tmp_path / "a.wav"),
+        "start": start,
+        "end": end,
+    }
+    assert list(corpus.frame)[3:] == [name.lower() for name in names.split(",")]
+    expected = 8000 * (min(end or _CLIP, _CLIP) - start)
+    assert len(load_audio(found, sampling_rate=8000)) == round(expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "cells"),
+    [
+        ("start,end", "0,"),
+        ("start,end", "0 days,NaT"),
+        ("start,end", "0 days 00:00:00.000,"),
+        ("t0,t1", ","),
+        ("channel", "YouTube"),
+        ("duration", "3.0"),
+        ("duration", "long"),
+        ("gender,offset", "f,"),
+    ],
+)
+def test_a_row_without_times_is_a_whole_recording(write, tmp_path, names, cells):
+    corpus = load_manifest(_segment(write, tmp_path, names, cells))
+    assert corpus.data == [str(tmp_path / "a.wav")]
+    assert list(corpus.frame)[3:] == names.split(",")
+
+
+@pytest.mark.parametrize(
+    ("names", "cells", "message"),
+    [
+        ("segment_start_ms", "250", r"\['segment_start_ms'\], which .* in seconds"),
+        (
+            "start,end_frame",
+            "1,90",
+            r"the columns \['end_frame'\], which make of a row",
+        ),
+        ("start,duration_ms", "1,900", r"the columns \['duration_ms'\], which make of"),
+        ("channel", "1", r"the columns \['channel'\], which make of a row a part"),
+        ("Channel", "left", r"the columns \['channel'\], which make of a row a part"),
+        ("duration", "0.8", r"the columns \['duration'\], which make of a row a part"),
+        ("duration_s", "1", r"the columns \['duration_s'\], which make of a row a"),
+        ("start,t0", "1,2", r"\['start', 't0'\], each of which may be the start of a"),
+        (
+            "start,end",
+            "soon,2",
+            r"no seconds \(.*another name\): row 2 'start' is 'soon'",
+        ),
+        ("from", "Rome", r"no seconds .*: row 2 'from' is 'Rome'\.$"),
+        (
+            "start,end",
+            "-1,2",
+            r"none: row 2 \('.*a.wav'\) has start=-1\.0, expected sec",
+        ),
+        ("start,end", "-1 days +23:59:59,2", "no seconds .* is '-1 days"),
+        ("start,end", "2,1", r"row 2 \('.*a.wav'\) has start=2 and end=1, expected an"),
+        ("start,end", "1,1", r"row 2 \('.*a.wav'\) has start=1 and end=1, expected an"),
+        ("end", "inf", r"row 2 \('.*a.wav'\) has end=inf, expected"),
+        ("end", "3.1", r"row 2 \('.*a.wav', from 0 s to 3.1 s\) is beyond .* \(3 s\)"),
+        ("start", "4", r"row 2 \('.*a.wav', from 4 s to its end\) is beyond"),
+        ("start,end", "1500,2500", r"from 1500 s to 2500 s\) is beyond the end of the"),
+        ("end", "0.00001", "holds no sample"),
+    ],
+)
+def test_times_that_cannot_be_read_are_refused(write, tmp_path, names, cells, message):
+    path = _segment(write, tmp_path, names, cells)
+    with pytest.raises(ValueError, match=f"^csv '.*{message}"):
         load_manifest(path)
-    assert f"the columns {refused}, which" in str(caught.value)
+
+
+def test_segments_of_one_file_are_one_session(write, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(24000), 8000)
+    table = "file,speaker,emotion,Beginn,Ende\na.wav,1,joy,0,1\nb.wav,1,joy,,\n"
+    table += "\n./a.wav,2,anger,1,2\n"
+    columns = {"start": "beginn", "end": "ende"}
+    corpus = load_manifest(write(table), columns=columns)
+    assert corpus.sessions.tolist() == [0, 1, 0]
+    assert corpus.rows.tolist() == [2, 3, 5]
+    assert corpus.data[1] == str(tmp_path / "b.wav")
+    assert corpus.DESCR.startswith("3 recordings by 2 speakers")
+    with pytest.raises(
+        ValueError, match=r"more than once: row 6 .* \(first in row 5\)"
+    ):
+        load_manifest(write(table + "a.wav,2,joy,1.0,0:02\n"), columns=columns)
 
 
 @pytest.mark.parametrize(
@@ -483,13 +568,38 @@ def test_rows_in_memory(tmp_path, monkeypatch):
         load_manifest([row | {"File": "b.wav"}])
     for wrong, message in (
         ({"speaker": None}, "csv has empty cells: row 0 'speaker'"),
-        ({"start": 1.5}, r"the columns \['start'\]"),
+        ({"start": "x"}, "no seconds .*row 0 'start' is 'x'"),
+        ({"start": True}, "no seconds .*row 0 'start' is 'True'"),
         ({"Speaker": 1}, r"more than one column named \['speaker'\]"),
     ):
         with pytest.raises(ValueError, match=message):
             load_manifest([row | wrong])
     with pytest.raises(ValueError, match="csv is empty"):
         load_manifest([])
+
+
+def test_rows_in_memory_may_be_segments(tmp_path):
+    wave = np.arange(16000) / 16000
+    audio = {"array": wave, "sampling_rate": 16000, "path": "x.wav"}
+    soundfile.write(tmp_path / "a.wav", wave, 16000)
+    file = {"bytes": (tmp_path / "a.wav").read_bytes(), "path": None}
+    times = [(0.25, 0.5), (np.float32(0.5), None), (None, None), (0, np.nan)]
+    times.append((pd.Timedelta("250ms"), pd.Timedelta("500ms")))
+    for each in (audio, file):
+        rows = [
+            {"audio": each, "speaker": "1", "emotion": "joy", "start": s, "end": e}
+            for s, e in times
+        ]
+        corpus = load_manifest(rows)
+        assert corpus.sessions.tolist() == [0] * 5
+        assert corpus.data[2] is corpus.data[3] is each
+        for i in (0, 4):
+            np.testing.assert_allclose(
+                load_audio(corpus.data[i]), wave[4000:8000], atol=1e-4
+            )
+        assert len(load_audio(corpus.data[1])) == 8000
+        with pytest.raises(ValueError, match=r"^csv has .* row 0 .*is beyond the end"):
+            load_manifest([rows[0] | {"end": 1.1}])
 
 
 def test_columns_may_have_other_names(tmp_path):

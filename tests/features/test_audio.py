@@ -21,6 +21,7 @@ from sklearn_ser.features import LogMelTransformer, load_audio
 from sklearn_ser.features._audio_files import is_estimate, mp3_is_cut, open_audio
 from sklearn_ser.features._audio_stream import read_blocks
 from sklearn_ser.features.audio import MAX_DURATION, check_recordings
+from sklearn_ser.features.cache import content_key
 
 RATE = 16000
 
@@ -571,6 +572,25 @@ READ_ON = {
     "WAV with comments": ("a.wav", lambda d: d + LIST),
     "WAV with cut comments": ("a.wav", lambda d: d + LIST[:7] + b"\1" + b"b" * 200),
     "WAV with zeros": ("a.wav", lambda d: d + LIST + bytes(2048)),
+    "WAV, no length, with comments": (
+        "a.wav",
+        lambda d: _put(b"data", 0)(d) + LIST + b"id3 \3\0\0\0abc",
+    ),
+    "WAV of a stream": ("a.wav", _put(b"data", 0xFFFFFFFF)),
+    "WAV of a stream, with comments": ("a.wav", _put(b"data", 0xFFFFFFFF, extra=LIST)),
+    "WAV of a stream, with several chunks": (
+        "a.wav",
+        _put(b"data", 0x7FFFF000, extra=LIST + b"odd!\1\0\0\0b\0" + LIST),
+    ),
+    "MP3 behind zeros": ("a.mp3", lambda d: bytes(1000) + d),
+    "MP3 behind zeros, without a count": (
+        "a.mp3",
+        lambda d: bytes(3) + _without_header(d),
+    ),
+    "MP3 behind a tag and zeros": (
+        "a.mp3",
+        lambda d: b"ID3\3\0\0\0\0\1\0" + bytes(1128) + d,
+    ),
     "FLAC with a tag": ("a.flac", lambda d: d + b"TAG" + b"a" * 125),
 }
 
@@ -745,3 +765,145 @@ def test_what_is_no_batch(X, kind, message):
 def test_batch_form_is_told_by_type():
     assert isinstance(check_recordings([np.ones(5), np.ones(5)]), list)
     assert isinstance(check_recordings(np.ones((2, 5))), np.ndarray)
+
+
+# Segments: a part of a recording is a recording
+
+_FORMATS = {
+    "a.wav": {"subtype": "PCM_16"},
+    "f.wav": {"subtype": "FLOAT"},
+    "i.wav": {"subtype": "IMA_ADPCM"},
+    "g.wav": {"subtype": "GSM610"},
+    "a.flac": {},
+    "a.aiff": {},
+    "a.ogg": {"subtype": "VORBIS"},
+    "a.opus": {"format": "OGG", "subtype": "OPUS"},
+    "a.mp3": {},
+    "b.mp3": {"bitrate_mode": "VARIABLE"},
+}
+
+
+@pytest.mark.parametrize("name", _FORMATS)
+def test_a_segment_has_the_samples_of_the_whole(tmp_path, name):
+    wave = 0.2 * np.sin(np.arange(3 * RATE) ** 1.2 / 40)
+    path = _write(tmp_path / name, wave, **_FORMATS[name])
+    whole = load_audio(path)
+    tolerance = 1e-6 if name.endswith(".mp3") else 0
+    for start, end in [(0.5, 1.5), (1.23457, 1.3), (None, 0.7), (2.2, None), (0, 3)]:
+        first = round(RATE * (start or 0))
+        last = len(whole) if end is None else round(RATE * end)
+        times = {"start": start, "end": end}
+        for source in ({"path": path}, {"bytes": path.read_bytes(), "path": "x.wav"}):
+            part = load_audio({**source, **times})
+            np.testing.assert_allclose(part, whole[first:last], rtol=0, atol=tolerance)
+        blocks = [*read_blocks({"path": path, **times}, 8000)]
+        expected = load_audio({"path": path, **times}, sampling_rate=8000)
+        np.testing.assert_allclose(np.concatenate(blocks), expected, atol=1e-5)
+
+
+def test_an_mp3_in_blocks_has_no_joints(tmp_path):
+    wave = 0.2 * np.sin(np.arange(300_000) ** 1.2 / 40)
+    path = _write(tmp_path / "a.mp3", wave)
+    first, second, _ = read_blocks(path, RATE)
+    assert len(first) == 2**18
+    np.testing.assert_array_equal(np.append(first, second), load_audio(path))
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+def test_all_forms_of_a_segment_agree(tmp_path, rate):
+    wave = _noise(2 * rate, n_channels=2)
+    times = {"start": np.float32(0.25), "end": 1.5}
+    path = _write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
+    cut = {"array": wave[rate // 4 : 3 * rate // 2].T, "sampling_rate": rate}
+    decoder = _Decoder(wave[:, 0])
+    batch = [
+        {"path": path, **times},
+        {"path": str(path), **times},
+        {"bytes": path.read_bytes(), "path": None, **times},
+        {"array": wave.T, "sampling_rate": rate, "path": "gone.wav", **times},
+        cut,
+    ]
+    for cache in (None, tmp_path / "cache", tmp_path / "cache"):
+        for x in LogMelTransformer(cache_dir=cache).transform(batch)[:-1]:
+            expected = LogMelTransformer().transform([cut])[0]
+            np.testing.assert_array_equal(x, expected)
+    if rate == RATE:
+        part = load_audio({"array": decoder, **times})
+        np.testing.assert_array_equal(part, wave[4000:24000, 0])
+
+
+def test_only_the_segment_of_a_file_is_decoded(tmp_path):
+    wave = _noise(4000 * 100)  # longer than an hour
+    path = _write(tmp_path / "long.wav", wave, 100, subtype="FLOAT")
+    with pytest.raises(ValueError, match="is too long"):
+        load_audio(path)
+    part = load_audio({"path": path, "start": 3990}, sampling_rate=100)
+    np.testing.assert_array_equal(part, wave[399000:])
+    with pytest.raises(ValueError, match=r"from 10 s to its end\) is too long"):
+        load_audio({"path": path, "start": 10})
+
+
+@pytest.mark.parametrize(
+    ("times", "kind", "message"),
+    [
+        ({"start": -0.1}, ValueError, "has start=-0.1, expected seconds from the st"),
+        ({"end": np.nan}, ValueError, "has end=nan, expected seconds"),
+        ({"end": np.inf}, ValueError, "has end=inf, expected seconds"),
+        ({"start": 10**400}, ValueError, "has start=1000"),
+        ({"start": "0.5"}, TypeError, "has start='0.5' of type str, expected a number"),
+        ({"end": True}, TypeError, "has end=True of type bool"),
+        ({"end": [1.0]}, TypeError, r"has end=\[1.0\] of type list"),
+        ({"start": 0.4, "end": 0.4}, ValueError, "has start=0.4 and end=0.4, exp"),
+        ({"start": 0.4, "end": 0.3}, ValueError, "has start=0.4 and end=0.3, exp"),
+        ({"end": 0}, ValueError, "has start=0 and end=0, expected an end after"),
+    ],
+)
+def test_times_that_are_none_are_told_before_anything_is_read(times, kind, message):
+    batch = [{"path": "gone.wav"}, {"path": "b.wav", **times}]
+    for call in (LogMelTransformer().fit, LogMelTransformer().transform):
+        with pytest.raises(kind, match=rf"^X\[1\] {message}"):
+            call(batch)
+    with pytest.raises(kind, match=f"^recording {message}"):
+        load_audio(batch[1])
+
+
+def test_a_segment_beyond_the_recording_names_it(tmp_path):
+    path = _write(tmp_path / "a.wav", _noise(8000))
+    array = {"array": _noise(8000), "sampling_rate": RATE}
+    for source in (array, {"path": path}, {"bytes": path.read_bytes()}):
+        last = load_audio({**source, "start": 0.25, "end": 8001 / RATE})
+        np.testing.assert_array_equal(last, load_audio(source)[4000:])
+        for bad in ({"end": 8002 / RATE}, {"start": 9.0}, {"start": 1, "end": 2}):
+            with pytest.raises(ValueError, match=r"^X\[0\].* is beyond the end of the"):
+                LogMelTransformer().transform([{**source, **bad}])
+        for bad in ({"start": 0.5}, {"start": 0.1, "end": 0.10001}):
+            with pytest.raises(ValueError, match=r"X\[0\].* holds no sample"):
+                LogMelTransformer().transform([{**source, **bad}])
+    with pytest.raises(ValueError, match=r"^X\[0\] \('.*a.wav', from 1 s to 2 s\) is"):
+        LogMelTransformer().transform([{"path": path, "start": 1, "end": 2}])
+    with pytest.raises(ValueError, match=r"\(0\.5 s\)"):
+        [*read_blocks({"path": path, "end": 0.6}, RATE)]
+    with pytest.raises(ValueError, match="no 'sampling_rate' beside its 'array'"):
+        load_audio({"array": _noise(), "start": 0.1})
+
+
+def test_segments_are_cached_by_content_and_times(tmp_path, monkeypatch):
+    a, b = (_write(tmp_path / name, _noise(16000)) for name in ("a.wav", "b.wav"))
+    times = {"start": 0.1, "end": 0.6}
+    keys = [
+        content_key({"path": a, **times}, "settings"),
+        content_key({"path": b, "bytes": None, **times}, "settings"),
+        content_key({"bytes": a.read_bytes(), **times}, "settings"),
+    ]
+    assert len({*keys}) == 1
+    assert None not in keys
+    others = [
+        content_key({"path": a, **times, "end": 0.7}, "settings"),
+        content_key({"path": a, "end": 0.6}, "settings"),
+        content_key({"path": a}, "settings"),
+        content_key({"path": a, **times}, "others"),
+    ]
+    assert len({*keys, *others}) == 5
+    assert content_key({"path": a, "start": 0}, "settings") == others[2]
+    soundfile.write(a, _noise(16000, seed=1), RATE)
+    assert content_key({"path": a, **times}, "settings") != keys[0]

@@ -50,7 +50,13 @@ def test_the_functionals_are_those_of_opensmile(corpus, paths, feature_set):
     expected = np.vstack([smile(w, 16000).ravel() for w in corpus.waveforms[:3]])
     transformer = OpenSMILETransformer(feature_set)
     mappings = [{"array": w, "sampling_rate": 16000} for w in corpus.waveforms[:3]]
-    for X in (corpus.waveforms[:3], paths[:3], mappings):
+    call = np.concatenate(corpus.waveforms[:3])
+    ends = np.cumsum([len(w) for w in corpus.waveforms[:3]]) / 16000
+    turns = [
+        {"array": call, "sampling_rate": 16000, "start": start, "end": end}
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    for X in (corpus.waveforms[:3], paths[:3], mappings, turns):
         found = transformer.transform(X)
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == np.float64

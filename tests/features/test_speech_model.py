@@ -341,7 +341,12 @@ def test_forms_of_a_recording(tiny, corpus, paths):
     waves = corpus.waveforms[:3]
     expected = est.transform(waves)
     mappings = [{"array": x, "sampling_rate": corpus.sampling_rate} for x in waves]
-    for form in (paths[:3], [Path(p) for p in paths[:3]], mappings):
+    call = {"array": np.concatenate(waves), "sampling_rate": corpus.sampling_rate}
+    ends = np.cumsum([len(wave) for wave in waves]) / corpus.sampling_rate
+    starts = [0, *ends[:-1]]
+    turns = [call | {"start": s, "end": e} for s, e in zip(starts, ends, strict=True)]
+    assert [*map(extraction._seconds, turns)] == pytest.approx(np.diff([0, *ends]))
+    for form in (paths[:3], [Path(p) for p in paths[:3]], mappings, turns):
         for a, b in zip(est.transform(form), expected, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
