@@ -13,6 +13,7 @@ from sklearn.utils import check_scalar
 from .._validation import check_column
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import check_bootstrap
+from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
     check_speaker_leakage,
@@ -20,7 +21,8 @@ from ._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from ._results import CrossCorpusResult, Transfer, join, mean_interval
+from ._paired import mean_interval
+from ._results import join
 from ._resume import Transfers, describe, jobs_of_parts, returns, text_of
 from ._splits import (
     check_corpora,

@@ -36,8 +36,10 @@ from ._leakage import (
     refuse_duplicates,
     refuse_enrolled_copies,
 )
-from ._results import Fold, SpeakerCVResult, compare, shorten
+from ._paired import paired_difference
+from ._results import shorten
 from ._resume import Folds, describe, jobs_of_parts, name_of, returns, text_of
+from ._speaker_result import Fold, SpeakerCVResult
 from ._splits import (
     Plan,
     check_evaluation,
@@ -296,7 +298,7 @@ def _with_texts(results, *bootstrap):
         return heard
     others = {"heard": heard} | ({} if control is None else {"control": control})
     found = {
-        name: compare(unheard.parts(), other.parts(), *bootstrap)[-2:]
+        name: paired_difference(unheard.parts(), other.parts(), *bootstrap)[-2:]
         for name, other in others.items()
     }
     return replace(
