@@ -198,7 +198,7 @@ def _print_estimate(methods, data, cv, texts, args):
     from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
     from ..model_selection import compare
-    from ..model_selection._splits import TEXT_SPLITS
+    from ..model_selection._sentences import TEXT_SPLITS
 
     splitter = cv or LeaveOneGroupOut()
     splitter = check_cv(GroupKFold(cv) if isinstance(cv, int) else splitter)

@@ -420,7 +420,7 @@ def _print_estimate(classifier, X, corpus, splits, args):
 
 def _n_fits(corpus, splits, args):
     """Return how many models are trained: one a fold, and one a fold of sentences."""
-    from ..model_selection._splits import TEXT_SPLITS
+    from ..model_selection._sentences import TEXT_SPLITS
 
     if not args.unheard_sentences:
         return len(splits)

@@ -9,8 +9,8 @@ from ._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
 )
+from ._sentences import SpeakerTextKFold
 from ._speaker_result import SpeakerCVResult
-from ._splits import SpeakerTextKFold
 
 __all__ = [
     "Comparison",

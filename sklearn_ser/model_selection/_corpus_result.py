@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._paired import UNKNOWN
-from ._results import Part, Result, interval_label, join, percent, plain, spread_columns
+from ._results import (
+    SENTENCES,
+    Part,
+    Result,
+    interval_label,
+    join,
+    percent,
+    plain,
+    spread_columns,
+)
 
 _PROTOCOLS = {
     "transductive": "target utterances (unlabelled) were seen in training",
@@ -75,7 +84,8 @@ class CrossCorpusResult(Result):
     baseline : tuple or None
         What :meth:`against` compared the result with.
     unheard_texts, control : CrossCorpusResult or None
-        As in :class:`SpeakerCVResult`.
+        As in :class:`SpeakerCVResult`. Several fits score the rows of a transfer in
+        them, and its `fit_time` and `score_time` are sums.
     text_differences : dict or None
         As in :class:`SpeakerCVResult`.
     sentences : {"heard", "unheard", "control"} or None
@@ -117,6 +127,7 @@ class CrossCorpusResult(Result):
 
     _evaluation = "cross_corpus_validate"
     _baseline_kinds = ("source-only",)
+    _figures = "uar", "uar_interval", "confidence_level", "sentences"
 
     @property
     def kind(self):
@@ -183,6 +194,7 @@ class CrossCorpusResult(Result):
         notes = [f"{self.protocol}: {_PROTOCOLS[self.protocol]}"]
         if self.mode == "inductive":
             notes.append("half of the target speakers were scored")
+        notes += filter(None, [SENTENCES[self.sentences]])
         return [*notes, "UAR %" + (interval_label(self) if known else "")]
 
     def _notes_below(self):
@@ -250,7 +262,7 @@ class CrossCorpusResult(Result):
             }
             for transfer, part in zip(self.transfers, self.parts(), strict=True)
         ]
-        names = "protocol", "mode", "adapted", "uar", "uar_interval", "confidence_level"
+        names = *self._figures, "protocol", "mode", "adapted"
         return plain(
             self._shared_values()
             | {name: getattr(self, name) for name in names}

@@ -14,6 +14,13 @@ from .._validation import import_or_raise
 from ..metrics._bootstrap import confusion_uar, confusion_wa, speaker_confusions
 from ._paired import UNKNOWN, PairedDifference, paired_difference
 
+SENTENCES = {
+    None: "",
+    "heard": "the test sentences are in the training data of other speakers",
+    "unheard": "unheard sentences: the training data have none of the test sentences",
+    "control": "control: the test sentences are in the training data, others left it",
+}
+
 
 class Group(NamedTuple):
     """The recordings with one value of a column, such as one speaker's."""
@@ -126,12 +133,14 @@ class Result:
     """What both results do: verdict, table, views, frames and files.
 
     Subclasses return their scored rows in `parts`, their table in `_rows`, whose first
-    row is the head, and lines of text in `_notes_above` and `_notes_below`.
+    row is the head, and lines of text in `_notes_above` and `_notes_below`. `_figures`
+    names the attributes that `to_dict` repeats for unheard sentences.
     `_alignment` has "<" or ">" for each column; columns beyond it are aligned as its
     last one.
     """
 
     _alignment = "<"
+    _figures: tuple = ()
     _baseline_kinds: tuple = ()
 
     def _folds(self):
@@ -410,7 +419,36 @@ class Result:
         if self.baseline is not None:
             base, compared, _ = self.baseline
             values["baseline"] = {"kind": base.kind, **compared._asdict()}
+        for name in ("unheard_texts", "control"):
+            if (other := getattr(self, name)) is not None:
+                values[name] = {key: getattr(other, key) for key in self._figures}
+                values[name]["n_recordings"] = sum(
+                    p.n_recordings for p in other.parts()
+                )
+        if self.text_differences is not None:
+            values["text_differences"] = {
+                name: dict(zip(("difference", "interval"), pair, strict=True))
+                for name, pair in self.text_differences.items()
+            }
         return values
+
+
+def with_sentences(results, *bootstrap):
+    """Return the result on heard sentences with the others, and their differences.
+
+    `results` has it as "heard", and may have others as "unheard" and "control".
+    """
+    heard, unheard, control = map(results.get, ("heard", "unheard", "control"))
+    if unheard is None:
+        return heard
+    others = {"heard": heard} | ({} if control is None else {"control": control})
+    found = {
+        name: paired_difference(unheard.parts(), other.parts(), *bootstrap)[-2:]
+        for name, other in others.items()
+    }
+    return replace(
+        heard, unheard_texts=unheard, control=control, text_differences=found
+    )
 
 
 def _figure(score, interval):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._results import (
+    SENTENCES,
     FoldView,
     Part,
     Result,
@@ -19,12 +20,6 @@ _KINDS = {
     "inductive": "no recording of a test speaker was enrolled",
     "enrolled": "this many unlabelled recordings of each speaker, not scored",
     "transductive": "all recordings of the test speakers were enrolled, unlabelled",
-}
-_SENTENCES = {
-    None: "",
-    "heard": "the test sentences are in the training data of other speakers",
-    "unheard": "unheard sentences: the training data have none of the test sentences",
-    "control": "control: the test sentences are in the training data, others left it",
 }
 
 
@@ -225,7 +220,7 @@ class SpeakerCVResult(Result):
 
     def _notes_above(self):
         kind = f"{self.kind}: {_KINDS[self.kind.split()[0]]}"
-        return [kind, *filter(None, [_SENTENCES[self.sentences]])]
+        return [kind, *filter(None, [SENTENCES[self.sentences]])]
 
     def _notes_below(self):
         (part,) = self.parts()
@@ -285,13 +280,4 @@ class SpeakerCVResult(Result):
             "per_speaker": self.per_speaker(),
             "folds": folds,
         }
-        for name in ("unheard_texts", "control"):
-            if (other := getattr(self, name)) is not None:
-                values[name] = {key: getattr(other, key) for key in self._figures}
-                values[name]["n_recordings"] = other.parts()[0].n_recordings
-        if self.text_differences is not None:
-            values["text_differences"] = {
-                name: dict(zip(("difference", "interval"), pair, strict=True))
-                for name, pair in self.text_differences.items()
-            }
         return plain(values)
