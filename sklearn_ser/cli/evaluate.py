@@ -16,6 +16,7 @@ from .options import (
     at_least,
     check_method,
     duration,
+    fit_seconds,
     load_recordings,
     make_classifier,
     make_front,
@@ -75,7 +76,8 @@ def add_arguments(parser):
         "--unheard-sentences",
         action="store_true",
         help="score on unheard speakers and sentences, too: a corpus with a script, or "
-        "the column text of --manifest, says which sentence a recording has",
+        "the column text of --manifest, says which sentence a recording has; with "
+        "--target, for corpora that share sentences",
     )
     option = parser.add_argument_group("what is kept").add_argument
     option(
@@ -117,9 +119,9 @@ def run(args):
     corpus.caveats = ()
     if args.target is None:
         _check_speakers(corpus, args)
-        _check_sentences(corpus, args)
     else:
         corpus = _join(corpus, args)
+    _check_sentences(corpus, args)
     front, classifier = make_front(args, corpus), make_classifier(args)
     title = shown_title(args, front, corpus)
     title = f"SpeakerNormalizer and {title}" if args.enroll else title
@@ -188,11 +190,6 @@ def _check(args):
     refuse(args.target and args.folds, "--folds", "a transfer has no folds")
     refuse(args.protocol and args.folds, "--folds", "the protocol has its own")
     refuse(args.target and args.enroll, "--enroll", of_one)
-    refuse(
-        args.target and args.unheard_sentences,
-        "--unheard-sentences",
-        "is for one corpus, whose speakers say the same sentences",
-    )
     refuse(args.audio and args.out is None, "--audio", "needs --out")
     if args.out is None or args.resume is not None:
         return
@@ -227,13 +224,24 @@ def _check_sentences(corpus, args):
         "--unheard-sentences",
         "no sentence of the recordings is known; a table names them in its column text",
     )
+    refuse(
+        args.unheard_sentences and args.target and not _shared_texts(corpus),
+        "--unheard-sentences",
+        "--manifest and --target have no sentence in common",
+    )
+
+
+def _shared_texts(corpus):
+    """Return the sentences that both corpora of a transfer have."""
+    is_source = corpus.corpora == corpus.transfer[0]
+    return {*corpus.texts[is_source]} & {*corpus.texts[~is_source]} - {None}
 
 
 def _heard_sentences(corpus, splits, args):
     """Return a remark on test recordings whose sentence is in the training."""
     texts = getattr(corpus, "texts", None)
     is_synthetic = args.manifest is None and args.corpus is None
-    if is_synthetic or args.unheard_sentences or args.target or texts is None:
+    if is_synthetic or args.unheard_sentences or texts is None:
         return []
     n_heard = n_tested = 0
     for train, test in splits:
@@ -269,6 +277,7 @@ def _join(source, args):
         data=[*(source.data[row] for row in kept), *target.data],
         target=np.concatenate([source.target[kept], target.target]),
         speakers=np.concatenate([source.speakers[kept], target.speakers]),
+        texts=np.concatenate([source.texts[kept], target.texts]),
         corpora=np.repeat([first, second], [len(kept), len(target.data)]),
         transfer=(first, second),
         frame={
@@ -357,6 +366,7 @@ def _by_corpus(classifier, X, front, corpus, args, like=None):
         corpus.corpora,
         corpus.speakers,
         transfers=[corpus.transfer],
+        texts=corpus.texts if args.unheard_sentences and like is None else None,
         recordings=corpus.data,
         front_end=front,
         n_jobs=args.jobs,
@@ -391,7 +401,7 @@ def _splits(corpus, args):
 
 
 def _print_estimate(classifier, X, corpus, splits, args):
-    """Train one epoch of the first fold, twice, and say how long all of them take."""
+    """Train a few epochs of the first fold, and say how long all folds take."""
     import numpy as np
     from joblib import effective_n_jobs
     from sklearn.base import clone
@@ -404,14 +414,18 @@ def _print_estimate(classifier, X, corpus, splits, args):
         domain = np.repeat([1, -1], [len(rows), len(tested)])
         rows, known = np.concatenate([rows, tested]), {"sample_domain": domain}
     data = safe_indexing(X, rows), corpus.target[rows]
-    trial, times = clone(classifier).set_params(max_epochs=1), []
-    for _ in range(2):  # the first one is slower
+
+    def trial(epochs):
+        (n,) = epochs.values()
         start = time.perf_counter()
-        trial.fit(*data, speakers=corpus.speakers[rows], **known)
-        times.append(time.perf_counter() - start)
+        model = clone(classifier).set_params(max_epochs=n)
+        model.fit(*data, speakers=corpus.speakers[rows], **known)
+        return {args.method: time.perf_counter() - start}
+
     n_epochs, n_jobs = classifier.max_epochs, effective_n_jobs(args.jobs)
     n_fits = _n_fits(corpus, splits, args)
-    took = duration(min(times) * n_epochs * -(-n_fits // n_jobs))
+    seconds = fit_seconds(trial, {args.method: n_epochs})[args.method]
+    took = duration(seconds * -(-n_fits // n_jobs))
     print_note(
         f"training takes {took}: {n_fits} fit(s) of {n_epochs} epoch(s), {n_jobs} at a "
         "time. More --jobs or fewer --epochs take less; --method baseline takes seconds"
@@ -424,8 +438,10 @@ def _n_fits(corpus, splits, args):
 
     if not args.unheard_sentences:
         return len(splits)
-    n_sentences = len(set(corpus.texts))
-    return len(splits) * (1 + min(TEXT_SPLITS, n_sentences))
+    texts = set(corpus.texts)
+    if args.target is not None:  # only sentences of both corpora are heard
+        texts = _shared_texts(corpus)
+    return len(splits) * (1 + min(TEXT_SPLITS, len(texts)))
 
 
 def _command(args):
