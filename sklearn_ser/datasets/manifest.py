@@ -12,7 +12,12 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._csv import clean_name, read_table, unify_names
-from .._validation import import_or_raise, is_missing, shortened
+from .._validation import (
+    import_or_raise,
+    is_missing,
+    refuse_emotions_as_speakers,
+    shortened,
+)
 from ..exceptions import warn_caller
 from ._search import FileFinder, recorded_length
 
@@ -96,7 +101,7 @@ def load_manifest(
     ValueError
         If the CSV file is missing, is not a table or has no rows. If it lacks a
         required column or value, or lists a recording twice, or a recording that does
-        not exist, or parts of recordings.
+        not exist, or parts of recordings. If the speakers are words for emotions.
     TypeError
         If ``csv`` is no path and no rows, or ``root`` is not a path.
     ImportError
@@ -129,6 +134,7 @@ def load_manifest(
     for name in _NAMES:
         frame[name] = np.array(_unify(path, name, told[name]))
     speakers = frame["speaker"]
+    refuse_emotions_as_speakers(speakers, f"{path}, column 'speaker',")
     texts = np.full(len(files), None, dtype=object)
     if "text" in told:
         texts[:] = [text or None for text in unify_names(told["text"])[0]]

@@ -131,7 +131,8 @@ def cross_corpus_validate(
         classes, or the inductive mode finds only one target speaker. If a labelled
         source row and a tested row hold the same audio. If `y` contains the label of
         unlabelled rows, or the estimator predicts a label that is not a class. If no
-        transfer has a sentence of `texts` in both its training and its test data.
+        transfer has a sentence of `texts` in both its training and its test data. If
+        all speakers have names of emotions, as those of swapped columns.
 
     See Also
     --------

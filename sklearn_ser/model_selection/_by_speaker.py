@@ -176,7 +176,8 @@ def speaker_cross_validate(
         shares a speaker or a recording between train and test. If the estimator
         predicts labels that are not in `y`, or has no
         :class:`~sklearn_ser.SpeakerNormalizer` for an enrolment. If `texts` holds one
-        sentence only, or leaves no training row of a tested emotion.
+        sentence only, or leaves no training row of a tested emotion. If all speakers
+        have names of emotions, as those of swapped columns.
 
     Warns
     -----

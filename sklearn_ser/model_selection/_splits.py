@@ -17,7 +17,7 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._sklearn import num_samples
-from .._validation import check_column, naming, shown
+from .._validation import check_column, naming, refuse_emotions_as_speakers, shown
 from ..datasets.protocols import Protocol
 from ..pipeline import consumes, flat_steps
 from ._leakage import check_speaker_leakage
@@ -57,6 +57,7 @@ def check_evaluation(estimator, columns, checkpoint_dir, return_estimator):
         raise ValueError(
             f"y has one class only ({shown(labels[0])}), expected at least two."
         )
+    refuse_emotions_as_speakers(columns["speakers"], "speakers")
     if checkpoint_dir is not None and return_estimator:
         raise ValueError(
             "return_estimator=True and checkpoint_dir cannot be combined, "
