@@ -14,6 +14,7 @@ from .._validation import import_or_raise
 from ..metrics._bootstrap import confusion_uar, confusion_wa, speaker_confusions
 from ._paired import UNKNOWN, PairedDifference, paired_difference
 
+_HARDLY = 0.02  # more than a guess
 SENTENCES = {
     None: "",
     "heard": "the test sentences are in the training data of other speakers",
@@ -386,8 +387,9 @@ class Result:
         Returns
         -------
         remarks : list of str
-            A sentence on each doubt about the data, and if only one class was
-            predicted. For transfers, also if an interval contains chance.
+            A sentence on each doubt about the data, if only one class was predicted,
+            and if no probability is above that of a guess. For transfers, also if an
+            interval contains chance.
         """
         found = list(self.caveats)
         for part in self.parts():
@@ -397,6 +399,14 @@ class Result:
                     f"{where}All {part.n_recordings} recordings were predicted as "
                     f"'{part.predictions[0]}': the model predicted one class only."
                 )
+            elif part.probabilities is not None:
+                surest, guess = part.probabilities.max(), 1 / len(part.classes)
+                if surest < guess + _HARDLY:
+                    found.append(
+                        f"{where}No answer has a probability above "
+                        f"{100 * surest:.1f} %, and a guess has {100 * guess:.1f} %: "
+                        "the probabilities do not tell which answers are right."
+                    )
             low, high = part.uar_interval
             guess = part.chance[0]
             if part.name and low <= guess <= high:

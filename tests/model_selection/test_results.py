@@ -240,6 +240,13 @@ def test_only_one_class_and_chance_are_told(data):
     assert found[1].endswith("the data do not show that it beats guessing.")
 
 
+def test_probabilities_of_a_guess_are_told(data):
+    model = LogisticRegression(C=1e-6)
+    (said,) = within(data, model).remarks()
+    assert said.startswith("No answer has a probability above 33.")
+    assert within(data).remarks() == []
+
+
 # --- draws --------------------------------------------------------------------------
 
 
