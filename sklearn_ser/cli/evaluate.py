@@ -252,7 +252,7 @@ def _heard_sentences(corpus, splits, args):
         return []
     return [
         f"{n_heard} of {n_tested} test recordings have their sentence in the training. "
-        "On five corpora this was worth 3 to 6 points of UAR (Whisper base and LDA); "
+        "On five corpora this was worth 3 to 7 points of UAR (Whisper base and LDA); "
         "--unheard-sentences says what it is worth here."
     ]
 

@@ -88,8 +88,9 @@ ax.set_title(
 ax.set(xlabel="recordings that are answered (%)", ylabel="UAR (%)", ylim=(20, 102))
 
 # %%
-# The share of right answers rises faster than the UAR, because some emotions are refused
-# more often. An emotion that is seldom answered is one that the system does not see.
+# The share of right answers rises faster than the UAR, because some emotions are
+# refused more often. An emotion that is seldom answered is one that the system does not
+# see.
 threshold = np.quantile(sure, 0.4)
 for emotion in result.classes:
     of_emotion = result.y_true == emotion
