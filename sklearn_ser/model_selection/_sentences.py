@@ -1,10 +1,12 @@
 """Unheard sentences: their splitter, and the rows of folds and transfers."""
 
+import numbers
 import warnings
 from typing import ClassVar
 
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator, GroupKFold, LeaveOneGroupOut
+from sklearn.utils import check_scalar
 
 from .._csv import name_key
 from .._sklearn import GroupsConsumerMixin
@@ -102,7 +104,7 @@ class SpeakerTextKFold(GroupsConsumerMixin, BaseCrossValidator):
         splits : iterator of (train, test)
             The folds: for each fold of speakers, those of sentences.
         """
-        speaker_folds, text_folds = self._fold_numbers(X, groups, texts)
+        speaker_folds, text_folds = self._fold_numbers(X, groups, texts, y)
         y = None if y is None else check_column(y, "y")
         splits = []
         for speaker_fold, text_fold in self._cells(speaker_folds, text_folds):
@@ -140,7 +142,7 @@ class SpeakerTextKFold(GroupsConsumerMixin, BaseCrossValidator):
     def _cells(speaker_folds, text_folds):
         return np.unique(np.column_stack([speaker_folds, text_folds]), axis=0).tolist()
 
-    def _fold_numbers(self, X, groups, texts):
+    def _fold_numbers(self, X, groups, texts, y=None):
         """Return the fold of each row's speaker, and that of its sentence."""
         if groups is None:
             raise ValueError("groups must hold the speaker of each row, got None.")
@@ -151,7 +153,7 @@ class SpeakerTextKFold(GroupsConsumerMixin, BaseCrossValidator):
                 "texts must hold the sentence of each row, got None. Without metadata "
                 "routing, pass groups=np.column_stack([speakers, texts])."
             )
-        lengths = {"X": X, "groups": groups, "texts": texts}
+        lengths = {"X": X, "y": y, "groups": groups, "texts": texts}
         check_lengths(
             {name: each for name, each in lengths.items() if each is not None}
         )
@@ -341,6 +343,8 @@ def _check_emotions(y, train, test, where):
 
 def _text_codes(texts):
     """Return a number for each sentence, and a sentence on rows without one."""
+    if np.ndim(texts) != 1:
+        raise ValueError(f"texts must be 1-D, one per row; got {np.ndim(texts)}-D.")
     texts = [
         None if is_missing(text) or not str(text).strip() else text for text in texts
     ]
@@ -371,11 +375,11 @@ def _text_codes(texts):
 def fold_numbers(column, n_splits, name, seed=None):
     """Return the fold of each row: rows of one value are in one of equal folds."""
     n_values = len(np.unique(column))
-    if n_splits is None:
-        n_splits = n_values
     noun, kind = {"texts": ("sentences", "text"), "groups": ("speakers", "speaker")}[
         name
     ]
+    n_splits = n_values if n_splits is None else n_splits
+    check_scalar(n_splits, f"n_{kind}_splits", numbers.Integral)
     if not 2 <= n_splits <= n_values:
         raise ValueError(
             f"{name} holds {n_values} {noun}, but n_{kind}_splits={n_splits} "

@@ -1,5 +1,6 @@
 """Unheard sentences: the split by speaker and sentence, and its evaluation."""
 
+import pickle
 import warnings
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    check_cv,
     cross_val_predict,
     cross_validate,
 )
@@ -128,6 +130,8 @@ def test_it_splits_for_scikit_learn(data, routing):
         ),
         ({"n_text_splits": 1}, "holds 4 sentences, but n_text_splits=1"),
         ({"n_speaker_splits": 7}, "holds 6 speakers, but n_speaker_splits=7"),
+        ({"y": ["joy"] * 3}, f"y has 3, groups has {N}"),
+        ({"texts": [["I"]] * N}, "texts must be 1-D, one per row; got 2-D"),
         ({"y": ["joy"] * 90 + ["fear"] * 6}, r"Fold \d+: no training row .*\['fear'\]"),
     ],
 )
@@ -138,6 +142,40 @@ def test_what_cannot_be_split_is_told_before_a_fit(data, changes, message):
     cv = SpeakerTextKFold(**{"n_text_splits": 2} | params)
     with pytest.raises(ValueError, match=message):
         cv.split(X, **columns)
+
+
+@pytest.mark.parametrize("name", ["n_speaker_splits", "n_text_splits"])
+@pytest.mark.parametrize("value", ["3", 3.0, 2.5])
+def test_numbers_of_folds_are_integers(data, name, value):
+    _, y, speakers, texts = data
+    with pytest.raises(TypeError, match=f"{name} must be an instance of int"):
+        SpeakerTextKFold(**{name: value}).split(y, y, speakers, texts)
+
+
+def test_it_follows_the_conventions_of_splitters(data):
+    pd = pytest.importorskip("pandas")
+    _, y, speakers, texts = data
+    cv = SpeakerTextKFold(3, 2, shuffle=True, random_state=0)
+    assert check_cv(cv) is cv
+    both = pd.DataFrame({"who": speakers, "text": texts}, index=range(7, 7 + N))
+    found = list(
+        pickle.loads(pickle.dumps(cv)).split(y, pd.Series(y, index=both.index), both)
+    )
+    state = np.random.get_state()[1].tolist()
+    for (train, test), *others in zip(
+        found,
+        cv.split(y, y, speakers, texts),
+        cv.split(None, y, list(zip(speakers, texts, strict=True))),
+        strict=True,
+    ):
+        assert train.dtype.kind == test.dtype.kind == "i"
+        for other in others:
+            assert [train.tolist(), test.tolist()] == [o.tolist() for o in other]
+    free = SpeakerTextKFold(3, 2, shuffle=True)
+    draws = [str(list(free.split(y, y, speakers, texts))) for _ in range(5)]
+    assert len(set(draws)) > 1
+    with pytest.raises(ValueError, match="groups must hold the speaker"):
+        cv.get_n_splits()
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  "])

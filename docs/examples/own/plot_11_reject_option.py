@@ -69,6 +69,7 @@ figure, ax = plt.subplots(layout="constrained")
 ax.plot(100 * np.array(coverage), 100 * np.array(uars), "o-", color="C0")
 ax.plot(100 * np.array(coverage), 100 * np.array(rights), color="0.7")
 ax.text(100 * coverage[-1], 100 * rights[-1] + 2, "right answers", color="0.5")
+ax.text(31, 100 * uars[-1] + 3, "UAR", color="C0")
 for i in (0, 4):
     ax.annotate(
         f"{100 * uars[i]:.0f} %",
@@ -80,12 +81,12 @@ for i in (0, 4):
         color="C0",
     )
 ax.axhline(25, color="0.3", linestyle="--")
-ax.text(20, 26, "chance", color="0.3")
+ax.text(30, 26, "chance", color="0.3")
 ax.set_title(
     f"Answer {100 * coverage[4]:.0f} % of the recordings: "
     f"UAR {100 * uars[4]:.0f} % instead of {100 * uars[0]:.0f} %"
 )
-ax.set(xlabel="recordings that are answered (%)", ylabel="UAR (%)", ylim=(20, 102))
+ax.set(xlabel="recordings that are answered (%)", ylabel="%", ylim=(20, 102))
 
 # %%
 # The share of right answers rises faster than the UAR, because some emotions are
