@@ -161,7 +161,6 @@ def test_it_follows_the_conventions_of_splitters(data):
     found = list(
         pickle.loads(pickle.dumps(cv)).split(y, pd.Series(y, index=both.index), both)
     )
-    state = np.random.get_state()[1].tolist()
     for (train, test), *others in zip(
         found,
         cv.split(y, y, speakers, texts),
