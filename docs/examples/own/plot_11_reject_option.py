@@ -21,6 +21,7 @@ from sklearn_ser.datasets import make_emotional_speech
 from sklearn_ser.metrics import expected_calibration_error, uar_score
 from sklearn_ser.model_selection import speaker_cross_validate
 
+# sphinx_gallery_thumbnail_number = 2
 corpus = make_emotional_speech(n_speakers=8, n_utterances=10, random_state=0)
 Z = LogMelTransformer(n_mels=40, hop_length=320).transform(corpus.data)
 found = {}
