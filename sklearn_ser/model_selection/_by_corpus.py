@@ -190,15 +190,14 @@ def cross_corpus_validate(
     # All transfers to a target share a seed: they halve and draw its speakers alike.
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
-    plans = []
-    for source, target in check_transfers(transfers, names):
-        plan = plan_transfer(source, target, data, mode, seeds[target])
-        plans.append(plan if adapted else plan._replace(adapt=plan.adapt[:0]))
-    source = (X, estimator) if recordings is None else (recordings, None)
-    protocol = _check_leakage(plans, keys, source[0], duplicates_in(*source))
-    cells, alike = {}, []
-    if texts is not None:
-        cells, alike = plan_transfer_texts(plans, data, control, as_generator(seed))
+    plans = [
+        plan_transfer(sources, corpus, data, mode, seeds[corpus])
+        for sources, corpus in check_transfers(transfers, names)
+    ]
+    if not adapted:
+        plans = [plan._replace(adapt=plan.adapt[:0]) for plan in plans]
+    protocol = _check_leakage(plans, keys, X, recordings, estimator)
+    cells, alike = plan_transfer_texts(plans, data, control, as_generator(seed))
     caveats = [*doubts_about_speakers(y, keys, corpora), *caveats, *alike]
 
     parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
@@ -222,10 +221,9 @@ def cross_corpus_validate(
     for name, part in {"heard": list(enumerate(plans)), **cells}.items():
         own = slice(start, start := start + len(part))
         found = _merged(plans, outputs, part, outputs[own])
-        scored = [_scored(*each, data) for each in zip(plans, found, strict=True)]
         scored = [
-            t._replace(uar_interval=mean_interval([t], *bootstrap, seeds[t.target]))
-            for t in scored
+            _scored(plan, output, data, (*bootstrap, seeds[plan.target]))
+            for plan, output in zip(plans, found, strict=True)
         ]
         results[name] = CrossCorpusResult(
             transfers=tuple(scored),
@@ -273,14 +271,14 @@ def _draw_seed(random_state):
     return int(np.random.default_rng(random_state).integers(2**31))
 
 
-def _scored(plan, output, columns):
-    """Return a transfer with its figures, but without their interval."""
+def _scored(plan, output, columns, bootstrap):
+    """Return a transfer with its figures."""
     predicted, proba, seconds = output
     source, target, *_, test = plan
     y, corpora, speakers = columns["y"], columns["corpora"], columns["speakers"]
     unused = np.isin(corpora, [*source, target]) & ~np.isin(y, plan[2])
     names, counts = np.unique(y[unused], return_counts=True)
-    return Transfer(
+    transfer = Transfer(
         *plan,
         predicted,
         len(np.unique(speakers[test])),
@@ -293,16 +291,18 @@ def _scored(plan, output, columns):
         proba,
         dict(zip(names.tolist(), counts.tolist(), strict=True)),
     )
+    return transfer._replace(uar_interval=mean_interval([transfer], *bootstrap))
 
 
-def _check_leakage(plans, keys, recordings, duplicates):
+def _check_leakage(plans, keys, X, recordings, estimator):
     """Refuse leakage, and tell whether test speakers are in unlabelled training."""
-    transductive = False
+    source = (X, estimator) if recordings is None else (recordings, None)
+    duplicates, transductive = duplicates_in(*source), False
     for *_, train, adapt, test in plans:
         split = np.concatenate([train, adapt]), test
         unlabelled = np.isin(np.arange(len(keys)), adapt)
         checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
-        refuse_duplicates([split], recordings, duplicates, unlabelled)
+        refuse_duplicates([split], source[0], duplicates, unlabelled)
         transductive |= checked.transductive
     return "transductive" if transductive else "inductive"
 

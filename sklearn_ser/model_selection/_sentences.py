@@ -258,8 +258,10 @@ def plan_transfer_texts(plans, columns, control, rng):
     Each is a pair of the number of its transfer and a plan. Its labelled training rows
     lack the tested sentences, and so do its unlabelled rows of other speakers. A row
     whose sentence no training row has keeps its prediction. The second value has
-    sentences on transfers that have only such rows.
+    sentences on transfers that have only such rows. Without texts, both are empty.
     """
+    if "texts" not in columns:
+        return {}, []
     texts, found, caveats = columns["texts"], {"unheard": [], "control": []}, []
     for number, plan in enumerate(plans):
         name = f"{join(plan.source)} to {plan.target}"
