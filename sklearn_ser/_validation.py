@@ -9,6 +9,11 @@ from numbers import Number
 import numpy as np
 
 _LONGEST = 500  # characters that a message takes over from elsewhere
+_EMOTIONS = {
+    *("anger", "angry", "bored", "boredom", "calm", "contempt", "disgust", "excited"),
+    *("excitement", "fear", "fearful", "frustrated", "frustration", "happiness"),
+    *("happy", "joy", "neutral", "sad", "sadness", "surprise", "surprised"),
+}
 
 
 def import_or_raise(modules, extra, purpose):
@@ -125,6 +130,16 @@ def check_column(values, name):
             f"{name}[0] is a {type(values[0]).__name__}, expected a string or a number."
         )
     return column
+
+
+def refuse_emotions_as_speakers(speakers, column):
+    """Refuse a column of speakers whose names are all words for emotions."""
+    names = np.unique(speakers).tolist()
+    if len(names) > 1 and _EMOTIONS.issuperset(str(name).casefold() for name in names):
+        raise ValueError(
+            f"{column} holds names of emotions, {shown(names[:5])}, expected names of "
+            "persons. Are the columns of speakers and emotions swapped?"
+        )
 
 
 def is_missing(value):

@@ -63,6 +63,21 @@ def nearest_temperature(scores, probabilities):
     return float(np.exp(found.x))
 
 
+def remark_on(temperature):
+    """Return a sentence on a temperature at its bound, or None."""
+    if abs(np.log(temperature)) < max(_LOG_RANGE) - 0.01:
+        return None
+    if temperature > 1:
+        return (
+            "Left-out speakers did not confirm the scores of the model. Its "
+            "probabilities are nearly the same for all classes, and tell nothing."
+        )
+    return (
+        "The model confuses no class of a left-out speaker. Its probabilities are "
+        "nearly 0 or 1, and do not tell when it is wrong."
+    )
+
+
 def discriminant(X, codes, n_classes, train=None):
     """Return the coefficients and intercepts of EqualPriorsLDA, of the training rows.
 

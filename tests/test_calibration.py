@@ -12,6 +12,7 @@ from sklearn_ser.calibration import (
     discriminant,
     left_out_temperature,
     nearest_temperature,
+    remark_on,
 )
 from sklearn_ser.metrics import expected_calibration_error
 from sklearn_ser.model_selection import speaker_cross_validate
@@ -219,3 +220,15 @@ def test_the_error_of_a_calibrated_guess_is_small_and_of_a_sure_one_large():
 def test_what_is_no_table_of_probabilities(proba, n_bins, message):
     with pytest.raises(ValueError, match=message):
         expected_calibration_error(["a", "b"], proba, ["a", "b"], n_bins)
+
+
+def test_a_temperature_at_its_bound_is_told():
+    right = np.eye(2)[[0, 1] * 5]
+    for scores, said in (
+        (-right, "did not confirm the scores"),
+        (1e-3 * right, "confuses no class"),
+        (right + np.random.default_rng(0).normal(size=right.shape), None),
+    ):
+        remark = remark_on(nearest_temperature(scores, right))
+        assert (remark is None) == (said is None)
+        assert (said or "") in (remark or "")

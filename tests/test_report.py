@@ -208,7 +208,7 @@ def test_the_page(result, data):
         "baseline UAR %",
         "By speaker",
         "By gender",
-        "Expected calibration error",
+        "expected calibration error",
         "Do not use it for decisions about people",
         "estimator.C",
     ):
@@ -229,7 +229,15 @@ def test_calibration_is_right():
     p = np.tile([0.85, 0.15], (20, 1))
     fixed = replace(result, probabilities=p, predictions=np.full(20, "a"))
     page = Page(make_report(fixed))
-    assert "Expected calibration error: 35.0 points" in page
+    assert "expected calibration error is 35.0 points" in page
+    assert "probability of 85.0%, and 50.0% of them were right: the model was" in page
+    assert "was too sure. " in page
+    for share, said in (0.6, "not sure enough"), (0.85, "about as sure as it was"):
+        changed = replace(fixed, probabilities=np.tile([share, 1 - share], (20, 1)))
+        hits = np.where(np.arange(20) < 17, y, np.where(y == "a", "b", "a"))
+        assert f"the model was {said}" in Page(
+            make_report(replace(changed, predictions=hits))
+        )
     assert "80–90% 20 85.0 50.0" in page
 
 

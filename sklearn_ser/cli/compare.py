@@ -13,6 +13,7 @@ from .options import (
     at_least,
     check_method,
     duration,
+    fit_seconds,
     load_recordings,
     make_classifier,
     make_front,
@@ -192,32 +193,43 @@ def _opensmile_svm(args, corpus, cache):
 
 
 def _print_estimate(methods, data, cv, texts, args):
-    """Run one fold with networks of one epoch, and say how long all will take."""
+    """Run one fold with networks of few epochs, and say how long all will take."""
     from joblib import effective_n_jobs
     from sklearn.base import clone
     from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
     from ..model_selection import compare
-    from ..model_selection._splits import TEXT_SPLITS
+    from ..model_selection._sentences import TEXT_SPLITS
 
     splitter = cv or LeaveOneGroupOut()
     splitter = check_cv(GroupKFold(cv) if isinstance(cv, int) else splitter)
     splits = list(splitter.split(*data))
-    short, epochs = {}, {}
+    names, epochs, random = {}, {}, set()
     for name, method in methods.items():
-        short[name], params = clone(method), method.get_params()
-        names = [each for each in params if each.rpartition("__")[2] == "max_epochs"]
-        epochs[name] = max([1, *(params[each] for each in names)])
-        short[name].set_params(**dict.fromkeys(names, 1))
+        params = method.get_params()
+        names[name] = [p for p in params if p.rpartition("__")[2] == "max_epochs"]
+        epochs[name] = max((params[each] for each in names[name]), default=None)
+
+    def trial(few):
+        short = {
+            name: clone(methods[name]).set_params(**dict.fromkeys(names[name], n))
+            for name, n in few.items()
+        }
+        options = {"cv": splits[:1], "n_bootstrap": 0, "n_jobs": args.jobs}
+        found = compare(short, *data, **options).results
+        random.update(name for name, own in found.items() if None not in own)
+        return {
+            name: result.folds[0].fit_time
+            for name, own in found.items()
+            for result in own.values()
+        }
+
     print_note("reading the recordings, and training a short fold of each method")
-    options = {"cv": splits[:1], "n_bootstrap": 0, "reference": args.reference}
-    trial = compare(short, *data, **options, n_jobs=args.jobs)
     n_cells = 1 if texts is None else 1 + min(TEXT_SPLITS, len(set(texts)))
     seconds, n_fits = 0.0, 0
-    for name, results in trial.results.items():
-        ((seed, result),) = results.items()
-        own = len(splits) * n_cells * (1 if seed is None else args.seeds)
-        seconds += own * epochs[name] * result.folds[0].fit_time
+    for name, a_fit in fit_seconds(trial, epochs).items():
+        own = len(splits) * n_cells * (args.seeds if name in random else 1)
+        seconds += own * a_fit
         n_fits += own
     took = duration(seconds / effective_n_jobs(args.jobs))
     print_note(

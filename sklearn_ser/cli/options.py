@@ -299,6 +299,26 @@ def shown_title(args, front, corpus):
     return f"{METHODS[args.method][3]} on {features}: {corpus.DESCR}"
 
 
+def fit_seconds(trial, epochs):
+    """Return the seconds of a fit of each method, by trials of one and three epochs.
+
+    `epochs` has a number for each name, or None if the method has none. A trial gets
+    such a dict, and returns the seconds of a fit by name. What a fit costs once,
+    whatever its epochs, counts once.
+    """
+    seconds = trial(dict.fromkeys(epochs, 1))
+    few = {name: min(3, n) for name, n in epochs.items() if n is not None}
+    if not few:
+        return seconds
+    again = trial(dict.fromkeys(few, 1))  # the first fit of a process is slower
+    longer = trial(few)
+    for name, n in few.items():
+        seconds[name] = min(seconds[name], again[name])
+        an_epoch = max(0, longer[name] - seconds[name]) / max(1, n - 1)
+        seconds[name] += an_epoch * (epochs[name] - 1)
+    return seconds
+
+
 def duration(seconds):
     """Return an estimate of time in words."""
     minutes = seconds / 60

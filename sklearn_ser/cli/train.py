@@ -12,7 +12,7 @@ from .options import (
     make_front,
     shown_title,
 )
-from .terminal import print_line
+from .terminal import print_line, print_note
 
 HELP = "train on a corpus and save the model"
 DESCRIPTION = "Train a method on all recordings of a corpus and save the model."
@@ -37,6 +37,7 @@ def run(args):
     from sklearn import config_context
     from sklearn.pipeline import make_pipeline
 
+    from ..calibration import remark_on
     from ..features import SpeakerNormalizer
     from ..persistence import import_skops, save
     from ..pipeline import requested
@@ -55,6 +56,8 @@ def run(args):
     with config_context(enable_metadata_routing=True):
         speakers = requested(model, "fit", {}, {"speakers": corpus.speakers})
         model.fit(corpus.data, corpus.target, **speakers)
+    if said := remark_on(getattr(model[-1], "temperature_", 1.0)):
+        print_note(said)
     for step in model:
         quiet = {"verbose": 0, "n_jobs": None}
         known = step.get_params()

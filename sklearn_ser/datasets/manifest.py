@@ -12,7 +12,12 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._csv import clean_name, read_table, unify_names
-from .._validation import import_or_raise, is_missing, shortened
+from .._validation import (
+    import_or_raise,
+    is_missing,
+    refuse_emotions_as_speakers,
+    shortened,
+)
 from ..exceptions import warn_caller
 from ..features._audio_files import WHOLE, sample_range
 from ..features.audio import as_segment, describe, times_of
@@ -123,7 +128,8 @@ def load_manifest(
         If the CSV file is missing, is not a table or has no rows. If it lacks a
         required column or value, or lists a recording or a segment twice, or a
         recording that does not exist. If a segment starts before 0, ends before it
-        starts, or ends more than a sample behind its file. The message names the rows.
+        starts, or ends more than a sample behind its file. If the speakers are words
+        for emotions. The message names the rows.
     TypeError
         If ``csv`` is no path and no rows, or ``root`` is not a path.
     ImportError
@@ -156,6 +162,7 @@ def load_manifest(
     for name in _NAMES:
         frame[name] = np.array(_unify(path, name, told[name]))
     speakers = frame["speaker"]
+    refuse_emotions_as_speakers(speakers, f"{path}, column 'speaker',")
     sources = list(map(source_of, files))
     numbers = {source: i for i, source in enumerate(dict.fromkeys(sources))}
     texts = np.full(len(files), None, dtype=object)

@@ -4,12 +4,13 @@ from ._by_corpus import cross_corpus_validate
 from ._by_speaker import speaker_cross_validate
 from ._compare import compare
 from ._comparison import Comparison
+from ._corpus_result import CrossCorpusResult
 from ._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
 )
-from ._results import CrossCorpusResult, SpeakerCVResult
-from ._splits import SpeakerTextKFold
+from ._sentences import SpeakerTextKFold
+from ._speaker_result import SpeakerCVResult
 
 __all__ = [
     "Comparison",

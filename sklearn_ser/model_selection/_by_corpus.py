@@ -12,7 +12,8 @@ from sklearn.utils import check_scalar
 
 from .._validation import check_column
 from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import check_bootstrap
+from ..metrics._bootstrap import as_generator, check_bootstrap
+from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
     check_speaker_leakage,
@@ -20,8 +21,10 @@ from ._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from ._results import CrossCorpusResult, Transfer, join, mean_interval
+from ._paired import mean_interval
+from ._results import join, with_sentences
 from ._resume import Transfers, describe, jobs_of_parts, returns, text_of
+from ._sentences import check_texts, plan_transfer_texts
 from ._splits import (
     check_corpora,
     check_evaluation,
@@ -41,6 +44,8 @@ def cross_corpus_validate(
     corpora: ArrayLike,
     speakers: ArrayLike,
     *,
+    texts: ArrayLike | None = None,
+    control: bool = False,
     transfers: str | Sequence = "pairs",
     mode: str = "transductive",
     recordings: Any = None,
@@ -76,6 +81,15 @@ def cross_corpus_validate(
     speakers : array-like of shape (n_samples,)
         The speaker of each row. The same name in two corpora means two persons. An
         estimator that requests `speakers` gets strings ``"corpus/speaker"``.
+    texts : array-like of shape (n_samples,), default=None
+        The sentence of each row, as a code or in words, for corpora that share a
+        script. The result then also has the figure on unheard sentences: up to five
+        more fits of each transfer train without the sentences that they score. A row
+        without a text, which is None, NaN or empty, is a sentence of its own. In the
+        transductive mode, the fit still gets the scored rows without their labels.
+    control : bool, default=False
+        With `texts`, a third figure: the scored sentences stay in training, and as many
+        training rows of each emotion are taken away at random, of other sentences.
     transfers : {"pairs", "leave_one_out"} or list of (source, target), \
             default="pairs"
         "pairs" takes all ordered pairs of corpora. "leave_one_out" trains on all other
@@ -116,7 +130,9 @@ def cross_corpus_validate(
         names an unknown corpus. If the corpora of a transfer share fewer than two
         classes, or the inductive mode finds only one target speaker. If a labelled
         source row and a tested row hold the same audio. If `y` contains the label of
-        unlabelled rows, or the estimator predicts a label that is not a class.
+        unlabelled rows, or the estimator predicts a label that is not a class. If no
+        transfer has a sentence of `texts` in both its training and its test data. If
+        all speakers have names of emotions, as those of swapped columns.
 
     See Also
     --------
@@ -154,13 +170,17 @@ def cross_corpus_validate(
     corpora = check_corpora(corpora)
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
     bootstrap = n_bootstrap, confidence_level
-    more = {} if recordings is None else {"recordings": recordings}
+    more = {"texts": texts, "recordings": recordings}
+    more = {name: each for name, each in more.items() if each is not None}
     check_evaluation(estimator, columns | more, checkpoint_dir, return_estimator)
     check_bootstrap(*bootstrap)
     if mode not in (modes := ("transductive", "inductive", "source-only")):
         raise ValueError(f"mode must be one of {modes}, got {mode!r}.")
     target = None if mode == "source-only" else "test speakers"
     adapted = check_target(target, estimator, y) is not None
+    texts, caveats = check_texts(texts, control)
+    if texts is not None:
+        columns["texts"] = texts
     names = np.unique(corpora).tolist()
     people = zip(corpora.tolist(), speakers.tolist(), strict=True)
     keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
@@ -170,41 +190,75 @@ def cross_corpus_validate(
     # All transfers to a target share a seed: they halve and draw its speakers alike.
     seed = _draw_seed(random_state)
     seeds = {name: [seed, number] for number, name in enumerate(names)}
-    plans = []
-    for source, target in check_transfers(transfers, names):
-        *plan, adapt, test = plan_transfer(source, target, data, mode, seeds[target])
-        plans.append((*plan, adapt if adapted else adapt[:0], test))
-    source = (X, estimator) if recordings is None else (recordings, None)
-    protocol = _check_leakage(plans, keys, source[0], duplicates_in(*source))
+    plans = [
+        plan_transfer(sources, corpus, data, mode, seeds[corpus])
+        for sources, corpus in check_transfers(transfers, names)
+    ]
+    if not adapted:
+        plans = [plan._replace(adapt=plan.adapt[:0]) for plan in plans]
+    protocol = _check_leakage(plans, keys, X, recordings, estimator)
+    cells, alike = plan_transfer_texts(plans, data, control, as_generator(seed))
+    caveats = [*doubts_about_speakers(y, keys, corpora), *caveats, *alike]
 
-    caveats = doubts_about_speakers(y, keys, corpora)
-    jobs = ((clone(estimator), data, plan) for plan in plans)
+    parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
+    jobs = ((clone(estimator), data, plan) for plan in parts)
     checkpoint = checkpoint_dir, described, columns
     *outputs, estimators = yield jobs_of_parts(
-        _run_transfer, jobs, Transfers(plans), checkpoint
+        _run_transfer, jobs, Transfers(parts), checkpoint
     )
-    scored = [
-        _scored(plan, output, data)
-        for plan, *output in zip(plans, *outputs, strict=True)
-    ]
-    scored = [
-        t._replace(uar_interval=mean_interval([t], *bootstrap, seeds[t.target]))
-        for t in scored
-    ]
-    return CrossCorpusResult(
-        transfers=tuple(scored),
-        mode=mode,
-        protocol=protocol if adapted else "source-only",
-        adapted=adapted,
-        uar=float(np.mean([transfer.uar for transfer in scored])),
-        uar_interval=mean_interval(scored, *bootstrap, seed),
-        confidence_level=confidence_level,
-        estimators=estimators if return_estimator else None,
-        settings=described
+    outputs = list(zip(*outputs, strict=True))
+    common = {
+        "mode": mode,
+        "protocol": protocol if adapted else "source-only",
+        "adapted": adapted,
+        "confidence_level": confidence_level,
+        "settings": described
         | {"random_state": seeded, "mode": mode}
-        | {"transfers": str([plan[:2] for plan in plans])},
-        caveats=tuple(caveats),
-    )
+        | {"transfers": str([(plan.source, plan.target) for plan in plans])},
+        "caveats": tuple(caveats),
+    }
+    results, start = {}, 0
+    for name, part in {"heard": list(enumerate(plans)), **cells}.items():
+        own = slice(start, start := start + len(part))
+        found = _merged(plans, outputs, part, outputs[own])
+        scored = [
+            _scored(plan, output, data, (*bootstrap, seeds[plan.target]))
+            for plan, output in zip(plans, found, strict=True)
+        ]
+        results[name] = CrossCorpusResult(
+            transfers=tuple(scored),
+            uar=float(np.mean([transfer.uar for transfer in scored])),
+            uar_interval=mean_interval(scored, *bootstrap, seed),
+            **common,
+            sentences=None if texts is None else name,
+            estimators=estimators[own] if return_estimator else None,
+        )
+    return with_sentences(results, *bootstrap, seed)
+
+
+def _merged(plans, outputs, cells, found):
+    """Return the outputs of the transfers, in which some rows have those of cells.
+
+    The seconds of a transfer are those of all its cells, if it has any.
+    """
+    merged = []
+    for number, plan in enumerate(plans):
+        predicted, proba, seconds = outputs[number]
+        own = [
+            (np.isin(plan.test, cell.test), *output)
+            for (place, cell), output in zip(cells, found, strict=True)
+            if place == number
+        ]
+        some_lack = any(each is None for each in (proba, *(p for _, _, p, _ in own)))
+        predicted, proba = predicted.copy(), None if some_lack else proba.copy()
+        for rows, labels, each, _ in own:
+            predicted[rows] = labels
+            if not some_lack:
+                proba[rows] = each
+        if own:
+            seconds = tuple(np.sum([each for *_, each in own], axis=0).tolist())
+        merged.append((predicted, proba, seconds))
+    return merged
 
 
 def _draw_seed(random_state):
@@ -217,14 +271,14 @@ def _draw_seed(random_state):
     return int(np.random.default_rng(random_state).integers(2**31))
 
 
-def _scored(plan, output, columns):
-    """Return a transfer with its figures, but without their interval."""
+def _scored(plan, output, columns, bootstrap):
+    """Return a transfer with its figures."""
     predicted, proba, seconds = output
     source, target, *_, test = plan
     y, corpora, speakers = columns["y"], columns["corpora"], columns["speakers"]
     unused = np.isin(corpora, [*source, target]) & ~np.isin(y, plan[2])
     names, counts = np.unique(y[unused], return_counts=True)
-    return Transfer(
+    transfer = Transfer(
         *plan,
         predicted,
         len(np.unique(speakers[test])),
@@ -237,23 +291,25 @@ def _scored(plan, output, columns):
         proba,
         dict(zip(names.tolist(), counts.tolist(), strict=True)),
     )
+    return transfer._replace(uar_interval=mean_interval([transfer], *bootstrap))
 
 
-def _check_leakage(plans, keys, recordings, duplicates):
+def _check_leakage(plans, keys, X, recordings, estimator):
     """Refuse leakage, and tell whether test speakers are in unlabelled training."""
-    transductive = False
+    source = (X, estimator) if recordings is None else (recordings, None)
+    duplicates, transductive = duplicates_in(*source), False
     for *_, train, adapt, test in plans:
         split = np.concatenate([train, adapt]), test
         unlabelled = np.isin(np.arange(len(keys)), adapt)
         checked = check_speaker_leakage([split], keys, unlabelled=unlabelled)
-        refuse_duplicates([split], recordings, duplicates, unlabelled)
+        refuse_duplicates([split], source[0], duplicates, unlabelled)
         transductive |= checked.transductive
     return "transductive" if transductive else "inductive"
 
 
 def _run_transfer(number, estimator, columns, plan):
     """Fit on the source and the unlabelled target, and predict the test rows."""
-    X, y, corpora, keys = columns.values()
+    X, y, corpora, keys = (columns[n] for n in ("X", "y", "corpora", "speakers"))
     source, target, classes, train, adapt, test = plan
     rows = np.concatenate([train, adapt])
     labels = with_marks(estimator, y[train], len(adapt))
@@ -261,8 +317,13 @@ def _run_transfer(number, estimator, columns, plan):
     if len(adapt):
         domain = np.concatenate([domain, np.full(len(adapt), -1)])
     metadata = {"speakers": keys[rows], "sample_domain": domain}
-    fitting = Fitting(rows, labels, metadata, {"groups": keys[rows]}, {})
-    more = {"groups": keys[test], "sample_domain": np.full(len(test), -1)}
+    grouped = {"groups": keys}
+    if "texts" in columns:
+        grouped["texts"] = columns["texts"]
+    more = {name: column[rows] for name, column in grouped.items()}
+    fitting = Fitting(rows, labels, metadata, more, {})
+    more = {name: column[test] for name, column in grouped.items()}
+    more["sample_domain"] = np.full(len(test), -1)
     testing = Testing(test, {"speakers": keys[test]}, more, [])
     with noting(f"In transfer {join(source)} -> {target}."):
         found = fit_and_predict(estimator, X, classes, fitting, testing)

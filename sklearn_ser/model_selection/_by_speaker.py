@@ -1,6 +1,5 @@
 """Evaluation on speakers that are not in the training data."""
 
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -37,16 +36,16 @@ from ._leakage import (
     refuse_duplicates,
     refuse_enrolled_copies,
 )
-from ._results import Fold, SpeakerCVResult, compare, shorten
+from ._results import shorten, with_sentences
 from ._resume import Folds, describe, jobs_of_parts, name_of, returns, text_of
+from ._sentences import plan_texts, split_texts
+from ._speaker_result import Fold, SpeakerCVResult
 from ._splits import (
     Plan,
     check_evaluation,
     check_target,
     noting,
-    plan_texts,
     split_by_speaker,
-    split_texts,
     validation_masks,
     with_marks,
 )
@@ -178,7 +177,8 @@ def speaker_cross_validate(
         shares a speaker or a recording between train and test. If the estimator
         predicts labels that are not in `y`, or has no
         :class:`~sklearn_ser.SpeakerNormalizer` for an enrolment. If `texts` holds one
-        sentence only, or leaves no training row of a tested emotion.
+        sentence only, or leaves no training row of a tested emotion. If all speakers
+        have names of emotions, as those of swapped columns.
 
     Warns
     -----
@@ -275,7 +275,7 @@ def speaker_cross_validate(
             sentences=None if texts is None else name,
             estimators=estimators[own] if return_estimator else None,
         )
-    return _with_texts(results, *bootstrap)
+    return with_sentences(results, *bootstrap)
 
 
 def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
@@ -289,21 +289,6 @@ def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
         columns = columns | {"texts": texts}
         plans |= plan_texts(plans["heard"], columns, text_folds, asked, control, rng)
     return cv, columns, plans, [*caveats, *lone_emotions(splits, y, speakers)]
-
-
-def _with_texts(results, *bootstrap):
-    """Return the result on unheard speakers, with those on unheard sentences."""
-    heard, unheard, control = map(results.get, ("heard", "unheard", "control"))
-    if unheard is None:
-        return heard
-    others = {"heard": heard} | ({} if control is None else {"control": control})
-    found = {
-        name: compare(unheard.parts(), other.parts(), *bootstrap)[-2:]
-        for name, other in others.items()
-    }
-    return replace(
-        heard, unheard_texts=unheard, control=control, text_differences=found
-    )
 
 
 def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):

@@ -15,8 +15,8 @@ from scipy.stats import rankdata, wilcoxon
 from .._csv import write_csv
 from .._files import atomic_write
 from ..metrics._bootstrap import accuracy, mean_recall
-from ._results import compare as paired
-from ._results import mean_interval, plain
+from ._paired import mean_interval, paired_difference
+from ._results import plain
 
 _ENOUGH_SEEDS = 5  # fewer are preliminary, and get no p-value
 _EXACT = 13  # speakers, up to which all signs are enumerated
@@ -141,7 +141,7 @@ def _against(results, references, bootstrap):
     own, base = mean_by_speaker(results), mean_by_speaker(references)
     pairs = [own[speaker] - base[speaker] for speaker in own]
     pairs = np.round(pairs, 12)  # zero where both are equal
-    compared = paired(_compared(results), _compared(references), *bootstrap)
+    compared = paired_difference(_compared(results), _compared(references), *bootstrap)
     return {
         "difference": compared.difference,
         "difference_interval": compared.difference_interval,

@@ -28,7 +28,7 @@ from .._progress import listening
 from ..features import SpeechModelTransformer
 from ..features._hub import locate
 from ..features.cache import content_key
-from ._results import Fold
+from ._speaker_result import Fold
 
 _PACKAGES = (
     *("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch", "librosa"),

@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike
 from .._html import render
 from ..datasets.duplicates import rows_of
 from ..features.audio import describe, load_audio
+from ..metrics import expected_calibration_error
 from ..model_card import LIMITS, USE, describe_evaluation
 
 __all__ = ["make_report"]
 
 _BINS = 10
+_FAIR = 0.05  # between the mean confidence and the share of right answers
 _MISTAKES = 10
 _MOST_VALUES = 40  # of a column whose values are shown one by one
 _RATE, _SECONDS = 16000, 20  # of a recording that is played
@@ -225,7 +227,6 @@ def _calibration(part):
         }
         for i in np.unique(number).tolist()
     ]
-    gaps = [each["n"] * abs(each["mean"] - each["right"]) for each in bins]
     rows = [
         [
             f"{100 * each['low']:.0f}–{100 * each['low'] + 100 / _BINS:.0f}%",
@@ -235,7 +236,20 @@ def _calibration(part):
         ]
         for each in bins
     ]
-    return {"error": 100 * sum(gaps) / len(right), "bins": bins, "rows": rows}
+    proba = np.clip(part.probabilities, 0, 1)  # which rounding may leave
+    gap, judgement = confidence.mean() - right.mean(), "about as sure as it was right"
+    if abs(gap) > _FAIR:
+        judgement = "too sure" if gap > 0 else "not sure enough"
+    return {
+        "error": expected_calibration_error(
+            part.y_true, proba, part.classes, n_bins=_BINS
+        ),
+        "sure": confidence.mean(),
+        "right": right.mean(),
+        "judgement": judgement,
+        "bins": bins,
+        "rows": rows,
+    }
 
 
 def _mistakes(part, recordings, audio):

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from sklearn_ser.baseline import EqualPriorsLDA
+from sklearn_ser.cli.options import fit_seconds
 from sklearn_ser.features import release_speech_models
 
 
@@ -138,14 +139,18 @@ def test_the_channel_and_the_notes_of_a_corpus(run, tmp_path):
     assert "of channel" not in run(*argv, "--channel", "mean").lines[0]
 
 
-@pytest.fixture
-def script(manifest):
-    """The table with a column of sentences, which both emotions have."""
-    head, *lines = manifest.read_text().splitlines()
-    path = manifest.with_name("script.csv")
+def with_texts(table, path):
+    """Write a table with a column of two sentences, by turns."""
+    head, *lines = table.read_text().splitlines()
     rows = [f"{line},{'ab'[i % 2]}" for i, line in enumerate(lines)]
     path.write_text("\n".join([f"{head},text", *rows]))
     return path
+
+
+@pytest.fixture
+def script(manifest):
+    """The table with a column of sentences, which both emotions have."""
+    return with_texts(manifest, manifest.with_name("script.csv"))
 
 
 def test_unheard_sentences_have_a_figure(run, fails, manifest, script, tmp_path):
@@ -164,6 +169,33 @@ def test_unheard_sentences_have_a_figure(run, fails, manifest, script, tmp_path)
     assert "9 fit(s) of 1 epoch(s)" in run("evaluate", *argv[1:3], *options).err
     argv = "evaluate", "--manifest", manifest, "--unheard-sentences"
     assert "no sentence of the recordings is known" in fails(*argv)
+
+
+def test_unheard_sentences_of_another_corpus(run, fails, manifest, script, target):
+    second = target("ann", "bob")
+    second = with_texts(second, second.with_name("target_script.csv"))
+    argv = "evaluate", "--manifest", script, "--target", second, *LINEAR
+    assert "4 of 4 test recordings have their sentence" in run(*argv).out
+    printed = run(*argv, "--unheard-sentences")
+    assert "3 fit(s) on features computed once" in printed.err
+    assert "On unheard sentences, too, UAR" in printed.out
+    argv = "--manifest", manifest, "--target", second, "--unheard-sentences"
+    assert "have no sentence in common" in fails("evaluate", *argv)
+
+
+def test_what_a_fit_costs_once_is_not_multiplied():
+    trials = []
+
+    def trial(epochs):
+        trials.append(epochs)
+        costs = {"lda": 4.0, "net": 10 + 5 * (len(trials) == 1)}
+        return {name: costs[name] + 2 * n for name, n in epochs.items()}
+
+    found = fit_seconds(trial, {"lda": None, "net": 50})
+    assert found == {"lda": 6.0, "net": 110.0}
+    assert trials == [{"lda": 1, "net": 1}, {"net": 1}, {"net": 3}]
+    assert fit_seconds(trial, {"net": 1}) == {"net": 12.0}
+    assert len(trials) == 6
 
 
 def test_enrolled_recordings_are_not_scored(run, rows, manifest, tmp_path):

@@ -617,6 +617,12 @@ def test_columns_may_have_other_names(tmp_path):
     swap = {"speaker": "emotion", "emotion": "speaker"}
     swapped = load_manifest(path, columns=swap)
     assert (swapped.speakers.tolist(), swapped.target.tolist()) == (["03"], ["joy"])
+    twice = "file,speaker,emotion\na.wav,joy,03\nb.wav,Sad,08\n"
+    (path.parent / "b.wav").touch()
+    path.write_text(twice)
+    with pytest.raises(ValueError, match=r"column 'speaker', holds names of emotions"):
+        load_manifest(path)
+    path.write_text("file,speaker,emotion\na.wav,joy,03\n")
     with pytest.raises(TypeError, match="columns must be a dict"):
         load_manifest(path, columns=["emotion"])
     path.write_text("Clip,who,Label,emotion\na.wav,03,joy,loud\n")

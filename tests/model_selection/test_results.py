@@ -43,6 +43,11 @@ class Says(ClassifierMixin, BaseEstimator):
         return EMOTIONS[codes % 3]
 
 
+class NeverFit(Says):
+    def fit(self, X, y):
+        pytest.fail("fitted")
+
+
 def told(data):
     _, y, speakers = data
     shares = np.random.default_rng(0).permutation(120) / 120
@@ -153,7 +158,7 @@ def nearly_utterances(speakers, y):
 
 
 def emotions(speakers, y):
-    return y
+    return np.unique(y, return_inverse=True)[1]
 
 
 def emotions_of_speakers(speakers, y):
@@ -179,6 +184,17 @@ def test_a_column_that_names_no_speakers_is_told(data, column, said, by_corpus):
     assert result.remarks()[0].startswith("speakers: ")
     assert result.caveats[0] in result.summary().remarks
     assert result.caveats[0] in result.to_dict()["remarks"]
+
+
+@pytest.mark.parametrize("by_corpus", [False, True])
+def test_swapped_columns_are_told_before_a_fit(data, by_corpus):
+    X, y, speakers = data
+    evaluate = transfer if by_corpus else within
+    names = np.char.title(y) if by_corpus else y
+    with pytest.raises(ValueError, match=r"(?i)speakers holds .* emotions, \['anger'"):
+        evaluate((X, speakers, names), NeverFit())
+    one = np.where(speakers == "ann", "Joy", speakers)  # which is a name, too
+    assert len(evaluate((X, y, one)).remarks()) == len(evaluate(data).remarks())
 
 
 @pytest.mark.parametrize("twin", ["ann\u00a0b", "Ann  B", "\uff21nn b"])
@@ -222,6 +238,13 @@ def test_only_one_class_and_chance_are_told(data):
         *["emodb to casia"] * 2,
     ]
     assert found[1].endswith("the data do not show that it beats guessing.")
+
+
+def test_probabilities_of_a_guess_are_told(data):
+    model = LogisticRegression(C=1e-6)
+    (said,) = within(data, model).remarks()
+    assert said.startswith("No answer has a probability above 33.")
+    assert within(data).remarks() == []
 
 
 # --- draws --------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Unheard sentences: the split by speaker and sentence, and its evaluation."""
 
+import pickle
 import warnings
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
+    check_cv,
     cross_val_predict,
     cross_validate,
 )
@@ -21,7 +23,11 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import SpeakerNormalizer
 from sklearn_ser.metrics import uar_score
-from sklearn_ser.model_selection import SpeakerTextKFold, speaker_cross_validate
+from sklearn_ser.model_selection import (
+    SpeakerTextKFold,
+    cross_corpus_validate,
+    speaker_cross_validate,
+)
 
 N = 96
 
@@ -124,6 +130,8 @@ def test_it_splits_for_scikit_learn(data, routing):
         ),
         ({"n_text_splits": 1}, "holds 4 sentences, but n_text_splits=1"),
         ({"n_speaker_splits": 7}, "holds 6 speakers, but n_speaker_splits=7"),
+        ({"y": ["joy"] * 3}, f"y has 3, groups has {N}"),
+        ({"texts": [["I"]] * N}, "texts must be 1-D, one per row; got 2-D"),
         ({"y": ["joy"] * 90 + ["fear"] * 6}, r"Fold \d+: no training row .*\['fear'\]"),
     ],
 )
@@ -134,6 +142,39 @@ def test_what_cannot_be_split_is_told_before_a_fit(data, changes, message):
     cv = SpeakerTextKFold(**{"n_text_splits": 2} | params)
     with pytest.raises(ValueError, match=message):
         cv.split(X, **columns)
+
+
+@pytest.mark.parametrize("name", ["n_speaker_splits", "n_text_splits"])
+@pytest.mark.parametrize("value", ["3", 3.0, 2.5])
+def test_numbers_of_folds_are_integers(data, name, value):
+    _, y, speakers, texts = data
+    with pytest.raises(TypeError, match=f"{name} must be an instance of int"):
+        SpeakerTextKFold(**{name: value}).split(y, y, speakers, texts)
+
+
+def test_it_follows_the_conventions_of_splitters(data):
+    pd = pytest.importorskip("pandas")
+    _, y, speakers, texts = data
+    cv = SpeakerTextKFold(3, 2, shuffle=True, random_state=0)
+    assert check_cv(cv) is cv
+    both = pd.DataFrame({"who": speakers, "text": texts}, index=range(7, 7 + N))
+    found = list(
+        pickle.loads(pickle.dumps(cv)).split(y, pd.Series(y, index=both.index), both)
+    )
+    for (train, test), *others in zip(
+        found,
+        cv.split(y, y, speakers, texts),
+        cv.split(None, y, list(zip(speakers, texts, strict=True))),
+        strict=True,
+    ):
+        assert train.dtype.kind == test.dtype.kind == "i"
+        for other in others:
+            assert [train.tolist(), test.tolist()] == [o.tolist() for o in other]
+    free = SpeakerTextKFold(3, 2, shuffle=True)
+    draws = [str(list(free.split(y, y, speakers, texts))) for _ in range(5)]
+    assert len(set(draws)) > 1
+    with pytest.raises(ValueError, match="groups must hold the speaker"):
+        cv.get_n_splits()
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), "", "  "])
@@ -303,3 +344,144 @@ def test_spellings_of_a_sentence_are_one_sentence():
                 speakers, None, speakers, ["Ja", "ja\u00a0"] * 12
             )
         )
+
+
+# --- across corpora -----------------------------------------------------------------
+
+PAIR = {"transfers": [("one", "two")], "n_bootstrap": 50}
+
+
+@pytest.fixture
+def corpora(data):
+    """Two corpora of three speakers each, which share two of four sentences."""
+    X, y, speakers, texts = data
+    corpora = np.where(speakers < "d", "one", "two")
+    lone = (corpora == "two") & np.isin(texts, ["I", "am"])
+    texts = np.where(lone, np.char.add(texts, "!"), texts)
+    return np.column_stack([X, np.arange(N)]), y, corpora, speakers, texts
+
+
+class Adapts(Asks):
+    """Asks, on labelled and unlabelled rows."""
+
+    __metadata_request__fit: ClassVar = {"texts": True, "sample_domain": True}
+
+    def fit(self, X, y, *, texts=None, sample_domain=None):
+        super().fit(X[y != ""], y[y != ""], texts=texts)
+        self.rows[-1] = (self.rows[-1][0], X[y == "", -1].astype(int))
+        return self
+
+    def predict(self, X):
+        self.rows[-1] += (X[:, -1].astype(int),)
+        return super().predict(X)
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_corpora_that_share_a_script_have_both_figures(corpora, control):
+    X, y, where, speakers, texts = corpora
+    model, options = LogisticRegression(max_iter=1000), PAIR | {"control": control}
+    plain = cross_corpus_validate(model, X[:, :-1], y, where, speakers, **PAIR)
+    result = cross_corpus_validate(
+        model, X[:, :-1], y, where, speakers, texts=texts, **options
+    )
+    (heard,), (unheard,) = result.transfers, result.unheard_texts.transfers
+    assert heard.predictions.tolist() == plain.transfers[0].predictions.tolist()
+    assert heard.test.tolist() == unheard.test.tolist()
+    is_shared = np.isin(texts[heard.test], ["not", "here"])
+    own = ~is_shared
+    assert heard.predictions[own].tolist() == unheard.predictions[own].tolist()
+    assert heard.probabilities[own].tolist() == unheard.probabilities[own].tolist()
+    hits = [t.predictions == y[t.test] for t in (heard, unheard)]
+    assert hits[0][is_shared].mean() > 0.9 > 0.7 > hits[1][is_shared].mean()
+    difference, (low, high) = result.text_differences["heard"]
+    assert difference == pytest.approx(result.unheard_texts.uar - result.uar)
+    assert low <= difference <= high
+    assert any("On unheard sentences, too, UAR" in line for line in result.verdict())
+    for each in (result, result.unheard_texts, result.control)[: 2 + control]:
+        assert each.to_dict()["sentences"] == each.sentences
+        assert each.sentences in ("heard", "unheard") or "control: " in str(each)
+    assert result.to_dict()["unheard_texts"]["uar"] == result.unheard_texts.uar
+    assert (result.control is not None) == control
+    assert plain.unheard_texts is None
+    assert plain.to_dict()["sentences"] is None
+
+
+@pytest.mark.parametrize("mode", ["transductive", "inductive", "source-only"])
+def test_rows_of_each_fit_across_corpora(corpora, mode):
+    X, y, where, speakers, texts = corpora
+    Asks.rows.clear()
+    result = cross_corpus_validate(
+        *(Adapts(), X, y, where, speakers),
+        **PAIR | {"texts": texts, "control": True, "mode": mode},
+    )
+    (heard,) = result.transfers
+    # In the inductive mode, other speakers of the target have its sentences, too.
+    n_folds = 4 if mode == "inductive" else 2
+    assert len(Asks.rows) == 1 + 2 * n_folds
+    first, *rest = Asks.rows
+    rows = heard.train, heard.adapt, heard.test
+    assert list(map(list, first)) == list(map(list, rows))
+    unheard = set()
+    for cell, kept in zip(rest[:n_folds], rest[n_folds:], strict=True):
+        assert cell[2].tolist() == kept[2].tolist()
+        own = texts[cell[2]]
+        unheard |= {*own}
+        assert not np.isin(texts[cell[0]], own).any()
+        assert np.isin(own, texts[np.concatenate(kept[:2])]).all()
+        assert sorted(y[cell[0]]) == sorted(y[kept[0]])
+        assert len(cell[1]) == len(kept[1])
+        if mode == "transductive":
+            assert cell[1].tolist() == kept[1].tolist() == heard.test.tolist()
+        else:
+            assert not np.isin(texts[cell[1]], own).any()
+    words = {"not", "here"} | ({"I!", "am!"} if mode == "inductive" else set())
+    assert unheard == words
+
+
+def test_permuted_target_labels_change_no_prediction_on_unheard_sentences(corpora):
+    X, y, where, speakers, texts = corpora
+    found = []
+    for seed in (0, 1):
+        labels, rows = y.copy(), np.flatnonzero(where == "two")
+        labels[rows] = np.random.default_rng(seed).permutation(y[rows])
+        result = cross_corpus_validate(
+            *(LogisticRegression(max_iter=1000), X[:, :-1], labels, where, speakers),
+            **PAIR | {"texts": texts, "control": True},
+        )
+        found.append([result.unheard_texts.transfers[0], result.control.transfers[0]])
+    for one, other in zip(*found, strict=True):
+        assert one.predictions.tolist() == other.predictions.tolist()
+        assert one.uar != other.uar
+
+
+def test_a_transfer_without_a_shared_sentence_is_told(corpora, tmp_path):
+    X, y, where, speakers, texts = corpora
+    where = np.where(speakers == "f", "three", where)
+    texts = np.where(where == "three", "another", texts)
+    arguments = DummyClassifier(), X, y, where, speakers
+    options = {"texts": texts, "n_bootstrap": 0, "checkpoint_dir": tmp_path}
+    result = cross_corpus_validate(*arguments, **options)
+    told = [each for each in result.remarks() if each.startswith("texts")]
+    assert len(told) == 4
+    assert "no test sentence of one to three is in the training data" in told[0]
+    assert len(result.unheard_texts.transfers) == 6
+    again = cross_corpus_validate(*arguments, **options)
+    assert again.to_dict() == result.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"control": True}, "control=True needs texts"),
+        ({"texts": ["I"]}, "texts has 1"),
+        ({"texts": ["I"] * N}, "fewer than two sentences"),
+        ({"texts": np.arange(N)}, "no test recording of a transfer has its sentence"),
+        ({"texts": ["I"] * 90 + ["am"] * 6}, "Transfer one to two: no training row"),
+    ],
+)
+def test_errors_across_corpora_come_before_a_fit(corpora, options, message):
+    X, y, where, speakers, _ = corpora
+    Asks.rows.clear()
+    with pytest.raises(ValueError, match=message):
+        cross_corpus_validate(Asks(), X, y, where, speakers, **PAIR | options)
+    assert not Asks.rows

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.svm import LinearSVC
+from sklearn.utils import Bunch
 
 ROOT = Path(__file__).parents[2]
 if not (ROOT / "benchmarks").is_dir():
@@ -22,6 +23,7 @@ from benchmarks import (  # noqa: E402
     condense,
     corpora,
     features,
+    leaks,
     methods,
     report,
     rivals,
@@ -36,6 +38,7 @@ from sklearn_ser import (  # noqa: E402
     DSNetClassifier,
     SpeakerAdversarialClassifier,
 )
+from sklearn_ser.baseline import EqualPriorsLDA  # noqa: E402
 from sklearn_ser.metrics import uar_score  # noqa: E402
 
 SEEDS = ["1", "2"]
@@ -908,3 +911,26 @@ def test_self_training_follows_a_target_that_moved():
     alone = rivals.SelfTraining(svm, n_rounds=0).fit(X, labels, sample_domain=domain)
     truth = np.array(["a", "b"])[y]
     assert uar_score(truth, first) > uar_score(truth, alone.predict(target)) + 0.05
+
+
+def test_the_table_of_leaks_is_that_of_its_command(monkeypatch):
+    lines = leaks.TABLE.read_text().splitlines()
+    assert lines[0].split(",") == leaks.HEAD
+    found = [tuple(line.split(",")[i] for i in (0, 3)) for line in lines[1:]]
+    assert found == [(name, how) for name in leaks.CORPORA for how in leaks.MODELS]
+
+    rng, rows = np.random.default_rng(0), np.arange(96)
+    y, texts = np.array(["anger", "joy"])[rows % 2], rows // 2 % 4
+    # The sentence decides what tells the emotions apart.
+    X = np.eye(4)[texts] * np.where(y == "joy", 1, -1)[:, None]
+    X = X + rng.normal(scale=0.3, size=X.shape)
+    own = {"target": y, "speakers": rows // 32, "frame": {"text_id": texts}}
+    monkeypatch.setattr(leaks, "load", lambda name: Bunch(protocol=None, **own))
+    monkeypatch.setattr(leaks, "extract", lambda corpus, **options: X)
+    monkeypatch.setattr(leaks, "N_FOLDS", 3)
+    monkeypatch.setattr(leaks, "MODELS", {"LDA": leaks.FastLDA()})
+    ((*told, at_random, heard, control, unheard),) = leaks.rows_of("tiny")
+    assert told == ["tiny", 3, 4, "LDA"]
+    assert min(map(float, (at_random, heard, control))) > 85 > float(unheard) + 15
+    fast, slow = leaks.FastLDA().fit(X, y), EqualPriorsLDA().fit(X, y)
+    assert fast.predict(X).tolist() == slow.predict(X).tolist()
