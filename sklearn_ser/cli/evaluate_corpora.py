@@ -63,6 +63,8 @@ def _check(args):
         "of several corpora needs --enrollable",
     )
     if args.out is not None:
+        is_model = args.out.endswith(".skops")
+        refuse(is_model, "--out", f"'{args.out}' is a model's file, expected a folder")
         try:
             os.makedirs(args.out, exist_ok=True)
         except (OSError, ValueError) as error:

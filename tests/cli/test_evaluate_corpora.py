@@ -170,6 +170,7 @@ def test_each_corpus_is_read_by_its_own_channel():
         (("evaluate", "--protocol", "emodb-loso"), "--protocol: is for one corpus"),
         (("evaluate", "--folds", "3"), "--folds: is for one corpus"),
         (("evaluate", "--enroll", "3"), "--enroll: of several corpora needs --enrolla"),
+        (("evaluate", "--out", "m.skops"), "--out: 'm.skops' is a model's file"),
         (("evaluate", "--method", "didan"), "--method: didan adapts to one corpus"),
         (("evaluate", "--rename", "calm"), "must be NAME=EMOTION"),
         (("evaluate", "--epochs", "3"), "the method logistic has no epochs"),
