@@ -127,14 +127,34 @@ def leave_each_out(X, corpus, args, n_enrolled=_ENROLLED):
     if not splits:
         raise ValueError("no corpus shares two emotions with the others.")
     check_duplicate_leakage(splits.values(), corpus.data)
-    print_note(f"{len(splits) * len(kinds)} trainings, with a corpus left out in each")
-    return {
-        name: {
+    _tell_namesakes(corpus, args)
+    results = {}
+    for number, (name, split) in enumerate(splits.items(), 1):
+        print_note(f"training without '{name}', {number} of {len(splits)}")
+        results[name] = {
             kind: _validate(estimator, X, corpus, split, k, args)
             for kind, (estimator, k) in kinds.items()
         }
-        for name, split in splits.items()
-    }
+    return results
+
+
+def _tell_namesakes(corpus, args):
+    """Tell names that tables share. Those of named corpora are codes."""
+    import numpy as np
+
+    from ..datasets.several import is_table
+
+    first = {}
+    for name, one in zip(corpus.channels, args.corpus, strict=True):
+        own = corpus.frame["speaker"][corpus.corpora == name] if is_table(one) else ()
+        for speaker in np.unique(own).tolist():
+            other = first.setdefault(speaker, name)
+            if other != name:
+                print_note(
+                    f"warning: '{other}' and '{name}' have a speaker {speaker!r}, who "
+                    "counts as two people. If it is one, the figures are too good"
+                )
+                return
 
 
 def _weighed(classifier):

@@ -98,6 +98,8 @@ def run(args):
 
 def _fit(model, X, corpus, weights):
     """Fit a pipeline, whose steps get the speakers and whose last step the weights."""
+    from sklearn import config_context
+
     from ..pipeline import consumes
 
     given = {
@@ -107,7 +109,8 @@ def _fit(model, X, corpus, weights):
     }
     if weights is not None:
         given[f"{model.steps[-1][0]}__sample_weight"] = weights
-    model.fit(X, corpus.target, **given)
+    with config_context(enable_metadata_routing=False):
+        model.fit(X, corpus.target, **given)
 
 
 def _write_card(model, columns, path):

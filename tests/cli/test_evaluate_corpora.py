@@ -83,6 +83,7 @@ def corpus_of(shares, n=8):
     ]
     corpora, speakers, target = map(np.array, zip(*rows, strict=True))
     corpus = SimpleNamespace(target=target, speakers=speakers, corpora=corpora)
+    corpus.frame = {"speaker": np.array([name[-1] for name in speakers])}
     corpus.channels = dict.fromkeys(shares, "mean")
     corpus.data = [rng.normal(size=9) for _ in rows]
     _, emotion = np.unique(target, return_inverse=True)
@@ -90,8 +91,9 @@ def corpus_of(shares, n=8):
     return X + 3 * np.unique(speakers, return_inverse=True)[1][:, None], corpus
 
 
-def options(*words):
-    args = make_parser().parse_args(["evaluate", "--corpus", "a", "b", *words])
+def options(*words, n=3):
+    names = "one.csv", "two.csv", "ravdess", "emodb"
+    args = make_parser().parse_args(["evaluate", "--corpus", *names[:n], *words])
     check_method(args)
     return args
 
@@ -99,9 +101,11 @@ def options(*words):
 def test_a_corpus_is_tested_in_what_it_shares(capsys):
     shares = {"one": "abc", "two": "abd", "three": "ab", "four": "a"}
     X, corpus = corpus_of(shares)
-    args = options("--enrollable")
+    args = options("--enrollable", n=4)
     results = evaluate_corpora.leave_each_out(X, corpus, args, 3)
-    assert "'four' shares 1 emotion(s)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "'four' shares 1 emotion(s)" in told
+    assert "'one' and 'two' have a speaker '0', who counts as two people" in told
     assert list(results) == ["one", "two", "three"]
     for name, found in results.items():
         assert list(found) == ["raw", "enrolled (3)", "by speaker"]
@@ -135,6 +139,7 @@ def test_a_training_is_weighted_by_class_and_corpus():
     X, corpus.data = X[keep], [corpus.data[row] for row in keep]
     for name in ("target", "speakers", "corpora"):
         setattr(corpus, name, getattr(corpus, name)[keep])
+    corpus.frame = {"speaker": corpus.frame["speaker"][keep]}
     result = evaluate_corpora.leave_each_out(X, corpus, options())["three"]["raw"]
     train = corpus.corpora != "three"
     weights = evaluate_corpora.weights_for(
