@@ -212,7 +212,7 @@ def check_method(args):
         f"{args.features} features have no layers",
     )
     refuse(negative, "--channel", f"must be at least 0, got {args.channel}")
-    what = f"the method {args.method}"
+    what = "the baseline" if args.method == BASELINE else f"the method {args.method}"
     refuse(no_net and args.epochs, "--epochs", f"{what} has no epochs")
     refuse(no_net and args.device, "--device", f"{what} runs on the CPU")
     refuse(args.method != "dsnet" and args.neutral_label, "--neutral-label", no_neutral)
