@@ -1,4 +1,4 @@
-"""The baseline of the command line: shrinkage LDA on one vector per recording."""
+"""Linear methods of the command line, on one vector per recording."""
 
 from numbers import Real
 from typing import ClassVar
@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
@@ -176,4 +177,22 @@ def make_baseline(of_frames):
         Shrinkage LDA on scaled vectors.
     """
     steps = [StandardScaler(), EqualPriorsLDA()]
+    return make_pipeline(*([FrameStatistics()] if of_frames else []), *steps)
+
+
+def make_logistic(of_frames):
+    """Return logistic regression, unfitted, which takes weights of recordings.
+
+    Parameters
+    ----------
+    of_frames : bool
+        True for sequences. Their statistics are then the vectors.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        Logistic regression on scaled vectors. Its penalty was chosen on two corpora,
+        each left out of the training in turn.
+    """
+    steps = [StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000)]
     return make_pipeline(*([FrameStatistics()] if of_frames else []), *steps)

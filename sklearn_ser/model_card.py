@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ def make_model_card(
     result: Any = None,
     *,
     by: Mapping[str, ArrayLike] | None = None,
+    tables: Mapping[str, Mapping[str, Sequence]] | None = None,
 ) -> Any:
     """Describe a fitted model and its evaluation by speaker, as a skops model card.
 
@@ -44,6 +45,9 @@ def make_model_card(
     by : dict of str to array-like of shape (n_samples,), default=None
         Columns of the corpus, such as ``{"gender": corpus.frame["gender"]}``. The card
         shows the UAR of each of their values, and of each speaker.
+    tables : dict of str to dict of str to list, default=None
+        More tables, by their titles: the cells of each column, such as ``{"Left out":
+        {"corpus": ["emodb", "emovo"], "UAR (%)": [92.5, 73.5]}}``.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def make_model_card(
         If skops is not installed.
     ValueError
         If a column of `by` is shorter than the evaluated corpus, or is given without
-        `result`.
+        `result`. If the columns of a table differ in length.
     NotFittedError
         If the estimator is not fitted.
 
@@ -91,6 +95,14 @@ def make_model_card(
     params = estimator.get_params()
     table = {"Hyperparameter": params, "Value": params.values()}
     _add_table(card, "Hyperparameters", table, folded=True)
+    for title, columns in (tables or {}).items():
+        lengths = {name: len(cells) for name, cells in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(
+                f"tables[{title!r}] has columns of {lengths} cells, expected one "
+                "length for all."
+            )
+        _add_table(card, title, columns)
     if result is None:
         return card
     summary = result.summary()

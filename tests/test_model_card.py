@@ -101,6 +101,16 @@ def test_a_card_of_transfers():
     assert "The figure is source-only" in text
 
 
+def test_a_card_has_more_tables(evaluated):
+    tables = {"Left out": {"corpus": ["a|b", "mean"], "raw": ["61.0", "[1, 2]"]}}
+    text = make_model_card(evaluated[0], tables=tables).render()
+    assert "# Left out" in text.splitlines()
+    assert re.search(r"\| +a\\\|b +\| +61\.0 +\|", text)
+    uneven = {"Left out": {"corpus": ["a"], "raw": []}}
+    with pytest.raises(ValueError, match=r"tables\['Left out'\] has columns of"):
+        make_model_card(evaluated[0], tables=uneven)
+
+
 def test_what_a_card_refuses(evaluated):
     model, result = evaluated
     with pytest.raises(ValueError, match=r"by\['gender'\] must have an entry for each"):

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 from .options import (
     BASELINE,
+    LINEAR,
     LOG_MEL,
     METHODS,
     add_corpus_options,
@@ -42,7 +43,8 @@ def add_arguments(parser):
         if action.dest == "method":
             action.choices, action.default = _METHODS, [BASELINE, "dsnet"]
             action.help = (
-                f"{BASELINE} is linear discriminant analysis with shrinkage, and "
+                f"{BASELINE} is linear discriminant analysis with shrinkage, logistic "
+                "is logistic regression, and "
                 f"{OPENSMILE_SVM} has its own features; the others are networks; "
                 "default: baseline dsnet"
             )
@@ -149,7 +151,7 @@ def _check(args):
 def _one(args, method, features):
     """Return the options of one method: those of others are left out."""
     own = {"method": method, "features": features}
-    if method in (BASELINE, OPENSMILE_SVM):
+    if method in (*LINEAR, OPENSMILE_SVM):
         own |= {"epochs": None, "device": None}
     if method != "dsnet":
         own["neutral_label"] = None

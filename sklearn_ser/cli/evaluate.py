@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from . import evaluate_corpora
 from .options import (
     BASELINE,
+    LINEAR,
     LOG_MEL,
     METHODS,
     OPENSMILE,
@@ -44,7 +46,7 @@ _TAKEN |= {"y_true", "prediction"}
 def add_arguments(parser):
     """Add the options of the command."""
     parser.set_defaults(command=run, parser=parser)
-    add_corpus_options(parser, required=False)
+    add_corpus_options(parser, required=False, several=True)
     add_method_options(parser, METHODS)
     option = parser.add_argument_group("evaluation").add_argument
     option(
@@ -72,6 +74,12 @@ def add_arguments(parser):
         help="tell SpeakerNormalizer, in front, the voice of each test speaker by K "
         "unlabelled recordings, which are not scored: at most half of what the "
         "speaker has",
+    )
+    option(
+        "--enrollable",
+        action="store_true",
+        help="of several corpora: show, beside the UAR of unknown voices, that of "
+        "voices which enrolled K recordings (--enroll, else 10) or all of theirs",
     )
     option(
         "--unheard-sentences",
@@ -113,6 +121,9 @@ def run(args):
     command = None
     if args.resume is not None or args.rerun is not None:
         command = _take_options(args)
+    if isinstance(args.corpus, list):
+        evaluate_corpora.run(args)
+        return
     _check(args)
     if args.resume is None:
         command = _command(args)
@@ -136,7 +147,7 @@ def run(args):
         check_duplicate_leakage(splits, corpus.data)
     # Features know nothing of other recordings: computed once, they leak nothing.
     X = front.fit(corpus.data).transform(corpus.data)
-    if args.method != BASELINE and args.resume is None:
+    if args.method not in LINEAR and args.resume is None:
         _print_estimate(classifier, X, corpus, splits, args)
     elif args.unheard_sentences:
         print_note(f"{_n_fits(corpus, splits, args)} fit(s) on features computed once")
@@ -181,6 +192,7 @@ def _write(result, baseline, title, corpus, args):
 
 def _check(args):
     check_method(args)
+    refuse(args.enrollable, "--enrollable", "is for several names in --corpus")
     adapts = args.method in ("didan", "lidan")
     refuse(
         adapts and args.target is None,

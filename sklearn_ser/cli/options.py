@@ -7,6 +7,8 @@ from importlib import import_module
 from .terminal import name_rows
 
 LOG_MEL, OPENSMILE, BASELINE = "log-mel", "opensmile", "baseline"
+LOGISTIC = "logistic"
+LINEAR = BASELINE, LOGISTIC
 _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 _COLUMNS = ("file", "speaker", "emotion")
 
@@ -21,20 +23,23 @@ METHODS = {
         *("didan", "DIDANDomainAdapter", {"alignment": "lidan"}),
         "DIDANDomainAdapter (LIDAN)",
     ),
+    LOGISTIC: ("baseline", "make_logistic", {}, "Logistic regression"),
     "menan": (*_ADVERSARIAL, {}, "SpeakerAdversarialClassifier"),
     "speaker-adversarial": (*_ADVERSARIAL, {}, "SpeakerAdversarialClassifier"),
 }
 
 
-def add_corpus_options(parser, *, required):
-    """Add the options that name a corpus."""
+def add_corpus_options(parser, *, required, several=False):
+    """Add the options that name a corpus, or several ones."""
     group = parser.add_argument_group("recordings")
     either = group.add_mutually_exclusive_group(required=required)
     what = _MANIFEST if required else f"{_MANIFEST}; default: a small synthetic corpus"
     either.add_argument("--manifest", metavar="FILE", help=what)
-    either.add_argument(
-        "--corpus", metavar="NAME", help="a known corpus, such as emodb or crema-d"
-    )
+    known = "a known corpus, such as emodb or crema-d"
+    more = "; several names, and tables like that of --manifest, are one big corpus"
+    many = {"nargs": "+", "action": _OneOrMore} if several else {}
+    known += more * several
+    either.add_argument("--corpus", metavar="NAME", help=known, **many)
     option = group.add_argument
     option(
         "--protocol",
@@ -46,6 +51,21 @@ def add_corpus_options(parser, *, required):
         metavar="FOLDER",
         help="where --corpus lies; default: the environment variable SKLEARN_SER_DATA",
     )
+    if several:
+        option(
+            "--emotions",
+            nargs="+",
+            metavar="EMOTION",
+            help="of several corpora: the emotions to keep; default: all",
+        )
+        option(
+            "--rename",
+            nargs="+",
+            type=_pair,
+            metavar="NAME=EMOTION",
+            help="of several corpora: more names of emotions to bring together, such "
+            "as calm=neutral",
+        )
     for name in _COLUMNS:
         option(
             f"--{name}-column",
@@ -80,10 +100,10 @@ def add_method_options(parser, methods):
     option(
         "--method",
         choices=sorted(methods),
-        default="dsnet",
-        help="baseline is linear discriminant analysis with shrinkage, which takes "
-        "seconds; the others are networks, which take minutes; speaker-adversarial is "
-        "menan; default: %(default)s",
+        help="baseline is linear discriminant analysis with shrinkage, logistic is "
+        "logistic regression, and both take seconds; the others are networks, which "
+        "take minutes; speaker-adversarial is menan; default: dsnet, and logistic for "
+        "several corpora",
     )
     option(
         "--neutral-label",
@@ -115,6 +135,22 @@ def add_method_options(parser, methods):
         metavar="N",
         help="processes, -1 for all cores; default: %(default)s",
     )
+
+
+class _OneOrMore(argparse.Action):
+    """Store one value as it is, and several ones as a list."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values if len(values) > 1 else values[0])
+
+
+def _pair(text):
+    """Return the two names of NAME=EMOTION."""
+    name, sign, emotion = text.partition("=")
+    if not (sign and name.strip() and emotion.strip()):
+        message = f"must be NAME=EMOTION, such as calm=neutral, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return name.strip(), emotion.strip()
 
 
 def _word_or_number(*words):
@@ -165,8 +201,10 @@ def check_writable(option, path):
 
 def check_method(args):
     """Refuse options that contradict each other, before anything is read."""
+    several = isinstance(args.corpus, list)
+    args.method = args.method or (LOGISTIC if several else "dsnet")
     no_layers = args.features in (LOG_MEL, OPENSMILE)
-    no_net = args.method == BASELINE
+    no_net = args.method in LINEAR
     no_neutral = f"the method {args.method} needs no neutral speech"
     negative = args.channel not in (None, "mean") and args.channel < 0
     refuse(args.jobs == 0, "--jobs", "must not be 0")
@@ -176,11 +214,17 @@ def check_method(args):
         f"{args.features} features have no layers",
     )
     refuse(negative, "--channel", f"must be at least 0, got {args.channel}")
-    refuse(no_net and args.epochs, "--epochs", "the baseline has no epochs")
-    refuse(no_net and args.device, "--device", "the baseline runs on the CPU")
+    what = "the baseline" if args.method == BASELINE else f"the method {args.method}"
+    refuse(no_net and args.epochs, "--epochs", f"{what} has no epochs")
+    refuse(no_net and args.device, "--device", f"{what} runs on the CPU")
     refuse(args.method != "dsnet" and args.neutral_label, "--neutral-label", no_neutral)
     needed = {"corpus": ["protocol", "data_home"]}
-    needed["manifest"] = [f"{name}_column" for name in _COLUMNS]
+    columns = [f"{name}_column" for name in _COLUMNS]
+    needed["manifest"] = [] if several else columns
+    refuse(several and args.protocol, "--protocol", "is for one corpus")
+    for name in ("emotions", "rename"):
+        given = vars(args).get(name) is not None
+        refuse(given and not several, f"--{name}", "needs several names in --corpus")
     for source, names in needed.items():
         for name in names:
             needless = vars(args)[source] is None and vars(args)[name] is not None
@@ -189,9 +233,18 @@ def check_method(args):
 
 def load_recordings(args):
     """Return the corpus that the options name, described without a path."""
-    from ..datasets import load_corpus, make_emotional_speech
+    from ..datasets import load_corpora, load_corpus, make_emotional_speech
 
-    if args.manifest is not None:
+    if isinstance(args.corpus, list):
+        corpus = load_corpora(
+            args.corpus,
+            args.data_home,
+            emotions=args.emotions,
+            rename=dict(args.rename or ()),
+            columns=_columns(args) or None,
+        )
+        corpus.DESCR = f"{_size(corpus)} of {', '.join(corpus.channels)}."
+    elif args.manifest is not None:
         corpus = read_manifest(args.manifest, args)
     elif args.corpus is not None:
         corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
@@ -212,10 +265,8 @@ def read_manifest(path, args):
     """Return the corpus of a table, whose columns the options may name."""
     from ..datasets import load_manifest
 
-    given = {name: vars(args)[f"{name}_column"] for name in _COLUMNS}
-    columns = {name: column for name, column in given.items() if column is not None}
     try:
-        corpus = load_manifest(path, columns=columns)
+        corpus = load_manifest(path, columns=_columns(args))
     except ValueError as error:
         if "columns" in str(error):
             error.add_note(
@@ -227,6 +278,12 @@ def read_manifest(path, args):
     corpus.DESCR = f"{_size(corpus)} listed in {table}."
     name_rows(table, corpus.data, corpus.rows)
     return corpus
+
+
+def _columns(args):
+    """Return the table's names of columns that the options give."""
+    given = {name: vars(args)[f"{name}_column"] for name in _COLUMNS}
+    return {name: column for name, column in given.items() if column is not None}
 
 
 def _size(corpus):
@@ -270,7 +327,7 @@ def make_classifier(args, method=None):
     """Return the classifier, unfitted."""
     module, name, params, _ = METHODS[method or args.method]
     make = getattr(import_module(f"..{module}", __package__), name)
-    if (method or args.method) == BASELINE:
+    if (method or args.method) in LINEAR:
         return make(of_frames=args.features == LOG_MEL)
     given = {
         "max_epochs": args.epochs,

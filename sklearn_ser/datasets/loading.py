@@ -116,6 +116,7 @@ def load_corpus(
     See Also
     --------
     load_manifest : Load a corpus from a CSV file.
+    load_corpora : Load several corpora, whose emotions get the same names.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def load_corpus(
         raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
     several = isinstance(name, list | tuple)
     wanted: Any = name if several else [name]
-    specs = [_find_spec(one) for one in wanted]
+    specs = [find_spec(one) for one in wanted]
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must hold one or more different corpora, got {name!r}.")
@@ -146,11 +147,12 @@ def load_corpus(
     home = _find_home(data_home)
     keep = None if protocol is None else protocol.classes
     parts = [_load_one(spec, home, keep, download, errors) for spec in specs]
-    corpus = _join(parts) if several else parts[0]
+    corpus = join_corpora(parts) if several else parts[0]
     return corpus if protocol is None else apply_protocol(protocol.name, corpus)
 
 
-def _find_spec(name):
+def find_spec(name):
+    """Return the declaration of a corpus by a name in any spelling."""
     if isinstance(name, CorpusSpec):
         return name
     for spec in CORPORA.values():
@@ -389,7 +391,7 @@ def _bunch(spec, rows, faults, unlabelled):
     )
 
 
-def _join(parts):
+def join_corpora(parts):
     """Join corpora, and put the name of the corpus in front of each speaker's name."""
     names = dict.fromkeys(name for part in parts for name in part.frame)
     blanks = [np.repeat("", len(part.data)) for part in parts]
