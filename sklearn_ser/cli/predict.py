@@ -85,7 +85,7 @@ def _number(low, high):
 def run(args):
     """Print a row for each window of each recording; return 1 if one failed."""
     from ..persistence import load
-    from ..timeline import collect, open_recording, predict_windows
+    from ..timeline.windows import collect, open_recording, predict_windows
 
     times = _check_options(args)
     files = _audio_files(args.paths)
@@ -118,7 +118,7 @@ def run(args):
 
 def _follow(model, args, window, hop, speaker):
     """Print a row for each window of standard input as it comes."""
-    from ..timeline import collect, predict_windows, sampling_rate
+    from ..timeline.windows import collect, predict_windows, sampling_rate
 
     name, found = "stdin", []
     rate = sampling_rate(model)
@@ -194,7 +194,7 @@ def _check_model(model, args):
         OpenSMILETransformer,
         SpeechModelTransformer,
     )
-    from ..timeline import first_step
+    from ..timeline.windows import first_step
 
     front = first_step(model)
     kinds = LogMelTransformer, SpeechModelTransformer, OpenSMILETransformer
@@ -292,7 +292,7 @@ def _cut(model, file):
     """Return a recording in pieces of ten seconds; a short rest is left out."""
     import numpy as np
 
-    from ..timeline import as_recording, open_recording, sampling_rate
+    from ..timeline.windows import as_recording, open_recording, sampling_rate
 
     wave = np.concatenate([*open_recording(model, file)])
     size = round(_PIECE * sampling_rate(model))
@@ -307,7 +307,7 @@ class _Table:
     """Rows on the screen, and a header above the first of them."""
 
     def __init__(self, names, classes, reader_may_leave):
-        from ..timeline import column_names
+        from ..timeline.windows import column_names
 
         self.reader_may_leave = reader_may_leave
         self.header = column_names(classes)
@@ -336,8 +336,8 @@ def _rows(timeline):
 def _write(args, classes, timelines):
     """Write the files that were asked for."""
     from .._files import atomic_write
-    from ..timeline import column_names
     from ..timeline.page import timeline_page
+    from ..timeline.windows import column_names
 
     rows = [row for timeline in timelines for row in _rows(timeline)]
     for path in filter(None, (args.csv, args.timeline)):

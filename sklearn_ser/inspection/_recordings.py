@@ -6,7 +6,8 @@ import numpy as np
 
 from ..features import LogMelTransformer
 from ..pipeline import flat_steps, transform
-from ..timeline import COLOURS, clock, emotion_timeline
+from ..timeline import emotion_timeline
+from ..timeline.windows import COLOURS, clock
 from ._axes import AS_IT_IS, Display, add_legend, axes_of
 
 

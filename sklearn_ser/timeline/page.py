@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._html import render
-from . import COLOURS, clock
+from .windows import COLOURS, clock
 
 _POINTS = 1000  # of a picture: more are averaged, since no screen shows them
 
