@@ -100,7 +100,7 @@ def read_turns(
     lines = [(number, line) for number, line in lines if line]
     if not lines:
         raise ValueError(f"{name} is empty, expected {_EXPECTED}.")
-    number, first = lines[0]
+    first = lines[0][1]
     if first[0] in "[{":
         found = _of_json(text, name)
     elif first.startswith(_RTTM):
@@ -113,7 +113,7 @@ def read_turns(
 
 
 def check_turns(turns: Any, recording: Any) -> list[Turn]:
-    """Return turns, from a file or from rows (start, end, speaker), after all checks."""
+    """Return checked turns, from a file or from rows (start, end, speaker)."""
     if isinstance(turns, str | os.PathLike):
         is_path = isinstance(recording, str | os.PathLike)
         return read_turns(turns, recording=recording if is_path else None)
@@ -126,7 +126,8 @@ def check_turns(turns: Any, recording: Any) -> list[Turn]:
     for i, row in enumerate(turns):
         if not isinstance(row, tuple | list) or len(row) not in (3, len(Turn._fields)):
             raise TypeError(
-                f"turns[{i}] is {shortened(repr(row))}, expected start, end and speaker."
+                f"turns[{i}] is {shortened(repr(row))}, expected start, end and "
+                "speaker."
             )
         start, end, speaker, *rest = row
         where = rest[0] if rest and rest[0] else f"turns[{i}]"
@@ -155,7 +156,7 @@ def _checked(found):
             raise ValueError(f"{where}: the speaker is empty, expected a name.")
         if start < 0:
             raise ValueError(
-                f"{where}: the start is {start:g} s, before the recording."
+                f"{where}: the start is {start:g} s, expected 0 s or later."
             )
         if end <= start:
             raise ValueError(
@@ -213,13 +214,14 @@ def _of_rttm(lines, recording, name):
     if recording is None:
         if len(found) > 1:
             raise ValueError(
-                f"{first[list(found)[1]]}: is of the file '{list(found)[1]}', but line "
-                f"1 is of '{next(iter(found))}'; `recording` must say which one is meant."
+                f"{first[list(found)[1]]}: is of the file '{list(found)[1]}', but the "
+                f"first turn is of '{next(iter(found))}'; `recording` must say which "
+                "one is meant."
             )
         return next(iter(found.values()))
     path = Path(os.fsdecode(recording))
     known = [path.stem, path.name, path.stem.replace(" ", "_"), *_NO_FILE]
-    turns = [turn for file in known for turn in found.get(file, [])]
+    turns = [turn for file in dict.fromkeys(known) for turn in found.get(file, [])]
     if not turns:
         file = next(iter(found))
         raise ValueError(
@@ -257,7 +259,7 @@ def _of_table(path, name):
 def _of_labels(lines, name):
     """Return rows without a header: Audacity's labels, or a table of three columns."""
     first = lines[0][1]
-    delimiter = next((d for d in "\t;," if first.count(d) > 1), None)
+    delimiter = next((d for d in "\t;," if d in first), None)
     is_audacity = delimiter == "\t"
     for number, line in lines:
         if is_audacity and line.startswith("\\"):  # the frequencies of a label
