@@ -1,7 +1,6 @@
 """The emotions of a conversation: one row for each turn, one lane for each voice."""
 
 import os
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -252,17 +251,19 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
     units = [u for u in _units(turns, rate) if u.length >= SHORTEST * rate]
     size, hop = (max(1, round(seconds * rate)) for seconds in times)
     call = _Call(recording, turns, units, size, hop, verbose)
-    lengths, overlaps = np.array([t.end - t.start for t in turns]), _overlaps(turns)
+    starts, ends, speakers = map(np.array, list(zip(*turns, strict=True))[:3])
+    spans = find_overlaps(starts, ends, speakers)
+    overlaps = np.array([sum(end - start for start, end in own) for own in spans])
     own, known = set(), {}
     if enroll is not None:
-        clear = overlaps <= _TALKED_OVER * lengths
+        clear = overlaps <= _TALKED_OVER * (ends - starts)
         model, own = _with_own_turns(model, call, clear)
     if has_normalizer(model):
         known = find_normalizer(model).speaker_statistics_
     P = np.full((len(turns), len(model.classes_)), np.nan)
     for place, row in enumerate(_predict(model, call)):
         P[units[place].places] = row
-    seconds = lengths.copy()
+    seconds = ends - starts
     for unit in units:
         seconds[unit.places] = unit.length / rate
     kinds = [
@@ -275,9 +276,9 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
     ]
     return EmotionTurns(
         recording_name(recording),
-        speakers=np.array([turn.speaker for turn in turns]),
-        starts=np.array([turn.start for turn in turns]),
-        ends=np.array([turn.end for turn in turns]),
+        speakers=speakers,
+        starts=starts,
+        ends=ends,
         seconds=seconds,
         overlaps=overlaps,
         kinds=np.array(kinds),
@@ -399,22 +400,22 @@ def _units(turns, rate):
     return units
 
 
-def _overlaps(turns):
-    """Return the seconds of each turn in which another speaker has a turn, too."""
-    starts, overlaps = [turn.start for turn in turns], np.zeros(len(turns))
-    longest = max(turn.end - turn.start for turn in turns)
-    for i, turn in enumerate(turns):
-        first = bisect_left(starts, turn.start - longest)
-        spans = [
-            (max(other.start, turn.start), min(other.end, turn.end))
-            for other in turns[first : bisect_left(starts, turn.end)]
-            if other.speaker != turn.speaker and turn.start < other.end
-        ]
-        reached = turn.start
-        for start, end in sorted(spans):
-            overlaps[i] += max(0.0, end - max(start, reached))
-            reached = max(reached, end)
-    return overlaps
+def find_overlaps(starts, ends, speakers):
+    """Return for each turn the spans in which another speaker has a turn, too.
+
+    The turns are sorted by their starts.
+    """
+    found, longest = [], np.max(ends - starts)
+    for start, end, speaker in zip(starts, ends, speakers, strict=True):
+        spans = []
+        first, last = np.searchsorted(starts, [start - longest, end])
+        for i in range(first, last):
+            low = max(starts[i], start, *(high for _, high in spans[-1:]))
+            high = min(ends[i], end)
+            if speakers[i] != speaker and low < high:
+                spans.append((low, high))
+        found.append(spans)
+    return found
 
 
 def _known_length(recording, rate):

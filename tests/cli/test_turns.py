@@ -43,7 +43,7 @@ def test_a_row_for_each_turn(run, rows, enrollable, call, tmp_path):
 
 
 def test_a_folder_has_turns_for_each(run, rows, model, call, tmp_path):
-    path, turns = call
+    path, _ = call
     other = tmp_path / "in" / "other.wav"
     other.parent.mkdir()
     soundfile.write(other, soundfile.read(path)[0], RATE)
