@@ -309,14 +309,14 @@ def test_a_voice_is_not_learnt_from_what_others_talk_over(model, talk):
 
 def test_a_one_sided_mix_is_said():
     names = "neutral", "anger", "sadness"
-    options = {"n_speakers": 4, "n_utterances": 2, "emotions": names, "duration": 0.5}
+    options = {"n_speakers": 4, "n_utterances": 2, "emotions": names, "duration": 0.6}
     corpus = make_emotional_speech(**options, random_state=0)
     front, last = LogMelTransformer(n_mels=16), make_baseline(of_frames=True)
     model = make_pipeline(front, SpeakerNormalizer(), last)
     model.fit(corpus.data, corpus.target, speakernormalizer__speakers=corpus.speakers)
     pairs = zip(corpus.data, corpus.target, strict=True)
     sad = np.concatenate([wave for wave, emotion in pairs if emotion == "sadness"])
-    turns = [(start / 2, start / 2 + 0.5, "ann") for start in range(8)]
+    turns = [(0.6 * i, 0.6 * (i + 1), "ann") for i in range(8)]
     with pytest.warns(
         OneSidedEnrollmentWarning, match="'ann' seem .* mostly 'sadness'"
     ):

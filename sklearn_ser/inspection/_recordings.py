@@ -361,7 +361,8 @@ class EmotionTurnsDisplay(Display):
         overlaps = find_overlaps(turns.starts, turns.ends, turns.speakers)
         for low, own in zip(base, overlaps, strict=True):
             marks = [(start, end - start) for start, end in own]
-            self.ax_.broken_barh(marks, (low + _COLUMN + 0.02, 0.03), color="k")
+            place = low + _COLUMN + 0.02, 0.03
+            self.ax_.broken_barh(marks, place, color="k", linewidth=0)
         self.ax_.set_ylim(-0.05, len(lanes) - 0.05)
         self.ax_.set_yticks(np.arange(len(lanes))[::-1] + 0.45, lanes, **AS_IT_IS)
         self.ax_.tick_params(axis="y", length=0)
