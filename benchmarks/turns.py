@@ -13,6 +13,7 @@ some turns are given to the wrong speaker, as diarisation does.
 
 import argparse
 import json
+import warnings
 from itertools import combinations
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from tqdm.auto import tqdm
 
 from benchmarks.corpora import load
 from benchmarks.features import SETS, speech_model
-from sklearn_ser import SpeakerNormalizer, enroll
+from sklearn_ser import OneSidedEnrollmentWarning, SpeakerNormalizer, enroll
 from sklearn_ser.baseline import EqualPriorsLDA
 from sklearn_ser.pipeline import with_own_voices
+from sklearn_ser.timeline.voices import enroll_own
 
 CORPORA = "emovo", "ravdess", "casia"
 TURNS = 20  # of each speaker
@@ -76,7 +78,9 @@ def converse(model, X, y, members, neutral, rng):
         given, swapped = truth.copy(), order[: round(wrong * len(turns))]
         given[swapped] = np.where(given[swapped] == "a", "b", "a")
         itself = with_own_voices(model)
-        enroll(itself, X[turns], given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OneSidedEnrollmentWarning)
+            enroll_own(itself, X[turns], given.tolist())
         for kind, voiced in (("ten clean", before), ("self", itself)):
             yield kind, wrong, y[turns], predict(voiced, X[turns], given)
 
@@ -89,7 +93,7 @@ def measure(corpus, X, n_conversations, n_pairs):
     found = {}
     for pair in tqdm(pairs, corpus.name):
         out = ~np.isin(speakers, pair)
-        model = make_pipeline(SpeakerNormalizer(), EqualPriorsLDA())
+        model = make_pipeline(SpeakerNormalizer(), EqualPriorsLDA(temperature=None))
         model.fit(X[out], y[out], speakernormalizer__speakers=speakers[out])
         members = [np.flatnonzero(speakers == who) for who in pair]
         for _ in range(n_conversations):

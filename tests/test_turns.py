@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -335,6 +336,22 @@ def test_enrolment_that_cannot_be(model, talk, corpus):
         emotion_timeline(model, talk, enroll="self")
     with pytest.raises(ValueError, match="enroll must be 'self' or None, got 'all'"):
         emotion_timeline(model, talk, turns=TURNS, enroll="all")
+
+
+@pytest.mark.slow
+def test_a_long_call_takes_little_memory(model, talk, tmp_path):
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for _ in range(120):
+            file.write(talk)
+    turns = [(6.0 * i, 6.0 * i + 5.5, "ann" if i % 2 else "bob") for i in range(200)]
+    turns.append((0, 600, "cem"))  # half of the call is one turn
+    tracemalloc.start()
+    found = emotion_timeline(model, path, turns=turns, enroll="self")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.known.all()
+    assert peak < 20e6  # 77 MB as one array
 
 
 # --------------------------------------------------------------------------- channels

@@ -304,8 +304,7 @@ def _with_own_turns(model, call, clear):
             starts = range(0, max(1, unit.length - call.size // 2), call.size)
             windows += [_Window(i, 1.0, unit.part(s, s + call.size)) for s in starts]
     sound = _sound(model, call, windows, "voices")
-    enroll_windows(model, sound, _at_once(model, call))
-    return model, {call.units[window.unit].speaker for window in windows}
+    return model, enroll_windows(model, sound, _at_once(model, call))
 
 
 def _predict(model, call):
