@@ -308,7 +308,7 @@ def test_a_voice_is_not_learnt_from_what_others_talk_over(model, talk):
     assert kinds == {"ann": "transductive", "bob": "transductive", "cem": "inductive"}
 
 
-def test_a_one_sided_mix_is_said():
+def test_a_one_sided_mix_enrolls_nobody_and_is_said():
     names = "neutral", "anger", "sadness"
     options = {"n_speakers": 4, "n_utterances": 2, "emotions": names, "duration": 0.6}
     corpus = make_emotional_speech(**options, random_state=0)
@@ -318,10 +318,16 @@ def test_a_one_sided_mix_is_said():
     pairs = zip(corpus.data, corpus.target, strict=True)
     sad = np.concatenate([wave for wave, emotion in pairs if emotion == "sadness"])
     turns = [(0.6 * i, 0.6 * (i + 1), "ann") for i in range(8)]
-    with pytest.warns(
-        OneSidedEnrollmentWarning, match="'ann' seem .* mostly 'sadness'"
-    ):
-        emotion_timeline(model, sad, turns=turns, enroll="self")
+    message = "'ann' seem to show mostly 'sadness', so the voice does not enroll itself"
+    with pytest.warns(OneSidedEnrollmentWarning, match=message):
+        found = emotion_timeline(model, sad, turns=turns, enroll="self")
+    assert set(found.kinds) == {"inductive"}
+    plain = emotion_timeline(model, sad, turns=turns)
+    np.testing.assert_array_equal(found.probabilities, plain.probabilities)
+    named = [(start, end, "s01") for start, end, _ in turns]  # known from the training
+    with pytest.warns(OneSidedEnrollmentWarning, match="'s01' seem"):
+        found = emotion_timeline(model, sad, turns=named, enroll="self")
+    assert set(found.kinds) == {"enrolled"}
 
 
 def test_enrolment_that_cannot_be(model, talk, corpus):

@@ -102,8 +102,8 @@ def emotion_timeline(
     Warns
     -----
     OneSidedEnrollmentWarning
-        If five or more turns of a voice that enrolls itself seem to show mainly one
-        emotion.
+        If five or more turns of a speaker who should enroll itself seem to show mainly
+        one emotion. The voice is then not enrolled: it would be worse than none.
 
     See Also
     --------
