@@ -409,8 +409,10 @@ def _write(args, classes, timelines):
     for path in filter(None, (args.csv, args.timeline)):
         if path == args.timeline and _suffix(path) == ".html":
             with atomic_write(path) as out:
-                page = timeline_page(timelines, os.path.basename(_shown(args.model)))
-                out.write(page.encode())
+                model = os.path.basename(_shown(args.model))
+                if args.enroll == _SELF:
+                    model += ", with voices that enroll themselves (transductive)"
+                out.write(timeline_page(timelines, model).encode())
         else:
             write_csv(path, [_header(args, classes), *rows])
 

@@ -94,6 +94,9 @@ def test_recordings_enroll_themselves(run, rows, enrollable, call, tmp_path):
     printed = run("predict", enrollable, path, "--enroll", "self", "--csv", out)
     assert "transductive" in printed.err
     alone = rows(out)[1]
+    page = tmp_path / "out.html"
+    run("predict", enrollable, path, "--enroll", "self", "--timeline", page)
+    assert "enroll themselves (transductive)" in page.read_text()
     run("predict", enrollable, path, "--csv", out)
     assert rows(out)[1] != alone
     table = tmp_path / "today.csv"
