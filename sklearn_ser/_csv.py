@@ -26,10 +26,8 @@ def read_table(path, wanted=(), *, errors="strict"):
     what a first line ``sep=`` names. Blank rows, and columns without name and values,
     are left out.
     """
-    with open(path, "rb") as stream:
-        data = stream.read()
     try:
-        text = data.decode(_encoding(data), errors).lstrip("\ufeff")
+        text = read_text(path, errors)
         delimiter = _find_delimiter(text, wanted)
         reader = csv.reader(
             io.StringIO(text, newline=""),
@@ -62,6 +60,13 @@ def read_table(path, wanted=(), *, errors="strict"):
             for number, row in rows
         ]
     return [names[i] for i in used], rows
+
+
+def read_text(path, errors="strict"):
+    """Return the text of a file in UTF-8 or UTF-16."""
+    with open(path, "rb") as stream:
+        data = stream.read()
+    return data.decode(_encoding(data), errors).lstrip("\ufeff")
 
 
 def _encoding(data):

@@ -1,6 +1,7 @@
 """The walk through pipelines and searches: metadata for each step, embed, enroll."""
 
 import numbers
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,19 @@ def has_normalizer(estimator):
 def find_normalizer(estimator):
     """Return the SpeakerNormalizer of an estimator that has one."""
     return next(s for s in flat_steps(estimator) if isinstance(s, SpeakerNormalizer))
+
+
+def with_own_voices(estimator):
+    """Return a copy that shares all with a fitted estimator but the voices it keeps."""
+    if not has_normalizer(estimator):
+        return estimator
+    own = copy(estimator)
+    if hasattr(estimator, "best_estimator_"):
+        own.best_estimator_ = with_own_voices(estimator.best_estimator_)
+    elif isinstance(estimator, Pipeline):
+        steps = estimator.steps
+        own.steps = [(name, with_own_voices(step)) for name, step in steps]
+    return own
 
 
 def before_normalizer(estimator, X, speakers):

@@ -1,11 +1,14 @@
 """The command ``predict``: emotions of recordings, window by window."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .._csv import write_csv
+from . import turns
 from .options import check_writable, refuse, try_front
 from .terminal import print_line, print_note
 
@@ -16,7 +19,7 @@ DESCRIPTION = (
 )
 _WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
 _PIECE = 10  # seconds: a long recording counts as several in an enrolment
-_STDIN = "-"
+_STDIN, _SELF = "-", "self"
 
 
 def add_arguments(parser):
@@ -37,8 +40,10 @@ def add_arguments(parser):
         "--enroll",
         metavar="CALLS",
         help="a CSV table with the columns file and speaker: a few recordings that "
-        "tell the voices; if it has one speaker, all recordings are by that one",
+        "tell the voices; if it has one speaker, all recordings are by that one; self "
+        "enrolls each speaker with what is predicted: its turns, or its recordings",
     )
+    turns.add_argument(option)
     option("--csv", metavar="OUT", help="write the table to a CSV file too")
     option(
         "--timeline",
@@ -56,7 +61,8 @@ def add_arguments(parser):
         "--window",
         type=_number(0.1, 3600),
         metavar="SECONDS",
-        help="length of a window; default: 10, and 3 with --timeline or -",
+        help="length of a window; default: 10, and 3 with --timeline or - if there are "
+        "no turns",
     )
     option(
         "--hop",
@@ -85,27 +91,22 @@ def _number(low, high):
 
 def run(args):
     """Print a row for each window of each recording; return 1 if one failed."""
-    from ..features.audio import times_of
     from ..persistence import load
-    from ..timeline import collect, open_recording, predict_windows
 
     times = _check_options(args)
     files = _audio_files(args.paths)
+    talks = None if args.turns is None else turns.find_turns(args.turns, files)
     model = load(args.model)
     _check_model(model, args)
     voices = _voices(model, args, files)
     if args.paths == [_STDIN]:
         return _follow(model, args, *times, speaker=voices[0][1])
     wanted = bool(args.csv or args.timeline)
-    table = _Table([_shown(file) for file, _ in voices], model.classes_, wanted)
+    table = _Table(args, [_shown(file) for file, _ in voices], model.classes_, wanted)
     timelines, failed = [], 0
     for file, speaker in voices:
         try:
-            blocks = open_recording(model, file)
-            found = predict_windows(model, blocks, *times, speaker=speaker)
-            first, _ = times_of(file)  # of a segment, whose times are those of its file
-            found = ((first + start, first + end, row) for start, end, row in found)
-            timelines.append(collect(_shown(file), model, found))
+            timelines.append(_predict(model, args, file, speaker, times, talks))
         except (OSError, TypeError, ValueError) as error:
             failed += 1
             print_note(f"error: {_shown(file)}: {error}")
@@ -120,14 +121,35 @@ def run(args):
     return int(failed > 0)
 
 
+def _predict(model, args, file, speaker, times, talks):
+    """Return the windows of a recording, or its turns."""
+    from ..features.audio import times_of
+    from ..pipeline import find_normalizer, has_normalizer
+    from ..timeline import predict_turns
+    from ..timeline.windows import collect, open_recording, predict_windows
+
+    if talks is None:
+        blocks = open_recording(model, file)
+        found = predict_windows(model, blocks, *times, speaker=speaker)
+        first, _ = times_of(file)  # of a segment, whose times are those of its file
+        found = ((first + start, first + end, row) for start, end, row in found)
+        return collect(_shown(file), model, found)
+    voices = find_normalizer(model).speaker_statistics_ if has_normalizer(model) else ()
+    own = turns.respell(talks[file], voices)
+    enroll = _SELF if args.enroll == _SELF else None
+    verbose = sys.stderr.isatty()
+    found = predict_turns(model, file, own, times, enroll=enroll, verbose=verbose)
+    return replace(found, name=_shown(file))
+
+
 def _follow(model, args, window, hop, speaker):
     """Print a row for each window of standard input as it comes."""
-    from ..timeline import collect, predict_windows, sampling_rate
+    from ..timeline.windows import collect, predict_windows, sampling_rate
 
     name, found = "stdin", []
     rate = sampling_rate(model)
     blocks = _read_raw(args.rate or rate, rate)
-    table = _Table([name], model.classes_, False)
+    table = _Table(args, [name], model.classes_, False)
     options = {"batch": 0, "speaker": speaker}
     try:
         for row in predict_windows(model, blocks, window, hop, **options):
@@ -160,6 +182,12 @@ def _check_options(args):
         "--rate",
         "it is the rate of standard input (-); a file has its own rate in its header",
     )
+    refuse(
+        live and (args.turns is not None or args.enroll == _SELF),
+        "FILE-OR-FOLDER",
+        "what --turns or --enroll self know of a recording is known at its end, and - "
+        "predicts it before",
+    )
     for option, path in (("--csv", args.csv), ("--timeline", args.timeline)):
         if path is not None:
             check_writable(option, path)
@@ -168,7 +196,7 @@ def _check_options(args):
         "--timeline",
         f"'{args.timeline}' must end in .csv or .html",
     )
-    short = live or args.timeline is not None
+    short = live or (args.timeline is not None and args.turns is None)
     window = args.window or (_SHORT_WINDOW if short else _WINDOW)
     hop = args.hop or window / 2
     refuse(hop > window, "--hop", f"must be at most the window of {window:g} s")
@@ -198,7 +226,7 @@ def _check_model(model, args):
         OpenSMILETransformer,
         SpeechModelTransformer,
     )
-    from ..timeline import first_step
+    from ..timeline.windows import first_step
 
     front = first_step(model)
     kinds = LogMelTransformer, SpeechModelTransformer, OpenSMILETransformer
@@ -237,6 +265,7 @@ def _voices(model, args, files):
     """
     from .._csv import unify_names
     from ..pipeline import enroll, find_normalizer, has_normalizer
+    from ..timeline.windows import as_recording
 
     pairs = []
     for file in files:
@@ -250,6 +279,8 @@ def _voices(model, args, files):
             "SpeakerNormalizer, which keeps voices",
         )
         return [(file, None) for file, _ in pairs]
+    if args.enroll == _SELF:
+        return _enroll_themselves(model, args, pairs)
     calls = [] if args.enroll is None else _read_table(args.enroll, "--enroll")
     voices = find_normalizer(model).speaker_statistics_
     names = [name for _, name in [*calls, *pairs] if name is not None]
@@ -257,7 +288,9 @@ def _voices(model, args, files):
     if calls:
         pieces = [(part, name) for file, name in calls for part in _cut(model, file)]
         names = [spelling[name] for _, name in pieces]
-        enroll(model, [part for part, _ in pieces], names)
+        enroll(model, [as_recording(model, part) for part, _ in pieces], names)
+    if args.turns is not None:
+        return pairs
     enrolled = {spelling[name] for _, name in calls}
     found = []
     for file, name in pairs:
@@ -279,6 +312,30 @@ def _voices(model, args, files):
     return found
 
 
+def _enroll_themselves(model, args, pairs):
+    """Enroll each speaker with its recordings; one without a name is a voice itself."""
+    from .._csv import unify_names
+    from ..timeline.voices import enroll_windows
+
+    if args.turns is not None:  # each recording has its own speakers
+        return pairs
+    names, _ = unify_names([name or os.fspath(file) for file, name in pairs])
+    pairs = [(file, name) for (file, _), name in zip(pairs, names, strict=True)]
+
+    def pieces():
+        for file, name in pairs:
+            # A recording that fails is told where it is predicted.
+            with contextlib.suppress(OSError, TypeError, ValueError):
+                for part in _cut(model, file):
+                    yield file, part, name
+
+    enroll_windows(model, pieces(), 6)
+    print_note(
+        "voices are enrolled from the recordings that are predicted: transductive"
+    )
+    return pairs
+
+
 def _read_table(path, option):
     """Return the file and the speaker of each row of a CSV table, or None for him."""
     from ..datasets.manifest import read_recordings
@@ -296,12 +353,12 @@ def _cut(model, file):
     """Return a recording in pieces of ten seconds; a short rest is left out."""
     import numpy as np
 
-    from ..timeline import as_recording, open_recording, sampling_rate
+    from ..timeline.windows import open_recording, sampling_rate
 
     wave = np.concatenate([*open_recording(model, file)])
     size = round(_PIECE * sampling_rate(model))
     starts = range(0, max(1, len(wave) - size // 2), size)
-    return [as_recording(model, wave[start : start + size]) for start in starts]
+    return [wave[start : start + size] for start in starts]
 
 
 # --- what is printed and written ----------------------------------------------------
@@ -310,14 +367,13 @@ def _cut(model, file):
 class _Table:
     """Rows on the screen, and a header above the first of them."""
 
-    def __init__(self, names, classes, reader_may_leave):
-        from ..timeline import column_names
-
+    def __init__(self, args, names, classes, reader_may_leave):
         self.reader_may_leave = reader_may_leave
-        self.header = column_names(classes)
-        widths = [max(6, len(name)) for name in self.header[4:]]
-        longest = max(7, *(len(str(name)) for name in classes))
-        self.widths = [max(4, *map(len, names)), 7, 7, longest, *widths]
+        self.header = _header(args, classes)
+        longest = max(len(str(name)) for name in classes)
+        least = {"file": max(map(len, names)), "emotion": longest, "speaker": 10}
+        least |= {"kind": 12, "overlap": 7, "start": 7, "end": 7}
+        self.widths = [max(6, len(n), least.get(n, 0)) for n in self.header]
         self.is_new = True
 
     def show(self, timeline):
@@ -329,8 +385,19 @@ class _Table:
         self.is_new = False
 
 
+def _header(args, classes):
+    """Return the names of the columns, of windows or of turns."""
+    from ..timeline.turns import TURN_COLUMNS
+    from ..timeline.windows import COLUMNS, column_names
+
+    return column_names(classes, COLUMNS if args.turns is None else TURN_COLUMNS)
+
+
 def _rows(timeline):
-    """Yield the cells of each window."""
+    """Yield the cells of each window, or of each turn."""
+    if hasattr(timeline, "speakers"):
+        yield from turns.rows(timeline)
+        return
     rows = timeline.starts, timeline.ends, timeline.emotions, timeline.probabilities
     for start, end, emotion, p in zip(*rows, strict=True):
         times = f"{start:.2f}", f"{end:.2f}"
@@ -340,17 +407,18 @@ def _rows(timeline):
 def _write(args, classes, timelines):
     """Write the files that were asked for."""
     from .._files import atomic_write
-    from ..timeline import column_names
     from ..timeline.page import timeline_page
 
     rows = [row for timeline in timelines for row in _rows(timeline)]
     for path in filter(None, (args.csv, args.timeline)):
         if path == args.timeline and _suffix(path) == ".html":
             with atomic_write(path) as out:
-                page = timeline_page(timelines, os.path.basename(_shown(args.model)))
-                out.write(page.encode())
+                model = os.path.basename(_shown(args.model))
+                if args.enroll == _SELF:
+                    model += ", with voices that enroll themselves (transductive)"
+                out.write(timeline_page(timelines, model).encode())
         else:
-            write_csv(path, [column_names(classes), *rows])
+            write_csv(path, [_header(args, classes), *rows])
 
 
 def _suffix(path):

@@ -36,11 +36,11 @@ from ..sequences import (
 _SOFTENING = 4.0
 _N_ROUNDS = 10
 _BLOCK = 256  # rows in double precision at once
-# An enrolment of fewer recordings cannot show many emotions.
-_MANY = 5
-# Below this variety an enrolment is called one-sided. On four corpora, ten recordings
-# drawn from all emotions had 0.44 or more.
-_ONE_SIDED = 0.4
+MANY = 5
+"""An enrolment of fewer recordings cannot show many emotions."""
+ONE_SIDED = 0.4
+"""Below this variety an enrolment is called one-sided. On four corpora, ten recordings
+drawn from all emotions had 0.44 or more."""
 
 _MISSING = (
     "SpeakerNormalizer needs speakers and got none. Pass them as fit_transform(X, "
@@ -212,10 +212,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         OneSidedEnrollmentWarning
             If five or more recordings of a voice seem to show mainly one emotion.
         """
-        for name, (shares, n_recordings) in add_voices(self, X, speakers).items():
-            # One emotion alone has 0, equally frequent ones have 1.
-            variety = (effective_number(shares) - 1) / (len(shares) - 1)
-            if n_recordings >= _MANY and variety < _ONE_SIDED:
+        for name, (shares, n_recordings, _) in add_voices(self, X, speakers).items():
+            if n_recordings >= MANY and variety(shares) < ONE_SIDED:
                 top = int(np.argmax(shares))
                 warn_caller(
                     f"The recordings of speaker {name!r} seem to show mostly "
@@ -401,8 +399,9 @@ def enroll_voices(sequences, speakers, model, average, *, scale, relevance_facto
     """Return the statistics of each voice, and the emotions of its recordings.
 
     The first is a dict of speaker to mean and scale, in the order in which they speak
-    first. The second is a dict of speaker to the share of each emotion and the number
-    of recordings; it is empty if the fit had no labels.
+    first. The second is a dict of speaker to the share of each emotion, the number of
+    recordings, and the shares that a sharper look finds; it is empty if the fit had no
+    labels.
     """
     names, codes = numbered(speakers, len(sequences))
     means, variances = _recording_statistics(sequences)
@@ -427,7 +426,7 @@ def enroll_voices(sequences, speakers, model, average, *, scale, relevance_facto
             )
         voices[name] = (model.mean + offset)[:n_features], deviation
         if shares is not None:
-            seen[name] = shares, len(own)
+            seen[name] = shares, len(own), model.sharp_shares(vectors, relevance_factor)
     return voices, seen
 
 
@@ -553,16 +552,35 @@ class EmotionModel:
             offset = shrink * (gap - mix @ self.emotions)
         return offset, shares
 
-    def _probabilities(self, vectors):
+    def sharp_shares(self, vectors, relevance_factor):
+        """Return the shares of a voice from scores that are not softened.
+
+        They take all that recordings seem to show for emotion, and so tell a mix of
+        all emotions from one of mostly one.
+        """
+        k = len(vectors)
+        gap = k / (k + relevance_factor) * (vectors.mean(axis=0) - self.mean)
+        offset = np.zeros_like(gap)
+        for _ in range(_N_ROUNDS):
+            shares = self._probabilities(vectors - offset, softening=1).mean(axis=0)
+            offset = gap - k / (k + relevance_factor) * (shares @ self.emotions)
+        return shares
+
+    def _probabilities(self, vectors, softening=_SOFTENING):
         scores = vectors @ self.coef.T + self.intercept
         if scores.shape[1] == 1:  # of two classes, the second one's score
             scores = np.hstack([np.zeros_like(scores), scores])
-        return softmax(scores / _SOFTENING, axis=1)
+        return softmax(scores / softening, axis=1)
 
 
 def effective_number(shares):
     """Return the number of equally frequent emotions with the entropy of the shares."""
     return float(np.exp(entropy(shares)))
+
+
+def variety(shares):
+    """Return 0 for one emotion alone, and 1 for equally frequent ones."""
+    return (effective_number(shares) - 1) / (len(shares) - 1)
 
 
 def numbered(speakers, n_samples):

@@ -6,12 +6,13 @@ They need matplotlib: ``pip install "sklearn_ser[plot]"``.
 from ._comparison import ComparisonDisplay
 from ._evaluations import SpeakerRecallDisplay, TransferMatrixDisplay
 from ._models import EmbeddingDisplay, HistoryDisplay
-from ._recordings import EmotionTimelineDisplay, LogMelDisplay
+from ._recordings import EmotionTimelineDisplay, EmotionTurnsDisplay, LogMelDisplay
 
 __all__ = [
     "ComparisonDisplay",
     "EmbeddingDisplay",
     "EmotionTimelineDisplay",
+    "EmotionTurnsDisplay",
     "HistoryDisplay",
     "LogMelDisplay",
     "SpeakerRecallDisplay",

@@ -6,7 +6,9 @@ import numpy as np
 
 from ..features import LogMelTransformer
 from ..pipeline import flat_steps, transform
-from ..timeline import COLOURS, clock, emotion_timeline
+from ..timeline import emotion_timeline
+from ..timeline.turns import find_overlaps
+from ..timeline.windows import COLOURS, clock
 from ._axes import AS_IT_IS, Display, add_legend, axes_of
 
 
@@ -217,7 +219,7 @@ class EmotionTimelineDisplay(Display):
         self.figure_, ((self.ax_,),) = axes_of(self, ax, size=(7.0, 3.0))
         edges, P = np.asarray(self.edges), np.asarray(self.probabilities)
         times = np.r_[edges[0], (edges[1:] + edges[:-1]) / 2, edges[-1]]
-        colours = [COLOURS[i % len(COLOURS)] for i in range(len(self.classes))]
+        colours = _colours(self.classes)
         self.areas_ = self.ax_.stackplot(
             times,
             P[np.r_[0, : len(P), -1]].T,
@@ -228,29 +230,180 @@ class EmotionTimelineDisplay(Display):
         for i in np.unique(best := P.argmax(axis=1)):
             spans = np.c_[edges[:-1], np.diff(edges)][best == i]
             self.ax_.broken_barh(spans, (low, height), color=colours[i], linewidth=0)
-        self.ax_.set(
-            xlim=edges[[0, -1]],
-            ylim=(0, low + height),
-            xlabel="time (min:s)" if edges[-1] < 3600 else "time (h:min:s)",
-            ylabel="probability",
-        )
-        self.ax_.set_title(self.title, **AS_IT_IS)
+        self.ax_.set(ylim=(0, low + height), ylabel="probability")
         self.ax_.set_yticks([0, 0.5, 1, low + height / 2], ["0", "0.5", "1", "emotion"])
-        inches = self.ax_.get_window_extent().width / self.figure_.dpi
-        self.ax_.xaxis.set_major_locator(_locator(edges[-1] - edges[0], inches))
-        self.ax_.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
-        longest = max(len(str(name)) for name in self.classes)
-        add_legend(
-            self.ax_,
-            self.areas_,
-            self.classes,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            borderaxespad=4.5,  # below the times
-            ncols=max(1, int(inches / (0.5 + 0.08 * longest))),
-            fontsize="small",
-            frameon=False,
+        _finish(self, *edges[[0, -1]], self.areas_)
+
+
+class EmotionTurnsDisplay(Display):
+    """The emotions of a conversation, with a lane for each speaker.
+
+    In a lane each turn has a column with the probability of each emotion, and above it
+    the most probable one. A dark line marks the time in which another speaker talks,
+    too. A turn that is too short is grey.
+
+    Use :meth:`from_estimator` or :meth:`from_result`; the argument is stored as an
+    attribute.
+
+    Parameters
+    ----------
+    turns : EmotionTurns
+        The result of :func:`~sklearn_ser.emotion_timeline` with turns.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure that holds the plot.
+    ax_ : matplotlib Axes
+        The axes that hold the lanes.
+    areas_ : list of matplotlib PolyCollection
+        The columns of each emotion.
+
+    See Also
+    --------
+    sklearn_ser.emotion_timeline : Predict the emotions of turns.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn_ser.inspection import EmotionTurnsDisplay
+    >>> from sklearn_ser.timeline import EmotionTurns
+    >>> turns = EmotionTurns(
+    ...     "call.wav",
+    ...     speakers=np.array(["ann", "bob"]),
+    ...     starts=np.array([0.0, 2.0]),
+    ...     ends=np.array([2.5, 5.0]),
+    ...     seconds=np.array([2.5, 3.0]),
+    ...     overlaps=np.array([0.5, 0.5]),
+    ...     kinds=np.array(["inductive", "inductive"]),
+    ...     probabilities=np.array([[0.9, 0.1], [0.3, 0.7]]),
+    ...     classes=np.array(["neutral", "anger"]),
+    ... )
+    >>> display = EmotionTurnsDisplay.from_result(turns)
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, turns):
+        self.turns = turns
+
+    @classmethod
+    def from_estimator(cls, estimator, recording, turns, *, enroll=None, ax=None):
+        """Predict the emotions of turns, and draw them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted pipeline, or a search for one, that takes recordings.
+        recording : str, PathLike, ndarray of shape (n_times,) or mapping
+            The recording.
+        turns : str, PathLike or list of (start, end, speaker)
+            Who talks when, as for :func:`~sklearn_ser.emotion_timeline`.
+        enroll : {"self"} or None, default=None
+            With "self", each speaker is enrolled with its own turns first.
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes a new figure.
+
+        Returns
+        -------
+        display : EmotionTurnsDisplay
+            The display, drawn.
+        """
+        result = emotion_timeline(estimator, recording, turns=turns, enroll=enroll)
+        return cls.from_result(result, ax=ax)
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw existing turns.
+
+        Parameters
+        ----------
+        result : EmotionTurns
+            The result of :func:`~sklearn_ser.emotion_timeline` with turns.
+        ax : matplotlib Axes, default=None
+            Axes to draw in; None makes a new figure.
+
+        Returns
+        -------
+        display : EmotionTurnsDisplay
+            The display, drawn.
+        """
+        return cls(result).plot(ax=ax)
+
+    def _draw(self, ax):
+        from matplotlib.collections import PolyCollection
+
+        turns, lanes = self.turns, [*self.turns.lanes]
+        size = 7.0, 1.2 + 0.7 * len(lanes)
+        self.figure_, ((self.ax_,),) = axes_of(self, ax, size=size)
+        self.classes, self.title = turns.classes, os.path.basename(turns.name)
+        # The first speaker is on top, and a lane is one high, with a space above it.
+        base = len(lanes) - 1.0 - np.array([lanes.index(who) for who in turns.speakers])
+        spans = np.c_[turns.starts, turns.ends - turns.starts]
+        known, best = turns.known, turns.probabilities.argmax(axis=1)
+        tops = (
+            base[:, None]
+            + _COLUMN
+            * np.c_[np.zeros(len(base)), np.cumsum(turns.probabilities, axis=1)]
         )
+        self.areas_ = []
+        for i, colour in enumerate(_colours(turns.classes)):
+            corners = turns.starts, turns.ends, tops[:, i], tops[:, i + 1]
+            left, right, low, high = (corner[known] for corner in corners)
+            x, y = (
+                np.stack([left, left, right, right]),
+                np.stack([low, high, high, low]),
+            )
+            columns = PolyCollection(np.stack([x, y]).T, facecolors=colour, linewidth=0)
+            self.areas_.append(self.ax_.add_collection(columns))
+            self._strip(spans, base, known & (best == i), colour)
+        self._strip(spans, base, ~known, "0.6")
+        overlaps = find_overlaps(turns.starts, turns.ends, turns.speakers)
+        for low, own in zip(base, overlaps, strict=True):
+            marks = [(start, end - start) for start, end in own]
+            place = low + _COLUMN + 0.02, 0.03
+            self.ax_.broken_barh(marks, place, color="k", linewidth=0)
+        self.ax_.set_ylim(-0.05, len(lanes) - 0.05)
+        self.ax_.set_yticks(np.arange(len(lanes))[::-1] + 0.45, lanes, **AS_IT_IS)
+        self.ax_.tick_params(axis="y", length=0)
+        _finish(self, 0.0, turns.ends.max(), self.areas_)
+
+    def _strip(self, spans, base, rows, colour):
+        """Draw the most probable emotion of some turns above their columns."""
+        for low in np.unique(base[rows]):
+            own = spans[rows & (base == low)]
+            place = low + _COLUMN + 0.05, 0.12
+            self.ax_.broken_barh(own, place, color=colour, linewidth=0)
+
+
+_COLUMN = 0.68  # height of the probabilities in a lane
+
+
+def _colours(classes):
+    return [COLOURS[i % len(COLOURS)] for i in range(len(classes))]
+
+
+def _finish(display, start, end, areas):
+    """Draw the title, the time and the names of the emotions below it."""
+    ax = display.ax_
+    label = "time (min:s)" if end < 3600 else "time (h:min:s)"
+    ax.set(xlim=(start, end), xlabel=label)
+    ax.set_title(display.title, **AS_IT_IS)
+    inches = ax.get_window_extent().width / display.figure_.dpi
+    ax.xaxis.set_major_locator(_locator(end - start, inches))
+    ax.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))
+    longest = max(len(str(name)) for name in display.classes)
+    add_legend(
+        ax,
+        areas,
+        display.classes,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        borderaxespad=4.5,  # below the times
+        ncols=max(1, int(inches / (0.5 + 0.08 * longest))),
+        fontsize="small",
+        frameon=False,
+    )
 
 
 def _locator(seconds, inches):

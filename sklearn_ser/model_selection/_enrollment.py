@@ -3,7 +3,6 @@
 import functools
 import numbers
 import time
-from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..pipeline import (
     predict_once,
     requested,
     transform,
+    with_own_voices,
 )
 from ._results import shorten, spread_columns
 
@@ -194,7 +194,7 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
     X = transform([step for _, step in front], X, metadata, if_requested)
     outputs = []
     for enrolled, scored in draws:
-        voiced = deepcopy(first)
+        voiced = with_own_voices(first)
         if len(enrolled):
             own = metadata["speakers"][enrolled]
             rows = safe_indexing(X, enrolled)

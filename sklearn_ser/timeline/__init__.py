@@ -1,121 +1,55 @@
-"""The emotions of a long recording, window by window."""
+"""Long recordings: their emotions window by window, or turn by turn."""
 
 import os
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, overload
 
-import numpy as np
-from sklearn import config_context
-
-from .._validation import import_or_raise
-from ..exceptions import SilentRecordingWarning
-from ..features._audio_stream import cut_windows, read_blocks
-from ..pipeline import flat_steps
-
-_RATE = 16000  # of a model that tells none
-_BATCH = 60.0  # seconds of windows that are predicted at once
-
-COLOURS = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),
-    *("#999999", "#332288", "#aa4499", "#117733", "#882255"),
+from .turn_files import Turn, read_turns
+from .turns import EmotionTurns, predict_turns
+from .windows import (
+    EmotionTimeline,
+    check_times,
+    collect,
+    open_recording,
+    predict_windows,
+    recording_name,
 )
-"""Of the emotions in pictures, told apart by most people who see few colours."""
+
+__all__ = ["EmotionTimeline", "EmotionTurns", "Turn", "emotion_timeline", "read_turns"]
+
+_WINDOW, _WINDOW_OF_TURNS = 3.0, 10.0  # seconds
 
 
-@dataclass(frozen=True)
-class EmotionTimeline:
-    """The probabilities of a recording's emotions over time.
+@overload
+def emotion_timeline(
+    model: Any, recording: Any, *, window: float | None = ..., hop: float | None = ...
+) -> EmotionTimeline: ...
 
-    Each window stands for the time that is nearest to its centre. So overlapping
-    windows count no moment twice.
 
-    Attributes
-    ----------
-    name : str
-        The path of the recording, or ``"recording"``.
-    starts, ends : ndarray of shape (n_windows,)
-        Start and end of each window, in seconds.
-    probabilities : ndarray of shape (n_windows, n_classes)
-        The probability of each emotion in each window.
-    classes : ndarray of shape (n_classes,)
-        The emotions, in the order of the columns.
-
-    See Also
-    --------
-    emotion_timeline : Predict a timeline.
-    sklearn_ser.inspection.EmotionTimelineDisplay : Draw a timeline.
-    """
-
-    name: str
-    starts: np.ndarray
-    ends: np.ndarray
-    probabilities: np.ndarray
-    classes: np.ndarray
-
-    @property
-    def emotions(self):
-        """The most probable emotion of each window."""
-        return self.classes[self.probabilities.argmax(axis=1)]
-
-    @property
-    def edges(self):
-        """The starts of the times that the windows stand for, and the last end."""
-        centres = (self.starts + self.ends) / 2
-        return np.r_[self.starts[0], (centres[1:] + centres[:-1]) / 2, self.ends[-1]]
-
-    @property
-    def shares(self):
-        """The share of the time in which each emotion is the most probable."""
-        best = self.probabilities.argmax(axis=1)
-        times = np.diff(self.edges)
-        return np.bincount(best, times, len(self.classes)) / times.sum()
-
-    @property
-    def mean_probabilities(self):
-        """The mean probability of each emotion over the time."""
-        return np.average(self.probabilities, axis=0, weights=np.diff(self.edges))
-
-    def to_frame(self):
-        """Return the windows as a table.
-
-        Returns
-        -------
-        frame : pandas DataFrame
-            The columns are ``file``, ``start``, ``end``, ``emotion``, and one for the
-            probability of each emotion. An emotion with the name of another column,
-            such as "start", gets ``p_`` before it.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
-        columns = self.name, self.starts, self.ends, self.emotions
-        columns = *columns, *self.probabilities.T
-        names = column_names(self.classes)
-        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
-
-    def __str__(self):
-        names = ["emotion", *map(str, self.classes)]
-        wide = max(map(len, names))
-        lines = [
-            f"{self.name}: {clock(self.ends[-1])} in {len(self.starts)} window(s)",
-            f"{'emotion':<{wide}}  share of time (%)  mean probability",
-        ]
-        for i in np.argsort(-self.shares, kind="stable"):
-            share, mean = 100 * self.shares[i], self.mean_probabilities[i]
-            lines.append(f"{self.classes[i]!s:<{wide}}  {share:17.1f}  {mean:16.2f}")
-        return "\n".join(lines)
+@overload
+def emotion_timeline(
+    model: Any,
+    recording: Any,
+    *,
+    window: float | None = ...,
+    hop: float | None = ...,
+    turns: str | os.PathLike | Iterable[tuple],
+    enroll: str | None = ...,
+    verbose: int = ...,
+) -> EmotionTurns: ...
 
 
 def emotion_timeline(
-    model: Any, recording: Any, *, window: float = 3.0, hop: float | None = None
-) -> EmotionTimeline:
-    """Predict the emotions of a long recording, window by window.
+    model,
+    recording,
+    *,
+    window=None,
+    hop=None,
+    turns=None,
+    enroll=None,
+    verbose=0,
+):
+    """Predict the emotions of a long recording, window by window or turn by turn.
 
     A file is read in blocks, so an hour needs no more memory than a minute.
 
@@ -127,31 +61,54 @@ def emotion_timeline(
     recording : str, PathLike, ndarray of shape (n_times,) or mapping
         A file, a waveform at the sampling rate of the pipeline's first step, or a
         mapping ``{"array": ..., "sampling_rate": ...}``. A file may last a day.
-    window : float, default=3.0
+    window : float, default=None
         Length of a window in seconds. Choose about the length of the training
-        recordings.
+        recordings. None means 3, and 10 with `turns`.
     hop : float, default=None
         Seconds between the starts of two neighbouring windows. None means half a
-        window. The last window ends with the recording.
+        window. The last window ends with the recording, or with the turn.
+    turns : str, PathLike or list of (start, end, speaker), default=None
+        Who talks when: a file that :func:`~sklearn_ser.timeline.read_turns` reads, what
+        it returns, or rows of your own. With ``"channels"`` each channel of the
+        recording has one speaker, who talks where the channel has more energy than the
+        others. A turn longer than a window is predicted in windows, and its
+        probabilities are their mean. A turn of less than half a second is joined to a
+        turn of the same speaker within one second, or else has no probabilities.
+    enroll : {"self"} or None, default=None
+        With "self", each speaker is enrolled with its own turns before they are
+        predicted, in a copy of the model. The figures are then transductive. With None,
+        a speaker whose name the model knows is normalised as that voice, and another
+        one as an unknown voice.
+    verbose : int, default=0
+        With 1, a progress bar counts the windows of turns.
 
     Returns
     -------
-    timeline : EmotionTimeline
+    timeline : EmotionTimeline or EmotionTurns
         ``print(timeline)`` shows a summary, and ``timeline.to_frame()`` has a row for
-        each window.
+        each window, or for each turn if there are `turns`.
 
     Raises
     ------
     TypeError
-        If the model has no ``predict_proba``, or `recording` is not a recording.
+        If the model has no ``predict_proba``, or `recording` is not a recording. If
+        `turns` are neither a file nor rows. If `enroll` is "self" and the model has no
+        :class:`SpeakerNormalizer`.
     ValueError
         If `window` is not between 0.1 s and an hour, or `hop` not between 0.01 s and
         `window`. Also if the recording is missing, empty or not finite, or does not
-        decode.
+        decode. If a turn is faulty or beyond the recording, or `enroll` needs `turns`.
+
+    Warns
+    -----
+    OneSidedEnrollmentWarning
+        If five or more turns of a speaker who should enroll itself seem to show mainly
+        one emotion. The voice is then not enrolled: it would be worse than none.
 
     See Also
     --------
-    sklearn_ser.inspection.EmotionTimelineDisplay : Draw the result.
+    sklearn_ser.inspection.EmotionTimelineDisplay : Draw the windows.
+    sklearn_ser.inspection.EmotionTurnsDisplay : Draw the turns.
 
     Examples
     --------
@@ -168,106 +125,20 @@ def emotion_timeline(
     >>> timeline = emotion_timeline(model, talk, window=2, hop=1)
     >>> timeline.probabilities.shape == (len(timeline.starts), 4)
     True
+    >>> turns = [(0, 2, "ann"), (2.5, 4, "bob"), (4, 6, "ann")]
+    >>> emotion_timeline(model, talk, turns=turns).speakers.tolist()
+    ['ann', 'bob', 'ann']
     """
-    window, hop = check_times(window, hop)
+    if enroll not in (None, "self"):
+        raise ValueError(f"enroll must be 'self' or None, got {enroll!r}.")
+    if turns is None and enroll is not None:
+        raise ValueError(f"enroll={enroll!r} needs turns, which say who speaks when.")
+    if window is None:
+        window = _WINDOW if turns is None else _WINDOW_OF_TURNS
+    times = check_times(window, hop)
+    if turns is not None:
+        options = {"enroll": enroll, "verbose": verbose}
+        return predict_turns(model, recording, turns, times, **options)
     blocks = open_recording(model, recording)
-    path = recording.get("path") if isinstance(recording, Mapping) else recording
-    name = os.fspath(path) if isinstance(path, str | os.PathLike) else "recording"
-    found = predict_windows(model, blocks, window, hop)
-    return collect(str(name), model, found)
-
-
-def check_times(window, hop):
-    """Return window and hop in seconds; without `hop`, it is half a window."""
-    hop = window / 2 if hop is None else hop
-    if not 0.1 <= window <= 3600:
-        raise ValueError(f"window must be between 0.1 s and 3600 s, got {window!r}.")
-    if not 0.01 <= hop <= window:
-        raise ValueError(
-            f"hop must be between 0.01 s and the window of {window:g} s, got {hop!r}."
-        )
-    return window, hop
-
-
-def column_names(classes):
-    """Return the names of a timeline's columns; no emotion takes another's name."""
-    names = ["file", "start", "end", "emotion"]
-    for emotion in map(str, classes):
-        while emotion in names:
-            emotion = f"p_{emotion}"
-        names.append(emotion)
-    return names
-
-
-def first_step(model):
-    """Return the step of an estimator that takes the recordings."""
-    return next(s for s in flat_steps(model) if s not in (None, "passthrough"))
-
-
-def sampling_rate(model):
-    """Return the rate at which the first step of a model reads recordings."""
-    return getattr(first_step(model), "sampling_rate", _RATE)
-
-
-def open_recording(model, recording, name="recording"):
-    """Return a recording's blocks, at the rate and of the channel of a model."""
-    channel = getattr(first_step(model), "channel", "mean")
-    return read_blocks(recording, sampling_rate(model), channel, name)
-
-
-def as_recording(model, wave):
-    """Return a part of a waveform as a model takes it.
-
-    A first step that takes one channel of several looks for it in each part, too.
-    """
-    channel = getattr(first_step(model), "channel", "mean")
-    n_channels = () if channel == "mean" else (channel + 1,)
-    wave = np.broadcast_to(wave, (*n_channels, len(wave)))
-    return {"array": wave, "sampling_rate": sampling_rate(model)}
-
-
-def predict_windows(model, blocks, window, hop, *, batch=_BATCH, speaker=None):
-    """Yield the start and the end of each window in seconds, and its probabilities.
-
-    `batch` is how many seconds of windows are predicted at once, one window at least.
-    A `speaker` is passed to the steps that know voices.
-    """
-    if not hasattr(model, "predict_proba"):
-        raise TypeError(
-            f"model is a {type(model).__name__} without predict_proba, expected a "
-            "fitted pipeline that takes recordings and predicts probabilities."
-        )
-    rate = sampling_rate(model)
-    spans = cut_windows(blocks, round(window * rate), max(1, round(hop * rate)))
-    n_windows = max(1, int(batch // window))
-    while found := list(islice(spans, n_windows)):
-        parts = [as_recording(model, wave) for *_, wave in found]
-        known = {} if speaker is None else {"speakers": [speaker] * len(parts)}
-        routing = config_context(enable_metadata_routing=True if known else None)
-        with routing, warnings.catch_warnings():
-            # A window between two turns may be silent.
-            warnings.simplefilter("ignore", SilentRecordingWarning)
-            rows = model.predict_proba(parts, **known)
-        for (start, end, _), row in zip(found, rows, strict=True):
-            yield start / rate, end / rate, row
-
-
-def collect(name, model, windows):
-    """Return one result with all predicted windows and their probabilities."""
-    starts, ends, rows = zip(*windows, strict=True)
-    return EmotionTimeline(
-        name,
-        starts=np.array(starts),
-        ends=np.array(ends),
-        probabilities=np.array(rows),
-        classes=np.asarray(model.classes_),
-    )
-
-
-def clock(seconds):
-    """Return a time as people write it: 1:02:03 or 2:03."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-    )
+    found = predict_windows(model, blocks, *times)
+    return collect(recording_name(recording), model, found)

@@ -1,34 +1,46 @@
-"""The page of HTML that shows timelines."""
+"""The page of HTML that shows timelines, of windows or of turns."""
 
 import numpy as np
 
 from .._html import render
-from . import COLOURS, clock
+from .turns import EmotionTurns, find_overlaps
+from .windows import COLOURS, clock
 
 _POINTS = 1000  # of a picture: more are averaged, since no screen shows them
+_GREY = "#8886"  # of a turn that is too short
 
 
 def timeline_page(timelines, model=""):
     """Return a page that shows the emotions of recordings over time."""
-    recordings = [_view(timeline) for timeline in timelines]
+    views = {True: _view_of_turns, False: _view}
+    recordings = [views[isinstance(each, EmotionTurns)](each) for each in timelines]
     title = "Emotions over time"
     return render(
         "timeline/timeline.html", title=title, recordings=recordings, model=model
     )
 
 
+def _colours(timeline):
+    return [COLOURS[i % len(COLOURS)] for i in range(len(timeline.classes))]
+
+
 def _view(timeline):
     """Return what the template shows of a timeline."""
     edges, n_windows = timeline.edges, len(timeline.starts)
-    colours = [COLOURS[i % len(COLOURS)] for i in range(len(timeline.classes))]
+    colours, seconds = _colours(timeline), timeline.ends[0] - timeline.starts[0]
     return {
         "name": timeline.name,
-        "length": clock(edges[-1] - edges[0]),
-        "n_windows": n_windows,
-        "seconds": timeline.ends[0] - timeline.starts[0],
-        "spans": _spans(timeline, colours),
-        "areas": _areas(timeline, colours),
-        "times": [clock(t) for t in np.linspace(edges[0], edges[-1], 5)],
+        "what": f"{clock(edges[-1] - edges[0])} in {n_windows} window(s) of "
+        f"{seconds:.3g} s",
+        "lanes": [
+            {
+                "speaker": None,
+                "spans": _spans(timeline, colours),
+                "areas": _areas(timeline, colours),
+                "overlaps": [],
+            }
+        ],
+        "times": _times(edges[0], edges[-1]),
         "emotions": [
             {
                 "name": timeline.classes[i],
@@ -38,7 +50,82 @@ def _view(timeline):
             }
             for i in np.argsort(-timeline.shares, kind="stable")
         ],
+        "remarks": [],
     }
+
+
+def _view_of_turns(turns):
+    """Return what the template shows of turns: a lane for each speaker."""
+    colours, end = _colours(turns), turns.ends.max()
+    spans = find_overlaps(turns.starts, turns.ends, turns.speakers)
+    lanes = [
+        {
+            "speaker": who,
+            "n_turns": len(lane.starts),
+            "length": clock((lane.ends - lane.starts).sum()),
+            "kind": lane.kinds[0],
+            "shares": lane.shares,
+            "spans": _spans_of_turns(lane, colours, end),
+            "areas": _areas_of_turns(lane, colours, end),
+            "overlaps": [
+                (1000 * low / end, 1000 * (high - low) / end)
+                for i in np.flatnonzero(turns.speakers == who)
+                for low, high in spans[i]
+            ],
+        }
+        for who, lane in turns.lanes.items()
+    ]
+    return {
+        "name": turns.name,
+        "what": f"{len(turns.starts)} turn(s) of {len(lanes)} speaker(s) up to "
+        f"{clock(end)}",
+        "lanes": lanes,
+        "times": _times(0, end),
+        "emotions": [
+            {"name": name, "colour": colour}
+            for name, colour in zip(turns.classes, colours, strict=True)
+        ],
+        "remarks": turns.remarks,
+    }
+
+
+def _times(start, end):
+    return [clock(time) for time in np.linspace(start, end, 5)]
+
+
+def _spans_of_turns(lane, colours, end):
+    """Return start, width and colour of each turn, on a scale of 1000."""
+    best = lane.probabilities.argmax(axis=1)
+    return [
+        (
+            1000 * start / end,
+            1000 * (stop - start) / end,
+            colours[i] if known else _GREY,
+        )
+        for start, stop, i, known in zip(
+            lane.starts, lane.ends, best, lane.known, strict=True
+        )
+    ]
+
+
+def _areas_of_turns(lane, colours, end):
+    """Return the path and the colour of each emotion's columns, the largest first."""
+    rows = lane.known
+    x, width = (
+        1000 * lane.starts[rows] / end,
+        1000 * (lane.ends - lane.starts)[rows] / end,
+    )
+    tops = 1000 * (1 - np.cumsum(lane.probabilities[rows], axis=1))
+    return [
+        (
+            " ".join(
+                f"M{a:.2f},{top:.0f}h{w:.2f}V1000h-{w:.2f}z"
+                for a, w, top in zip(x, width, tops[:, i], strict=True)
+            ),
+            colour,
+        )
+        for i, colour in reversed([*enumerate(colours)])
+    ]
 
 
 def _spans(timeline, colours):
@@ -65,6 +152,10 @@ def _areas(timeline, colours):
     means = np.array([P[g].mean(axis=0) for g in groups])
     tops = 1000 * (1 - np.cumsum(means, axis=1))[np.r_[0, : len(means), -1]]
     return [
-        (" ".join(f"{a:.1f},{b:.0f}" for a, b in zip(x, tops[:, i], strict=True)), each)
-        for i, each in reversed([*enumerate(colours)])
+        (f"M0,1000 L{_points(x, tops[:, i])} L1000,1000Z", colour)
+        for i, colour in reversed([*enumerate(colours)])
     ]
+
+
+def _points(x, y):
+    return " ".join(f"{a:.1f},{b:.0f}" for a, b in zip(x, y, strict=True))

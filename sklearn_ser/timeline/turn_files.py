@@ -1,0 +1,307 @@
+"""Turns of a conversation: read from the files that diarisation writes, and checked."""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .._csv import clean_name, read_table, read_text, unify_names
+from .._validation import shortened
+
+_COLUMNS = ("start", "end", "speaker")
+_EXPECTED = (
+    "RTTM, a CSV table with the columns start, end and speaker, the labels of Audacity "
+    "or the JSON of whisperX"
+)
+# The kinds of lines in RTTM, of which one kind is a turn, and comments.
+_RTTM = (
+    *("SPEAKER", "SPKR-INFO", "SEGMENT", "NOSCORE", "NO_RT_METADATA", "LEXEME", ";;"),
+    *("NON-LEX", "NON-SPEECH", "FILLER", "EDIT", "SU", "IP", "CB", "A/P"),
+)
+# What stands in RTTM where a waveform without a name was diarised.
+_NO_FILE = ("<NA>", "waveform")
+
+
+class Turn(NamedTuple):
+    """The time in which one speaker talks.
+
+    Attributes
+    ----------
+    start, end : float
+        Seconds from the start of the recording.
+    speaker : str
+        Who talks.
+    where : str, default=""
+        Where the turn comes from, for messages: the file and its line.
+    channel : int, default=None
+        The channel of the recording that holds the turn. None leaves it to the model.
+    """
+
+    start: float
+    end: float
+    speaker: str
+    where: str = ""
+    channel: int | None = None
+
+
+def read_turns(
+    path: str | os.PathLike, *, recording: str | os.PathLike | None = None
+) -> list[Turn]:
+    """Read who talks when from a file that another program wrote.
+
+    The content tells the format: RTTM, as pyannote and NeMo write it; a CSV table with
+    the columns ``start``, ``end`` and ``speaker``, or lines of these three without a
+    header; the labels of Audacity; the JSON of whisperX. Times are in seconds.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, in UTF-8 or UTF-16. A comma, a semicolon or a tab separates the cells
+        of a table, which may have more columns.
+    recording : str or path-like, default=None
+        The recording of the turns. Each line of RTTM names a file, and only the turns
+        of this one are read. None is for RTTM of one file.
+
+    Returns
+    -------
+    turns : list of Turn
+        Named tuples (start, end, speaker, where, channel), by their starts. Spellings
+        of a name that differ only in letter case, Unicode form or hidden characters are
+        one speaker.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty or fits no format, or a turn has no speaker, starts before
+        zero, or does not end after its start. If RTTM has no turn of `recording`, or
+        turns of several files and `recording` is None. The message names the line.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_ser.timeline import read_turns
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "call.rttm")
+    ...     _ = path.write_text("SPEAKER call 1 0.5 2.0 <NA> <NA> ann <NA> <NA>\\n")
+    ...     (turn,) = read_turns(path)
+    >>> turn.start, turn.end, turn.speaker
+    (0.5, 2.5, 'ann')
+    """
+    name = f"turns '{path}'"
+    text = _read(path, name)
+    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]
+    lines = [(number, line) for number, line in lines if line]
+    if not lines:
+        raise ValueError(f"{name} is empty, expected {_EXPECTED}.")
+    first = lines[0][1]
+    if first[0] in "[{":
+        found = _of_json(text, name)
+    elif first.startswith(_RTTM):
+        found = _of_rttm(lines, recording, name)
+    elif _has_header(path):
+        found = _of_table(path, name)
+    else:
+        found = _of_labels(lines, name)
+    return _checked(found)
+
+
+def check_turns(turns: Any, recording: Any) -> list[Turn]:
+    """Return checked turns, from a file or from rows (start, end, speaker)."""
+    if isinstance(turns, str | os.PathLike):
+        is_path = isinstance(recording, str | os.PathLike)
+        return read_turns(turns, recording=recording if is_path else None)
+    if not isinstance(turns, Iterable) or isinstance(turns, Mapping | bytes):
+        raise TypeError(
+            f"turns is a {type(turns).__name__}, expected a path, or rows of start, "
+            "end and speaker."
+        )
+    found = []
+    for i, row in enumerate(turns):
+        if not isinstance(row, tuple | list) or len(row) not in (3, len(Turn._fields)):
+            raise TypeError(
+                f"turns[{i}] is {shortened(repr(row))}, expected start, end and "
+                "speaker."
+            )
+        start, end, speaker, *rest = row
+        where = rest[0] if rest and rest[0] else f"turns[{i}]"
+        found.append((where, start, end, speaker, *rest[1:]))
+    if not found:
+        raise ValueError("turns is empty, expected one turn at least.")
+    return _checked(found)
+
+
+def _read(path, name):
+    try:
+        return read_text(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} is not text in UTF-8 or UTF-16, expected {_EXPECTED}."
+        ) from error
+
+
+def _checked(found):
+    """Return turns by their starts. Each of `found` is where it is and its values."""
+    turns = []
+    for where, start, end, speaker, *channel in found:
+        start, end = _seconds(start, "start", where), _seconds(end, "end", where)
+        who = clean_name(speaker) if isinstance(speaker, str) else str(speaker)
+        if speaker is None or not who:
+            raise ValueError(f"{where}: the speaker is empty, expected a name.")
+        if start < 0:
+            raise ValueError(
+                f"{where}: the start is {start:g} s, expected 0 s or later."
+            )
+        if end <= start:
+            raise ValueError(
+                f"{where}: the end at {end:g} s is not after the start at {start:g} s."
+            )
+        turns.append(Turn(start, end, who, where, *channel))
+    names, _ = unify_names([turn.speaker for turn in turns])
+    turns = [t._replace(speaker=name) for t, name in zip(turns, names, strict=True)]
+    return sorted(turns, key=lambda turn: turn[:3])
+
+
+def _seconds(value, what, where):
+    """Return a time, which may have a comma for its point."""
+    try:
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or not isinstance(value, str | Real):
+        raise ValueError(
+            f"{where}: the {what} is {shortened(repr(value))}, expected seconds."
+        )
+    return number
+
+
+# --- the formats --------------------------------------------------------------------
+
+
+def _of_rttm(lines, recording, name):
+    found, first = {}, {}
+    for number, line in lines:
+        kind, *cells = line.split()
+        where = f"{name}, line {number}"
+        if not line.startswith(_RTTM):
+            raise ValueError(
+                f"{where}: found {shortened(repr(line))}, expected a line of RTTM, as "
+                "the first one is."
+            )
+        if kind != "SPEAKER":
+            continue
+        if len(cells) < 7:
+            raise ValueError(
+                f"{where}: has {len(cells) + 1} cells, expected SPEAKER, the file, the "
+                "channel, start, duration, two of text, and the speaker."
+            )
+        file, _, start, duration, _, _, speaker = cells[:7]
+        speaker = "" if speaker == "<NA>" else speaker
+        begin = _seconds(start, "start", where)
+        length = _seconds(duration, "duration", where)
+        found.setdefault(file, []).append((where, begin, begin + length, speaker))
+        first.setdefault(file, where)
+    if not found:
+        raise ValueError(
+            f"{name} is RTTM without a line SPEAKER, expected one at least."
+        )
+    if recording is None:
+        if len(found) > 1:
+            raise ValueError(
+                f"{first[list(found)[1]]}: is of the file '{list(found)[1]}', but the "
+                f"first turn is of '{next(iter(found))}'; `recording` must say which "
+                "one is meant."
+            )
+        return next(iter(found.values()))
+    path = Path(os.fsdecode(recording))
+    known = [path.stem, path.name, path.stem.replace(" ", "_"), *_NO_FILE]
+    turns = [turn for file in dict.fromkeys(known) for turn in found.get(file, [])]
+    if not turns:
+        file = next(iter(found))
+        raise ValueError(
+            f"{first[file]}: is of the file '{file}', and no line is of the recording "
+            f"'{path.stem}'."
+        )
+    return turns
+
+
+def _has_header(path):
+    """Tell whether a table names its columns."""
+    try:
+        names, _ = read_table(path, _COLUMNS, errors="replace")
+    except ValueError:
+        return False
+    return len({*_COLUMNS} & {*names}) > 1
+
+
+def _of_table(path, name):
+    names, rows = read_table(path, _COLUMNS)
+    missing = [column for column in _COLUMNS if column not in names]
+    if missing:
+        raise ValueError(
+            f"{name}, line 1: lacks the columns {missing}; it has {names}, expected "
+            "start, end and speaker."
+        )
+    if not rows:
+        raise ValueError(f"{name} has a header but no rows, expected one at least.")
+    places = [names.index(column) for column in _COLUMNS]
+    for number, row in rows:
+        row = [*row, *[""] * (len(names) - len(row))]
+        yield (f"{name}, line {number}", *(row[i] for i in places))
+
+
+def _of_labels(lines, name):
+    """Return rows without a header: Audacity's labels, or a table of three columns."""
+    first = lines[0][1]
+    delimiter = next((d for d in "\t;," if d in first), None)
+    is_audacity = delimiter == "\t"
+    for number, line in lines:
+        if is_audacity and line.startswith("\\"):  # the frequencies of a label
+            continue
+        cells = next(csv.reader([line], delimiter=delimiter)) if delimiter else [line]
+        cells = [cell.strip() for cell in cells]
+        try:
+            if len(cells) == 2:  # a label without text
+                cells.append("")
+            for cell in cells[:2]:
+                float(cell.replace(",", "."))
+            if len(cells) < 3:
+                raise ValueError("too few")
+        except ValueError as error:
+            raise ValueError(
+                f"{name}, line {number}: found {shortened(repr(line))}, expected "
+                f"{_EXPECTED}."
+            ) from error
+        yield (f"{name}, line {number}", *cells[:3])
+
+
+def _of_json(text, name):
+    """Return the segments of whisperX, or a list of mappings like them."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{name}, line {error.lineno}: is no JSON ({error.msg}), expected "
+            f"{_EXPECTED}."
+        ) from error
+    segments = data.get("segments") if isinstance(data, dict) else data
+    if not isinstance(segments, list) or not segments:
+        raise ValueError(
+            f"{name}, line 1: is JSON without a list 'segments', expected {_EXPECTED}."
+        )
+    for i, segment in enumerate(segments, 1):
+        where = f"{name}, segment {i}"
+        known = segment if isinstance(segment, dict) else {}
+        lacking = [column for column in _COLUMNS if column not in known]
+        if lacking:
+            more = ""
+            if lacking == ["speaker"]:
+                more = "; whisperX writes it with --diarize"
+            raise ValueError(f"{where}: has no {lacking[0]!r}{more}.")
+        yield (where, *(segment[column] for column in _COLUMNS))

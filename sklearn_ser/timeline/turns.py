@@ -1,0 +1,453 @@
+"""The emotions of a conversation: one row for each turn, one lane for each voice."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from .._validation import import_or_raise
+from ..features._audio_files import (
+    UNKNOWN_LENGTH,
+    is_estimate,
+    naming_faults,
+    open_audio,
+)
+from ..pipeline import find_normalizer, has_normalizer, with_own_voices
+from .channels import channel_turns
+from .turn_files import check_turns
+from .voices import enroll_windows
+from .windows import (
+    BATCH,
+    clock,
+    column_names,
+    edges_of,
+    open_recording,
+    predict_parts,
+    recording_name,
+    sampling_rate,
+)
+
+CHANNELS = "channels"
+"""In place of turns: one speaker on each channel."""
+
+SHORTEST = 0.5
+"""Seconds of speech below which a turn alone tells no emotion."""
+
+_NEAR = 1.0  # seconds between a turn that is too short and the one that it is joined to
+_SLACK = 0.5  # seconds that a turn may end behind the recording, by rounding
+_TALKED_OVER = 0.5  # share of a turn; one with more does not show its speaker's voice
+
+
+@dataclass(frozen=True)
+class EmotionTurns:
+    """The probabilities of the emotions in each turn of a conversation.
+
+    Attributes
+    ----------
+    name : str
+        The path of the recording, or ``"recording"``.
+    speakers : ndarray of shape (n_turns,)
+        Who talks in each turn.
+    starts, ends : ndarray of shape (n_turns,)
+        Start and end of each turn, in seconds.
+    seconds : ndarray of shape (n_turns,)
+        How much speech the probabilities stand on. It is more than the length of a turn
+        that was joined to its neighbour.
+    overlaps : ndarray of shape (n_turns,)
+        The seconds of each turn in which another speaker has a turn, too.
+    kinds : ndarray of shape (n_turns,)
+        What the model knows of the voice: nothing (``"inductive"``), recordings that
+        were enrolled before or in the training (``"enrolled"``), or the turns
+        themselves (``"transductive"``).
+    probabilities : ndarray of shape (n_turns, n_classes)
+        The probability of each emotion in each turn. NaN if the turn is too short, and
+        no turn of the same speaker is near.
+    classes : ndarray of shape (n_classes,)
+        The emotions, in the order of the columns.
+
+    See Also
+    --------
+    sklearn_ser.emotion_timeline : Predict the emotions of turns.
+    sklearn_ser.inspection.EmotionTurnsDisplay : Draw a lane for each speaker.
+    """
+
+    name: str
+    speakers: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    seconds: np.ndarray
+    overlaps: np.ndarray
+    kinds: np.ndarray
+    probabilities: np.ndarray
+    classes: np.ndarray
+
+    @property
+    def emotions(self):
+        """The most probable emotion of each turn, or None if it is too short."""
+        best = np.where(self.known, self.probabilities.argmax(axis=1), -1)
+        names = self.classes.tolist()
+        return np.array([None if i < 0 else names[i] for i in best], dtype=object)
+
+    @property
+    def known(self):
+        """Whether each turn has probabilities."""
+        return ~np.isnan(self.probabilities[:, 0])
+
+    @property
+    def shares(self):
+        """The share of the speech in which each emotion is the most probable."""
+        best = self.probabilities[self.known].argmax(axis=1)
+        times = (self.ends - self.starts)[self.known]
+        return np.bincount(best, times, len(self.classes)) / max(times.sum(), 1e-9)
+
+    @property
+    def mean_probabilities(self):
+        """The mean probability of each emotion over the speech."""
+        times = np.where(self.known, self.ends - self.starts, 0)
+        return times @ np.nan_to_num(self.probabilities) / max(times.sum(), 1e-9)
+
+    @property
+    def lanes(self):
+        """The turns of each speaker, as a dict, by the first of them."""
+        own = [field.name for field in fields(self)][1:-1]
+        return {
+            who: EmotionTurns(
+                name=self.name,
+                classes=self.classes,
+                **{name: getattr(self, name)[self.speakers == who] for name in own},
+            )
+            for who in dict.fromkeys(self.speakers.tolist())
+        }
+
+    def to_frame(self):
+        """Return the turns as a table.
+
+        Returns
+        -------
+        frame : pandas DataFrame
+            The columns are ``file``, ``speaker``, ``start``, ``end``, ``seconds``,
+            ``overlap``, ``kind``, ``emotion``, and one for the probability of each
+            emotion. An emotion with the name of another column, such as "start", gets
+            ``p_`` before it.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
+        columns = self.name, self.speakers, self.starts, self.ends, self.seconds
+        columns = *columns, self.overlaps, self.kinds, self.emotions
+        columns = *columns, *self.probabilities.T
+        names = column_names(self.classes, TURN_COLUMNS)
+        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+
+    def __str__(self):
+        lanes, names = self.lanes, [str(name) for name in self.classes]
+        head = ["speaker", "turns", "speech (s)", "voice", *names]
+        rows = [
+            [
+                *(who, str(len(lane.starts)), f"{(lane.ends - lane.starts).sum():.1f}"),
+                *(lane.kinds[0], *(f"{100 * share:.1f}" for share in lane.shares)),
+            ]
+            for who, lane in lanes.items()
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = [
+            f"{self.name}: {len(self.starts)} turn(s) of {len(lanes)} speaker(s) up to "
+            f"{clock(self.ends.max())}; share of the speech in %"
+        ]
+        for row in [head, *rows]:
+            first, *rest = zip(row, widths, strict=True)
+            cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
+            lines.append("  ".join(cells))
+        return "\n".join([*lines, *self.remarks])
+
+    @property
+    def remarks(self):
+        """Sentences about turns that are too short, and voices of their own turns."""
+        n_short = np.sum(~self.known)
+        remarks = []
+        if n_short:
+            remarks.append(
+                f"{n_short} turn(s) are too short: below {SHORTEST:g} s, and no other "
+                f"turn of the speaker is within {_NEAR:g} s."
+            )
+        if n_over := np.sum(self.overlaps > 0):
+            remarks.append(f"{n_over} turn(s) overlap with another speaker's.")
+        if TRANSDUCTIVE in self.kinds:
+            remarks.append(
+                "Voices marked transductive were enrolled with the turns that are "
+                "predicted."
+            )
+        return remarks
+
+
+INDUCTIVE, ENROLLED, TRANSDUCTIVE = "inductive", "enrolled", "transductive"
+
+TURN_COLUMNS = (
+    *("file", "speaker", "start", "end", "seconds", "overlap", "kind", "emotion"),
+)
+"""The columns of a table of turns, in front of the probabilities."""
+
+
+class _Unit(NamedTuple):
+    """Turns that are predicted as one: their places, and their sound in samples."""
+
+    places: list
+    speaker: str
+    channel: int | None
+    pieces: list
+
+    @property
+    def length(self):
+        return sum(end - start for start, end in self.pieces)
+
+    def part(self, start, end):
+        """Return the samples of a part of the joined sound, as spans."""
+        spans, before = [], 0
+        for first, last in self.pieces:
+            low, high = max(first, first + start - before), first + end - before
+            if low < min(last, high):
+                spans.append((low, min(last, high)))
+            before += last - first
+        return spans
+
+
+class _Window(NamedTuple):
+    """A part of a unit, and its share of the time of the unit."""
+
+    unit: int
+    share: float
+    spans: list
+
+
+class _Call(NamedTuple):
+    """A recording with its turns, and how they are cut into windows of samples."""
+
+    recording: object
+    turns: list
+    units: list
+    size: int
+    hop: int
+    verbose: int
+
+
+def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
+    """Return the emotions of turns; `times` are window and hop in seconds.
+
+    The other arguments are those of `emotion_timeline`.
+    """
+    rate = sampling_rate(model)
+    if isinstance(turns, str) and turns == CHANNELS:
+        turns = channel_turns(recording)
+    else:
+        turns = check_turns(turns, recording)
+        _check_ends(turns, _known_length(recording, rate))
+    units = [u for u in _units(turns, rate) if u.length >= SHORTEST * rate]
+    size, hop = (max(1, round(seconds * rate)) for seconds in times)
+    call = _Call(recording, turns, units, size, hop, verbose)
+    starts, ends, speakers = map(np.array, list(zip(*turns, strict=True))[:3])
+    spans = find_overlaps(starts, ends, speakers)
+    overlaps = np.array([sum(end - start for start, end in own) for own in spans])
+    own, known = set(), {}
+    if enroll is not None:
+        clear = overlaps <= _TALKED_OVER * (ends - starts)
+        model, own = _with_own_turns(model, call, clear)
+    if has_normalizer(model):
+        known = find_normalizer(model).speaker_statistics_
+    P = np.full((len(turns), len(model.classes_)), np.nan)
+    for place, row in enumerate(_predict(model, call)):
+        P[units[place].places] = row
+    seconds = ends - starts
+    for unit in units:
+        seconds[unit.places] = unit.length / rate
+    kinds = [
+        TRANSDUCTIVE
+        if t.speaker in own
+        else ENROLLED
+        if t.speaker in known
+        else INDUCTIVE
+        for t in turns
+    ]
+    return EmotionTurns(
+        recording_name(recording),
+        speakers=speakers,
+        starts=starts,
+        ends=ends,
+        seconds=seconds,
+        overlaps=overlaps,
+        kinds=np.array(kinds),
+        probabilities=P,
+        classes=np.asarray(model.classes_),
+    )
+
+
+def _with_own_turns(model, call, clear):
+    """Return the model with the voices of a call, and the speakers that it enrolled.
+
+    A unit without a `clear` turn, one that nobody else talks over, shows no voice.
+    """
+    if not has_normalizer(model):
+        raise TypeError(
+            "enroll='self' needs a model with a SpeakerNormalizer, which keeps voices, "
+            f"but {type(model).__name__} has none."
+        )
+    model, windows = with_own_voices(model), []
+    for i, unit in enumerate(call.units):
+        if clear[unit.places].any():
+            # A long turn counts as several recordings. A short rest is left out.
+            starts = range(0, max(1, unit.length - call.size // 2), call.size)
+            windows += [_Window(i, 1.0, unit.part(s, s + call.size)) for s in starts]
+    sound = _sound(model, call, windows, "voices")
+    return model, enroll_windows(model, sound, _at_once(model, call))
+
+
+def _predict(model, call):
+    """Return the probabilities of each unit, the mean over its windows."""
+    windows = []
+    for i, unit in enumerate(call.units):
+        starts = [*range(0, unit.length - call.size, call.hop)]
+        starts = np.array([*starts, max(0, unit.length - call.size)])
+        ends = np.minimum(starts + call.size, unit.length)
+        shares = np.diff(edges_of(starts, ends)) / unit.length
+        windows += [
+            _Window(i, share, unit.part(start, end))
+            for start, end, share in zip(starts, ends, shares, strict=True)
+        ]
+    P = np.zeros((len(call.units), len(model.classes_)))
+    sound = _sound(model, call, windows, "turns")
+    if not has_normalizer(model):  # no step asks who speaks
+        sound = ((window, wave, None) for window, wave, _ in sound)
+    for window, row in predict_parts(model, sound, _at_once(model, call)):
+        P[window.unit] += window.share * row
+    return P
+
+
+def _at_once(model, call):
+    return int(BATCH * sampling_rate(model) // call.size)
+
+
+def _sound(model, call, windows, what):
+    """Yield each window with its samples and its speaker, channel by channel.
+
+    A progress bar says what the windows are for.
+    """
+    bar = tqdm(total=len(windows), desc=what, leave=False, disable=not call.verbose)
+    with bar:
+        for channel in {unit.channel: None for unit in call.units}:
+            own = [w for w in windows if call.units[w.unit].channel == channel]
+            blocks = open_recording(model, call.recording, channel=channel)
+            blocks = _until_the_end(blocks, call.turns, sampling_rate(model))
+            for place, wave in cut_spans(blocks, [w.spans for w in own]):
+                yield own[place], wave, call.units[own[place].unit].speaker
+                bar.update()
+
+
+def cut_spans(blocks, windows):
+    """Yield the place and the samples of each window, as soon as it is whole.
+
+    `blocks` are a waveform. A window is one span or several, (start, end) in samples,
+    whose samples are joined. Only what a later window needs is held in memory.
+    """
+    order = sorted(range(len(windows)), key=lambda i: windows[i][-1][1])
+    firsts = [windows[i][0][0] for i in order]
+    needed = np.minimum.accumulate(firsts[::-1])[::-1]  # from each window on
+    held, start, n_done = np.empty(0, np.float32), 0, 0
+    for block in chain(blocks, [None]):
+        is_end = block is None  # a window may end a moment behind the recording
+        held = held if is_end else np.concatenate([held, block])
+        while n_done < len(order):
+            spans = windows[order[n_done]]
+            if spans[-1][1] > start + len(held) and not is_end:
+                break
+            yield (
+                order[n_done],
+                np.concatenate([held[a - start : b - start] for a, b in spans]),
+            )
+            n_done += 1
+        if is_end or n_done == len(order):
+            drop = len(held)
+        else:
+            drop = min(len(held), max(0, needed[n_done] - start))
+        held, start = held[drop:], start + drop
+
+
+# --- turns and their times ----------------------------------------------------------
+
+
+def _units(turns, rate):
+    """Join a turn that is too short to its neighbour of the same speaker, if near."""
+    units, last = [], {}
+    for place, turn in enumerate(turns):
+        voice = turn.speaker, turn.channel
+        piece = round(turn.start * rate), round(turn.end * rate)
+        unit = last.get(voice)
+        if unit is not None:
+            gap = turn.start - turns[unit.places[-1]].end
+            shorter = min(unit.length, piece[1] - piece[0])
+            if 0 <= gap <= _NEAR and shorter < SHORTEST * rate:
+                unit.places.append(place)
+                unit.pieces.append(piece)
+                continue
+        last[voice] = _Unit([place], *voice, [piece])
+        units.append(last[voice])
+    return units
+
+
+def find_overlaps(starts, ends, speakers):
+    """Return for each turn the spans in which another speaker has a turn, too.
+
+    The turns are sorted by their starts.
+    """
+    found, longest = [], np.max(ends - starts)
+    for start, end, speaker in zip(starts, ends, speakers, strict=True):
+        spans = []
+        first, last = np.searchsorted(starts, [start - longest, end])
+        for i in range(first, last):
+            low = max(starts[i], start, *(high for _, high in spans[-1:]))
+            high = min(ends[i], end)
+            if speakers[i] != speaker and low < high:
+                spans.append((low, high))
+        found.append(spans)
+    return found
+
+
+def _known_length(recording, rate):
+    """Return the seconds of a recording, or None if only its end can tell."""
+    if isinstance(recording, str | os.PathLike):
+        name = f"recording ({str(recording)!r})"
+        with naming_faults(name), open_audio(recording) as file:
+            if file.frames == UNKNOWN_LENGTH or is_estimate(file, recording):
+                return None
+            return file.frames / file.samplerate
+    if isinstance(recording, Mapping):
+        if recording.get("array") is None or "sampling_rate" not in recording:
+            return None
+        return np.shape(recording["array"])[-1] / recording["sampling_rate"]
+    return len(recording) / rate if hasattr(recording, "__len__") else None
+
+
+def _check_ends(turns, seconds):
+    """Refuse turns beyond a recording; rounding may put an end a moment behind it."""
+    for turn in turns:
+        if seconds is not None and (
+            turn.end > seconds + _SLACK or turn.start >= seconds
+        ):
+            raise ValueError(
+                f"{turn.where}: the turn from {turn.start:g} s to {turn.end:g} s is "
+                f"beyond the recording, which has {seconds:.6g} s."
+            )
+
+
+def _until_the_end(blocks, turns, rate):
+    """Yield the blocks of a recording, and check at its end that it has all turns."""
+    n_times = 0
+    for block in blocks:
+        n_times += len(block)
+        yield block
+    _check_ends(turns, n_times / rate)

@@ -1,0 +1,249 @@
+"""Windows of a long recording: cut, predicted in batches, collected and summed up."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from sklearn import config_context
+
+from .._validation import import_or_raise
+from ..exceptions import SilentRecordingWarning
+from ..features._audio_stream import cut_windows, read_blocks
+from ..pipeline import flat_steps
+
+_RATE = 16000  # of a model that tells none
+BATCH = 60.0
+"""How many seconds of windows are predicted at once."""
+
+COLUMNS = ("file", "start", "end", "emotion")
+"""The columns of a table of windows, in front of the probabilities."""
+
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),
+    *("#999999", "#332288", "#aa4499", "#117733", "#882255"),
+)
+"""Of the emotions in pictures, told apart by most people who see few colours."""
+
+
+@dataclass(frozen=True)
+class EmotionTimeline:
+    """The probabilities of a recording's emotions over time.
+
+    Each window stands for the time that is nearest to its centre. So overlapping
+    windows count no moment twice.
+
+    Attributes
+    ----------
+    name : str
+        The path of the recording, or ``"recording"``.
+    starts, ends : ndarray of shape (n_windows,)
+        Start and end of each window, in seconds.
+    probabilities : ndarray of shape (n_windows, n_classes)
+        The probability of each emotion in each window.
+    classes : ndarray of shape (n_classes,)
+        The emotions, in the order of the columns.
+
+    See Also
+    --------
+    emotion_timeline : Predict a timeline.
+    sklearn_ser.inspection.EmotionTimelineDisplay : Draw a timeline.
+    """
+
+    name: str
+    starts: np.ndarray
+    ends: np.ndarray
+    probabilities: np.ndarray
+    classes: np.ndarray
+
+    @property
+    def emotions(self):
+        """The most probable emotion of each window."""
+        return self.classes[self.probabilities.argmax(axis=1)]
+
+    @property
+    def edges(self):
+        """The starts of the times that the windows stand for, and the last end."""
+        return edges_of(self.starts, self.ends)
+
+    @property
+    def shares(self):
+        """The share of the time in which each emotion is the most probable."""
+        best = self.probabilities.argmax(axis=1)
+        times = np.diff(self.edges)
+        return np.bincount(best, times, len(self.classes)) / times.sum()
+
+    @property
+    def mean_probabilities(self):
+        """The mean probability of each emotion over the time."""
+        return np.average(self.probabilities, axis=0, weights=np.diff(self.edges))
+
+    def to_frame(self):
+        """Return the windows as a table.
+
+        Returns
+        -------
+        frame : pandas DataFrame
+            The columns are ``file``, ``start``, ``end``, ``emotion``, and one for the
+            probability of each emotion. An emotion with the name of another column,
+            such as "start", gets ``p_`` before it.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
+        columns = self.name, self.starts, self.ends, self.emotions
+        columns = *columns, *self.probabilities.T
+        names = column_names(self.classes)
+        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+
+    def __str__(self):
+        names = ["emotion", *map(str, self.classes)]
+        wide = max(map(len, names))
+        lines = [
+            f"{self.name}: {clock(self.ends[-1])} in {len(self.starts)} window(s)",
+            f"{'emotion':<{wide}}  share of time (%)  mean probability",
+        ]
+        for i in np.argsort(-self.shares, kind="stable"):
+            share, mean = 100 * self.shares[i], self.mean_probabilities[i]
+            lines.append(f"{self.classes[i]!s:<{wide}}  {share:17.1f}  {mean:16.2f}")
+        return "\n".join(lines)
+
+
+def check_times(window, hop):
+    """Return window and hop in seconds; without `hop`, it is half a window."""
+    hop = window / 2 if hop is None else hop
+    if not 0.1 <= window <= 3600:
+        raise ValueError(f"window must be between 0.1 s and 3600 s, got {window!r}.")
+    if not 0.01 <= hop <= window:
+        raise ValueError(
+            f"hop must be between 0.01 s and the window of {window:g} s, got {hop!r}."
+        )
+    return window, hop
+
+
+def column_names(classes, columns=COLUMNS):
+    """Return the names of a table's columns; no emotion takes another's name."""
+    names = [*columns]
+    for emotion in map(str, classes):
+        while emotion in names:
+            emotion = f"p_{emotion}"
+        names.append(emotion)
+    return names
+
+
+def first_step(model):
+    """Return the step of an estimator that takes the recordings."""
+    return next(s for s in flat_steps(model) if s not in (None, "passthrough"))
+
+
+def sampling_rate(model):
+    """Return the rate at which the first step of a model reads recordings."""
+    return getattr(first_step(model), "sampling_rate", _RATE)
+
+
+def open_recording(model, recording, name="recording", channel=None):
+    """Return a recording's blocks, at the rate and of the channel of a model.
+
+    A `channel` takes the place of the model's own.
+    """
+    own = getattr(first_step(model), "channel", "mean")
+    channel = own if channel is None else channel
+    return read_blocks(recording, sampling_rate(model), channel, name)
+
+
+def as_recording(model, wave):
+    """Return a part of a waveform as a model takes it.
+
+    A first step that takes one channel of several looks for it in each part, too.
+    """
+    channel = getattr(first_step(model), "channel", "mean")
+    n_channels = () if channel == "mean" else (channel + 1,)
+    wave = np.broadcast_to(wave, (*n_channels, len(wave)))
+    return {"array": wave, "sampling_rate": sampling_rate(model)}
+
+
+def predict_windows(model, blocks, window, hop, *, batch=BATCH, speaker=None):
+    """Yield the start and the end of each window in seconds, and its probabilities.
+
+    `batch` is how many seconds of windows are predicted at once, one window at least.
+    A `speaker` is passed to the steps that know voices.
+    """
+    rate = sampling_rate(model)
+    spans = cut_windows(blocks, round(window * rate), max(1, round(hop * rate)))
+    windows = (((start, end), wave, speaker) for start, end, wave in spans)
+    for (start, end), row in predict_parts(model, windows, int(batch // window)):
+        yield start / rate, end / rate, row
+
+
+def predict_parts(model, windows, n_at_once):
+    """Yield the key of each window, and its probabilities.
+
+    `windows` are keys, samples, and speakers or None.
+    """
+    if not hasattr(model, "predict_proba"):
+        raise TypeError(
+            f"model is a {type(model).__name__} without predict_proba, expected a "
+            "fitted pipeline that takes recordings and predicts probabilities."
+        )
+    for keys, parts, speakers in in_batches(model, windows, n_at_once):
+        known = {} if speakers[0] is None else {"speakers": speakers}
+        # A search passes no metadata on.
+        called = getattr(model, "best_estimator_", model) if known else model
+        with config_context(enable_metadata_routing=True if known else None), calm():
+            rows = called.predict_proba(parts, **known)
+        yield from zip(keys, rows, strict=True)
+
+
+def in_batches(model, windows, n_at_once):
+    """Yield lists of keys, recordings and speakers, of `n_at_once` windows or one."""
+    windows = iter(windows)
+    while found := list(islice(windows, max(1, n_at_once))):
+        keys, waves, speakers = map(list, zip(*found, strict=True))
+        yield keys, [as_recording(model, wave) for wave in waves], speakers
+
+
+@contextmanager
+def calm():
+    """Ignore that a window between two turns may be silent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SilentRecordingWarning)
+        yield
+
+
+def edges_of(starts, ends):
+    """Return the starts of the times that windows stand for, and the last end."""
+    centres = (starts + ends) / 2
+    return np.r_[starts[0], (centres[1:] + centres[:-1]) / 2, ends[-1]]
+
+
+def recording_name(recording):
+    """Return the path of a recording, or "recording"."""
+    path = recording.get("path") if isinstance(recording, Mapping) else recording
+    return str(os.fspath(path)) if isinstance(path, str | os.PathLike) else "recording"
+
+
+def collect(name, model, windows):
+    """Return one result with all predicted windows and their probabilities."""
+    starts, ends, rows = zip(*windows, strict=True)
+    return EmotionTimeline(
+        name,
+        starts=np.array(starts),
+        ends=np.array(ends),
+        probabilities=np.array(rows),
+        classes=np.asarray(model.classes_),
+    )
+
+
+def clock(seconds):
+    """Return a time as people write it: 1:02:03 or 2:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    )
