@@ -5,6 +5,7 @@ import os
 import sys
 
 from .._csv import write_csv
+from . import archive
 from .options import check_writable, refuse, try_front
 from .terminal import print_line, print_note
 
@@ -69,6 +70,7 @@ def add_arguments(parser):
         metavar="HZ",
         help="sampling rate of standard input; default: that of the model",
     )
+    archive.add_arguments(parser)
 
 
 def _number(low, high):
@@ -94,22 +96,30 @@ def run(args):
     voices = _voices(model, args, files)
     if args.paths == [_STDIN]:
         return _follow(model, args, *times, speaker=voices[0][1])
+    if args.out is not None:
+        named = [(_shown(file), file, speaker) for file, speaker in voices]
+        return archive.run(args, model, named, times)
     wanted = bool(args.csv or args.timeline)
     table = _Table([_shown(file) for file, _ in voices], model.classes_, wanted)
     timelines, failed = [], 0
-    for file, speaker in voices:
-        try:
-            blocks = open_recording(model, file)
-            found = predict_windows(model, blocks, *times, speaker=speaker)
-            timelines.append(collect(_shown(file), model, found))
-        except (OSError, TypeError, ValueError) as error:
-            failed += 1
-            print_note(f"error: {_shown(file)}: {error}")
-            continue
-        if args.timeline is None:
-            table.show(timelines[-1])
-        else:
-            print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
+    try:
+        for file, speaker in voices:
+            try:
+                blocks = open_recording(model, file)
+                found = predict_windows(model, blocks, *times, speaker=speaker)
+                timelines.append(collect(_shown(file), model, found))
+            except (OSError, TypeError, ValueError) as error:
+                failed += 1
+                print_note(f"error: {_shown(file)}: {error}")
+                continue
+            if args.timeline is None:
+                table.show(timelines[-1])
+            else:
+                print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
+    except KeyboardInterrupt:  # what was found before it is kept
+        if timelines:
+            _write(args, model.classes_, timelines)
+        raise
     _write(args, model.classes_, timelines)
     if failed:
         print_note(f"{failed} of {len(voices)} recordings were not predicted")
@@ -142,6 +152,7 @@ def _follow(model, args, window, hop, speaker):
 def _check_options(args):
     """Return window and hop; refuse before minutes of work what does not fit."""
     live = _STDIN in args.paths
+    archive.check_options(args)
     refuse(
         live and len(args.paths) > 1, "FILE-OR-FOLDER", "- allows no other beside it"
     )
