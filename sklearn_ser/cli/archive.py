@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from concurrent.futures import BrokenExecutor
 
 from .._csv import harmless, write_csv
 from .._files import atomic_write
@@ -115,14 +116,20 @@ def _predict(args, model, folder, missing, times, total):
 
     parts = dict(enumerate(_parts(missing), folder.next_number()))
     n_jobs, n_done = -1 if args.dask else args.jobs, total - len(missing)
-    with tqdm(total=total, initial=n_done, desc="predicting", unit="recording") as bar:
-        try:
+    bar = tqdm(total=total, initial=n_done, desc="predicting", unit="recording")
+    try:
+        with bar:
             for number, rows in predict_parts(model, parts.items(), *times, n_jobs):
                 folder.write(number, rows)
                 bar.update(len(parts[number]))
-        except KeyboardInterrupt:
-            print_note(f"what is finished is in {args.out}; --resume goes on with it")
-            raise
+    except KeyboardInterrupt:
+        print_note(f"what is finished is in {args.out}; --resume goes on with it")
+        raise
+    except BrokenExecutor as error:
+        raise OSError(
+            f"a process of --jobs was killed, perhaps since memory ran out; what is "
+            f"finished is in {args.out}; --resume goes on with it"
+        ) from error
 
 
 def _parts(recordings):
