@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from ._jobs import run_job
 from ._validation import import_or_raise, is_missing
+from .features import SpeechModelTransformer
 from .persistence import load
-from .pipeline import has_normalizer
+from .pipeline import flat_steps, has_normalizer
 from .timeline import check_times, column_names, open_recording, predict_windows
 
 try:
@@ -164,7 +165,7 @@ def predict_parts(model, parts, window, hop, n_jobs):
 def _predict_part(model, number, part, window, hop):
     """Return the number of a part and its rows, those of failures included."""
     rows = []
-    with _one_thread():
+    with _one_thread(model.model):
         for name, recording, speaker in part:
             rows += _predict(model.model, name, recording, speaker, window, hop)
     return number, rows
@@ -212,8 +213,10 @@ def _load(path, changed):
 
 
 @contextmanager
-def _one_thread():
+def _one_thread(model):
     """Compute in one thread: sums of several are added in another order."""
+    if any(isinstance(step, SpeechModelTransformer) for step in flat_steps(model)):
+        import torch  # now, since it would come with the first recording
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None
     with threadpool_limits(1):

@@ -212,7 +212,7 @@ def test_a_run_that_is_killed_ends_with_the_rows_of_another(
         with start(*argv) as process:
             while not out.exists() or len(list(out.glob("part-*.csv"))) < n_parts:
                 assert process.poll() is None
-                time.sleep(0.001)
+                time.sleep(0.01)
             process.kill()
     with start(*argv) as process:
         process.communicate()
@@ -226,7 +226,7 @@ def test_ctrl_c_keeps_what_is_finished(start, model, archive, of_one_process, tm
     argv = "predict", model, archive, "--out", out, "--resume"
     with start(*argv) as process:
         while not list(out.glob("part-*.csv")):
-            time.sleep(0.001)
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         errors = process.communicate()[1].decode().splitlines()
     assert process.returncode == 130
@@ -285,7 +285,7 @@ def test_a_worker_that_is_killed_costs_no_row(
     with start(*argv) as process:
         while not list(out.glob("part-*.csv")):
             assert process.poll() is None
-            time.sleep(0.001)
+            time.sleep(0.01)
         with cluster.get_client() as client:
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
         errors = process.communicate()[1]
