@@ -21,6 +21,7 @@ _HOMES = {
     "embed": "pipeline",
     "emotion_timeline": "timeline",
     "enroll": "pipeline",
+    "predict_table": "prediction",
 }
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "embed",
     "emotion_timeline",
     "enroll",
+    "predict_table",
 ]
 
 

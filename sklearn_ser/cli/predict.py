@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .._csv import write_csv
-from . import turns
+from . import archive, turns
 from .options import check_writable, refuse, try_front
 from .terminal import print_line, print_note
 
@@ -76,6 +76,7 @@ def add_arguments(parser):
         metavar="HZ",
         help="sampling rate of standard input; default: that of the model",
     )
+    archive.add_arguments(parser)
 
 
 def _number(low, high):
@@ -101,20 +102,28 @@ def run(args):
     voices = _voices(model, args, files)
     if args.paths == [_STDIN]:
         return _follow(model, args, *times, speaker=voices[0][1])
+    if args.out is not None:
+        named = [(_shown(file), file, speaker) for file, speaker in voices]
+        return archive.run(args, model, named, times)
     wanted = bool(args.csv or args.timeline)
     table = _Table(args, [_shown(file) for file, _ in voices], model.classes_, wanted)
     timelines, failed = [], 0
-    for file, speaker in voices:
-        try:
-            timelines.append(_predict(model, args, file, speaker, times, talks))
-        except (OSError, TypeError, ValueError) as error:
-            failed += 1
-            print_note(f"error: {_shown(file)}: {error}")
-            continue
-        if args.timeline is None:
-            table.show(timelines[-1])
-        else:
-            print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
+    try:
+        for file, speaker in voices:
+            try:
+                timelines.append(_predict(model, args, file, speaker, times, talks))
+            except (OSError, TypeError, ValueError) as error:
+                failed += 1
+                print_note(f"error: {_shown(file)}: {error}")
+                continue
+            if args.timeline is None:
+                table.show(timelines[-1])
+            else:
+                print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
+    except KeyboardInterrupt:  # what was found before it is kept
+        if timelines:
+            _write(args, model.classes_, timelines)
+        raise
     _write(args, model.classes_, timelines)
     if failed:
         print_note(f"{failed} of {len(voices)} recordings were not predicted")
@@ -123,16 +132,12 @@ def run(args):
 
 def _predict(model, args, file, speaker, times, talks):
     """Return the windows of a recording, or its turns."""
-    from ..features.audio import times_of
     from ..pipeline import find_normalizer, has_normalizer
     from ..timeline import predict_turns
-    from ..timeline.windows import collect, open_recording, predict_windows
+    from ..timeline.windows import collect, predict_recording
 
     if talks is None:
-        blocks = open_recording(model, file)
-        found = predict_windows(model, blocks, *times, speaker=speaker)
-        first, _ = times_of(file)  # of a segment, whose times are those of its file
-        found = ((first + start, first + end, row) for start, end, row in found)
+        found = predict_recording(model, file, *times, speaker)
         return collect(_shown(file), model, found)
     voices = find_normalizer(model).speaker_statistics_ if has_normalizer(model) else ()
     own = turns.respell(talks[file], voices)
@@ -168,6 +173,7 @@ def _follow(model, args, window, hop, speaker):
 def _check_options(args):
     """Return window and hop; refuse before minutes of work what does not fit."""
     live = _STDIN in args.paths
+    archive.check_options(args)
     refuse(
         live and len(args.paths) > 1, "FILE-OR-FOLDER", "- allows no other beside it"
     )
@@ -319,7 +325,7 @@ def _enroll_themselves(model, args, pairs):
 
     if args.turns is not None:  # each recording has its own speakers
         return pairs
-    names, _ = unify_names([name or os.fspath(file) for file, name in pairs])
+    names, _ = unify_names([name or _shown(file) for file, name in pairs])
     pairs = [(file, name) for (file, _), name in zip(pairs, names, strict=True)]
 
     def pieces():

@@ -23,6 +23,7 @@ from .audio import FEWEST_SAMPLES, describe, load_with_remark, times_of
 LONGEST = 24 * 3600.0
 """Longest recording in seconds that is read block by block."""
 
+_ZEROS = "its few samples are all zero"
 _BLOCK = 2**18  # samples over all channels that are decoded at once, or come of it
 
 
@@ -44,14 +45,14 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     else:
         wave, remark = load_with_remark(recording, sampling_rate, channel, name)
         yield wave
-        name, what = remark or (name, None)
+        name, what = remark or (name, None if np.any(wave) else _ZEROS)
     if what is not None:
         warn_caller(f"{name} is silent: {what}.", SilentRecordingWarning)
 
 
 def _read_file(path, sampling_rate, channel, name, times):
     """Yield blocks, and return what makes the recording silent, if it is."""
-    n_read, silent, is_silent = 0, None, True
+    n_read, silent, is_silent, is_zero = 0, None, True, True
     with naming_faults(name), open_audio(path) as file:
         rate, resample = file.samplerate, Resampler(file.samplerate, sampling_rate)
         known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, path)
@@ -73,6 +74,7 @@ def _read_file(path, sampling_rate, channel, name, times):
             n_read += len(block)
             part = {"array": block.T, "sampling_rate": rate}
             wave, remark = load_with_remark(part, rate, channel, what)
+            is_zero = is_zero and not np.any(wave)
             if remark is not None:
                 silent = remark[1]
             elif len(block) >= FEWEST_SAMPLES:
@@ -83,6 +85,8 @@ def _read_file(path, sampling_rate, channel, name, times):
         yield resample(np.empty(0, np.float32), last=True)
     if n_read == 0:
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
+    if is_zero and silent is None:
+        return _ZEROS
     return silent if is_silent else None
 
 

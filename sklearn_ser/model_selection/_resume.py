@@ -6,8 +6,6 @@ import inspect
 import json
 import numbers
 import os
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
@@ -24,6 +22,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .._files import atomic_write
+from .._jobs import run_job
 from .._progress import listening
 from ..features import SpeechModelTransformer
 from ..features._hub import locate
@@ -44,9 +43,7 @@ _BAR = (
     "{{desc}}: {{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
     "[{{elapsed}}<{{remaining}}]"
 )
-_SECONDS = 1.0  # between two looks of a worker at its parent
 
-_watching = threading.Event()
 _shared: ContextVar = ContextVar("shared", default=None)
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -431,7 +428,7 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
 
     with bar, listening(tell):
         parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        waiting = (delayed(_run)(os.getpid(), function, *job) for job in jobs)
+        waiting = (delayed(run_job)(os.getpid(), function, *job) for job in jobs)
         try:
             for notes, (number, *output) in parallel(waiting):
                 for note in notes:
@@ -444,23 +441,3 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
             vars(error)["finished"] = done  # for whoever tells the user
             raise
     return zip(*(done[number] for number in sorted(done)), strict=True)
-
-
-def _run(parent, function, *args):
-    """Run a job. Its warnings in another process are returned, for one to tell all."""
-    if os.getpid() == parent:
-        return [], function(*args)
-    # A worker of another machine has another parent, and is left alone.
-    if os.getppid() == parent and not _watching.is_set():
-        _watching.set()
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    with warnings.catch_warnings(record=True) as notes:
-        output = function(*args)
-    return [note.message for note in notes], output
-
-
-def _watch(parent):
-    """End this worker when its parent was killed, which cannot stop its workers."""
-    while os.getppid() == parent:
-        time.sleep(_SECONDS)
-    os._exit(1)

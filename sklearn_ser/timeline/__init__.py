@@ -10,8 +10,7 @@ from .windows import (
     EmotionTimeline,
     check_times,
     collect,
-    open_recording,
-    predict_windows,
+    predict_recording,
     recording_name,
 )
 
@@ -139,6 +138,5 @@ def emotion_timeline(
     if turns is not None:
         options = {"enroll": enroll, "verbose": verbose}
         return predict_turns(model, recording, turns, times, **options)
-    blocks = open_recording(model, recording)
-    found = predict_windows(model, blocks, *times)
+    found = predict_recording(model, recording, *times)
     return collect(recording_name(recording), model, found)

@@ -13,6 +13,7 @@ from sklearn import config_context
 from .._validation import import_or_raise
 from ..exceptions import SilentRecordingWarning
 from ..features._audio_stream import cut_windows, read_blocks
+from ..features.audio import times_of
 from ..pipeline import flat_steps
 
 _RATE = 16000  # of a model that tells none
@@ -166,6 +167,14 @@ def as_recording(model, wave):
     n_channels = () if channel == "mean" else (channel + 1,)
     wave = np.broadcast_to(wave, (*n_channels, len(wave)))
     return {"array": wave, "sampling_rate": sampling_rate(model)}
+
+
+def predict_recording(model, recording, window, hop, speaker=None):
+    """Yield what `predict_windows` does; a segment has the times of its file."""
+    first, _ = times_of(recording)
+    blocks = open_recording(model, recording)
+    for start, end, row in predict_windows(model, blocks, window, hop, speaker=speaker):
+        yield first + start, first + end, row
 
 
 def predict_windows(model, blocks, window, hop, *, batch=BATCH, speaker=None):

@@ -136,6 +136,17 @@ def test_what_is_skipped_in_a_folder_is_told(run, model, formats):
     assert "ffmpeg -i talk.m4a talk.wav" in printed.err
 
 
+@pytest.mark.filterwarnings("default::sklearn_ser.SilentRecordingWarning")
+def test_silence_is_told_however_short_it_is(run, model, tmp_path):
+    soundfile.write(tmp_path / "zeros.wav", np.zeros(3), RATE)
+    soundfile.write(tmp_path / "sound.wav", [0.1, 0.0, -0.1], RATE)
+    printed = run("predict", model, tmp_path)
+    assert len(printed.lines) == 3
+    [line] = printed.err.splitlines()
+    assert line.startswith("sklearn-ser: warning: recording ('")
+    assert line.endswith("zeros.wav') is silent: its few samples are all zero.")
+
+
 def test_no_cell_of_a_table_is_a_formula(run, rows, model, formats, monkeypatch):
     monkeypatch.chdir(formats)
     names = ["=1+2.ogg", "+a.ogg", "-b.ogg", "@c.ogg", "d.ogg", "-1"]
@@ -385,6 +396,22 @@ def test_ctrl_c_ends_it_and_keeps_what_was_found(rows, live, talk, tmp_path):
     assert process.returncode == 130
     assert [row[1] for row in rows(table)[1]] == ["0.00", "1.50"]
     assert page.read_text().count("<section") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_among_files_keeps_those_before_it(rows, start, model, talk, tmp_path):
+    table, page = tmp_path / "out.csv", tmp_path / "out.html"
+    files = [talk[0]] * 500
+    options = "--csv", table, "--timeline", page
+    with start("predict", model, *files, *options) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read()
+        assert process.stderr.read() == b"sklearn-ser: interrupted\n"
+    assert process.returncode == 130
+    found = {tuple(row) for row in rows(table)[1]}
+    assert len(found) == 3
+    assert 1 <= page.read_text().count("<section") < 500
 
 
 @pytest.mark.slow

@@ -1,0 +1,292 @@
+"""An archive: recordings in whole parts, each a file that is there or is not.
+
+What stands in the files of a folder is finished. So a run that goes on needs no other
+memory: it predicts the recordings that have no row yet, in further parts.
+"""
+
+import contextlib
+import csv
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
+
+from .._csv import harmless, write_csv
+from .._files import atomic_write
+from .options import refuse
+from .terminal import print_line, print_note
+
+FORMATS = ("csv", "parquet")
+_SETTINGS, _FAILED = "archive.json", "failed.csv"
+_PART = re.compile(r"part-(\d{6,})\.(csv|parquet)")
+_BYTES = 2**25  # of files in a part: long recordings make small parts
+
+
+def add_arguments(parser):
+    """Add the options of an archive."""
+    option = parser.add_argument_group("an archive").add_argument
+    option(
+        "--out",
+        metavar="FOLDER",
+        help="write the windows to files in a folder, part by part, instead of the "
+        "screen; recordings that fail are listed in failed.csv",
+    )
+    option(
+        "--format",
+        choices=FORMATS,
+        help="of the files in --out; parquet needs pandas and pyarrow; default: csv",
+    )
+    option(
+        "--resume",
+        action="store_true",
+        help="predict only the recordings that have no row in --out yet",
+    )
+    option(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes, -1 for all cores; default: 1",
+    )
+    option(
+        "--dask",
+        metavar="ADDRESS",
+        help="predict on the workers of a Dask scheduler, such as tcp://host:8786",
+    )
+
+
+def check_options(args):
+    """Refuse options that do not fit together, and a folder that does not."""
+    if args.out is None:
+        for name in ("format", "resume", "jobs", "dask"):
+            refuse(vars(args)[name] not in (None, False), f"--{name}", "needs --out")
+        return
+    refuse(args.csv, "--csv", "--out writes tables already")
+    refuse(args.timeline, "--timeline", "is for a few recordings, not for --out")
+    refuse(args.turns, "--turns", "is for a few recordings, not for --out")
+    refuse(
+        args.enroll == "self", "--enroll", "self needs all windows at once, not --out"
+    )
+    refuse(args.paths == ["-"], "--out", "standard input is no archive")
+    refuse(args.jobs == 0, "--jobs", "must not be 0")
+    refuse(
+        args.jobs and args.dask, "--jobs", "the cluster of --dask has its own number"
+    )
+    if args.format == "parquet":
+        from .._validation import import_or_raise
+
+        import_or_raise("pandas pyarrow", "datasets", "--format parquet needs")
+    refuse(
+        not args.resume and _is_begun(args.out),
+        "--out",
+        f"'{args.out}' holds predictions already: take another folder, or go on with "
+        "--resume",
+    )
+
+
+def run(args, model, recordings, times):
+    """Predict the recordings without rows, and return 1 if one of them failed.
+
+    `recordings` are (name, file, speaker or None).
+    """
+    for name, file, _ in recordings:  # a file is what is finished or not
+        refuse(isinstance(file, Mapping), "--out", f"parts of '{name}' are no archive")
+    known = {harmless(recording[0]): recording for recording in recordings}
+    folder = _Folder(args.out, args.format or "csv", model.classes_)
+    with _workers(args.dask):
+        folder.begin(_settings(args, times))
+        done = folder.finished()
+        missing = [
+            (name, os.path.abspath(file), speaker)
+            for key, (name, file, speaker) in known.items()
+            if key not in done
+        ]
+        _predict(args, model, folder, missing, times, len(known))
+    n_failed = len(folder.failed.keys() & known.keys())
+    n_predicted = len(known) - n_failed
+    print_line(f"Written to {args.out}: the windows of {n_predicted} recordings.")
+    if n_failed:
+        failed = os.path.join(args.out, _FAILED)
+        print_note(
+            f"{n_failed} of {len(known)} recordings were not predicted; see {failed}"
+        )
+    return int(n_failed > 0)
+
+
+def _predict(args, model, folder, missing, times, total):
+    """Write each part when it ends."""
+    from tqdm.auto import tqdm
+
+    from ..prediction import predict_parts
+
+    parts = dict(enumerate(_parts(missing), folder.next_number()))
+    n_jobs, n_done = -1 if args.dask else args.jobs, total - len(missing)
+    bar = tqdm(total=total, initial=n_done, desc="predicting", unit="recording")
+    try:
+        with bar:
+            for number, rows in predict_parts(model, parts.items(), *times, n_jobs):
+                folder.write(number, rows)
+                bar.update(len(parts[number]))
+    except KeyboardInterrupt:
+        print_note(f"what is finished is in {args.out}; --resume goes on with it")
+        raise
+    except BrokenExecutor as error:
+        raise OSError(
+            f"a process of --jobs was killed, perhaps since memory ran out; what is "
+            f"finished is in {args.out}; --resume goes on with it"
+        ) from error
+
+
+def _parts(recordings):
+    """Yield lists of recordings, of 100 at most and of 32 MB together."""
+    from ..prediction import PART
+
+    part, size = [], 0
+    for recording in recordings:
+        with contextlib.suppress(OSError, ValueError):  # its row will say so
+            size += os.path.getsize(recording[1])
+        part.append(recording)
+        if len(part) == PART or size >= _BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+@contextlib.contextmanager
+def _workers(address):
+    """Let joblib use the workers of a Dask scheduler, where an address is given."""
+    if address is None:
+        yield
+        return
+    import joblib
+
+    from .._validation import import_or_raise
+
+    distributed = import_or_raise("distributed", "dask", "--dask needs")
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"argument --dask: no scheduler at '{address}' ({error})"
+        ) from error
+    with client, joblib.parallel_config("dask"):
+        yield
+
+
+def _settings(args, times):
+    """Return what the rows of all runs in a folder must share."""
+    window, hop = times
+    return {
+        "model": _digest(args.model),
+        "--enroll": _digest(args.enroll),
+        "--window": window,
+        "--hop": hop,
+        "--format": args.format or "csv",
+    }
+
+
+def _digest(path):
+    """Return the hash of a file; what is no file, such as a word, stands for itself."""
+    if path is None or not os.path.isfile(path):
+        return path
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_begun(folder):
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return any(name == _SETTINGS or _PART.fullmatch(name) for name in names)
+
+
+class _Folder:
+    """The files of an archive's folder: settings, parts, and what failed."""
+
+    def __init__(self, path, kind, classes):
+        from ..timeline.windows import column_names
+
+        self.path, self.kind = path, kind
+        self.names = column_names(classes)
+        self.failed = {}
+
+    def begin(self, settings):
+        """Keep the settings, or refuse others; remove what a killed run left."""
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"argument --out: no folder '{self.path}' ({error})"
+            ) from error
+        for pattern in ("part-*.tmp", f"{_FAILED}.*.tmp", f"{_SETTINGS}.*.tmp"):
+            for left in glob.glob(os.path.join(glob.escape(self.path), pattern)):
+                os.remove(left)
+        path = self._file(_SETTINGS)
+        if not os.path.exists(path):
+            with atomic_write(path) as out:
+                out.write(json.dumps(settings, indent=1).encode())
+            return
+        try:
+            with open(path, encoding="utf-8") as file:
+                before = dict(json.load(file))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"'{path}' is damaged: {error}") from error
+        other = [name for name in settings if before.get(name) != settings[name]]
+        if other:
+            told = (f"{name} was {before.get(name)!r}" for name in other)
+            raise ValueError(
+                f"argument --resume: '{self.path}' was begun with other settings: "
+                f"{', '.join(told)}"
+            )
+
+    def finished(self):
+        """Return the names of the recordings that have rows, or have failed."""
+        names = set()
+        for path in self._parts():
+            names |= self._names_in(path)
+        with contextlib.suppress(FileNotFoundError):
+            self.failed = {row[0]: row for row in _read(self._file(_FAILED))}
+        return names | self.failed.keys()
+
+    def write(self, number, rows):
+        """Write the rows of a part, completely or not at all."""
+        failed = [(harmless(row[0]), row[4]) for row in rows if row[4] is not None]
+        if failed:
+            self.failed |= {row[0]: row for row in failed}
+            write_csv(self._file(_FAILED), [("file", "error"), *self.failed.values()])
+        rows = [(*row[:4], *row[5:]) for row in rows if row[4] is None]
+        if not rows:
+            return
+        path = self._file(f"part-{number:06d}.{self.kind}")
+        if self.kind == "csv":
+            write_csv(path, [self.names, *rows])
+            return
+        from pandas import DataFrame
+
+        with atomic_write(path) as out:
+            DataFrame(rows, columns=self.names).to_parquet(out, index=False)
+
+    def next_number(self):
+        """Return the number of the part after the last one."""
+        numbers = [int(_PART.fullmatch(os.path.basename(p))[1]) for p in self._parts()]
+        return max(numbers, default=-1) + 1
+
+    def _parts(self):
+        return [self._file(n) for n in os.listdir(self.path) if _PART.fullmatch(n)]
+
+    def _names_in(self, path):
+        if self.kind == "csv":
+            return {row[0] for row in _read(path)}
+        from pandas import read_parquet
+
+        return {harmless(name) for name in read_parquet(path, columns=["file"])["file"]}
+
+    def _file(self, name):
+        return os.path.join(self.path, name)
+
+
+def _read(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    return rows
