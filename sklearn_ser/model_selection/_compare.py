@@ -33,6 +33,7 @@ def compare(
     groups: ArrayLike | None = None,
     cv: Any = None,
     texts: ArrayLike | None = None,
+    control: bool = False,
     corpora: ArrayLike | None = None,
     transfers: str | Sequence = "leave_one_out",
     seeds: int | Sequence[int] = 1,
@@ -69,10 +70,12 @@ def compare(
         The sentence of each row, as for :func:`speaker_cross_validate`. Each method
         then has both figures, on unheard speakers, and on unheard speakers and
         sentences. The latter are compared.
+    control : bool, default=False
+        With `texts`, a third figure, as for :func:`speaker_cross_validate`.
     corpora : array-like of shape (n_samples,), default=None
         The corpus of each row. If given, the methods are trained on some corpora and
         scored on another, as in :func:`cross_corpus_validate`, without `cv`, `groups`,
-        `texts` and `enrollment`.
+        `texts`, `control` and `enrollment`.
     transfers : {"leave_one_out", "pairs"} or list of (source, target), \
             default="leave_one_out"
         The transfers between `corpora`.
@@ -151,12 +154,14 @@ def compare(
             speaker_cross_validate.steps,
             groups=groups,
             texts=texts,
+            control=control,
             cv=_fixed(cv, random_state),
             target=target,
             **common,
         )
     else:
         within = {"groups": groups, "cv": cv, "texts": texts, "enrollment": enrollment}
+        within["control"] = control or None
         for name, value in within.items():
             if value is not None:
                 raise ValueError(f"{name} cannot be combined with corpora.")

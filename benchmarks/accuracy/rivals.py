@@ -1,4 +1,4 @@
-"""The rivals of DIDAN: what skada aligns corpora by, on its network; self-training."""
+"""The rivals of DIDAN: skada's losses on its network, and self-training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ from typing import ClassVar
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.svm import LinearSVC
 from torch import nn
 
 from sklearn_ser import DIDANDomainAdapter
 from sklearn_ser._sklearn import StrOptions
+from sklearn_ser.baseline import make_baseline
 from sklearn_ser.didan import DIDAN, Regression
 from sklearn_ser.nn.losses import LossTerm, linear_ramp
 
@@ -124,3 +126,17 @@ class SelfTraining(ClassifierMixin, BaseEstimator):
     def predict(self, X):
         """Return the most probable class."""
         return self.estimator_.predict(X)
+
+
+def make_rival(name):
+    """Return a rival by its name in ``RIVALS``.
+
+    The weights are those of the smallest entropy on the development transfers.
+    """
+    if name == "self-training":
+        svm = LinearSVC(C=1e-3, class_weight="balanced", random_state=0)
+        return SelfTraining(svm)
+    if name == "self-training-lda":
+        return SelfTraining(make_baseline(of_frames=False))
+    weights = {"dan": 0.1, "dann": 0.1, "deepcoral": 1.0}
+    return SkadaAdapter(alignment=name, alignment_weight=weights[name])
