@@ -1,4 +1,4 @@
-"""The corpora and the frozen protocols: within a corpus, pooled, and across corpora."""
+"""The corpora and their frozen protocols, the pools, and the vectors of recordings."""
 
 import os
 from pathlib import Path
@@ -13,6 +13,7 @@ from sklearn_ser.datasets import load_corpus
 from sklearn_ser.model_selection import SpeakerTextKFold
 
 DEVELOPMENT = ("emodb4", "emovo")  # choices are made on them
+FOUR = (*DEVELOPMENT, "ravdess", "casia")
 # Of each folder, the corpus, its protocol, and folds of speakers and of sentences.
 CORPORA = {
     "emodb4": ("emodb", "emodb-loso", (10, 10)),
@@ -21,66 +22,44 @@ CORPORA = {
     "casia": ("casia", "casia-loso", (4, 5)),
     "crema78": ("crema-d", "crema-d-grouped-5fold", (6, 6)),
 }
-FOUR = ("emodb4", "emovo", "ravdess", "casia")
 POOLS = {"pooled44": (FOUR, 4), "pooled122": (tuple(CORPORA), 5)}
 POOL_CLASSES = ("anger", "happiness", "neutral", "sadness")
 
 
 def load(name):
-    """Load a corpus below ``SKLEARN_SER_DATA``, with its protocol as `cv`.
-
-    Parameters
-    ----------
-    name : str
-        A name in ``CORPORA`` or ``POOLS``.
-
-    Returns
-    -------
-    corpus : Bunch
-        With ``name``, ``data``, ``target``, ``speakers``, ``texts``, ``corpora`` and
-        ``cv``.
-    """
+    """Load a corpus below ``SKLEARN_SER_DATA``, or a pool, with its folds as `cv`."""
     if name in POOLS:
         members, n_folds = POOLS[name]
         corpus = join(name, [load(member) for member in members])
-        kept = np.isin(corpus.target, POOL_CLASSES)
-        corpus = choose(corpus, np.flatnonzero(kept))
-        return Bunch(**corpus, cv=PredefinedSplit(_deal(corpus, n_folds)))
+        return Bunch(**corpus, cv=PredefinedSplit(deal(corpus, n_folds)))
     home = os.environ.get("SKLEARN_SER_DATA")
     if not home:
         raise ValueError("SKLEARN_SER_DATA must name the directory of the corpora.")
     known, protocol, _ = CORPORA[name]
     found = load_corpus(known, Path(home, name), protocol=protocol)
-    return Bunch(
-        name=name,
-        data=found.data,
-        target=found.target,
-        speakers=found.speakers,
-        texts=found.texts,
-        corpora=np.full(len(found.data), name),
-        cv=found.protocol,
-    )
+    columns = {each: found[each] for each in ("data", "target", "speakers", "texts")}
+    origin = np.full(len(found.data), name)
+    return Bunch(name=name, **columns, corpora=origin, cv=found.protocol)
 
 
 def join(name, members):
-    """Join corpora. Their speakers and sentences get the name of the corpus."""
-    joined = {"name": name, "data": [path for m in members for path in m.data]}
-    for column in ("target", "corpora"):
-        joined[column] = np.concatenate([member[column] for member in members])
+    """Join corpora; a pool is their rows of the four classes.
+
+    Speakers and sentences get the name of their corpus.
+    """
+    joined = {"target": np.concatenate([member.target for member in members])}
+    joined["corpora"] = np.concatenate([member.corpora for member in members])
     for column in ("speakers", "texts"):
         named = [f"{m.name}/{value}" for m in members for value in m[column]]
         joined[column] = np.array(named)
-    return Bunch(**joined)
+    known = np.isin(joined["target"], POOL_CLASSES)
+    rows = np.flatnonzero(known) if name in POOLS else np.arange(len(known))
+    data = [path for member in members for path in member.data]
+    chosen = {column: values[rows] for column, values in joined.items()}
+    return Bunch(name=name, data=[data[i] for i in rows], **chosen)
 
 
-def choose(corpus, rows):
-    """Return the rows of a corpus, without its protocol."""
-    columns = ("target", "corpora", "speakers", "texts")
-    chosen = {column: corpus[column][rows] for column in columns}
-    return Bunch(name=corpus.name, data=[corpus.data[i] for i in rows], **chosen)
-
-
-def _deal(corpus, n_folds):
+def deal(corpus, n_folds):
     """Return the fold of each row: speaker i of each corpus is in fold i modulo n."""
     folds = np.empty(len(corpus.data), dtype=int)
     for name in np.unique(corpus.corpora):
@@ -96,14 +75,9 @@ def by_speaker_and_text(name):
 
 def vectors(corpus, cache):
     """Return pooled vectors of Whisper base, which the folder `cache` keeps."""
-    front = SpeechModelTransformer(
-        "whisper-base",
-        pooling="mean_std",
-        cache_dir=Path(cache, "features"),
-        local_files_only=True,
-        verbose=1,
-    )
-    return front.transform(corpus.data)
+    kept = {"cache_dir": Path(cache, "features"), "local_files_only": True}
+    front = SpeechModelTransformer("whisper-base", pooling="mean_std", **kept)
+    return front.set_params(verbose=1).transform(corpus.data)
 
 
 def with_corpora(X, corpora):
@@ -119,9 +93,8 @@ class CorpusCenterer(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Compute the mean of each corpus."""
-        self.means_ = {
-            c: X[X[:, -1] == c, :-1].mean(axis=0) for c in np.unique(X[:, -1])
-        }
+        known = np.unique(X[:, -1])
+        self.means_ = {c: X[X[:, -1] == c, :-1].mean(axis=0) for c in known}
         return self
 
     def transform(self, X):

@@ -23,46 +23,47 @@ from sklearn_ser.baseline import make_baseline
 from sklearn_ser.features import OpenSMILETransformer, load_audio
 from sklearn_ser.metrics import uar_scorer
 
-WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
-DAT_WEIGHT = 0.02  # the largest that keeps the UAR of the development corpora
-# What is known of the test speakers: what precedes a method, and the enrolment.
+_VOICES = SpeakerNormalizer()
+# What is known of the test speakers: what stands before a method, and its enrolment.
 KINDS = {
-    "inductive": (None, None),
-    "enrolled": (SpeakerNormalizer(), 10),
-    "by-speaker": (SpeakerNormalizer(scale=True, relevance_factor=0), "all"),
+    "inductive": (None, {}),
+    "enrolled": (_VOICES, {"enrollment": 10}),
+    "enrolled-neutral": (_VOICES, {"enrollment": 10, "enrollment_label": "neutral"}),
+    "enrolled-1": (_VOICES, {"enrollment": 1}),
+    "by-speaker": (
+        clone(_VOICES).set_params(scale=True, relevance_factor=0),
+        {"enrollment": "all"},
+    ),
+    "adapted": (None, {}),  # on vectors that are normalised by speaker
 }
 
 
-def _without(*weights):
-    return DSNetClassifier(**dict.fromkeys(weights, 0.0))
-
-
-def _scaled(front, classifier, name, values):
+def _search(*steps, **grid):
     """Return a scaled classifier whose parameter held-out speakers choose."""
-    pipeline = make_pipeline(*front, StandardScaler(), classifier)
-    grid = {f"{type(classifier).__name__.lower()}__{name}": values}
-    return GridSearchCV(
-        pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3), error_score="raise"
-    )
+    search = {"scoring": uar_scorer, "cv": GroupKFold(3), "error_score": "raise"}
+    pipeline, ((name, values),) = make_pipeline(*steps), grid.items()
+    name = f"{pipeline.steps[-1][0]}__{name}"
+    return GridSearchCV(pipeline, {name: values}, **search)
 
 
 def _linear_svm(powers, *front):
     svm = LinearSVC(class_weight="balanced", max_iter=20000)
-    return _scaled(front, svm, "C", [10.0**power for power in powers])
-
-
-def _rbf_svm(*front):
-    return _scaled(front, SVC(class_weight="balanced"), "C", [0.1, 1.0, 10.0, 100.0])
+    return _search(*front, StandardScaler(), svm, C=[10.0**power for power in powers])
 
 
 def _logistic():
     model = LogisticRegression(class_weight="balanced", max_iter=2000)
-    return _scaled((), model, "C", [10.0**power for power in (-4, -3, -2, -1, 0)])
+    return _search(StandardScaler(), model, C=[1e-4, 1e-3, 1e-2, 0.1, 1.0])
+
+
+def _rbf_svm(*front):
+    svm = SVC(class_weight="balanced")
+    return _search(*front, StandardScaler(), svm, C=[0.1, 1.0, 10.0, 100.0])
 
 
 def _mlp():
     model = MLPClassifier(hidden_layer_sizes=(128,), max_iter=500)
-    return _scaled((), model, "alpha", [0.1, 1.0, 10.0])
+    return _search(StandardScaler(), model, alpha=[0.1, 1.0, 10.0])
 
 
 def mfcc_statistics(recordings):
@@ -78,95 +79,94 @@ def mfcc_statistics(recordings):
     return np.array(rows)
 
 
+def _functionals(name, powers, cache):
+    front = OpenSMILETransformer(name, cache_dir=Path(cache, "features"))
+    return _linear_svm(powers, front)
+
+
+def _rival(name):
+    from .rivals import make_rival
+
+    return make_rival(name)
+
+
+_adversarial, _didan = SpeakerAdversarialClassifier, DIDANDomainAdapter
+_WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
 NETWORKS = {
-    "plain": partial(SpeakerAdversarialClassifier, method=None),
-    "dat": partial(
-        SpeakerAdversarialClassifier, method="dat", adversary_weight=DAT_WEIGHT
+    "plain": ("plain net", partial(_adversarial, method=None)),
+    # The largest weight that keeps the UAR of the development corpora.
+    "dat": ("DAT, λ=0.02", partial(_adversarial, method="dat", adversary_weight=0.02)),
+    "menan": ("MEnAN", partial(_adversarial, method="menan")),
+    "dsnet": ("DSNet", DSNetClassifier),
+    "dsnet-no-terms": (
+        "DSNet, all weights 0",
+        partial(DSNetClassifier, **dict.fromkeys(_WEIGHTS, 0.0)),
     ),
-    "menan": partial(SpeakerAdversarialClassifier, method="menan"),
-    "dsnet": _without,
-    "dsnet-no-terms": partial(_without, *WEIGHTS),
-    **{f"dsnet-no-{w.removesuffix('_weight')}": partial(_without, w) for w in WEIGHTS},
+    **{
+        f"dsnet-no-{weight.removesuffix('_weight')}": (
+            f"DSNet, {weight} 0",
+            partial(DSNetClassifier, **{weight: 0.0}),
+        )
+        for weight in _WEIGHTS
+    },
 }
 ON_VECTORS = {
-    "lda": partial(make_baseline, of_frames=False),
-    "logistic": _logistic,
-    "linear-svc": partial(_linear_svm, (-5, -4, -3, -2, -1)),
-    "rbf-svm": _rbf_svm,
-    "mlp": _mlp,
+    "lda": ("shrinkage LDA", partial(make_baseline, of_frames=False)),
+    "logistic": ("logistic regression", _logistic),
+    "linear-svc": ("LinearSVC", partial(_linear_svm, (-5, -4, -3, -2, -1))),
+    "rbf-svm": ("SVM, RBF kernel", _rbf_svm),
+    "mlp": ("MLP", _mlp),
 }
 FUNCTIONALS = {
-    "egemaps": ("eGeMAPSv02", (-3, -2, -1)),
-    "compare": ("ComParE_2016", (-5, -4, -3)),
+    "compare": (
+        "openSMILE ComParE + LinearSVC",
+        partial(_functionals, "ComParE_2016", (-5, -4, -3)),
+    ),
+    "egemaps": (
+        "openSMILE eGeMAPS + LinearSVC",
+        partial(_functionals, "eGeMAPSv02", (-3, -2, -1)),
+    ),
 }
+FUNCTIONALS["mfcc"] = (
+    "MFCC statistics + SVM",
+    lambda cache: _rbf_svm(FunctionTransformer(mfcc_statistics)),
+)
+# The weights of adapters have the smallest entropy on the development transfers.
 ADAPTERS = {
-    "source-only": partial(DIDANDomainAdapter, alignment=None),
-    "didan": partial(DIDANDomainAdapter, alignment="didan", alignment_weight=1.0),
-    "lidan": partial(DIDANDomainAdapter, alignment="lidan", alignment_weight=0.3),
+    "source-only": ("source only", partial(_didan, alignment=None)),
+    "didan": ("DIDAN", _didan),
+    "lidan": ("LIDAN", partial(_didan, alignment="lidan", alignment_weight=0.3)),
+    "dan": ("DAN (skada)", partial(_rival, "dan")),
+    "dann": ("DANN (skada)", partial(_rival, "dann")),
+    "deepcoral": ("Deep CORAL (skada)", partial(_rival, "deepcoral")),
+    "self-training": ("LinearSVC, self-training", partial(_rival, "self-training")),
+    "self-training-lda": (
+        "shrinkage LDA, self-training",
+        partial(_rival, "self-training-lda"),
+    ),
 }
-RIVALS = ("dan", "dann", "deepcoral", "self-training", "self-training-lda")
-LABELS = {
-    "plain": "plain net",
-    "dat": f"DAT, λ={DAT_WEIGHT:g}",
-    "menan": "MEnAN",
-    "dsnet": "DSNet",
-    "dsnet-no-terms": "DSNet, all weights 0",
-    **{f"dsnet-no-{w.removesuffix('_weight')}": f"DSNet, {w} 0" for w in WEIGHTS},
-    "lda": "shrinkage LDA",
-    "logistic": "logistic regression",
-    "linear-svc": "LinearSVC",
-    "rbf-svm": "SVM, RBF kernel",
-    "mlp": "MLP",
-    "egemaps": "openSMILE eGeMAPS + LinearSVC",
-    "compare": "openSMILE ComParE + LinearSVC",
-    "mfcc": "MFCC statistics + SVM",
-    "source-only": "source only",
-    "didan": "DIDAN",
-    "lidan": "LIDAN",
-    "dan": "DAN (skada)",
-    "dann": "DANN (skada)",
-    "deepcoral": "Deep CORAL (skada)",
-    "self-training": "LinearSVC, self-training",
-    "self-training-lda": "shrinkage LDA, self-training",
-}
+METHODS = ON_VECTORS | NETWORKS | FUNCTIONALS | ADAPTERS
+LABELS = {name: label for name, (label, _) in METHODS.items()}
+NAMES = {label: name for name, label in LABELS.items()}
 # The methods of a command; the first is the reference.
 OF_FEATURES = {
-    "log-mel": ("compare", "egemaps", "mfcc", "plain", "dsnet", "menan"),
+    "log-mel": (*FUNCTIONALS, "plain", "dsnet", "menan"),
     "speech-model": (*ON_VECTORS, *NETWORKS),
 }
-OF_TRANSFERS = (*ADAPTERS, *RIVALS, "lda", "linear-svc")
+OF_TRANSFERS = (*ADAPTERS, "lda", "linear-svc")
 
 
-def make(name, features="speech-model", kind="inductive", cache=None, front=()):
-    """Return a method of a table.
+def make(name, features="speech-model", normalizer=None, cache=None, front=()):
+    """Return a method on vectors or, with features="log-mel", on recordings.
 
-    Parameters
-    ----------
-    name : str
-        A name in ``LABELS``.
-    features : {"speech-model", "log-mel"}
-        Vectors are the input of a method on a speech model, and recordings of others.
-    kind : str
-        A name in ``KINDS``.
-    cache : path-like
-        The folder of the features of recordings.
-    front : tuple of transformers
-        What precedes a method on vectors.
+    The folder `cache` keeps features of recordings, and `front` precedes a method.
     """
-    kept = None if cache is None else Path(cache, "features")
     if name in FUNCTIONALS:
-        functionals, powers = FUNCTIONALS[name]
-        return _linear_svm(powers, OpenSMILETransformer(functionals, cache_dir=kept))
-    if name == "mfcc":
-        return _rbf_svm(FunctionTransformer(mfcc_statistics))
-    if name in RIVALS:
-        from .rivals import make_rival
-
-        return make_rival(name)
-    steps, (normalizer, _) = list(front), KINDS[kind]
+        return METHODS[name][1](cache)
+    steps = list(front)
     if features == "log-mel":
-        steps.append(LogMelTransformer(cache_dir=kept))
+        steps.append(LogMelTransformer(cache_dir=Path(cache, "features")))
     if normalizer is not None:
         steps.append(clone(normalizer))
-    method = (NETWORKS | ON_VECTORS | ADAPTERS)[name]()
+    method = METHODS[name][1]()
     return make_pipeline(*steps, method) if steps else method

@@ -24,7 +24,7 @@ with config_context():  # its import turns metadata routing on
 
 @dataclass(frozen=True)
 class SkadaTerm(LossTerm):
-    """One of skada's losses, of source and target at the last hidden layer."""
+    """One of skada's losses, of source and target at a hidden layer."""
 
     loss: Callable = dan_loss
     layer: str = "FC3"
@@ -78,16 +78,10 @@ class SkadaAdapter(DIDANDomainAdapter):
 
 
 class SelfTraining(ClassifierMixin, BaseEstimator):
-    """A linear classifier that learns from its own guesses on the target.
+    """A linear classifier that learns from the confident half of its guesses.
 
-    In each round, the half of each guessed class with the largest margins joins the
-    labelled rows. Its features are vectors, normalised by corpus or by speaker.
-
-    Parameters
-    ----------
-    estimator : classifier
-        One with a ``decision_function``.
-    n_rounds : int, default=3
+    In each of `n_rounds`, the half of each guessed class with the largest margins joins
+    the labelled rows.
     """
 
     __metadata_request__fit: ClassVar = {"sample_domain": True}
@@ -100,28 +94,25 @@ class SelfTraining(ClassifierMixin, BaseEstimator):
         """Fit to the source, then `n_rounds` times to it and a half of the target."""
         source = np.asarray(sample_domain) >= 0
         rows, labels, target = X[source], np.asarray(y)[source], X[~source]
-        self._fit(rows, labels)
+        self.estimator_ = clone(self.estimator).fit(rows, labels)
         for _ in range(self.n_rounds if len(target) else 0):
             sure, guessed = self._sure_half(target)
-            self._fit(np.r_[rows, target[sure]], np.r_[labels, guessed[sure]])
-        return self
-
-    def _fit(self, X, y):
-        self.estimator_ = clone(self.estimator).fit(X, y)
+            more = np.r_[rows, target[sure]], np.r_[labels, guessed[sure]]
+            self.estimator_ = clone(self.estimator).fit(*more)
         self.classes_ = self.estimator_.classes_
+        return self
 
     def _sure_half(self, X):
         scores = self.estimator_.decision_function(X)
         if scores.ndim == 1:  # of two classes
             scores = np.c_[-scores, scores]
-        ranked = np.sort(scores, axis=1)
-        margin, guess = ranked[:, -1] - ranked[:, -2], scores.argmax(axis=1)
+        guess, margin = scores.argmax(axis=1), np.diff(np.sort(scores))[:, -1]
         sure = []
         for c in np.unique(guess):
             own = np.flatnonzero(guess == c)
             order = own[np.argsort(-margin[own], kind="stable")]
             sure += order[: -(-len(own) // 2)].tolist()
-        return np.array(sure), self.classes_[guess]
+        return sure, self.estimator_.classes_[guess]
 
     def predict(self, X):
         """Return the most probable class."""
@@ -129,10 +120,7 @@ class SelfTraining(ClassifierMixin, BaseEstimator):
 
 
 def make_rival(name):
-    """Return a rival by its name in ``RIVALS``.
-
-    The weights are those of the smallest entropy on the development transfers.
-    """
+    """Return a rival; the weights were chosen on the development transfers."""
     if name == "self-training":
         svm = LinearSVC(C=1e-3, class_weight="balanced", random_state=0)
         return SelfTraining(svm)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import joblib
-from sklearn.base import clone
+import pandas as pd
 
 from sklearn_ser._files import atomic_write
 
@@ -18,44 +18,46 @@ PROVENANCE = ("data", "versions", "commit")
 
 
 def read(path):
-    """Return the rows of a file; what an interruption tore at its end is left out."""
-    if not Path(path).exists():
-        return []
-    whole = Path(path).read_bytes().rpartition(b"\n")[0].decode()
-    return list(csv.DictReader(io.StringIO(whole)))
+    """Return the whole rows of a file as text; an interruption may tear the last."""
+    content = Path(path).read_bytes() if Path(path).exists() else b""
+    return _frame(content[: content.rfind(b"\n") + 1].decode())
+
+
+def _frame(text):
+    options = {"dtype": str, "keep_default_na": False}
+    return pd.read_csv(io.StringIO(text), **options) if text else pd.DataFrame()
+
+
+def has(path, key):
+    """Tell whether a file has a row of this key."""
+    found = read(path)
+    return bool(len(found)) and bool(
+        (found[list(key)] == pd.Series(key)).all(axis=1).any()
+    )
 
 
 def append(path, row, columns):
     """Append a row in one write, after what is whole in the file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
     with open(path, "ab+") as file:
         file.seek(0)
-        whole = file.read().rpartition(b"\n")[:2]
-        file.truncate(sum(map(len, whole)))
-        file.write(_text([row], columns, header=not any(whole)))
+        n_whole = file.read().rfind(b"\n") + 1
+        file.truncate(n_whole)
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        if not n_whole:
+            writer.writeheader()
+        writer.writerow(row)
+        file.write(text.getvalue().encode())
 
 
-def replace(path, rows, columns, key):
+def replace(path, frame, key):
     """Write rows to a file, in which they replace those of the same key."""
-    known = {tuple(str(row[k]) for k in key): row for row in [*read(path), *rows]}
-    lines = [known[place] for place in sorted(known)]
+    frame = _frame(frame.to_csv(index=False))
+    both = pd.concat([read(path), frame]).fillna("")
+    both = both.drop_duplicates(list(key), keep="last").sort_values(list(key))
     with atomic_write(path) as file:
-        file.write(_text(lines, columns, header=True))
-
-
-def _text(rows, columns, header):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def seeded(estimator, seed):
-    """Return a clone whose random states are the seed."""
-    names = [n for n in estimator.get_params() if n.endswith("random_state")]
-    return clone(estimator).set_params(**dict.fromkeys(names, seed))
+        file.write(both[frame.columns].to_csv(index=False).encode())
 
 
 def provenance(*data):

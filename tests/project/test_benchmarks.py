@@ -1,12 +1,16 @@
 """The benchmarks: rows that resume, honest summaries, the protocols of the corpora."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import PredefinedSplit
 from sklearn.svm import LinearSVC
 from sklearn.utils import Bunch
 
@@ -19,9 +23,12 @@ from benchmarks import speed  # noqa: E402
 from benchmarks.accuracy import (  # noqa: E402
     __main__,
     corpora,
+    methods,
+    report,
     rivals,
     rows,
     speakers,
+    tables,
 )
 from sklearn_ser.metrics import uar_score  # noqa: E402
 
@@ -31,7 +38,7 @@ def tiny(name, n_speakers=8, shift=0.0):
     n = 14 * n_speakers
     rng = np.random.default_rng(len(name))
     y = np.tile(["happiness", "sadness"], n // 2)
-    X = rng.normal(size=(n, 5)) + 2 * (y == "sadness")[:, None] + shift
+    X = rng.normal(size=(n, 5)) + (y == "sadness")[:, None] + shift
     texts = np.tile(np.repeat(list("abcdefg"), 2), n_speakers)
     who = np.repeat([f"{i:02d}" for i in range(n_speakers)], 14)
     return Bunch(
@@ -56,7 +63,7 @@ def run(tmp_path, *argv):
     results = tmp_path / "results.csv"
     common = ["--cache", str(tmp_path / "cache"), "--results", str(results)]
     __main__.main([*map(str, argv), *common])
-    return rows.read(results)
+    return rows.read(results).to_dict("records")
 
 
 def test_a_stopped_curve_goes_on_and_keeps_its_rows(fake, tmp_path, monkeypatch):
@@ -137,3 +144,118 @@ def test_self_training_follows_a_target_that_moved():
     alone = rivals.SelfTraining(svm, n_rounds=0).fit(X, labels, sample_domain=domain)
     truth = np.array(["a", "b"])[y]
     assert uar_score(truth, first) > uar_score(truth, alone.predict(target)) + 0.05
+
+
+def test_a_network_needs_five_seeds_to_have_a_row(fake, tmp_path, monkeypatch, capsys):
+    guess = DummyClassifier(strategy="stratified", random_state=0)
+    monkeypatch.setitem(methods.METHODS, "plain", ("plain net", lambda: guess))
+    argv = ["within", "--corpus", "casia", "--method", "lda", "plain", "--seeds"]
+    assert [row["method"] for row in run(tmp_path, *argv, 1)] == ["lda"]
+    found = run(tmp_path, *argv, 5)
+    assert [(row["method"], row["seeds"]) for row in found] == [
+        ("lda", ""),
+        ("plain", "5"),
+    ]
+    printed = capsys.readouterr().out
+    for row in found:
+        assert f"{float(row['unheard']):.1f}" in printed
+        assert len(row["by_speaker"].split()) == len(set(tiny("casia").speakers))
+        assert row["reference"] == "lda"
+    again = run(tmp_path, *argv, 5)  # from the folds that are kept
+    assert again == found
+
+
+def test_a_pool_deals_the_speakers_and_shows_its_corpora(fake, tmp_path, monkeypatch):
+    names = ("emodb4", "crema78")
+    monkeypatch.setitem(corpora.POOLS, "pooled44", (names, 4))
+    whole = corpora.join("pooled44", [tiny(name) for name in names])
+    folds = corpora.deal(whole, 4)
+    for name in names:
+        for i in range(8):
+            own = whole.speakers == f"{name}/{i:02d}"
+            assert set(folds[own]) == {i % 4}
+    monkeypatch.setattr(
+        corpora,
+        "load",
+        lambda name: Bunch(**whole, cv=PredefinedSplit(folds)),
+    )
+    found = run(tmp_path, "pools", "--corpus", "pooled44", "--method", "lda")
+    uars = {row["protocol"]: float(row["uar"]) for row in found}
+    assert uars.keys() == {"pooled44", "pooled44/emodb4", "pooled44/crema78"}
+    assert min(uars.values()) <= uars["pooled44"] <= max(uars.values())
+
+
+def test_a_corpus_is_centred_on_its_training_rows():
+    X = np.array([[1.0, 0], [3, 0], [10, 1], [20, 1]])
+    centred = corpora.CorpusCenterer().fit(X[[0, 2]])
+    assert centred.transform(X).ravel().tolist() == [0, 2, 0, 10]
+
+
+def test_transfers_have_a_mean_and_each_pair(fake, tmp_path):
+    argv = ["transfers", "--corpus", "emovo", "casia", "--kind", "by corpus"]
+    found = run(tmp_path, *argv, "--method", "lda", "self-training")
+    assert {row["protocol"] for row in found} == {
+        "transfers",
+        "emovo:casia",
+        "casia:emovo",
+    }
+    uars = {(row["method"], row["protocol"]): float(row["uar"]) for row in found}
+    pairs = uars["lda", "emovo:casia"], uars["lda", "casia:emovo"]
+    assert uars["lda", "transfers"] == pytest.approx(np.mean(pairs), abs=0.01)
+
+
+def test_rows_replace_those_of_the_same_key(tmp_path):
+    path, key = tmp_path / "rows.csv", ["method", "kind"]
+    first = pd.DataFrame({"method": ["b", "a"], "kind": ["x", "x"], "uar": [1.5, 2]})
+    rows.replace(path, first, key)
+    rows.replace(path, first[:1].assign(uar=3.25), key)
+    assert rows.read(path).to_dict("list") == {
+        "method": ["a", "b"],
+        "kind": ["x", "x"],
+        "uar": ["2.0", "3.25"],
+    }
+
+
+def test_the_committed_rows_are_whole_and_known():
+    found = rows.read(rows.RESULTS / "summary.csv")
+    assert tuple(found.columns) == tables.COLUMNS
+    assert not found.duplicated(list(tables.KEY)).any()
+    assert set(found.method) <= set(methods.LABELS)
+    assert set(found.features) == set(methods.OF_FEATURES)
+    assert all(int(seeds) >= 5 for seeds in found.seeds if seeds)
+    assert (found.uar.astype(float) <= 100).all()
+
+
+@pytest.mark.slow
+def test_the_readmes_show_the_committed_rows():
+    with pytest.raises(SystemExit) as end:
+        __main__.main(["report", "--check"])
+    assert end.value.code == 0
+
+
+def test_the_curve_is_drawn_and_averaged(tmp_path):
+    curve = pd.DataFrame(
+        [
+            {"draw": draw, "size": size, "method": method, "ece": "", "wa": "50"}
+            | {"uar": uar, "enrolled": "60", "speaker_seen": "", "speaker_unseen": ""}
+            for method, uars in (("lda", ("50", "70")), ("plain", ("60", "80")))
+            for draw, uar in enumerate(uars)
+            for size in ("4", "8")
+        ]
+    )
+    lines = report.means(curve, ["method", "size"], speakers.FIGURES).splitlines()
+    assert lines[2].startswith("| shrinkage LDA | 4 | 60.0 | 50.0 | - | 60.0 |")
+    report.draw_curve(curve, tmp_path / "speakers.svg")
+    assert "<svg" in (tmp_path / "speakers.svg").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", corpora.FOUR)
+def test_the_protocols_are_those_of_the_page(name):
+    home = os.environ.get("SKLEARN_SER_DATA")
+    if not home or not Path(home, name).is_dir():
+        pytest.skip("SKLEARN_SER_DATA names no directory with the corpora")
+    corpus = corpora.load(name)
+    assert corpus.cv.hash in (ROOT / "benchmarks" / "README.md").read_text()
+    for train, test in corpus.cv.split(corpus.data, corpus.target):
+        assert not set(corpus.speakers[train]) & set(corpus.speakers[test])
