@@ -42,6 +42,7 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "^": "\\textasciicircum{}",
     "<": "\\textless{}",
     ">": "\\textgreater{}",
+    "|": "\\textbar{}",
     "±": "$\\pm$",
 }
 
@@ -484,6 +485,8 @@ def _markdown(text):
 
 def _latex(text):
     text = "".join(_LATEX.get(c, c) for c in printable(text))
+    if text[:1] in ("[", "*"):  # an argument of the \\ before it
+        text = "{}" + text
     return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)
 
 
