@@ -23,8 +23,7 @@ from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from tqdm.auto import tqdm
 
-from benchmarks.corpora import load
-from benchmarks.features import SETS, speech_model
+from benchmarks.accuracy.corpora import load, vectors
 from sklearn_ser import OneSidedEnrollmentWarning, SpeakerNormalizer, enroll
 from sklearn_ser.baseline import EqualPriorsLDA
 from sklearn_ser.pipeline import with_own_voices
@@ -119,14 +118,14 @@ def main(argv=None):
     parser.add_argument("--conversations", type=int, default=10, help="of each pair")
     parser.add_argument("--pairs", type=int, default=15, help="of speakers, at most")
     default = Path(__file__).parent / "results" / "turns.json"
+    parser.add_argument("--cache", required=True, help="a folder for features")
     parser.add_argument("--output", type=Path, default=default)
     args = parser.parse_args(argv)
-    params = {k: v for k, v in SETS["speech-model"].items() if k != "kind"}
     rows = []
     print("| corpus | mix | enrolled | wrong turns | UAR |\n|---|---|---|---|---|")
     for name in args.corpus:
         corpus = load(name)
-        X = speech_model(corpus, **params)
+        X = vectors(corpus, args.cache)
         figures = measure(corpus, X, args.conversations, args.pairs)
         print(*table(name, figures), sep="\n", flush=True)
         names = "mix", "enrolled", "wrong"

@@ -78,9 +78,10 @@ def predict_table(
     table : pandas DataFrame
         A row for each window, in the order of the recordings. The columns are
         ``file``, ``start`` and ``end`` in seconds of the file, ``emotion``, ``error``,
-        and one for the probability of each emotion. An emotion with the name of another column,
-        such as "start", gets ``p_`` before it. A recording that cannot be predicted is
-        one row, which says in ``error`` what is wrong, and has nothing else.
+        and one for the probability of each emotion. An emotion with the name of another
+        column, such as "start", gets ``p_`` before it. A recording that cannot be
+        predicted is one row, which says in ``error`` what is wrong, and has nothing
+        else.
 
     Raises
     ------
@@ -183,8 +184,8 @@ def _predict(model, name, recording, speaker, window, hop):
         return [
             (
                 name,
-                first + start,
-                first + end,
+                start,
+                end,
                 str(model.classes_[p.argmax()]),
                 None,
                 *p.tolist(),

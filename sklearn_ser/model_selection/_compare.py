@@ -33,10 +33,12 @@ def compare(
     groups: ArrayLike | None = None,
     cv: Any = None,
     texts: ArrayLike | None = None,
+    control: bool = False,
     corpora: ArrayLike | None = None,
     transfers: str | Sequence = "leave_one_out",
     seeds: int | Sequence[int] = 1,
     enrollment: int | str | None = None,
+    enrollment_label: Any = None,
     target: str | None = "test speakers",
     reference: str | Sequence[str] | None = None,
     n_jobs: int | None = None,
@@ -69,10 +71,12 @@ def compare(
         The sentence of each row, as for :func:`speaker_cross_validate`. Each method
         then has both figures, on unheard speakers, and on unheard speakers and
         sentences. The latter are compared.
+    control : bool, default=False
+        With `texts`, a third figure, as for :func:`speaker_cross_validate`.
     corpora : array-like of shape (n_samples,), default=None
         The corpus of each row. If given, the methods are trained on some corpora and
         scored on another, as in :func:`cross_corpus_validate`, without `cv`, `groups`,
-        `texts` and `enrollment`.
+        `texts`, `control` and `enrollment`.
     transfers : {"leave_one_out", "pairs"} or list of (source, target), \
             default="leave_one_out"
         The transfers between `corpora`.
@@ -83,6 +87,8 @@ def compare(
         The recordings of each test speaker that methods with a
         :class:`~sklearn_ser.SpeakerNormalizer` enroll, as for
         :func:`speaker_cross_validate`.
+    enrollment_label : label of `y`, default=None
+        Enroll only recordings with this label, such as ``"neutral"``.
     target : {"test speakers"} or None, default="test speakers"
         What adaptation methods adapt to: the unlabelled test rows. With None they train
         on the source only, and the table says so.
@@ -140,7 +146,8 @@ def compare(
     >>> comparison.rows[1].wins, comparison.rows[1].n_speakers
     (6, 6)
     """
-    methods = _check_methods(estimators, seeds, enrollment, target)
+    asked = {"enrollment": enrollment, "enrollment_label": enrollment_label}
+    methods = _check_methods(estimators, seeds, asked, target)
     references = _check_reference(reference, {n: m.kind for n, m in methods.items()})
     if isinstance(random_state, bool) or not isinstance(random_state, numbers.Integral):
         raise TypeError(f"random_state must be an integer, got {random_state!r}.")
@@ -151,13 +158,14 @@ def compare(
             speaker_cross_validate.steps,
             groups=groups,
             texts=texts,
+            control=control,
             cv=_fixed(cv, random_state),
             target=target,
             **common,
         )
     else:
-        within = {"groups": groups, "cv": cv, "texts": texts, "enrollment": enrollment}
-        for name, value in within.items():
+        within = {"groups": groups, "cv": cv, "texts": texts, **asked}
+        for name, value in (within | {"control": control or None}).items():
             if value is not None:
                 raise ValueError(f"{name} cannot be combined with corpora.")
         mode = "source-only" if target is None else "transductive"
@@ -186,7 +194,7 @@ class Method(NamedTuple):
     kind: str
     note: str
     seeds: list
-    enrollment: int | str | None
+    options: dict
 
     def seeded(self, seed):
         """Return a clone that starts from a seed, if it is one."""
@@ -199,9 +207,14 @@ def _random_states(estimator):
     return [name for name in names if name.rsplit("__")[-1] == "random_state"]
 
 
-def _check_methods(estimators, seeds, enrollment, target):
+def _check_methods(estimators, seeds, asked, target):
     """Return the methods by their names."""
     methods, seeds = {}, _check_seeds(seeds)
+    enrollment, label = asked.values()
+    if enrollment is None and label is not None:
+        raise ValueError(
+            f"enrollment_label={label!r} needs a number as enrollment, got None."
+        )
     for name, estimator in _check_names(estimators):
         for needed in ("get_params", "fit", "predict"):
             if isinstance(estimator, type) or not hasattr(estimator, needed):
@@ -209,17 +222,17 @@ def _check_methods(estimators, seeds, enrollment, target):
                     "estimators must hold instances of classifiers, but "
                     f"{name!r} is {estimator!r}, which has no {needed}."
                 )
-        kind, note, asked, adapting = "inductive", "", None, adapts(estimator)
+        kind, note, options, adapting = "inductive", "", {}, adapts(estimator)
         if adapting and target is not None:
             kind = "transductive"
         elif enrollment is not None and has_normalizer(estimator):
-            asked = enrollment
+            options = asked
             kind = "transductive" if enrollment == "all" else "enrolled"
         if adapting and target is None:
             note = "source-only"
         own = seeds if _random_states(estimator) else [None]
-        methods[name] = Method(estimator, kind, note, own, asked)
-    if enrollment is not None and all(m.enrollment is None for m in methods.values()):
+        methods[name] = Method(estimator, kind, note, own, options)
+    if enrollment is not None and not any(m.options for m in methods.values()):
         raise ValueError(
             f"enrollment={enrollment!r} needs a method with a SpeakerNormalizer that "
             "does not adapt otherwise."
@@ -300,11 +313,9 @@ def _run(methods, X, evaluate, n_jobs, verbose):
     cells = [(name, seed) for name, method in methods.items() for seed in method.seeds]
     evaluations, asked = [], []
     for name, seed in cells:
-        method, options = methods[name], {}
-        if method.enrollment is not None:
-            options["enrollment"] = method.enrollment
+        method = methods[name]
         with noting(f"In method {name!r}."):
-            evaluations.append(evaluate(method.seeded(seed), **options))
+            evaluations.append(evaluate(method.seeded(seed), **method.options))
             asked.append(next(evaluations[-1]))
     pending = [
         name

@@ -42,6 +42,7 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "^": "\\textasciicircum{}",
     "<": "\\textless{}",
     ">": "\\textgreater{}",
+    "|": "\\textbar{}",
     "±": "$\\pm$",
 }
 
@@ -64,6 +65,9 @@ class Row(NamedTuple):
     unheard_uar: float = np.nan
     unheard_uar_std: float = np.nan
     unheard_uar_interval: tuple = (np.nan, np.nan)
+    control_uar: float = np.nan
+    control_uar_std: float = np.nan
+    control_uar_interval: tuple = (np.nan, np.nan)
     difference: float = np.nan
     difference_interval: tuple = (np.nan, np.nan)
     wins: int | None = None
@@ -121,9 +125,11 @@ def _figures(results, bootstrap):
         row[what] = float(by_seed.mean())
         row[f"{what}_std"] = float(by_seed.std(ddof=1)) if len(by_seed) > 1 else np.nan
         row[f"{what}_interval"] = mean_interval(parts, *bootstrap, score=score)
-    if any(getattr(result, "unheard_texts", None) for result in results):
-        unheard = _figures([result.unheard_texts for result in results], bootstrap)
-        row |= {f"unheard_uar{end}": unheard[f"uar{end}"] for end in _ENDS}
+    for name, attribute in ("unheard", "unheard_texts"), ("control", "control"):
+        others = [getattr(result, attribute, None) for result in results]
+        if all(others):
+            figures = _figures(others, bootstrap)
+            row |= {f"{name}_uar{end}": figures[f"uar{end}"] for end in _ENDS}
     return row
 
 
@@ -187,10 +193,11 @@ class Comparison:
         A row for each method, ordered by kind: `method`, `kind`, `note`, `n_seeds`
         (None for a method without a random state), `n_speakers`, `uar`, `uar_std` (over
         the seeds), `uar_interval` (over the speakers), `wa`, `wa_std`, `wa_interval`,
-        `reference`, `unheard_uar` with `_std` and `_interval` (on unheard sentences,
-        with `texts`), `difference` (of the UAR), `difference_interval`, `wins` (the
-        number of speakers with a higher UAR than with the reference), `p_value` and
-        `p_holm`. UAR and WA are between 0 and 1, and NaN is an unknown figure.
+        `reference`, `unheard_uar` and `control_uar` with `_std` and `_interval` (with
+        `texts`, and with `control`), `difference` (of the UAR), `difference_interval`,
+        `wins` (the number of speakers with a higher UAR than with the reference),
+        `p_value` and `p_holm`. UAR and WA are between 0 and 1, and NaN is an unknown
+        figure.
     results : dict of str to dict of int to SpeakerCVResult
         The result of each method and seed: ``results["dsnet"][0]``. The seed of a
         method without a random state is None. Across corpora, the results are of the
@@ -239,13 +246,15 @@ class Comparison:
     def _head(self):
         interval = f" [{100 * self.confidence_level:g}% interval]"
         figures = ["UAR %", "WA %"]
-        if self._has_texts():
+        if self._has("control_uar"):
+            figures.append("UAR %, control")
+        if self._has("unheard_uar"):
             figures.append("UAR %, unheard sentences")
         figures = [f"{name}{interval}" for name in (*figures, "difference")]
         return ["method", "seeds", *figures, "wins", "p"]
 
-    def _has_texts(self):
-        return any(np.isfinite(row.unheard_uar) for row in self.rows)
+    def _has(self, name):
+        return any(np.isfinite(getattr(row, name)) for row in self.rows)
 
     def _blocks(self):
         """Return a title and rows of cells for each kind."""
@@ -263,7 +272,12 @@ class Comparison:
                 f"Preliminary: fewer than {_ENOUGH_SEEDS} seeds, so there are no "
                 "p-values."
             )
-        if self._has_texts():
+        if self._has("control_uar"):
+            found.append(
+                "The control trains on as few recordings as the methods on unheard "
+                "sentences, but on the sentences that are tested."
+            )
+        if self._has("unheard_uar"):
             found.append("Differences, wins and p are of unheard sentences.")
         return found
 
@@ -438,8 +452,9 @@ class Comparison:
 def _cells(row):
     """Return the cells of a row as plain text."""
     cells = [row.label, "-" if row.n_seeds is None else str(row.n_seeds)]
-    unheard = ["unheard_uar"] if np.isfinite(row.unheard_uar) else []
-    for what in ("uar", "wa", *unheard):
+    more = "control_uar", "unheard_uar"
+    more = [name for name in more if np.isfinite(getattr(row, name))]
+    for what in ("uar", "wa", *more):
         mean, spread, interval = (getattr(row, what + end) for end in _ENDS)
         deviation = f" ± {100 * spread:.1f}" if np.isfinite(spread) else ""
         cells.append(f"{100 * mean:.1f}{deviation}{_interval(interval)}")
@@ -470,6 +485,8 @@ def _markdown(text):
 
 def _latex(text):
     text = "".join(_LATEX.get(c, c) for c in printable(text))
+    if text[:1] in ("[", "*"):  # an argument of the \\ before it
+        text = "{}" + text
     return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)
 
 

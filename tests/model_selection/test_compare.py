@@ -268,7 +268,7 @@ def test_names_are_escaped():
     markdown = found.to_markdown().splitlines()[3]
     assert len(re.findall(r"(?<!\\)\|", markdown)) == 8
     assert r"a\|b\_\<i\>" in markdown
-    latex = r"a|b\_\textless{}i\textgreater{}\textbackslash{}\$50\% \& "
+    latex = r"a\textbar{}b\_\textless{}i\textgreater{}\textbackslash{}\$50\% \& "
     latex += r"\textasciitilde{}x\textasciicircum{}2 \#\{c\}"
     assert latex in found.to_latex()
     assert "a|b_&lt;i&gt;" in found.to_html()
@@ -286,6 +286,55 @@ def test_latex_is_a_table_of_booktabs():
     assert all(line.endswith(r" \\") for line in cells)
     assert r" $\pm$ " in text
     assert "±" not in text
+
+
+_COMMANDS = {"begin", "end", "toprule", "midrule", "bottomrule", "multicolumn", "emph"}
+_COMMANDS |= {"pm", "textbackslash", "textasciitilde", "textasciicircum"}
+_COMMANDS |= {"textless", "textgreater", "textbar"}
+_TOKEN = re.compile(r"\\(?P<name>[a-zA-Z]+)|\\(?P<one>.)|(?P<char>.)", re.S)
+
+
+def latex_columns(text):
+    """Return the number of columns of each row, as TeX's scanner would count them."""
+    depth, is_math, columns, found, after_row = 0, False, 1, [], False
+    for token in _TOKEN.finditer(text):
+        name, one, char = token.group("name", "one", "char")
+        assert name is None or name in _COMMANDS, name
+        assert one is None or one in "\\&%$#_{}", one
+        assert char is None or char not in "%#_~^", text[token.start() :]
+        assert not (after_row and char in ("[", "*")), "an argument of the end of a row"
+        depth += (char == "{") - (char == "}")
+        assert depth >= 0
+        is_math ^= char == "$"
+        columns += char == "&"
+        if name == "multicolumn":
+            columns += int(re.match(r"{(\d+)}", text[token.end() :])[1]) - 1
+        if one == "\\":
+            assert depth == 0
+            assert not is_math
+            found.append(columns)
+            columns = 1
+        after_row = one == "\\" or (after_row and (char or "x").isspace())
+    assert depth == 0
+    assert not is_math
+    return found
+
+
+def test_latex_scans_whatever_the_names_are():
+    names = [
+        "[a] * b",
+        "*",
+        r"\end{tabular}",
+        "50 % & more",
+        "a~b^c_d#{e}$",
+        "x -1 | <y>",
+    ]
+    found = compare({name: GaussianNB() for name in names}, *DATA, **FAST).to_latex()
+    rows = latex_columns(found)
+    assert set(rows) == {7}
+    assert len(rows) == 2 + len(names)  # with the head and the kind
+    with pytest.raises(AssertionError, match="end of a row"):
+        latex_columns(r"a & b \\" + "\n[a] & b")
 
 
 def test_a_killed_comparison_goes_on(tmp_path):
@@ -329,6 +378,8 @@ def test_a_killed_comparison_goes_on(tmp_path):
         ({"random_state": None}, "random_state must be an integer"),
         ({"n_bootstrap": -1}, "n_bootstrap"),
         ({"enrollment": 2}, "needs a method with a SpeakerNormalizer"),
+        ({"enrollment_label": "joy"}, "enrollment_label='joy' needs a number"),
+        ({"control": True}, "control=True needs texts"),
         ({"corpora": SPEAKERS, "cv": 2}, "cv cannot be combined with corpora"),
         ({"y": Y[1:]}, "71"),
         ({"speakers": np.full(72, "a")}, "one speaker only"),
@@ -401,3 +452,17 @@ def test_files_and_figure(tmp_path):
     assert frame.uar.tolist() == [row.uar for row in found.rows]
     assert (tmp_path / "comparison.csv").read_text().count("\n") == 4
     assert found._repr_html_() == found.to_html()
+
+
+def test_the_control_and_the_enrolled_label_reach_the_evaluation():
+    texts, fast = np.tile(np.repeat(list("abc"), 3), 8), FAST | {"n_bootstrap": 0}
+    options = {"texts": texts, "control": True, **fast}
+    found = compare({"bayes": GaussianNB()}, *DATA, **options)
+    alone = speaker_cross_validate(GaussianNB(), *DATA, **options)
+    assert found.rows[0].control_uar == alone.control.uar
+    assert "UAR %, control" in found.to_markdown()
+    options = {"enrollment": 2, "enrollment_label": "joy", **fast}
+    voice = make_pipeline(SpeakerNormalizer(), GaussianNB())
+    (row,) = compare({"voice": voice}, *DATA, **options).rows
+    assert row.kind == 'enrolled (1, "joy")'  # at most half of a speaker's
+    assert row.uar == speaker_cross_validate(voice, *DATA, **options).uar

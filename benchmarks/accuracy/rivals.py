@@ -1,4 +1,4 @@
-"""The rivals of DIDAN: what skada aligns corpora by, on its network; self-training."""
+"""The rivals of DIDAN: skada's losses on its network, and self-training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ from typing import ClassVar
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.svm import LinearSVC
 from torch import nn
 
 from sklearn_ser import DIDANDomainAdapter
 from sklearn_ser._sklearn import StrOptions
+from sklearn_ser.baseline import make_baseline
 from sklearn_ser.didan import DIDAN, Regression
 from sklearn_ser.nn.losses import LossTerm, linear_ramp
 
@@ -22,7 +24,7 @@ with config_context():  # its import turns metadata routing on
 
 @dataclass(frozen=True)
 class SkadaTerm(LossTerm):
-    """One of skada's losses, of source and target at the last hidden layer."""
+    """One of skada's losses, of source and target at a hidden layer."""
 
     loss: Callable = dan_loss
     layer: str = "FC3"
@@ -76,16 +78,10 @@ class SkadaAdapter(DIDANDomainAdapter):
 
 
 class SelfTraining(ClassifierMixin, BaseEstimator):
-    """A linear classifier that learns from its own guesses on the target.
+    """A linear classifier that learns from the confident half of its guesses.
 
-    In each round, the half of each guessed class with the largest margins joins the
-    labelled rows. Its features are vectors, normalised by corpus or by speaker.
-
-    Parameters
-    ----------
-    estimator : classifier
-        One with a ``decision_function``.
-    n_rounds : int, default=3
+    In each of `n_rounds`, the half of each guessed class with the largest margins joins
+    the labelled rows.
     """
 
     __metadata_request__fit: ClassVar = {"sample_domain": True}
@@ -98,29 +94,37 @@ class SelfTraining(ClassifierMixin, BaseEstimator):
         """Fit to the source, then `n_rounds` times to it and a half of the target."""
         source = np.asarray(sample_domain) >= 0
         rows, labels, target = X[source], np.asarray(y)[source], X[~source]
-        self._fit(rows, labels)
+        self.estimator_ = clone(self.estimator).fit(rows, labels)
         for _ in range(self.n_rounds if len(target) else 0):
             sure, guessed = self._sure_half(target)
-            self._fit(np.r_[rows, target[sure]], np.r_[labels, guessed[sure]])
-        return self
-
-    def _fit(self, X, y):
-        self.estimator_ = clone(self.estimator).fit(X, y)
+            more = np.r_[rows, target[sure]], np.r_[labels, guessed[sure]]
+            self.estimator_ = clone(self.estimator).fit(*more)
         self.classes_ = self.estimator_.classes_
+        return self
 
     def _sure_half(self, X):
         scores = self.estimator_.decision_function(X)
         if scores.ndim == 1:  # of two classes
             scores = np.c_[-scores, scores]
-        ranked = np.sort(scores, axis=1)
-        margin, guess = ranked[:, -1] - ranked[:, -2], scores.argmax(axis=1)
+        guess, margin = scores.argmax(axis=1), np.diff(np.sort(scores))[:, -1]
         sure = []
         for c in np.unique(guess):
             own = np.flatnonzero(guess == c)
             order = own[np.argsort(-margin[own], kind="stable")]
             sure += order[: -(-len(own) // 2)].tolist()
-        return np.array(sure), self.classes_[guess]
+        return sure, self.estimator_.classes_[guess]
 
     def predict(self, X):
         """Return the most probable class."""
         return self.estimator_.predict(X)
+
+
+def make_rival(name):
+    """Return a rival; the weights were chosen on the development transfers."""
+    if name == "self-training":
+        svm = LinearSVC(C=1e-3, class_weight="balanced", random_state=0)
+        return SelfTraining(svm)
+    if name == "self-training-lda":
+        return SelfTraining(make_baseline(of_frames=False))
+    weights = {"dan": 0.1, "dann": 0.1, "deepcoral": 1.0}
+    return SkadaAdapter(alignment=name, alignment_weight=weights[name])

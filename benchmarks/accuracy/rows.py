@@ -1,0 +1,72 @@
+"""Rows of results in files: appended one by one, or replaced by their key."""
+
+import csv
+import hashlib
+import io
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import joblib
+import pandas as pd
+
+from sklearn_ser._files import atomic_write
+
+RESULTS = Path(__file__).parents[1] / "results"
+PACKAGES = ("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch")
+PROVENANCE = ("data", "versions", "commit")
+
+
+def read(path):
+    """Return the whole rows of a file as text; an interruption may tear the last."""
+    content = Path(path).read_bytes() if Path(path).exists() else b""
+    return _frame(content[: content.rfind(b"\n") + 1].decode())
+
+
+def _frame(text):
+    options = {"dtype": str, "keep_default_na": False}
+    return pd.read_csv(io.StringIO(text), **options) if text else pd.DataFrame()
+
+
+def has(path, key):
+    """Tell whether a file has a row of this key."""
+    found = read(path)
+    return bool(len(found)) and bool(
+        (found[list(key)] == pd.Series(key)).all(axis=1).any()
+    )
+
+
+def append(path, row, columns):
+    """Append a row in one write, after what is whole in the file."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    with open(path, "ab+") as file:
+        file.seek(0)
+        n_whole = file.read().rfind(b"\n") + 1
+        file.truncate(n_whole)
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        if not n_whole:
+            writer.writeheader()
+        writer.writerow(row)
+        file.write(text.getvalue().encode())
+
+
+def replace(path, frame, key):
+    """Write rows to a file, in which they replace those of the same key."""
+    frame = _frame(frame.to_csv(index=False))
+    both = pd.concat([read(path), frame]).fillna("")
+    both = both.drop_duplicates(list(key), keep="last").sort_values(list(key))
+    with atomic_write(path) as file:
+        file.write(both[frame.columns].to_csv(index=False).encode())
+
+
+def provenance(*data):
+    """Return what a row says of its data, splits, packages and code."""
+    git = ["git", "-C", str(RESULTS), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    text = " ".join(joblib.hash(part) for part in data)
+    return {
+        "data": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "versions": "; ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "commit": commit.stdout.strip(),
+    }
