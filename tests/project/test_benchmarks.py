@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
-from sklearn.model_selection import GroupKFold
-from sklearn.model_selection import PredefinedSplit
+from sklearn.model_selection import GroupKFold, PredefinedSplit
 from sklearn.svm import LinearSVC
 from sklearn.utils import Bunch
 
