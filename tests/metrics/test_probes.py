@@ -32,7 +32,9 @@ def embeddings(separation, n_speakers=4, n_texts=6, n_times=3, seed=0):
     return Z, speakers, texts
 
 
-@pytest.mark.parametrize("probe", ["linear", "mlp", LinearSVC()])
+@pytest.mark.parametrize(
+    "probe", ["linear", pytest.param("mlp", marks=pytest.mark.slow), LinearSVC()]
+)
 def test_a_speaker_that_is_there_is_found(probe):
     Z, speakers, texts = embeddings(separation=4)
     found = speaker_probe_score(Z, speakers, groups=texts, probe=probe)

@@ -169,6 +169,7 @@ def test_the_table_of_leaks_is_that_of_its_command(monkeypatch):
     assert fast.predict(X).tolist() == slow.predict(X).tolist()
 
 
+@pytest.mark.slow
 def test_a_network_needs_five_seeds_to_have_a_row(fake, tmp_path, monkeypatch, capsys):
     guess = DummyClassifier(strategy="stratified", random_state=0)
     monkeypatch.setitem(methods.METHODS, "plain", ("plain net", lambda: guess))
