@@ -42,8 +42,8 @@ print("\n".join(result.verdict()))
 # The control matters: a model that has fewer recordings to learn from is worse, too.
 #
 # The figures of real corpora are in a table. It has linear classifiers on a frozen
-# speech model, Whisper base. ``python -m benchmarks.leaks`` in a clone of this library
-# makes it from the corpora.
+# speech model, Whisper base. In a clone of this library, ``python -m benchmarks.leaks
+# --cache DIR`` makes it from the corpora.
 table = Path("../../../benchmarks/results/leaks.csv")
 with table.open(newline="", encoding="utf-8") as stream:
     rows = list(csv.DictReader(stream))
