@@ -7,8 +7,8 @@ on features of a frozen Whisper. The table shows UAR over all turns with no voic
 enrolled, with ten other recordings of each voice, and with the turns themselves, where
 some turns are given to the wrong speaker, as diarisation does.
 
-    python -m benchmarks.turns [--corpus NAME ...] [--conversations N] [--pairs N]
-        [--output FILE]
+    python -m benchmarks.turns --cache DIR [--corpus NAME ...] [--conversations N]
+        [--pairs N] [--output FILE]
 """
 
 import argparse
