@@ -179,6 +179,14 @@ def test_options_that_do_not_fit_are_refused(fails, model, formats, options, mes
     assert message in fails("predict", model, formats, *options)
 
 
+def test_parts_of_recordings_are_refused(fails, model, formats, tmp_path):
+    table = formats / "turns.csv"
+    table.write_text("file,start,end\nweb.ogg,0.2,0.8\n")
+    message = fails("predict", model, table, "--out", tmp_path / "out")
+    assert "argument --out: takes whole recordings, found a part of '" in message
+    assert not (tmp_path / "out").exists()
+
+
 # ------------------------------------------------------------------ several processes
 
 
