@@ -315,24 +315,6 @@ def test_in_python_joblib_spreads_the_parts(cluster, model, archive):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_no_row(
-    cluster, run, when_begun, model, archive, of_one_process, tmp_path, monkeypatch
-):
-    out, killed = tmp_path / "out", []
-    argv = "predict", model, archive, "--out", out, "--dask", cluster.scheduler_address
-    monkeypatch.setattr(prediction, "PART", 10)
-
-    def kill():
-        killed.append(len(list(out.glob("part-*.csv"))))
-        os.kill(cluster.workers[0].pid, signal.SIGKILL)
-
-    when_begun(out, kill)
-    run(*argv, status=1)
-    assert killed[0] < 40
-    assert predicted(out) == of_one_process
-
-
-@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_told(fails, model, formats, tmp_path):
     pytest.importorskip("distributed")
     out = tmp_path / "out"
