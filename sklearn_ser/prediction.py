@@ -5,13 +5,14 @@ import pickle
 import sys
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import Any
 
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ._jobs import run_job
 from ._validation import import_or_raise, is_missing
@@ -231,7 +232,7 @@ def _one_thread(model):
         import torch  # now, since it would come with the first recording
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None
-    with threadpool_limits(1):
+    with _libraries().limit(limits=1):
         try:
             if torch:
                 torch.set_num_threads(1)
@@ -239,6 +240,12 @@ def _one_thread(model):
         finally:
             if torch:
                 torch.set_num_threads(before)
+
+
+def _libraries():
+    """Find the libraries with threads, in a thread that Ctrl-C does not interrupt."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ThreadpoolController).result()
 
 
 def _listed(recordings, with_speakers):

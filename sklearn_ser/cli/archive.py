@@ -92,7 +92,8 @@ def run(args, model, recordings, times):
     `recordings` are (name, file, speaker or None).
     """
     for name, file, _ in recordings:  # a file is what is finished or not
-        refuse(isinstance(file, Mapping), "--out", f"parts of '{name}' are no archive")
+        is_part = isinstance(file, Mapping)
+        refuse(is_part, "--out", f"takes whole recordings, found a part of '{name}'")
     known = {harmless(recording[0]): recording for recording in recordings}
     folder = _Folder(args.out, args.format or "csv", model.classes_)
     with _workers(args.dask):

@@ -4,7 +4,9 @@ import csv
 import os
 import shutil
 import signal
+import threading
 import time
+from pathlib import Path
 
 import joblib
 import pytest
@@ -177,6 +179,14 @@ def test_options_that_do_not_fit_are_refused(fails, model, formats, options, mes
     assert message in fails("predict", model, formats, *options)
 
 
+def test_parts_of_recordings_are_refused(fails, model, formats, tmp_path):
+    table = formats / "turns.csv"
+    table.write_text("file,start,end\nweb.ogg,0.2,0.8\n")
+    message = fails("predict", model, table, "--out", tmp_path / "out")
+    assert "argument --out: takes whole recordings, found a part of '" in message
+    assert not (tmp_path / "out").exists()
+
+
 # ------------------------------------------------------------------ several processes
 
 
@@ -201,42 +211,70 @@ def of_one_process(archive, model, tmp_path_factory):
     return rows
 
 
+@pytest.fixture
+def when_begun():
+    """Call a function in a thread when a folder has its first part."""
+    threads = []
+
+    def when_begun(out, function):
+        def wait():
+            while not list(out.glob("part-*.csv")):
+                time.sleep(0.001)
+            function()
+
+        threads.append(threading.Thread(target=wait, daemon=True))
+        threads[0].start()
+
+    yield when_begun
+    threads[0].join(timeout=10)
+    assert not threads[0].is_alive()
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
 def test_a_run_that_is_killed_ends_with_the_rows_of_another(
-    start, model, archive, of_one_process, tmp_path
+    start, run, model, archive, of_one_process, tmp_path
 ):
-    """Twice at a moment that nobody chose; the workers end, too."""
+    """At a moment that nobody chose; its workers end, too."""
     out = tmp_path / "out"
-    argv = "predict", model, archive, "--out", out, "--jobs", 2, "--resume"
-    for n_parts in (1, 2):
-        with start(*argv) as process:
-            while not out.exists() or len(list(out.glob("part-*.csv"))) < n_parts:
-                assert process.poll() is None
-                time.sleep(0.01)
-            process.kill()
-    with start(*argv) as process:
-        process.communicate()
-    assert process.returncode == 1
+    argv = "predict", model, archive, "--out", out
+    with start(*argv, "--jobs", 2) as process:
+        while not list(out.glob("part-*.csv")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        children = [*Path(f"/proc/{process.pid}/task").glob("*/children")]
+        workers = [pid for path in children for pid in path.read_text().split()]
+        process.kill()
+    assert len(workers) >= 2
+    limit = time.monotonic() + 60  # far below the time that joblib keeps an idle one
+    while any(os.path.exists(f"/proc/{pid}") for pid in workers):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    run(*argv, "--resume", status=1)
     assert predicted(out) == of_one_process
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished(start, model, archive, of_one_process, tmp_path):
+def test_ctrl_c_keeps_what_is_finished(
+    run, when_begun, model, archive, of_one_process, tmp_path, monkeypatch
+):
     out = tmp_path / "out"
-    argv = "predict", model, archive, "--out", out, "--resume"
-    with start(*argv) as process:
-        while not list(out.glob("part-*.csv")):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        errors = process.communicate()[1].decode().splitlines()
-    assert process.returncode == 130
-    assert errors[-2].endswith(f"is in {out}; --resume goes on with it")
-    assert errors[-1] == "sklearn-ser: interrupted"
-    found = predicted(out)[0]
-    assert 100 <= len(found) < 400
+    argv = "predict", model, archive, "--out", out
+    monkeypatch.setattr(prediction, "PART", 10)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    when_begun(out, lambda: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        printed = run(*argv, status=130)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    *_, told, last = printed.err.splitlines()
+    assert told.endswith(f"is in {out}; --resume goes on with it")
+    assert last == "sklearn-ser: interrupted"
+    found, failed = predicted(out)
+    assert 10 <= len(found) < 400
+    assert failed == []
     assert [row for row in found if row not in of_one_process[0]] == []
-    with start(*argv) as process:
-        process.communicate()
+    run(*argv, "--resume", status=1)
     assert predicted(out) == of_one_process
 
 
@@ -274,23 +312,6 @@ def test_in_python_joblib_spreads_the_parts(cluster, model, archive):
     with cluster.get_client(), joblib.parallel_config("dask"):
         found = prediction.predict_table(load(model), files, n_jobs=-1)
     assert found.equals(expected)
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_costs_no_row(
-    cluster, start, model, archive, of_one_process, tmp_path
-):
-    out = tmp_path / "out"
-    argv = "predict", model, archive, "--out", out, "--dask", cluster.scheduler_address
-    with start(*argv) as process:
-        while not list(out.glob("part-*.csv")):
-            assert process.poll() is None
-            time.sleep(0.01)
-        with cluster.get_client() as client:
-            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-        errors = process.communicate()[1]
-    assert process.returncode == 1, errors
-    assert predicted(out) == of_one_process
 
 
 @pytest.mark.slow
