@@ -387,3 +387,12 @@ def test_a_page_of_a_day_is_small(timeline):
     text = timeline_page([day])
     assert len(text.encode()) < 200_000
     assert "23:36:41" in text
+
+
+def test_the_summary_of_a_segment_has_its_times():
+    P = np.full((2, 2), 0.5)
+    part = EmotionTimeline(
+        "a.wav", np.array([60.0, 61]), np.array([63.0, 64]), P, np.array(["a", "b"])
+    )
+    assert str(part).startswith("a.wav: 1:00 to 1:04 in 2 window(s)\n")
+    assert "1:00 to 1:04 in 2 window(s) of 3 s" in timeline_page([part])

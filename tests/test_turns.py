@@ -22,6 +22,7 @@ from sklearn_ser import (
 )
 from sklearn_ser.baseline import make_baseline
 from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser.features import load_audio
 from sklearn_ser.inspection import EmotionTurnsDisplay
 from sklearn_ser.pipeline import find_normalizer, with_own_voices
 from sklearn_ser.timeline import EmotionTurns, Turn, read_turns
@@ -71,6 +72,8 @@ WHISPERX = {
         ("call.txt", RTTM.replace("call 1", "<NA> 1")),
         ("call.csv", "start,end,speaker\n0.5,2.25,ann\n2.5,4.0,bob\n"),
         ("call.csv", "note;Speaker;Start;End\nx;ann;0,5;2,25\ny;bob;2,5;4\n"),
+        ("call.csv", "SPEAKER,START,END\nann,0.5,2.25\nbob,2.5,4.0\n"),
+        ("call.tsv", "SPEAKER\tSTART\tEND\nann\t0.5\t2.25\nbob\t2.5\t4.0\n"),
         ("call.csv", "sep=|\nstart|end|speaker\n0.5|2.25|ann\n\n2.5|4.0|Bob\n"),
         ("call.tsv", "start\tend\tspeaker\n2.5\t4.0\tbob\n0.5\t2.25\tann\n"),
         ("call", "0.5,2.25,ann\n2.5,4.0,bob\n"),
@@ -244,6 +247,55 @@ def test_turns_that_do_not_fit_are_told_before_anything(model, talk, turns, mess
     with pytest.raises(ValueError, match=message):
         emotion_timeline(spy, talk, turns=turns)
     assert not calls
+
+
+@pytest.mark.parametrize("turns", [[(1, 2, "ann")], "channels"])
+def test_turns_are_of_a_whole_recording(model, talk, turns):
+    part = {"array": [talk, 0 * talk], "sampling_rate": RATE, "start": 1, "end": 5}
+    with pytest.raises(ValueError, match="expected a whole recording"):
+        emotion_timeline(model, part, turns=turns)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_turn_ends_with_its_recording(model, talk, tmp_path, is_stream):
+    path = tmp_path / "talk.mp3"
+    soundfile.write(path, talk[: 3 * RATE], RATE)
+    n_header = next(
+        i for i in range(4, 999) if path.read_bytes()[i:][:2] == b"\xff\xf3"
+    )
+    path.write_bytes(path.read_bytes()[n_header if is_stream else 0 :])
+    end = len(load_audio(path)) / RATE
+    times = {"window": 0.1, "hop": 0.1}
+    found, known = (
+        emotion_timeline(model, path, turns=[(1, e, "ann")], **times).probabilities
+        for e in (end + 0.4, end)
+    )
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found, known, atol=0.1)
+
+
+def test_a_turn_behind_the_recording_is_too_short(model, talk):
+    found = emotion_timeline(model, talk, turns=[(9.99, 10.49, "ann")])
+    assert not found.known.any()
+
+
+@pytest.mark.parametrize(("rate", "error"), [(0, ValueError), ("16000", TypeError)])
+def test_a_rate_that_is_none_is_told_of_turns_too(model, talk, rate, error):
+    recording = {"array": talk, "sampling_rate": rate}
+    with pytest.raises(error, match=f"sampling_rate={rate!r}"):
+        emotion_timeline(model, recording, turns=[(0, 2, "ann")])
+
+
+def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk):
+    numbers = np.unique(corpus.speakers, return_inverse=True)[1]
+    front = LogMelTransformer(n_mels=16)
+    by_number = make_pipeline(front, SpeakerNormalizer(), make_baseline(of_frames=True))
+    by_number.fit(corpus.waveforms, corpus.y, speakernormalizer__speakers=numbers)
+    for each, name in (by_number, 1), (model, str(corpus.speakers[0]).upper()):
+        found = emotion_timeline(each, talk, turns=[(0, 2, name)])
+        assert found.kinds.tolist() == ["enrolled"]
+    with pytest.raises(ValueError, match="speaker is empty"):
+        emotion_timeline(model, talk, turns=[(0, 2, float("nan"))])
 
 
 def test_the_end_of_a_stream_is_told(model, talk, tmp_path):

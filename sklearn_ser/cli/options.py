@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections import Counter
 from importlib import import_module
 
 from .terminal import name_rows
@@ -236,6 +237,9 @@ def load_recordings(args):
     from ..datasets import load_corpora, load_corpus, make_emotional_speech
 
     if isinstance(args.corpus, list):
+        renamed = Counter(name for name, _ in {*(args.rename or ())})
+        twice = [name for name, count in renamed.items() if count > 1]
+        refuse(bool(twice), "--rename", f"{twice} would get several names")
         corpus = load_corpora(
             args.corpus,
             args.data_home,
@@ -247,6 +251,11 @@ def load_recordings(args):
     elif args.manifest is not None:
         corpus = read_manifest(args.manifest, args)
     elif args.corpus is not None:
+        refuse(
+            os.path.isfile(args.corpus),
+            "--corpus",
+            f"'{args.corpus}' is a table: give it to --manifest, or several ones here",
+        )
         corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
         protocol = f", {corpus.protocol}" if args.protocol else ""
         corpus.DESCR = f"{_size(corpus)} of {args.corpus}{protocol}."

@@ -132,15 +132,13 @@ def run(args):
 
 def _predict(model, args, file, speaker, times, talks):
     """Return the windows of a recording, or its turns."""
-    from ..pipeline import find_normalizer, has_normalizer
     from ..timeline import predict_turns
     from ..timeline.windows import collect, predict_recording
 
     if talks is None:
         found = predict_recording(model, file, *times, speaker)
         return collect(_shown(file), model, found)
-    voices = find_normalizer(model).speaker_statistics_ if has_normalizer(model) else ()
-    own = turns.respell(talks[file], voices)
+    own = talks[file]
     enroll = _SELF if args.enroll == _SELF else None
     verbose = sys.stderr.isatty()
     found = predict_turns(model, file, own, times, enroll=enroll, verbose=verbose)

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from .._csv import unify_names
 from .options import refuse
 
 CHANNELS = "channels"
@@ -52,7 +51,7 @@ def _files_of_turns(where, files):
             "has a file of the same stem for each",
         )
         return {files[0]: where}
-    beside, paths = {}, {}
+    beside, paths, taken = {}, {}, {}
     for path in sorted(Path(where).iterdir()):
         if path.suffix.lower() in _SUFFIXES:
             beside.setdefault(path.stem, []).append(path)
@@ -61,16 +60,14 @@ def _files_of_turns(where, files):
         refuse(not own, "--turns", f"'{where}' has no turns of '{file}'")
         names = " and ".join(f"'{path.name}'" for path in own)
         refuse(len(own) > 1, "--turns", f"'{where}' has {names} for '{file}'")
-        paths[file] = own[0]
+        paths[file], other = own[0], taken.setdefault(own[0], file)
+        refuse(
+            os.path.realpath(file) != os.path.realpath(other),
+            "--turns",
+            f"'{own[0]}' fits '{other}' and '{file}', and has the turns of one; give "
+            "the recordings one by one, each with its file of turns",
+        )
     return paths
-
-
-def respell(turns, voices):
-    """Return turns whose speakers are spelt as the voices that the model knows."""
-    if turns == CHANNELS:
-        return turns
-    names, _ = unify_names([turn.speaker for turn in turns], known=voices)
-    return [t._replace(speaker=name) for t, name in zip(turns, names, strict=True)]
 
 
 def rows(result):

@@ -367,7 +367,8 @@ def _find_files(path, root, names, times, numbers):
         elif not os.path.isfile(file):
             missing.append(f"row {number} '{file}'")
         # "a.wav" and "./a.wav" are the same file.
-        key = file if "\0" in file else os.path.realpath(file), span
+        start, end = span
+        key = file if "\0" in file else os.path.realpath(file), start or 0.0, end
         if first.setdefault(key, number) != number:
             repeated.append(f"row {number} '{file}' (first in row {first[key]})")
     _refuse(path, "lists recordings more than once", repeated)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from sklearn.utils import Bunch
 
 from .._csv import name_key
 from .._validation import check_column, shortened
+from ..features.audio import describe
 from ._spec import CorpusSpec
+from .duplicates import source_of
 from .loading import find_spec, join_corpora, list_corpora, load_corpus
 from .manifest import load_manifest
 
@@ -65,7 +67,8 @@ def load_corpora(
     emotions : list of str, default=None
         The emotions to keep, by any of their names. None keeps all.
     rename : dict of str to str, default=None
-        More names to bring together, such as ``{"calm": "neutral"}``.
+        More names to bring together, such as ``{"calm": "neutral"}``. A new name
+        cannot be renamed itself.
     columns : dict of str to str, default=None
         The names of columns in the tables, as in :func:`load_manifest`.
     errors : {"raise", "drop"}, default="raise"
@@ -102,8 +105,9 @@ def load_corpora(
     ------
     ValueError
         If there are fewer than two corpora. If a corpus is unknown, a table is missing,
-        or two corpora hold the same file. If no recording has an emotion of `emotions`
-        or a name of `rename`, or a corpus has none of the emotions.
+        or two corpora hold the same file, or segments of it. If no recording has an
+        emotion of `emotions` or a name of `rename`, or a corpus has none of the
+        emotions.
     TypeError
         If an argument is not as described.
 
@@ -270,20 +274,23 @@ def _load(one, name, data_home, columns, errors):
     if lacks:
         raise ValueError(f"corpora: '{name}' has no {' and no '.join(lacks)}.")
     n = len(part.data)
-    columns = []
-    for key in ("target", "speakers"):
-        columns.append(check_column(part[key], f"{key} of '{name}'").astype(str))
-        if len(columns[-1]) != n:
-            raise ValueError(
-                f"corpora: {key} of '{name}' has {len(columns[-1])} entries, expected "
-                f"one for each of its {n} recordings."
-            )
-    target, speakers = columns
-    texts = np.full(n, None, dtype=object)
-    if part.get("texts") is not None:
-        texts[:] = list(part.texts)
+    target, speakers = (
+        check_column(part[key], f"{key} of '{name}'").astype(str)
+        for key in ("target", "speakers")
+    )
+    texts, told = np.full(n, None, dtype=object), part.get("texts")
+    told = texts if told is None else told
     frame = part.get("frame")
     frame = {} if frame is None else {k: np.asarray(frame[k]) for k in frame}
+    given = {"target": target, "speakers": speakers, "texts": told}
+    given |= {f"frame[{k!r}]": column for k, column in frame.items()}
+    for key, column in given.items():
+        if len(column) != n:
+            raise ValueError(
+                f"corpora: {key} of '{name}' has {len(column)} entries, expected "
+                f"one for each of its {n} recordings."
+            )
+    texts[:] = list(told)
     return Bunch(
         data=list(part.data),
         texts=texts,
@@ -300,13 +307,12 @@ def _refuse_shared_files(parts, names):
     first = {}
     for part, name in zip(parts, names, strict=True):
         for row, file in enumerate(part.data):
-            if not isinstance(file, str | os.PathLike):
-                continue
-            other = first.setdefault(os.path.realpath(file), name)
+            other = first.setdefault(source_of(file), name)
             if other != name:
                 raise ValueError(
-                    f"corpora: row {row} of '{name}' is '{file}', which '{other}' "
-                    "holds too, expected each recording in one corpus."
+                    f"corpora: {describe(file, f'row {row}')} of '{name}' is of a "
+                    f"recording that '{other}' holds too, expected each recording in "
+                    "one corpus."
                 )
 
 
@@ -320,6 +326,17 @@ def _check_rename(rename):
     keys = {_key(name): _common(new) for name, new in (rename or {}).items()}
     if len(keys) < len(rename or {}):
         raise ValueError(f"rename has one name in several spellings: {rename!r}.")
+    again = [
+        new
+        for new in keys.values()
+        for key, other in keys.items()
+        if _key(_common(key)) == _key(new) != _key(other)
+    ]
+    if again:
+        raise ValueError(
+            f"rename has {again[0]!r} as a new name, and gives it another name, too: "
+            f"{rename!r}. Expected names that stay."
+        )
     return keys
 
 
@@ -359,9 +376,11 @@ def _check_emotions(emotions, rename, common):
     there = {_key(name): name for name in common.tolist()}
     if emotions is None:
         return set(there.values())
-    is_text = isinstance(emotions, str)
-    if is_text or not all(isinstance(name, str) for name in emotions):
+    is_list = isinstance(emotions, Iterable) and not isinstance(emotions, str)
+    names = list(emotions) if is_list else [None]
+    if not all(isinstance(name, str) for name in names):
         raise TypeError(f"emotions must be a list of names, got {emotions!r}.")
+    emotions = names
     missing = [name for name in emotions if _key(_common(name, rename)) not in there]
     if missing or not len(emotions):
         raise ValueError(

@@ -96,7 +96,8 @@ def emotion_timeline(
     ValueError
         If `window` is not between 0.1 s and an hour, or `hop` not between 0.01 s and
         `window`. Also if the recording is missing, empty or not finite, or does not
-        decode. If a turn is faulty or beyond the recording, or `enroll` needs `turns`.
+        decode. If a turn is faulty or beyond the recording, the recording of `turns` is
+        a segment, or `enroll` needs `turns`.
 
     Warns
     -----

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._html import render
 from .turns import EmotionTurns, find_overlaps
-from .windows import COLOURS, clock
+from .windows import COLOURS, clock, told_times
 
 _POINTS = 1000  # of a picture: more are averaged, since no screen shows them
 _GREY = "#8886"  # of a turn that is too short
@@ -30,8 +30,7 @@ def _view(timeline):
     colours, seconds = _colours(timeline), timeline.ends[0] - timeline.starts[0]
     return {
         "name": timeline.name,
-        "what": f"{clock(edges[-1] - edges[0])} in {n_windows} window(s) of "
-        f"{seconds:.3g} s",
+        "what": f"{told_times(timeline)} in {n_windows} window(s) of {seconds:.3g} s",
         "lanes": [
             {
                 "speaker": None,

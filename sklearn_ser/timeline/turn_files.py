@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .._csv import clean_name, read_table, read_text, unify_names
-from .._validation import shortened
+from .._validation import is_missing, shortened
 
 _COLUMNS = ("start", "end", "speaker")
 _EXPECTED = (
@@ -103,10 +103,10 @@ def read_turns(
     first = lines[0][1]
     if first[0] in "[{":
         found = _of_json(text, name)
+    elif _has_header(path):  # which may begin with SPEAKER, as RTTM does
+        found = _of_table(path, name)
     elif first.startswith(_RTTM):
         found = _of_rttm(lines, recording, name)
-    elif _has_header(path):
-        found = _of_table(path, name)
     else:
         found = _of_labels(lines, name)
     return _checked(found)
@@ -152,7 +152,7 @@ def _checked(found):
     for where, start, end, speaker, *channel in found:
         start, end = _seconds(start, "start", where), _seconds(end, "end", where)
         who = clean_name(speaker) if isinstance(speaker, str) else str(speaker)
-        if speaker is None or not who:
+        if is_missing(speaker) or not who:
             raise ValueError(f"{where}: the speaker is empty, expected a name.")
         if start < 0:
             raise ValueError(

@@ -4,18 +4,22 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from .._csv import unify_names
 from .._validation import import_or_raise
 from ..features._audio_files import (
     UNKNOWN_LENGTH,
+    WHOLE,
     is_estimate,
     naming_faults,
     open_audio,
 )
+from ..features.audio import describe, times_of
 from ..pipeline import find_normalizer, has_normalizer, with_own_voices
 from .channels import channel_turns
 from .turn_files import check_turns
@@ -243,12 +247,20 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
     The other arguments are those of `emotion_timeline`.
     """
     rate = sampling_rate(model)
+    if times_of(recording) != WHOLE:
+        raise ValueError(
+            f"{describe(recording, 'recording')} is a segment, expected a whole "
+            "recording: turns have the times of a whole one."
+        )
+    seconds = None
     if isinstance(turns, str) and turns == CHANNELS:
         turns = channel_turns(recording)
     else:
-        turns = check_turns(turns, recording)
-        _check_ends(turns, _known_length(recording, rate))
-    units = [u for u in _units(turns, rate) if u.length >= SHORTEST * rate]
+        turns = _respelled(check_turns(turns, recording), model)
+        seconds = _known_length(recording, rate)
+        _check_ends(turns, seconds)
+    units = _units(turns, rate, seconds)
+    units = [u for u in units if u.length >= SHORTEST * rate]
     size, hop = (max(1, round(seconds * rate)) for seconds in times)
     call = _Call(recording, turns, units, size, hop, verbose)
     starts, ends, speakers = map(np.array, list(zip(*turns, strict=True))[:3])
@@ -287,6 +299,13 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
     )
 
 
+def _respelled(turns, model):
+    """Return turns whose speakers are spelt as the voices that the model knows."""
+    known = find_normalizer(model).speaker_statistics_ if has_normalizer(model) else ()
+    names, _ = unify_names([turn.speaker for turn in turns], known=known)
+    return [t._replace(speaker=name) for t, name in zip(turns, names, strict=True)]
+
+
 def _with_own_turns(model, call, clear):
     """Return the model with the voices of a call, and the speakers that it enrolled.
 
@@ -319,13 +338,17 @@ def _predict(model, call):
             _Window(i, share, unit.part(start, end))
             for start, end, share in zip(starts, ends, shares, strict=True)
         ]
-    P = np.zeros((len(call.units), len(model.classes_)))
+    P, known = (
+        np.zeros((len(call.units), len(model.classes_))),
+        np.zeros(len(call.units)),
+    )
     sound = _sound(model, call, windows, "turns")
     if not has_normalizer(model):  # no step asks who speaks
         sound = ((window, wave, None) for window, wave, _ in sound)
     for window, row in predict_parts(model, sound, _at_once(model, call)):
         P[window.unit] += window.share * row
-    return P
+        known[window.unit] += window.share
+    return P / np.where(known > 0, known, np.nan)[:, None]
 
 
 def _at_once(model, call):
@@ -344,7 +367,8 @@ def _sound(model, call, windows, what):
             blocks = open_recording(model, call.recording, channel=channel)
             blocks = _until_the_end(blocks, call.turns, sampling_rate(model))
             for place, wave in cut_spans(blocks, [w.spans for w in own]):
-                yield own[place], wave, call.units[own[place].unit].speaker
+                if len(wave):  # else it is behind the end of a stream
+                    yield own[place], wave, call.units[own[place].unit].speaker
                 bar.update()
 
 
@@ -380,12 +404,13 @@ def cut_spans(blocks, windows):
 # --- turns and their times ----------------------------------------------------------
 
 
-def _units(turns, rate):
+def _units(turns, rate, seconds):
     """Join a turn that is too short to its neighbour of the same speaker, if near."""
     units, last = [], {}
+    n_times = np.inf if seconds is None else round(seconds * rate)
     for place, turn in enumerate(turns):
         voice = turn.speaker, turn.channel
-        piece = round(turn.start * rate), round(turn.end * rate)
+        piece = round(turn.start * rate), min(round(turn.end * rate), n_times)
         unit = last.get(voice)
         if unit is not None:
             gap = turn.start - turns[unit.places[-1]].end
@@ -426,9 +451,12 @@ def _known_length(recording, rate):
                 return None
             return file.frames / file.samplerate
     if isinstance(recording, Mapping):
-        if recording.get("array") is None or "sampling_rate" not in recording:
-            return None
-        return np.shape(recording["array"])[-1] / recording["sampling_rate"]
+        shape, own_rate = (
+            np.shape(recording.get("array")),
+            recording.get("sampling_rate"),
+        )
+        is_known = shape and isinstance(own_rate, Real) and own_rate > 0
+        return shape[-1] / own_rate if is_known else None
     return len(recording) / rate if hasattr(recording, "__len__") else None
 
 

@@ -107,7 +107,7 @@ class EmotionTimeline:
         names = ["emotion", *map(str, self.classes)]
         wide = max(map(len, names))
         lines = [
-            f"{self.name}: {clock(self.ends[-1])} in {len(self.starts)} window(s)",
+            f"{self.name}: {told_times(self)} in {len(self.starts)} window(s)",
             f"{'emotion':<{wide}}  share of time (%)  mean probability",
         ]
         for i in np.argsort(-self.shares, kind="stable"):
@@ -247,6 +247,12 @@ def collect(name, model, windows):
         probabilities=np.array(rows),
         classes=np.asarray(model.classes_),
     )
+
+
+def told_times(timeline):
+    """Return the end of a timeline, and the start of one that is of a segment."""
+    start, end = timeline.starts[0], clock(timeline.ends[-1])
+    return f"{clock(start)} to {end}" if start else end
 
 
 def clock(seconds):

@@ -195,3 +195,11 @@ def test_options_of_several_corpora_need_several(fails):
         assert f"{words[0]}: needs several names in --corpus" in message
     message = fails("evaluate", "--corpus", "emodb", "--enrollable")
     assert "--enrollable: is for several names" in message
+
+
+def test_a_name_is_renamed_once_and_one_table_is_a_manifest(fails, tables):
+    twice = "--rename", "neutral=calm", "neutral=bad"
+    message = fails("evaluate", "--corpus", *tables, *twice)
+    assert "--rename: ['neutral'] would get several names" in message
+    message = fails("evaluate", "--corpus", tables[0])
+    assert "one.csv' is a table: give it to --manifest" in message

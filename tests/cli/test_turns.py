@@ -134,3 +134,12 @@ def test_turns_beyond_the_recording_are_told(run, model, call):
     turns.write_text("start,end,speaker\n0,1,ann\n5,9,ann\n")
     printed = run("predict", model, path, "--turns", turns, status=1)
     assert "call.csv', line 3: the turn from 5 s to 9 s is beyond" in printed.err
+
+
+def test_a_file_of_turns_is_of_one_recording(fails, model, call, tmp_path):
+    path, _ = call
+    other = tmp_path / "in" / "call.wav"
+    other.parent.mkdir()
+    other.write_bytes(path.read_bytes())
+    told = fails("predict", model, path, other, "--turns", tmp_path)
+    assert "has the turns of one" in str(told)

@@ -645,3 +645,11 @@ def test_a_long_name_of_a_file_is_not_told_in_full(write):
     with pytest.raises(ValueError, match=r"exist: row 2 .*\.\.\.") as info:
         load_manifest(write(f"file,speaker,emotion\n{'x' * 9000},03,anger\n"))
     assert len(str(info.value)) < 1500
+
+
+def test_a_start_of_zero_lists_a_recording_again(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.ones(800) / 2, 16000)
+    rows = "file,speaker,emotion,start\na.wav,ann,anger,\na.wav,ann,anger,0\n"
+    (tmp_path / "a.csv").write_text(rows)
+    with pytest.raises(ValueError, match="lists recordings more than once: row 3"):
+        load_manifest(tmp_path / "a.csv")

@@ -116,7 +116,7 @@ SHORT = Bunch(**TWO[1] | {"speakers": ["ann"]})
         ([*TWO, "emobd"], {}, ValueError, "corpora has 'emobd', expected a path"),
         ([*TWO, "no.csv"], {}, ValueError, "existing file, found none at 'no.csv'"),
         ([*TWO, 3], {}, ValueError, "name must be one of"),
-        ([TWO[0], TWO[0]], {}, ValueError, "row 0 of 'corpus 2' is '/nowhere/0.wav'"),
+        ([TWO[0], TWO[0]], {}, ValueError, r"'/nowhere/0.wav'\) of 'corpus 2' is of"),
         (TWO, {"emotions": ["angr"]}, ValueError, r"emotions has \['angr'\]"),
         (TWO, {"emotions": []}, ValueError, r"emotions has \[\]"),
         (TWO, {"emotions": "anger"}, TypeError, "must be a list of names"),
@@ -158,3 +158,44 @@ def test_the_columns_of_a_table_are_not_a_corpus_of_its_own(folder):
     corpus = load_corpora([alone, bunch(["anger"])])
     assert list(corpus.channels) == ["corpus 1", "corpus 2"]
     assert corpus.frame["speaker"].tolist() == ["03"] * 4 + ["ann"]
+
+
+def test_segments_of_one_recording_are_in_one_corpus():
+    first, second = bunch(["anger", "calm"]), bunch(["calm", "anger"], start=1)
+    parts = [{"path": "/nowhere/1.wav", "start": i, "end": i + 1} for i in (0, 1)]
+    first.data, second.data = parts[:1] * 2, [parts[1], "/nowhere/2.wav"]
+    message = r"row 0 \('/nowhere/1.wav', from 1 s to 2 s\) of 'corpus 2' is of a"
+    with pytest.raises(ValueError, match=message):
+        load_corpora([first, second])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"texts": ["a"]}, "texts of 'corpus 1' has 1 entries"),
+        ({"frame": {"age": [3]}}, r"frame\['age'\] of 'corpus 1' has 1 entries"),
+    ],
+)
+def test_each_column_has_a_value_for_each_recording(column, message):
+    given = [bunch(["calm", "anger"], **column), bunch(["calm"], start=2)]
+    with pytest.raises(ValueError, match=message):
+        load_corpora(given)
+
+
+def test_a_new_name_is_not_renamed_itself():
+    given = [bunch(["calm", "neutral"]), bunch(["calm"], start=2)]
+    for rename in (
+        {"calm": "neutral", "neutral": "calm"},
+        {"calm": "neu", "neutral": "other"},
+    ):
+        with pytest.raises(ValueError, match="rename has 'neutral' as a new name"):
+            load_corpora(given, rename=rename)
+    assert load_corpora(given, rename={"Calm": "calm"}).target[0] == "calm"
+
+
+def test_emotions_are_a_list_of_names():
+    given = [bunch(["calm", "anger"]), bunch(["calm"], start=2)]
+    found = load_corpora(given, emotions=iter(["calm"]))
+    assert found.target.tolist() == ["calm", "calm"]
+    with pytest.raises(TypeError, match="emotions must be a list of names, got 3"):
+        load_corpora(given, emotions=3)
