@@ -397,6 +397,7 @@ def test_enrolment_that_cannot_be(model, talk, corpus):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*seem to show mostly:UserWarning")  # one talk
 def test_a_long_call_takes_little_memory(model, talk, tmp_path):
     path = tmp_path / "long.wav"
     with soundfile.SoundFile(path, "w", RATE, 1) as file:
