@@ -117,7 +117,7 @@ def test_the_folds_of_a_dask_worker_that_is_killed_are_computed_by_another(kind)
         os.kill(pids[busy[0]], signal.SIGKILL)
         killed.append(pids[busy[0]])
 
-    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(n_workers=2, **options) as cluster,
         distributed.Client(cluster) as client,

@@ -22,7 +22,7 @@ MODEL = make_pipeline(
 @pytest.fixture(scope="module")
 def on_the_cluster():
     """Return a function that calls another with joblib's work on two processes."""
-    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(n_workers=2, **options) as cluster,
         distributed.Client(cluster) as client,
