@@ -150,6 +150,16 @@ def test_the_package_has_its_templates(name):
     assert (files("sklearn_ser") / name).is_file()
 
 
+@pytest.mark.skipif(not OLDEST.exists(), reason="the project file is not there")
+def test_the_top_level_is_six_names():
+    visible = {path.name for path in ROOT.iterdir() if path.name[0] != "."}
+    built = {"build", "dist", "mutants"}  # what git ignores
+    assert visible - built == {
+        *("pyproject.toml", "README.md", "sklearn_ser"),
+        *("benchmarks", "docs", "tests"),
+    }
+
+
 def test_public_names_are_there():
     assert set(sklearn_ser.__all__) <= set(dir(sklearn_ser))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
