@@ -176,8 +176,7 @@ def make_baseline(of_frames):
     pipeline : Pipeline
         Shrinkage LDA on scaled vectors.
     """
-    steps = [StandardScaler(), EqualPriorsLDA()]
-    return make_pipeline(*([FrameStatistics()] if of_frames else []), *steps)
+    return _on_vectors(EqualPriorsLDA(), of_frames)
 
 
 def make_logistic(of_frames):
@@ -194,5 +193,10 @@ def make_logistic(of_frames):
         Logistic regression on scaled vectors. Its penalty was chosen on two corpora,
         each left out of the training in turn.
     """
-    steps = [StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000)]
-    return make_pipeline(*([FrameStatistics()] if of_frames else []), *steps)
+    return _on_vectors(LogisticRegression(C=1e-3, max_iter=1000), of_frames)
+
+
+def _on_vectors(classifier, of_frames):
+    """Return a classifier behind a scaler, and behind statistics of sequences."""
+    statistics = [FrameStatistics()] if of_frames else []
+    return make_pipeline(*statistics, StandardScaler(), classifier)

@@ -145,6 +145,19 @@ def routing_stays_as_it_was():
     assert after == before
 
 
+@pytest.fixture
+def plt():
+    """Return pyplot, which draws to no screen; no figure stays open."""
+    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib.pyplot as plt
+
+    before = matplotlib.get_backend()
+    plt.switch_backend("Agg")
+    yield plt
+    plt.close("all")
+    plt.switch_backend(before)
+
+
 @pytest.fixture(scope="session")
 def corpus():
     """Four speakers in two sessions, three emotions, 24 short recordings."""

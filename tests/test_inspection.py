@@ -29,19 +29,8 @@ matplotlib = pytest.importorskip("matplotlib")
 
 
 @pytest.fixture(autouse=True)
-def no_figure_stays_open(monkeypatch):
-    import matplotlib.pyplot as plt
-
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-
-
-@pytest.fixture
-def plt():
-    import matplotlib.pyplot as plt
-
-    return plt
+def no_figure_stays_open(plt):
+    """Draw to no screen in all tests of this file."""
 
 
 def _drawn(display):

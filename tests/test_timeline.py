@@ -281,18 +281,6 @@ def test_a_model_without_probabilities_is_told():
 # -------------------------------------------------------------------------- pictures
 
 
-@pytest.fixture
-def plt():
-    matplotlib = pytest.importorskip("matplotlib")
-    import matplotlib.pyplot as plt
-
-    before = matplotlib.get_backend()
-    plt.switch_backend("Agg")
-    yield plt
-    plt.close("all")
-    plt.switch_backend(before)
-
-
 def test_the_areas_are_the_probabilities(plt, timeline):
     from sklearn_ser.inspection import EmotionTimelineDisplay
 

@@ -530,18 +530,6 @@ def test_a_page_has_a_lane_for_each_speaker(result):
     )
 
 
-@pytest.fixture
-def plt():
-    matplotlib = pytest.importorskip("matplotlib")
-    import matplotlib.pyplot as plt
-
-    before = matplotlib.get_backend()
-    plt.switch_backend("Agg")
-    yield plt
-    plt.close("all")
-    plt.switch_backend(before)
-
-
 @pytest.mark.parametrize("width", [3.5, 9.0])
 def test_a_picture_has_a_lane_for_each_speaker(plt, result, width):
     figure, ax = plt.subplots(figsize=(width, 3), layout="constrained")
