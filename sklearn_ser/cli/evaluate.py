@@ -280,7 +280,7 @@ def _join(source, args):
     import numpy as np
     from sklearn.utils import Bunch
 
-    target = read_manifest(args.target, args)
+    target = read_manifest("--target", args)
     kept, caveats = _kept_rows(source.speakers, target.speakers, args)
     first, second = (
         os.path.splitext(os.path.basename(path))[0]

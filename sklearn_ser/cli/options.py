@@ -249,7 +249,7 @@ def load_recordings(args):
         )
         corpus.DESCR = f"{_size(corpus)} of {', '.join(corpus.channels)}."
     elif args.manifest is not None:
-        corpus = read_manifest(args.manifest, args)
+        corpus = read_manifest("--manifest", args)
     elif args.corpus is not None:
         refuse(
             os.path.isfile(args.corpus),
@@ -270,12 +270,13 @@ def load_recordings(args):
     return corpus
 
 
-def read_manifest(path, args):
-    """Return the corpus of a table, whose columns the options may name."""
-    from ..datasets import load_manifest
+def read_manifest(option, args):
+    """Return the corpus of an option's table, whose columns the options may name."""
+    from ..datasets.manifest import read_corpus
 
+    path = vars(args)[option.removeprefix("--")]
     try:
-        corpus = load_manifest(path, columns=_columns(args))
+        corpus = read_corpus(path, f"argument {option}:", columns=_columns(args))
     except ValueError as error:
         if "columns" in str(error):
             error.add_note(

@@ -345,10 +345,7 @@ def _read_table(path, option):
     from ..datasets.manifest import read_recordings
 
     required = ("file", "speaker") if option == "--enroll" else ("file",)
-    try:
-        table = read_recordings(path, required=required)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"argument {option}: {error}") from error
+    table = read_recordings(path, f"argument {option}:", required=required)
     speakers = table.columns.get("speaker", [None] * len(table.files))
     return [*zip(table.files, speakers, strict=True)]
 

@@ -48,9 +48,10 @@ def _iemocap_text(dialogue):
 
 
 def _msp_improv_text(code):
-    # P is talk between the scenes; a scene is about one sentence.
+    # The sentence is said where it is read (R) and where a scene aims at it (T). The
+    # other turns of a scene (S), and the talk between the scenes (P), are free.
     sentence, scenario = code.split("-")
-    return "" if scenario.upper() == "P" else sentence
+    return sentence if scenario.upper() in "RT" else ""
 
 
 IEMOCAP = CorpusSpec(

@@ -154,51 +154,61 @@ def load_manifest(
     >>> corpus.speakers.tolist(), corpus.target.tolist()
     (['03'], ['anger'])
     """
-    if root is not None and not isinstance(root, str | os.PathLike):
-        raise TypeError(f"root must be a path, got {root!r}.")
-    table = read_recordings(csv, root=root, columns=columns)
-    path, told, files = table.path, table.columns, table.files
-    frame = {name: np.array(values, dtype=object) for name, values in told.items()}
+    corpus = read_corpus(csv, "csv", root=root, columns=columns)
+    if as_frame:
+        pandas = import_or_raise("pandas", "datasets", "as_frame=True needs")
+        corpus.frame = pandas.DataFrame(corpus.frame)
+    return corpus
+
+
+def read_corpus(table, argument, *, root=None, columns=None):
+    """Return the corpus of a table, which is the caller's argument of this name."""
+    read = read_recordings(table, argument, root=root, columns=columns)
+    path, files = read.path, read.files
+    frame = {name: np.array(told, dtype=object) for name, told in read.columns.items()}
     for name in _NAMES:
-        frame[name] = np.array(_unify(path, name, told[name]))
+        frame[name] = np.array(_unify(path, name, read.columns[name]))
     speakers = frame["speaker"]
     refuse_emotions_as_speakers(speakers, f"{path}, column 'speaker',")
-    sources = list(map(source_of, files))
-    numbers = {source: i for i, source in enumerate(dict.fromkeys(sources))}
+    first = {}  # the number of each file or array, in their order
+    sessions = [first.setdefault(source_of(file), len(first)) for file in files]
     texts = np.full(len(files), None, dtype=object)
-    if "text" in told:
-        texts[:] = [text or None for text in unify_names(told["text"])[0]]
+    if "text" in frame:
+        texts[:] = [text or None for text in unify_names(read.columns["text"])[0]]
+    listed = table if isinstance(table, str | os.PathLike) else "memory"
     return Bunch(
         data=files,
         target=frame["emotion"],
         speakers=speakers,
         texts=texts,
-        sessions=np.array([numbers[source] for source in sources]),
-        rows=np.array(table.numbers),
-        frame=_to_pandas(frame) if as_frame else frame,
+        sessions=np.array(sessions),
+        rows=np.array(read.numbers),
+        frame=frame,
         DESCR=f"{len(files)} recordings by {len(np.unique(speakers))} speakers listed "
-        f"in {csv if isinstance(csv, str | os.PathLike) else 'memory'}.",
+        f"in {listed}.",
     )
 
 
-def read_recordings(table, *, root=None, columns=None, required=_REQUIRED):
+def read_recordings(table, argument, *, root=None, columns=None, required=_REQUIRED):
     """Return a table with one row for each recording, after all checks.
 
-    It has the `path` for messages, `columns` of text by name, the `numbers` of the rows
-    in the file, and the `files`, which may be other recordings.
+    It has the `path` for messages, which name the argument of the caller, `columns` of
+    text by name, the `numbers` of the rows in the file, and the `files`, which may be
+    other recordings.
     """
+    if root is not None and not isinstance(root, str | os.PathLike):
+        raise TypeError(f"root must be a path, got {root!r}.")
     if isinstance(table, str | os.PathLike):
-        path = f"csv '{table}'"
-        names, rows = _read_file(table)
+        path, raw = f"{argument} '{table}'", None
+        names, rows = _read_file(table, argument)
         root = Path(table).parent if root is None else Path(root)
-        raw = None
     else:
-        path = "csv"
-        names, rows, raw = _read_rows(table)
+        path = argument
+        names, rows, raw = _read_rows(table, argument)
         root = Path.cwd() if root is None else Path(root)
     if not os.path.isdir(root):  # where Path.is_dir would raise, False will do
         raise ValueError(f"root must be an existing folder, found none at '{root}'.")
-    names = _rename(path, names, columns or {})
+    names = _rename(names, columns or {})
     _check_header(path, names, rows, required)
     numbers = [number for number, _ in rows]
     found = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
@@ -211,23 +221,25 @@ def read_recordings(table, *, root=None, columns=None, required=_REQUIRED):
     return Bunch(path=path, columns=found, numbers=numbers, files=recordings)
 
 
-def _read_file(table):
+def _read_file(table, argument):
+    if os.path.isdir(table):
+        raise ValueError(f"{argument} must be a file, '{table}' is {_describe(table)}.")
     if not os.path.isfile(table):
-        if os.path.isdir(table):
-            raise ValueError(f"csv must be a file, '{table}' is {_describe(table)}.")
-        raise ValueError(f"csv must be an existing file, found none at '{table}'.")
+        raise ValueError(
+            f"{argument} must be an existing file, found none at '{table}'."
+        )
     try:
         return read_table(table, _RENAMED)
     except ValueError as error:
-        raise ValueError(f"csv {error}") from error
+        raise ValueError(f"{argument} {error}") from error
 
 
-def _read_rows(table):
+def _read_rows(table, argument):
     """Return the names, the rows as text, and the rows as they are."""
     rows = list(table) if isinstance(table, Iterable) else [table]
     if not all(isinstance(row, Mapping) for row in rows):
         raise TypeError(
-            "csv must be a path, or rows that are mappings, got "
+            f"{argument} must be a path, or rows that are mappings, got "
             f"{shortened(repr(table))}."
         )
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -271,7 +283,7 @@ def _describe(folder):
     return f"{found}. Pass the table in it, '{os.path.join(folder, best)}'"
 
 
-def _rename(path, names, renamed):
+def _rename(names, renamed):
     """Return the names of the columns, renamed as the caller says."""
     if not isinstance(renamed, Mapping):
         raise TypeError(f"columns must be a dict or None, got {renamed!r}.")
@@ -284,14 +296,15 @@ def _rename(path, names, renamed):
             )
         if known not in names:
             raise ValueError(
-                f"columns[{name!r}] is {column!r}, expected a column of {path}, which "
-                f"has {names}."
+                f"columns[{name!r}] is {column!r}, expected a column of the table, "
+                f"which has {names}."
             )
         places[names.index(known)] = name
-    kept = {name for i, name in enumerate(names) if places.get(i) == name}
-    taken = set(places.values()) - kept
-    others = [f"original {name}" if name in taken else name for name in names]
-    return [places.get(i, name) for i, name in enumerate(others)]
+    taken = {name for i, name in places.items() if names[i] != name}
+    return [
+        places.get(i, f"original {name}" if name in taken else name)
+        for i, name in enumerate(names)
+    ]
 
 
 def _unify(path, column, names):
@@ -304,13 +317,10 @@ def _unify(path, column, names):
             " and ".join(f"{name!a} ({count[name]} row(s))" for name in group)
             for group in several
         ]
-        rest = len(groups) - _SHOWN
-        more = f"; and {rest} more" if rest > 0 else ""
         warn_caller(
             f"{path} has {len(groups)} {column}(s) with several spellings. Each counts "
-            "as one and gets its most frequent spelling: "
-            f"{'; '.join(groups[:_SHOWN])}{more}. If two of them are different "
-            f"{column}s, rename one in the file."
+            f"as one and gets its most frequent spelling: {_first(groups, '; ')}. If "
+            f"two of them are different {column}s, rename one in the file."
         )
     return unified
 
@@ -501,12 +511,12 @@ def _is_longer(files, durations):
 def _refuse(path, fault, places):
     """Raise one error that names all places of a fault, if there are any."""
     if places:
-        rest = len(places) - _SHOWN
-        more = f", and {rest} more" if rest > 0 else ""
-        shown = ", ".join(map(shortened, places[:_SHOWN]))
-        raise ValueError(f"{path} {fault}: {shown}{more}.")
+        raise ValueError(f"{path} {fault}: {_first(map(shortened, places), ', ')}.")
 
 
-def _to_pandas(frame):
-    pandas = import_or_raise("pandas", "datasets", "as_frame=True needs")
-    return pandas.DataFrame(frame)
+def _first(faults, between):
+    """Return the first faults as text, and the number of the others."""
+    faults = list(faults)
+    rest = len(faults) - _SHOWN
+    more = f"{between.strip()} and {rest} more" if rest > 0 else ""
+    return f"{between.join(faults[:_SHOWN])}{more}"

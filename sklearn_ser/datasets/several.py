@@ -1,6 +1,7 @@
 """Several corpora as one: the same names of emotions, and speakers that stay apart."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
@@ -16,7 +17,7 @@ from ..features.audio import describe
 from ._spec import CorpusSpec
 from .duplicates import source_of
 from .loading import find_spec, join_corpora, list_corpora, load_corpus
-from .manifest import load_manifest
+from .manifest import read_corpus
 
 # What corpora and people write for the emotions of this library. Calm speech is not
 # neutral speech, and anxiety is not fear: such pairs are the caller's choice.
@@ -140,8 +141,8 @@ def load_corpora(
     names = _name_corpora(given)
     rename = _check_rename(rename)
     parts = [
-        _load(one, name, data_home, columns, errors)
-        for one, name in zip(given, names, strict=True)
+        _load(one, name, data_home, columns, errors, f"corpora[{number}]")
+        for number, (one, name) in enumerate(zip(given, names, strict=True))
     ]
     _refuse_shared_files(parts, names)
     corpus = join_corpora(parts)
@@ -235,11 +236,13 @@ def _name_corpora(given):
     for number, path in paths.items():
         if counts[found[number]] > 1:
             found[number] = f"{path.parent.name}/{path.stem}"
-    twice = sorted(name for name, count in Counter(found).items() if count > 1)
+    keys = [re.sub(r"[ /-]+", "-", name_key(name)) for name in found]
+    twice = {name for name, k in zip(found, keys, strict=True) if keys.count(k) > 1}
     if twice:
         raise ValueError(
-            f"corpora names {twice} more than once, expected different corpora; two "
-            "tables of one name may lie in folders of different names."
+            f"corpora names {sorted(twice)} more than once, expected different "
+            "corpora; two tables of one name may lie in folders of different names, "
+            "which letter case, spaces and hyphens do not make."
         )
     return found
 
@@ -262,12 +265,12 @@ def is_table(one):
     return False
 
 
-def _load(one, name, data_home, columns, errors):
+def _load(one, name, data_home, columns, errors, argument):
     """Return a corpus with all that it is joined by."""
     if isinstance(one, Bunch):
         part = one
     elif is_table(one):
-        part = load_manifest(one, columns=columns)
+        part = read_corpus(one, argument, columns=columns)
     else:
         part = load_corpus(one, data_home, errors=errors)
     lacks = [key for key in ("data", "target", "speakers") if key not in part]

@@ -43,8 +43,8 @@ EVALUATE = [
     (["--out", "/dev/null/x"], "--out: no folder '/dev/null/x'"),
     (["--features", "no/such/dir"], "'no/such/dir', but there is no"),
     (["--folds", "9"], "8 speaker(s) found, but 9"),
-    (["--manifest", "no/such.csv"], "no/such.csv"),
-    (["--manifest", "a" * 5000], "csv must be an existing file"),
+    (["--manifest", "no/such.csv"], "--manifest: must be an existing file, found none"),
+    (["--manifest", "a" * 5000], "--manifest: must be an existing file"),
     (["my.csv"], "my.csv: a table is given by --manifest"),
 ]
 TRAIN = [

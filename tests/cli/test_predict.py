@@ -297,7 +297,7 @@ def test_what_cannot_be_enrolled(fails, model, enrollable, calls, formats, tmp_p
     message = fails(*predict, two, "--enroll", one)
     assert "one.csv' has no recording of 'bob'" in message
     message = fails(*predict, formats, "--enroll", "no.csv")
-    assert "--enroll: csv must be an existing file, found none at 'no.csv'" in message
+    assert "--enroll: must be an existing file, found none at 'no.csv'" in message
     bad = tmp_path / "bad.csv"
     for text, expected in (
         ("file,name\na.wav,a\n", "lacks the columns ['speaker']; it has ['file', 'na"),

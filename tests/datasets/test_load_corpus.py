@@ -305,7 +305,7 @@ EXPECTED = {
             "S01H-F02-S-FF01",
             "F02",
             "happiness",
-            {"scenario": "S", "text": "01", "intended": "happiness"},
+            {"scenario": "S", "text": "", "intended": "happiness"},
         ),
         ("S01A-M01-P-MF02", "M01", "neutral", {"gender": "male"}),
         ("S02S-M02-T-MM01", "M02", "sadness", {"session": "02"}),
@@ -375,7 +375,7 @@ TEXTS = {
     "enterface05": {"an1", "fe1", "ha2", "sa4", "sa5", "su5"},
     "esd": {"zh001", "en001", "en002"},
     "iemocap": {None, "script01_1"},
-    "msp-improv": {None, "01", "02", "03"},
+    "msp-improv": {None, "02", "03"},
     "ravdess": {"02"},
     "savee": {"01", "02", "special", "h15"},
     "tess": {"back", "bite", "dog", "youth"},
@@ -419,14 +419,18 @@ def test_a_miniature_is_loaded(build, name):
 
 
 def test_a_sentence_does_not_tell_the_emotion_that_was_intended(tmp_path):
-    for stem in ("S01A-F01-R-FM01", "S01H-F01-R-FM01", "S01N-M01-T-FM01"):
-        _audio(tmp_path / f"MSP-IMPROV-{stem}.wav")
-    lines = "UTD-IMPROV-S01{}.avi; {}; A:3.0; V:3.0; D:3.0 ; N:3.0;\n"
-    pairs = ("A-F01-R-FM01", "A"), ("H-F01-R-FM01", "N"), ("N-M01-T-FM01", "S")
-    _text(tmp_path / "Evalution.txt", "".join(lines.format(*pair) for pair in pairs))
+    """Sentences of MSP-IMPROV are read (R) or led up to (T); other turns are free."""
+    turns = {"A-F01-R": "01", "H-F01-T": "01", "H-F02-S": None, "N-M01-P": None}
+    for turn in turns:
+        _audio(tmp_path / f"MSP-IMPROV-S01{turn}-FM01.wav")
+    line = "UTD-IMPROV-S01{}-FM01.avi; N; A:3.0; V:3.0; D:3.0 ; N:3.0;\n"
+    _text(tmp_path / "Evalution.txt", "".join(map(line.format, turns)))
     corpus = load_corpus("msp-improv", tmp_path)
-    assert corpus.texts.tolist() == ["01"] * 3
-    assert corpus.frame["intended"].tolist() == ["anger", "happiness", "neutral"]
+    found = dict(zip(corpus.frame["utterance"], corpus.texts, strict=True))
+    assert found == {f"S01{turn}-FM01": text for turn, text in turns.items()}
+    assert corpus.frame["intended"].tolist() == [
+        *("anger", "happiness", "happiness", "neutral")
+    ]
 
 
 @pytest.mark.parametrize("name", ["CREMA-D", "crema_d", "cremad", "eNTERFACE'05"])

@@ -114,7 +114,7 @@ SHORT = Bunch(**TWO[1] | {"speakers": ["ann"]})
         ("emodb", {}, TypeError, "corpora must be a list"),
         (TWO[:1], {}, ValueError, "two corpora or more, got 1"),
         ([*TWO, "emobd"], {}, ValueError, "corpora has 'emobd', expected a path"),
-        ([*TWO, "no.csv"], {}, ValueError, "existing file, found none at 'no.csv'"),
+        ([*TWO, "no.csv"], {}, ValueError, r"corpora\[2\] must be an existing file"),
         ([*TWO, 3], {}, ValueError, "name must be one of"),
         ([TWO[0], TWO[0]], {}, ValueError, r"'/nowhere/0.wav'\) of 'corpus 2' is of"),
         (TWO, {"emotions": ["angr"]}, ValueError, r"emotions has \['angr'\]"),
@@ -199,3 +199,11 @@ def test_emotions_are_a_list_of_names():
     assert found.target.tolist() == ["calm", "calm"]
     with pytest.raises(TypeError, match="emotions must be a list of names, got 3"):
         load_corpora(given, emotions=3)
+
+
+def test_names_that_would_share_a_folder_are_refused(folder):
+    (folder / "home").rename(folder / "a b")
+    (folder / "work").rename(folder / "A-b")
+    tables = [folder / name / "calls.csv" for name in ("a b", "A-b")]
+    with pytest.raises(ValueError, match=r"\['A-b/calls', 'a b/calls'\] more than"):
+        load_corpora(tables, columns={"file": "datei"})
