@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
@@ -22,19 +23,8 @@ def emodb4():
     return load_manifest(manifest)
 
 
-def test_counts(emodb4):
-    emotions, counts = np.unique(emodb4.target, return_counts=True)
-    assert dict(zip(emotions, counts.tolist(), strict=True)) == {
-        "anger": 127,
-        "happiness": 71,
-        "neutral": 79,
-        "sadness": 62,
-    }
-    assert len(np.unique(emodb4.speakers)) == 10
-
-
+@pytest.mark.slow
 def test_log_mels_equal_librosa(emodb4):
-    librosa = pytest.importorskip("librosa")
     paths = emodb4.data[::50]
     mel = LogMelTransformer(top_db=80, normalize=None)
     for path, ours in zip(paths, mel.transform(paths), strict=True):

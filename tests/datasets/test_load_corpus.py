@@ -17,7 +17,6 @@ from sklearn_ser.datasets import (
     CorpusSpec,
     apply_protocol,
     list_corpora,
-    list_protocols,
     load_corpus,
     load_manifest,
 )
@@ -25,16 +24,18 @@ from sklearn_ser.datasets._spec import SpeakerTable
 from sklearn_ser.datasets.corpora import CORPORA
 from sklearn_ser.datasets.protocols import PROTOCOLS
 
-_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
-
-def _audio(path, seed=None, suffix_format=None):
+def _audio(path):
     """Write a tenth of a second of noise, other noise for each name."""
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([ord(c) for c in (seed or str(path))])
-    kind = suffix_format or path.suffix.strip().strip(".").upper()
+    rng = np.random.default_rng([ord(c) for c in str(path)])
+    kind = path.suffix.strip().strip(".").upper()
     soundfile.write(path, rng.uniform(-0.5, 0.5, 1600), 16000, format=kind)
+
+
+def _files(folder, stems, suffix=".wav"):
+    for stem in stems.split():
+        _audio(folder / f"{stem}{suffix}")
 
 
 def _text(path, text):
@@ -118,16 +119,7 @@ def _cmu_mosei(root):
 
 
 def _emodb(root):
-    for stem in [
-        "03a01Wa",
-        "03a02Nc",
-        "08b09Fd",
-        "08a05Lb",
-        "09b10Ed",
-        "10a07Ab",
-        "16b02Td",
-    ]:
-        _audio(root / "wav" / f"{stem}.wav")
+    _files(root / "wav", "03a01Wa 03a02Nc 08b09Fd 08a05Lb 09b10Ed 10a07Ab 16b02Td")
     _text(root / "lablaut" / "03a01Wa.lablaut", "x")
 
 
@@ -148,16 +140,15 @@ def _enterface05(root):
 
 
 def _casia(root):
-    for who in ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang"):
-        for emotion in ("angry", "fear", "happy", "neutral", "sad", "surprise"):
-            _audio(root / who / emotion / "201.wav")
+    for emotion in ("angry", "fear", "happy", "neutral", "sad", "surprise"):
+        _audio(root / "ZhaoZuoxiang" / emotion / "201.wav")
+    _files(root, "liuchanhg/angry/201 wangzhe/angry/201 zhaoquanyin/angry/201")
 
 
 def _ravdess(root):
-    for actor in ("01", "02", "04", "24"):
-        for emotion in ("01", "02", "03", "08"):
-            name = f"03-01-{emotion}-01-02-01-{actor}.wav"
-            _audio(root / f"Actor_{actor}" / name, seed=name)
+    for code in ("01-01", "02-01", "03-01", "08-01", "01-02", "01-24"):
+        emotion, actor = code.split("-")
+        _audio(root / f"Actor_{actor}/03-01-{emotion}-01-02-01-{actor}.wav")
     _audio(root / "Actor_01/03-02-03-01-02-01-01.wav")  # a song
     # The copy that Kaggle's archive has of everything.
     copy = root / "audio_speech_actors_01-24" / "Actor_01"
@@ -165,47 +156,35 @@ def _ravdess(root):
 
 
 def _emovo(root):
-    for stem in [
-        "rab-m1-b2",
-        "gio-f1-n1",
-        "neu-f3-v1",
-        "pau-m2-l1",
-        "sor-f2-d1",
-        "tri-m3-b1",
-    ]:
-        _audio(root / stem.split("-")[1] / f"{stem}.WAV")
+    stems = "m1/rab-m1-b2 f1/gio-f1-n1 f3/neu-f3-v1 m2/pau-m2-l1 f2/sor-f2-d1"
+    _files(root, f"{stems} m3/tri-m3-b1", ".WAV")
     _audio(root / "m1" / "dis-m1-b3 .wav")
 
 
 def _crema_d(root):
-    for stem in ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO", "1091_TIE_NEU_HI"):
-        _audio(root / "AudioWAV" / f"{stem}.wav")
-        _audio(root / "AudioMP3" / f"{stem}.mp3")
+    for folder, suffix in (("AudioWAV", ".wav"), ("AudioMP3", ".mp3")):
+        _files(root / folder, "1001_DFA_ANG_XX 1002_IEO_HAP_LO 1091_TIE_NEU_HI", suffix)
     _audio(root / "AudioWAV" / "1040_ITH_SAD_X.wav")
     people = "1001,51,Male\n1002,21,Female\n1040,3,Male\n1091,29,Female\n"
     _text(root / "VideoDemographics.csv", "ActorID,Age,Sex\n" + people)
 
 
 def _savee(root):
-    for stem in ("DC/a01", "DC/n30", "JE/sa04", "JK/su01", "KL/h15", "KL/d02"):
-        _audio(root / "AudioData" / f"{stem}.wav")
+    _files(root / "AudioData", "DC/a01 DC/n30 JE/sa04 JK/su01 KL/h15 KL/d02")
 
 
 def _tess(root):
-    for stem in ("OAF_back_angry", "OA_bite_neutral", "YAF_youth_ps", "YAF_dog_sad"):
-        folder = "_".join((stem.split("_")[0], stem.split("_")[2]))
-        _audio(root / folder / f"{stem}.wav")
+    _files(root, "OAF_angry/OAF_back_angry OA_neutral/OA_bite_neutral")
+    _files(root, "YAF_ps/YAF_youth_ps YAF_sad/YAF_dog_sad")
 
 
 def _esd(root):
-    for path in (
-        "0001/Angry/train/0001_000351",
-        "0001/Neutral/0001_000001",
-        "0001/Surprise/test/0001_001401",
-        "0011/Happy/0011_000702",
+    _files(
+        root / "Emotion Speech Dataset",
+        "0001/Angry/train/0001_000351 0001/Neutral/0001_000001 "
+        "0001/Surprise/test/0001_001401 0011/Happy/0011_000702 "
         "0020/Sad/evaluation/0020_001051",
-    ):
-        _audio(root / "Emotion Speech Dataset" / f"{path}.wav")
+    )
 
 
 BUILDERS = {
@@ -222,163 +201,100 @@ BUILDERS = {
     "savee": _savee,
     "tess": _tess,
 }
-# (utterance, speaker, emotion, columns), in the order of load_corpus.
+# utterance, speaker, emotion, text and other columns, in the order of load_corpus. A
+# text of "-" stands for free speech.
 EXPECTED = {
-    "cmu-mosei": [
-        ("-3g5yACwYnA_10", "-3g5yACwYnA", "happiness", {"raters": "2"}),
-        ("-3g5yACwYnA_3", "-3g5yACwYnA", "neutral", {"raters": "1"}),
-        ("ab_12_0", "ab_12", "anger", {}),
-    ],
-    "crema-d": [
-        ("1001_DFA_ANG_XX", "1001", "anger", {"gender": "male", "intensity": ""}),
-        ("1002_IEO_HAP_LO", "1002", "happiness", {"intensity": "low", "text": "IEO"}),
-        ("1040_ITH_SAD_X", "1040", "sadness", {"intensity": ""}),
-        ("1091_TIE_NEU_HI", "1091", "neutral", {"gender": "female"}),
-    ],
-    "emodb": [
-        ("03a01Wa", "03", "anger", {"gender": "male", "text": "a01"}),
-        ("03a02Nc", "03", "neutral", {}),
-        ("08a05Lb", "08", "boredom", {"gender": "female"}),
-        ("08b09Fd", "08", "happiness", {}),
-        ("09b10Ed", "09", "disgust", {}),
-        ("10a07Ab", "10", "fear", {}),
-        ("16b02Td", "16", "sadness", {}),
-    ],
-    "emovo": [
-        ("gio-f1-n1", "f1", "happiness", {"gender": "female", "text": "n1"}),
-        ("sor-f2-d1", "f2", "surprise", {}),
-        ("neu-f3-v1", "f3", "neutral", {}),
-        ("dis-m1-b3", "m1", "disgust", {}),
-        ("rab-m1-b2", "m1", "anger", {"gender": "male"}),
-        ("pau-m2-l1", "m2", "fear", {}),
-        ("tri-m3-b1", "m3", "sadness", {}),
-    ],
-    "enterface05": [
-        ("s1_an_1", "1", "anger", {"text": "an1"}),
-        ("s1_ha_2", "1", "happiness", {}),
-        ("s11_sa_4", "11", "sadness", {"text": "sa4"}),
-        ("s11_sa_5", "11", "sadness", {"text": "sa5"}),
-        ("s3_fe_1", "3", "fear", {}),
-        ("s43_su_5", "43", "surprise", {}),
-    ],
-    "esd": [
-        ("0001_000001", "0001", "neutral", {"text": "zh001", "language": "Mandarin"}),
-        ("0001_000351", "0001", "anger", {"text": "zh001"}),
-        ("0001_001401", "0001", "surprise", {"text": "zh001"}),
-        ("0011_000702", "0011", "happiness", {"text": "en002", "language": "English"}),
-        ("0020_001051", "0020", "sadness", {}),
-    ],
-    "iemocap": [
-        (
-            "Ses01F_impro01_F000",
-            "Ses01F",
-            "neutral",
-            {
-                "raters": "E2: Neutral; E3: Neutral",
-                "session": "01",
-                "dialogue": "impro01",
-            },
-        ),
-        (
-            "Ses01F_impro01_F001",
-            "Ses01F",
-            "excitement",
-            {"raters": "E2: Excited, Happiness", "gender": "female"},
-        ),
-        ("Ses01M_script01_1_FXX0", "Ses01F", "happiness", {"text": "script01_1"}),
-        (
-            "Ses01F_impro01_M001",
-            "Ses01M",
-            "anger",
-            {"gender": "male", "raters": "", "valence": "2.5000"},
-        ),
-        ("Ses01F_impro01_M002", "Ses01M", "frustration", {}),
-    ],
-    "msp-improv": [
-        (
-            "S01A-F01-P-FM01",
-            "F01",
-            "anger",
-            {"raters": "WORKER-1: Neutral; WORKER_2: Angry", "session": "01"},
-        ),
-        (
-            "S01H-F02-S-FF01",
-            "F02",
-            "happiness",
-            {"scenario": "S", "text": "", "intended": "happiness"},
-        ),
-        ("S01A-M01-P-MF02", "M01", "neutral", {"gender": "male"}),
-        ("S02S-M02-T-MM01", "M02", "sadness", {"session": "02"}),
-        ("S03N-M02-R-MF03", "M02", "other", {}),
-    ],
-    "savee": [
-        ("DC_a01", "DC", "anger", {"text": "01", "gender": "male"}),
-        ("DC_n30", "DC", "neutral", {"text": "special"}),
-        ("JE_sa04", "JE", "sadness", {"text": "special"}),
-        ("JK_su01", "JK", "surprise", {"text": "01"}),
-        ("KL_d02", "KL", "disgust", {}),
-        ("KL_h15", "KL", "happiness", {"text": "h15"}),
-    ],
-    "tess": [
-        ("OAF_back_angry", "OAF", "anger", {"text": "back", "age": "older"}),
-        ("OA_bite_neutral", "OAF", "neutral", {"gender": "female"}),
-        ("YAF_dog_sad", "YAF", "sadness", {"age": "younger"}),
-        ("YAF_youth_ps", "YAF", "surprise", {}),
-    ],
-    "casia": [
-        (f"{who}_{code}_201", who, word, {"gender": gender, "text": "201"})
-        for who, gender in (
-            ("ZhaoZuoxiang", "male"),
-            ("liuchanhg", "female"),
-            ("wangzhe", "male"),
-            ("zhaoquanyin", "female"),
-        )
-        for code, word in (
-            ("angry", "anger"),
-            ("fear", "fear"),
-            ("happy", "happiness"),
-            ("neutral", "neutral"),
-            ("sad", "sadness"),
-            ("surprise", "surprise"),
-        )
-    ],
-    "ravdess": [
-        (
-            f"03-01-{code}-01-02-01-{actor}",
-            actor,
-            word,
-            {"intensity": "normal", "text": "02", "gender": gender},
-        )
-        for actor, gender in (
-            ("01", "male"),
-            ("02", "female"),
-            ("04", "female"),
-            ("24", "female"),
-        )
-        for code, word in (
-            ("01", "neutral"),
-            ("02", "calm"),
-            ("03", "happiness"),
-            ("08", "surprise"),
-        )
-    ],
-}
-
-
-# The sentences of the miniatures, None where speech is free.
-TEXTS = {
-    "casia": {"201"},
-    "cmu-mosei": {None},
-    "crema-d": {"DFA", "IEO", "ITH", "TIE"},
-    "emodb": {"a01", "a02", "a05", "a07", "b02", "b09", "b10"},
-    "emovo": {"b1", "b2", "b3", "d1", "l1", "n1", "v1"},
-    "enterface05": {"an1", "fe1", "ha2", "sa4", "sa5", "su5"},
-    "esd": {"zh001", "en001", "en002"},
-    "iemocap": {None, "script01_1"},
-    "msp-improv": {None, "02", "03"},
-    "ravdess": {"02"},
-    "savee": {"01", "02", "special", "h15"},
-    "tess": {"back", "bite", "dog", "youth"},
+    "casia": """
+        ZhaoZuoxiang_angry_201     ZhaoZuoxiang  anger      201  gender=male
+        ZhaoZuoxiang_fear_201      ZhaoZuoxiang  fear       201  gender=male
+        ZhaoZuoxiang_happy_201     ZhaoZuoxiang  happiness  201  gender=male
+        ZhaoZuoxiang_neutral_201   ZhaoZuoxiang  neutral    201  gender=male
+        ZhaoZuoxiang_sad_201       ZhaoZuoxiang  sadness    201  gender=male
+        ZhaoZuoxiang_surprise_201  ZhaoZuoxiang  surprise   201  gender=male
+        liuchanhg_angry_201        liuchanhg     anger      201  gender=female
+        wangzhe_angry_201          wangzhe       anger      201  gender=male
+        zhaoquanyin_angry_201      zhaoquanyin   anger      201  gender=female
+    """,
+    "cmu-mosei": """
+        -3g5yACwYnA_10  -3g5yACwYnA  happiness  -  raters=2
+        -3g5yACwYnA_3   -3g5yACwYnA  neutral    -  raters=1
+        ab_12_0         ab_12        anger      -
+    """,
+    "crema-d": """
+        1001_DFA_ANG_XX  1001  anger      DFA  gender=male  intensity=
+        1002_IEO_HAP_LO  1002  happiness  IEO  intensity=low
+        1040_ITH_SAD_X   1040  sadness    ITH  intensity=
+        1091_TIE_NEU_HI  1091  neutral    TIE  gender=female
+    """,
+    "emodb": """
+        03a01Wa  03  anger      a01  gender=male
+        03a02Nc  03  neutral    a02
+        08a05Lb  08  boredom    a05  gender=female
+        08b09Fd  08  happiness  b09
+        09b10Ed  09  disgust    b10
+        10a07Ab  10  fear       a07
+        16b02Td  16  sadness    b02
+    """,
+    "emovo": """
+        gio-f1-n1  f1  happiness  n1  gender=female
+        sor-f2-d1  f2  surprise   d1
+        neu-f3-v1  f3  neutral    v1
+        dis-m1-b3  m1  disgust    b3
+        rab-m1-b2  m1  anger      b2  gender=male
+        pau-m2-l1  m2  fear       l1
+        tri-m3-b1  m3  sadness    b1
+    """,
+    "enterface05": """
+        s1_an_1   1   anger      an1
+        s1_ha_2   1   happiness  ha2
+        s11_sa_4  11  sadness    sa4
+        s11_sa_5  11  sadness    sa5
+        s3_fe_1   3   fear       fe1
+        s43_su_5  43  surprise   su5
+    """,
+    "esd": """
+        0001_000001  0001  neutral    zh001  language=Mandarin
+        0001_000351  0001  anger      zh001
+        0001_001401  0001  surprise   zh001
+        0011_000702  0011  happiness  en002  language=English
+        0020_001051  0020  sadness    en001
+    """,
+    "iemocap": """
+        Ses01F_impro01_F000     Ses01F  neutral      -  raters=E2: Neutral; E3: Neutral
+        Ses01F_impro01_F001     Ses01F  excitement   -  raters=E2: Excited, Happiness
+        Ses01M_script01_1_FXX0  Ses01F  happiness    script01_1  session=01
+        Ses01F_impro01_M001     Ses01M  anger        -  raters=  valence=2.5000
+        Ses01F_impro01_M002     Ses01M  frustration  -  gender=male  dialogue=impro01
+    """,
+    "msp-improv": """
+        S01A-F01-P-FM01  F01  anger      -   raters=WORKER-1: Neutral; WORKER_2: Angry
+        S01H-F02-S-FF01  F02  happiness  -   scenario=S  intended=happiness
+        S01A-M01-P-MF02  M01  neutral    -   gender=male  session=01
+        S02S-M02-T-MM01  M02  sadness    02  session=02
+        S03N-M02-R-MF03  M02  other      03
+    """,
+    "ravdess": """
+        03-01-01-01-02-01-01  01  neutral    02  gender=male  intensity=normal
+        03-01-02-01-02-01-01  01  calm       02  gender=male
+        03-01-03-01-02-01-01  01  happiness  02  gender=male
+        03-01-08-01-02-01-01  01  surprise   02  gender=male
+        03-01-01-01-02-01-02  02  neutral    02  gender=female
+        03-01-01-01-02-01-24  24  neutral    02  gender=female
+    """,
+    "savee": """
+        DC_a01   DC  anger      01       gender=male
+        DC_n30   DC  neutral    special
+        JE_sa04  JE  sadness    special
+        JK_su01  JK  surprise   01
+        KL_d02   KL  disgust    02
+        KL_h15   KL  happiness  h15
+    """,
+    "tess": """
+        OAF_back_angry   OAF  anger     back   age=older
+        OA_bite_neutral  OAF  neutral   bite   gender=female
+        YAF_dog_sad      YAF  sadness   dog    age=younger
+        YAF_youth_ps     YAF  surprise  youth
+    """,
 }
 
 
@@ -402,18 +318,20 @@ def test_every_corpus_has_a_miniature():
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_a_miniature_is_loaded(build, name):
     corpus = load_corpus(name, build(name))
-    found = zip(corpus.frame["utterance"], corpus.speakers, corpus.target, strict=True)
-    assert [tuple(map(str, row)) for row in found] == [e[:3] for e in EXPECTED[name]]
-    for row, (*_, columns) in enumerate(EXPECTED[name]):
-        assert {k: str(corpus.frame[k][row]) for k in columns} == columns
+    rows = [re.split("  +", line.strip()) for line in EXPECTED[name].split("\n")[1:-1]]
+    columns = corpus.frame["utterance"], corpus.speakers, corpus.target, corpus.texts
+    found = [[str(cell or "-") for cell in row] for row in zip(*columns, strict=True)]
+    assert found == [row[:4] for row in rows]
+    for i, (_, _, _, text, *others) in enumerate(rows):
+        for name_and_value in [f"text={text.strip('-')}", *others]:
+            column, value = name_and_value.split("=")
+            assert corpus.frame[column][i] == value
     assert {"gender", "text", "session", "intensity", "raters"} <= set(corpus.frame)
     assert all(Path(path).is_file() and os.path.isabs(path) for path in corpus.data)
     for part in ("Language", "Licence", "Cite", "To get it", "Beware"):
         assert f"{part}: " in corpus.DESCR
     assert corpus.protocol is None
     assert corpus.dropped == []
-    assert set(corpus.texts) == TEXTS[name]
-    assert len(corpus.texts) == len(corpus.data)
     assert corpus.channel == CORPORA[name].channel
     assert corpus.notes == list(CORPORA[name].traps)
 
@@ -464,7 +382,7 @@ def test_lossless_goes_before_lossy(build):
     assert {Path(path).suffix for path in corpus.data} == {".wav"}
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", ["cmu-mosei", "enterface05", "iemocap", "ravdess"])
 def test_the_order_of_the_file_system_changes_nothing(build, monkeypatch, name):
     home = build(name)
     whole = load_corpus(name, home)
@@ -525,16 +443,23 @@ def test_two_recordings_of_one_name_are_refused(build):
     _audio(home / "elsewhere" / "03a01Wa.wav")
     with pytest.raises(ValueError, match="other content"):
         load_corpus("emodb", home)
+    corpus = load_corpus("emodb", home, errors="drop")
+    assert "03a01Wa" not in corpus.frame["utterance"]
 
 
-def test_contradicting_and_unknown_labels_are_faults(build):
+def test_contradicting_unknown_and_missing_labels_are_faults(build):
     home = build("iemocap")
     folder = next(home.rglob("EmoEvaluation"))
     line = "[1.0 - 2.0]\tSes01F_impro01_{}\t{}\t[2.5, 2.5, 2.5]\n"
     _text(folder / "Ses01X.txt", line.format("M001", "sad") + line.format("M002", "zz"))
+    _audio(home / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_F000.wav")
     with pytest.raises(ValueError, match="two labels, anger and sadness") as caught:
         load_corpus("iemocap", home)
     assert "M002 has the unknown code 'zz'" in str(caught.value)
+    assert "Ses02F_impro01_F000.wav' has no label" in str(caught.value)
+    corpus = load_corpus("iemocap", home, errors="drop")
+    assert "Ses01F_impro01_M001" not in corpus.frame["utterance"]
+    assert any("two labels" in text for text in corpus.dropped)
 
 
 @pytest.mark.parametrize(
@@ -581,22 +506,6 @@ def test_an_odd_number_of_bytes_is_no_fault(tmp_path, subtype):
     assert len(load_corpus("emodb", tmp_path).data) == 1
 
 
-def test_a_streamed_header_is_no_fault(tmp_path):
-    _audio(tmp_path / "03a01Wa.wav")
-    content = bytearray((tmp_path / "03a01Wa.wav").read_bytes())
-    at = content.index(b"data") + 4
-    content[at : at + 4] = b"\xff\xff\xff\xff"  # as ffmpeg writes to a pipe
-    (tmp_path / "03a01Wa.wav").write_bytes(content)
-    assert len(load_corpus("emodb", tmp_path).data) == 1
-
-
-def test_recordings_without_a_label_are_faults(build):
-    home = build("iemocap")
-    _audio(home / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_F000.wav")
-    with pytest.raises(ValueError, match=r"Ses02F_impro01_F000.wav' has no label"):
-        load_corpus("iemocap", home)
-
-
 def test_a_byte_order_mark_and_windows_lines_lose_nothing(build):
     home = build("msp-improv")
     path = next(home.rglob("Evalution.txt"))
@@ -611,20 +520,6 @@ def test_letter_case_makes_no_new_speaker(tmp_path):
     corpus = load_corpus("emovo", tmp_path, protocol="emovo-loso")
     assert len(set(corpus.speakers)) == 1
     assert corpus.protocol.get_n_splits() == 1
-
-
-def test_what_is_contradictory_is_dropped(build):
-    home = build("emodb")
-    _audio(home / "elsewhere" / "03a01Wa.wav")
-    corpus = load_corpus("emodb", home, errors="drop")
-    assert "03a01Wa" not in corpus.frame["utterance"]
-    home = build("iemocap")
-    folder = next(home.rglob("EmoEvaluation"))
-    line = "[1.0 - 2.0]\tSes01F_impro01_M001\tsad\t[2.5, 2.5, 2.5]\n"
-    _text(folder / "Ses01X.txt", line)
-    corpus = load_corpus("iemocap", home, errors="drop")
-    assert "Ses01F_impro01_M001" not in corpus.frame["utterance"]
-    assert any("two labels" in text for text in corpus.dropped)
 
 
 def test_a_link_to_nowhere_is_missing(tmp_path):
@@ -662,11 +557,10 @@ def test_votes_are_pooled_over_files_and_blanks_are_none(build):
 
 
 def test_all_corpora_lie_below_one_folder(tmp_path):
-    for name in BUILDERS:
-        BUILDERS[name](tmp_path / f"the {name} corpus")
-    for name in BUILDERS:
-        corpus = load_corpus(name, tmp_path)
-        assert len(corpus.data) == len(EXPECTED[name])
+    for name, builder in BUILDERS.items():
+        builder(tmp_path / f"the {name} corpus")
+    for name, expected in EXPECTED.items():
+        assert len(load_corpus(name, tmp_path).data) == expected.count("\n") - 1
 
 
 def test_speaker_tables_are_read_loosely(build):
@@ -727,7 +621,7 @@ def test_several_corpora_are_joined(build, tmp_path):
     assert len(corpus.texts) == len(corpus.data)
     other = load_corpus(["casia", "emodb"], home, protocol="didan-emodb-casia")
     assert other.protocol.hash == corpus.protocol.hash
-    assert len(load_corpus(["emodb", "casia"], home).data) == 7 + 24
+    assert len(load_corpus(["emodb", "casia"], home).data) == 7 + 9
 
 
 @pytest.mark.slow
@@ -789,84 +683,47 @@ def real():
 
 
 @pytest.mark.parametrize(
-    ("name", "folder", "counts", "n_speakers", "protocol", "hash"),
+    ("protocol", "folder", "size", "missing", "hash"),
     [
         (
-            "emodb",
-            "emodb4",
-            {"anger": 127, "neutral": 79, "happiness": 71, "sadness": 62},
-            10,
-            "emodb-loso",
-            "b705378e82e08ad3",
+            *("emodb-loso", "emodb4", (339, 10, 10)),
+            *("81 of 81 boredom, 46 of 46 disgust, 69 of 69 fear", "b705378e82e08ad3"),
         ),
-        (
-            "emovo",
-            "emovo",
-            CORPORA["emovo"].counts,
-            6,
-            "emovo-loso",
-            "2fb8596864b1c523",
+        ("emovo-loso", "emovo", (588, 6, 14), "", "2fb8596864b1c523"),
+        pytest.param(
+            *("ravdess-emobox-6fold", "ravdess", (1439, 24, 2)),
+            *("1 of 192 happiness", "221105ce0894cc1a"),
+            marks=pytest.mark.slow,
         ),
-        (
-            "ravdess",
-            "ravdess",
-            CORPORA["ravdess"].counts | {"happiness": 191},
-            24,
-            "ravdess-emobox-6fold",
-            "221105ce0894cc1a",
+        pytest.param(
+            *("casia-loso", "casia", (1200, 4, 50), "", "2dad435fdc419877"),
+            marks=pytest.mark.slow,
         ),
-        (
-            "casia",
-            "casia",
-            CORPORA["casia"].counts,
-            4,
-            "casia-loso",
-            "2dad435fdc419877",
+        pytest.param(
+            *("crema-d-grouped-5fold", "crema78", (1092, 78, 12)),
+            *("1271 of 1271 anger, ", None),
+            marks=pytest.mark.slow,
         ),
     ],
 )
-def test_counts_of_the_real_corpora(
-    real, name, folder, counts, n_speakers, protocol, hash
-):
-    corpus = load_corpus(name, real / folder, protocol=protocol)
-    assert Counter(corpus.target.tolist()) == counts
-    assert len(np.unique(corpus.speakers)) == n_speakers
-    assert corpus.protocol.hash == hash
-    listed = load_manifest(real / folder / "metadata.csv")
-    told = dict(zip(listed.data, listed.speakers, strict=True))
-    assert [told[path] for path in corpus.data] == corpus.speakers.tolist()
-    genders = dict(zip(listed.data, listed.frame["gender"], strict=True))
-    assert [genders[p] for p in corpus.data] == corpus.frame["gender"].tolist()
-    again = apply_protocol(protocol, listed)
-    assert again.protocol.hash == hash
-
-
-@pytest.mark.parametrize(
-    ("protocol", "folder", "n_texts", "missing"),
-    [
-        (
-            "emodb-loso",
-            "emodb4",
-            10,
-            "81 of 81 boredom, 46 of 46 disgust, 69 of 69 fear",
-        ),
-        ("emovo-loso", "emovo", 14, ""),
-        ("casia-loso", "casia", 50, ""),
-        ("ravdess-emobox-6fold", "ravdess", 2, "1 of 192 happiness"),
-        ("crema-d-grouped-5fold", "crema78", 12, "1271 of 1271 anger, "),
-    ],
-)
-def test_sentences_of_the_real_corpora(real, protocol, folder, n_texts, missing):
-    name = PROTOCOLS[protocol].corpora[0]
-    corpus = load_corpus(name, real / folder, protocol=protocol)
-    assert len(set(corpus.texts)) == n_texts
+def test_the_real_corpora(real, protocol, folder, size, missing, hash):
+    spec = PROTOCOLS[protocol]
+    corpus = load_corpus(spec.corpora[0], real / folder, protocol=protocol)
+    columns = corpus.speakers, corpus.texts
+    assert size == (len(corpus.data), *(len(set(column)) for column in columns))
     assert None not in corpus.texts
-    assert f"missing='{missing}" in repr(corpus.protocol) or not missing
-    assert bool(corpus.protocol.missing) == bool(missing)
+    counts = Counter(corpus.target.tolist())
+    whole = CORPORA[spec.corpora[0]].counts
+    lacking = {word: n - counts[word] for word, n in whole.items() if n > counts[word]}
+    assert lacking == {word: n for word, (n, _) in corpus.protocol.missing.items()}
+    assert f"missing='{missing}" in repr(corpus.protocol) or not (missing or lacking)
+    assert hash in (None, corpus.protocol.hash)
     listed = load_manifest(real / folder / "metadata.csv", columns={"text": "text_id"})
-    assert dict(zip(corpus.data, corpus.texts, strict=True)) == dict(
-        zip(listed.data, listed.texts, strict=True)
-    )
+    places = [listed.data.index(path) for path in corpus.data]
+    assert listed.speakers[places].tolist() == corpus.speakers.tolist()
+    assert listed.texts[places].tolist() == corpus.texts.tolist()
+    assert listed.frame["gender"][places].tolist() == corpus.frame["gender"].tolist()
+    assert apply_protocol(protocol, listed).protocol.hash == corpus.protocol.hash
 
 
 @given(st.lists(st.text("abWNF013.-_/ ", max_size=12), max_size=6))
@@ -875,11 +732,6 @@ def test_no_path_breaks_a_parser(parts):
     for spec in CORPORA.values():
         found = spec.parse(path)
         assert found is None or found["speaker"]
-
-
-def test_every_protocol_is_of_known_corpora():
-    for name in list_protocols():
-        assert any(name in list_protocols(corpus) for corpus in list_corpora())
 
 
 def test_a_label_file_that_is_no_table_is_named(tmp_path):

@@ -2,7 +2,6 @@
 
 from functools import cache
 
-import librosa
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +16,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_ser import LogMelTransformer
 from sklearn_ser.datasets import make_emotional_speech
 
 EMOTIONS = [
@@ -45,13 +45,12 @@ def same(a, b):
 
 def statistics(corpus):
     """Mean and standard deviation over time of each log-mel band."""
-    mel = librosa.filters.mel(sr=corpus.sampling_rate, n_fft=512, n_mels=80)
-    rows = []
-    for wave in corpus.data:
-        power = np.abs(librosa.stft(wave, n_fft=512, hop_length=160)) ** 2
-        bands = librosa.power_to_db(mel @ power)
-        rows.append(np.concatenate([bands.mean(axis=1), bands.std(axis=1)]))
-    return np.array(rows)
+    sequences = LogMelTransformer(
+        sampling_rate=corpus.sampling_rate, normalize=None
+    ).transform(corpus.data)
+    return np.array(
+        [np.concatenate([Z.mean(axis=1), Z.std(axis=1)]) for Z in sequences]
+    )
 
 
 def pitch(wave, rate=16000, low=60, high=450):
@@ -125,7 +124,6 @@ def test_any_corpus_is_well_formed(
 def test_lengths_differ_within_the_bounds_and_one_number_fixes_them():
     assert len({wave.size for wave in small().data}) > 1
     assert {wave.size for wave in small(duration=0.3).data} == {4800}
-    assert {wave.size for wave in small(duration=1).data} == {16000}
 
 
 @given(
@@ -146,22 +144,19 @@ def test_growing_the_corpus_keeps_every_earlier_utterance(
         n_utterances=2 + more_utterances,
         emotions=[*more_emotions, "anger", "neutral"],
     )
-    kept = {
-        key: i
-        for i, key in enumerate(
-            zip(after.speakers, after.target, after.utterances, strict=True)
-        )
-    }
-    order = [
-        kept[key]
-        for key in zip(before.speakers, before.target, before.utterances, strict=True)
+    keys = [
+        list(zip(c.speakers, c.target, c.utterances, strict=True))
+        for c in (before, after)
     ]
+    order = [keys[1].index(key) for key in keys[0]]
     assert same(before.data, [after.data[i] for i in order])
     for name in LABELS:
         np.testing.assert_array_equal(before[name], after[name][order])
 
 
 def test_random_state_decides_everything():
+    waves = small(n_utterances=4, emotions=["fear"], duration=0.3).data
+    assert len({wave.tobytes() for wave in waves}) == len(waves)
     assert same(small().data, small().data)
     assert not same(small().data, small(random_state=1).data)
     seeded = [small(random_state=np.random.RandomState(3)) for _ in range(2)]
@@ -180,11 +175,6 @@ def test_the_global_generator_has_no_part_in_it(random_state):
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_utterances_of_one_cell_are_not_copies():
-    waves = small(n_utterances=4, emotions=["fear"], duration=0.3).data
-    assert len({wave.tobytes() for wave in waves}) == len(waves)
-
-
 def test_channel_changes_the_recording_and_nothing_else():
     corpora = [small(channel=channel) for channel in (0, 1, None)]
     for other in corpora[1:]:
@@ -197,7 +187,8 @@ def test_channel_changes_the_recording_and_nothing_else():
 
 def test_a_channel_shifts_the_spectrum_more_than_another_draw_of_speakers():
     def spectrum(**kwargs):
-        bands = statistics(make_emotional_speech(8, 2, **kwargs))[:, :80]
+        corpus = make_emotional_speech(8, 2, duration=0.5, **kwargs)
+        bands = statistics(corpus)[:, :80]
         return (bands - bands.mean(axis=1, keepdims=True)).mean(axis=0)
 
     here = spectrum(channel=0, random_state=0)
@@ -207,15 +198,13 @@ def test_a_channel_shifts_the_spectrum_more_than_another_draw_of_speakers():
 
 
 def test_emotions_act_in_the_direction_of_speech():
-    corpus = make_emotional_speech(4, 8, speaker_effect=0, channel=None, random_state=0)
+    corpus = make_emotional_speech(
+        4, 8, speaker_effect=0, channel=None, duration=0.6, random_state=0
+    )
 
     def mean(measure, emotion):
-        chosen = [
-            measure(wave)
-            for wave, name in zip(corpus.data, corpus.target, strict=True)
-            if name == emotion
-        ]
-        return np.mean(chosen)
+        rows = np.flatnonzero(corpus.target == emotion)
+        return np.mean([measure(corpus.data[row]) for row in rows])
 
     def level(wave):
         return 10 * np.log10(np.mean(wave**2))
@@ -240,32 +229,14 @@ def test_women_speak_higher_unless_speakers_do_not_differ():
 
 
 @pytest.mark.slow
-def test_the_default_corpus_is_neither_trivial_nor_hopeless():
-    assert 0.60 < uar(*default_corpus(1)) < 0.90
-
-
-def test_permuted_labels_give_chance():
-    X, y, speakers = default_corpus(1)
-    scores = [
-        uar(X, np.random.default_rng(seed).permutation(y), speakers)
-        for seed in range(3)
-    ]
-    assert 0.17 < np.mean(scores) < 0.33
-
-
-@pytest.mark.slow
 def test_speakers_are_what_makes_it_hard():
     scores = {effect: uar(*default_corpus(effect)) for effect in (0, 1, 2)}
+    assert 0.60 < scores[1] < 0.90
     assert scores[0] > scores[1] + 0.08
     assert scores[1] > scores[2] + 0.08
-
-
-@pytest.mark.slow
-def test_without_speaker_effect_nobody_can_tell_speakers_apart():
-    X, _, speakers = default_corpus(0)
-    assert uar(X, speakers) < 0.20  # chance is 0.125
-    X, _, speakers = default_corpus(1)
-    assert uar(X, speakers) > 0.70
+    for effect, low, high in ((0, 0, 0.20), (1, 0.70, 1)):  # chance is 0.125
+        X, _, speakers = default_corpus(effect)
+        assert low <= uar(X, speakers) <= high
 
 
 @pytest.mark.parametrize(
@@ -283,21 +254,9 @@ def test_without_speaker_effect_nobody_can_tell_speakers_apart():
         ({"speaker_effect": "1"}, TypeError, "speaker_effect must be an instance"),
         ({"channel": -1}, ValueError, "channel == -1, must be >= 0"),
         ({"channel": "phone"}, TypeError, "channel must be an instance"),
-        (
-            {"emotions": ["joy"]},
-            ValueError,
-            "emotions must be different names from .*fear.* got .'joy'",
-        ),
-        (
-            {"emotions": []},
-            ValueError,
-            r"must be different names from.* got \[\]",
-        ),
-        (
-            {"emotions": ["fear"] * 2},
-            ValueError,
-            "different names .*, got .'fear', 'fear'",
-        ),
+        ({"emotions": ["joy"]}, ValueError, "different names from .*fear.* got .'joy'"),
+        ({"emotions": []}, ValueError, r"must be different names from.* got \[\]"),
+        ({"emotions": ["fear"] * 2}, ValueError, "names .*, got .'fear', 'fear'"),
         ({"emotions": "fear"}, TypeError, "emotions must be a sequence.* 'fear'"),
         ({"emotions": 4}, TypeError, "emotions must be a sequence.* 4"),
         ({"duration": 0.05}, ValueError, "duration .*>= 0.1.*got 0.05"),
