@@ -168,12 +168,3 @@ def find_fault(path):
     except (OSError, RuntimeError, TypeError) as error:
         return f"does not decode ({error})"
     return None
-
-
-def recorded_length(path):
-    """Return the seconds of a file by its header, or None if it does not open."""
-    try:
-        with open_audio(path) as file:
-            return file.frames / file.samplerate
-    except (OSError, RuntimeError, TypeError):
-        return None

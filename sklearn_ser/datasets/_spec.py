@@ -67,21 +67,16 @@ class LabelLines:
             The file.
         """
         for path in paths:
-            utterance, columns = None, {}
+            found = []
             for text in _lines(path):
                 if match := re.match(self.line, text):
-                    if utterance is not None:
-                        yield utterance, columns, path
                     columns = _groups(match)
-                    utterance = columns.pop("utterance")
-                elif utterance is not None and (
-                    match := re.match(self.rater or "$^", text)
-                ):
+                    found.append((columns.pop("utterance"), columns, path))
+                elif found and (match := re.match(self.rater or "$^", text)):
                     rating = f"{match['rater']}: {match['label'].replace(';', ',')}"
                     earlier = columns.get("raters")
                     columns["raters"] = f"{earlier}; {rating}" if earlier else rating
-            if utterance is not None:
-                yield utterance, columns, path
+            yield from found
 
 
 @dataclass(frozen=True, kw_only=True)

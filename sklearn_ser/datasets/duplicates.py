@@ -14,6 +14,7 @@ from ..features._audio_files import (
     UNKNOWN_LENGTH,
     WHOLE,
     is_estimate,
+    naming_faults,
     open_audio,
     sample_range,
 )
@@ -104,24 +105,18 @@ def _is_table(batch):
 
 
 def _duplicates(recordings, strict):
+    untold = () if strict else (TypeError, ValueError)  # the estimator tells
     by_length, by_content = defaultdict(list), defaultdict(list)
     for row, recording in enumerate(recordings):
-        try:
-            by_length[_length(as_mapping(recording), row)].append(row)
-        except (TypeError, ValueError):
-            if strict:
-                raise
+        with contextlib.suppress(*untold):
+            by_length[_length(as_mapping(recording), f"recordings[{row}]")].append(row)
     for rows in by_length.values():
         # Decoding takes time, and recordings of different lengths differ anyway.
         for row in rows if len(rows) > 1 else ():
-            try:
-                content = _content(as_mapping(recordings[row]), row)
-            except (TypeError, ValueError):
-                if strict:
-                    raise
-                continue
-            if content is not None:
+            with contextlib.suppress(*untold):
+                content = _content(as_mapping(recordings[row]), f"recordings[{row}]")
                 by_content[content].append(row)
+    by_content.pop(None, None)
     copies = [rows for rows in by_content.values() if len(rows) > 1]
     return _joined([*copies, *overlapping_segments(recordings)])
 
@@ -204,45 +199,35 @@ def _path(recording):
     return recording if isinstance(recording, str | os.PathLike) else None
 
 
-def _length(recording, row):
+def _header(recording, name):
+    """Return the rate, or None without one, and the number of samples or frames."""
+    path = _path(recording)
+    if path is not None:
+        with naming_faults(describe(recording, name)), open_audio(path) as file:
+            return file.samplerate, file.frames
+    rate = recording.get("sampling_rate") if isinstance(recording, Mapping) else None
+    return rate, (np.shape(_array(recording, name)) or (None,))[-1]
+
+
+def _length(recording, name):
     """Return the number of samples or frames, from the header of a file alone."""
-    path, name = _path(recording), f"recordings[{row}]"
     times = times_of(recording, name)
-    if path is not None:
-        n_times, rate = _info(path, row)
-    else:
-        shape = np.shape(_array(recording, row))[-1:]
-        if times == WHOLE:
-            return shape
-        if "sampling_rate" not in recording:
-            load_audio(recording, name=name)  # raises, and says why
-        n_times, rate = shape[0], recording["sampling_rate"]
+    rate, n_times = _header(recording, name)
+    if times == WHOLE:
+        return n_times
+    if rate is None:
+        load_audio(recording, name=name)  # raises, and says why
     first, last = sample_range(times, rate, n_times, describe(recording, name))
-    return (last - first,)
+    return last - first
 
 
-def _info(path, row):
-    """Return the number of samples of a file, and its rate."""
-    try:
-        with open_audio(path) as file:
-            return file.frames, file.samplerate
-    except (OSError, RuntimeError, TypeError):
-        load_audio(path, name=f"recordings[{row}]")  # raises, and says why
-        raise
-
-
-def _content(recording, row):
+def _content(recording, name):
     """Return a digest of the audio, or None if it could be equal by chance."""
-    path, rate = _path(recording), None
-    array = None if path is not None else np.asarray(_array(recording, row))
-    if path is not None:
-        _, rate = _info(path, row)
-    elif isinstance(recording, Mapping):
-        rate = recording.get("sampling_rate")
+    rate, _ = _header(recording, name)
+    array = None if rate else np.asarray(_array(recording, name))
     if rate or (array.ndim == 1 and array.dtype.kind in "fiu"):
         # Equal audio has equal digests, whether in a file, a mapping or an array.
         source = recording if rate else array
-        name = f"recordings[{row}]"
         array = load_audio(source, sampling_rate=rate or 16000, name=name)
     if array.dtype.kind not in "fiu" or array.size < _MIN_VALUES:
         return None
@@ -252,12 +237,12 @@ def _content(recording, row):
     return rate or 16000, array.shape, hashlib.sha256(array.tobytes()).digest()
 
 
-def _array(recording, row):
+def _array(recording, name):
     if not isinstance(recording, Mapping):
         return recording
     if "array" not in recording:
         raise TypeError(
-            f"recordings[{row}] is a mapping with neither 'array' nor 'path', found "
+            f"{name} is a mapping with neither 'array' nor 'path', found "
             f"keys {sorted(map(str, recording))}."
         )
     return recording["array"]

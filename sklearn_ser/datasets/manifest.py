@@ -21,7 +21,7 @@ from .._validation import (
 from ..exceptions import warn_caller
 from ..features._audio_files import WHOLE, sample_range
 from ..features.audio import as_segment, describe, times_of
-from ._search import FileFinder, recorded_length
+from ._search import FileFinder
 from .duplicates import length_of, source_of
 
 _REQUIRED = ("file", "speaker", "emotion")
@@ -502,8 +502,8 @@ def _is_longer(files, durations):
             told = float(duration)
         except ValueError:
             continue
-        length = recorded_length(file) if isinstance(file, str) else None
-        if length is not None and 0 < told < 0.9 * length - 0.5:
+        known = length_of(file) if isinstance(file, str) else None
+        if known is not None and 0 < told < 0.9 * known[1] / known[0] - 0.5:
             return True
     return False
 

@@ -1,5 +1,6 @@
 """Protocols: classes and folds over the rows of a corpus; the frozen ones."""
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -208,11 +209,6 @@ class Protocol:
         )
 
 
-def stem(path):
-    """Return the name of a file, without folders and suffix."""
-    return Path(path).stem.strip() if isinstance(path, str | os.PathLike) else ""
-
-
 def place(path):
     """Return two folders and the stem of a path, to compare recordings."""
     path = Path(path) if isinstance(path, str | os.PathLike) else Path()
@@ -234,30 +230,16 @@ def _words(text):
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec:
-    """A protocol that is not yet bound to a corpus.
+    """A protocol that is not yet bound to a corpus; its folds never change.
 
-    Attributes
-    ----------
-    name : str
-        Its name. The folds of a version never change. Other folds are another version.
-    corpora : tuple of str
-        The corpus, or the source and the target of a transfer.
-    classes : dict of str to str
-        The emotions, and the class of each.
-    folds : tuple of str, default=None
-        The test speakers of each fold. None leaves one speaker out. In a transfer, the
-        target is the only test fold.
-    validation : str, default=None
-        The column in which a validation speaker has the value of the test speaker.
-    version : int
-        The version, from 1.
+    Of two corpora the first is the source of a transfer, and the second its target.
     """
 
     name: str
     corpora: tuple
-    classes: dict
-    folds: tuple | None = None
-    validation: str | None = None
+    classes: dict  # of each emotion
+    folds: tuple | None = None  # the test speakers of each; None leaves one out
+    validation: str | None = None  # column of what the validation speaker shares
     version: int = 1
 
     def count_missing(self, target, corpora=None):
@@ -492,12 +474,11 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
 def _utterance(spec, path):
     """Return the utterance's name in load_corpus, or else the name of its file."""
     path = Path(path) if isinstance(path, str | os.PathLike) else Path()
-    inside = "/".join([*path.parent.parts, path.stem.strip()])
-    try:
-        columns = CORPORA[spec.corpora[0]].parse(inside)
-    except KeyError:
-        columns = None
-    return columns["utterance"] if columns else stem(path)
+    stem = path.stem.strip()
+    with contextlib.suppress(KeyError):
+        columns = CORPORA[spec.corpora[0]].parse("/".join([*path.parent.parts, stem]))
+        return columns["utterance"] if columns else stem
+    return stem
 
 
 def check_protocol(name, corpora=None):
@@ -527,8 +508,7 @@ def _number_folds(spec, speakers, corpora):
     if unknown:
         raise ValueError(f"Speakers {unknown} are in no fold of '{spec.name}'.")
     # If speakers are missing, there may be fewer folds, in the same order.
-    folds = [numbers[speaker] for speaker in speakers]
-    return np.unique(folds, return_inverse=True)[1]
+    return np.unique([numbers[who] for who in speakers], return_inverse=True)[1]
 
 
 def _validation_rows(spec, speakers, folds, frame):

@@ -16,13 +16,23 @@ from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import LogMelTransformer
 from sklearn_ser.datasets import find_duplicates
-from sklearn_ser.datasets.duplicates import duplicates_if_audio
 from sklearn_ser.model_selection import (
     check_duplicate_leakage,
     cross_corpus_validate,
     speaker_cross_validate,
 )
 from sklearn_ser.model_selection._leakage import duplicates_in
+
+MODEL = DummyClassifier()
+SHARED = "hold the same audio"
+
+
+def _validate(model, X, y, speakers, **options):
+    return speaker_cross_validate(model, X, y, speakers, n_bootstrap=0, **options)
+
+
+def _validate_corpora(model, X, y, corpora, speakers):
+    return cross_corpus_validate(model, X, y, corpora, speakers, n_bootstrap=0)
 
 
 def _waves(n, seed=0, n_times=800):
@@ -96,26 +106,19 @@ def test_a_split_that_shares_a_recording_is_refused(tmp_path):
     check_duplicate_leakage([([0, 1], [2])], paths, unlabelled=[True, False, False])
 
 
-def test_speaker_cross_validate_refuses_duplicates():
-    X = [wave[i:] for i, wave in enumerate(_waves(6))]
-    y, speakers = ["x", "y"] * 3, np.repeat(["ann", "bob", "cem"], 2)
-    model = DummyClassifier()
-    speaker_cross_validate(model, X, y, speakers)
+def test_evaluations_refuse_duplicates():
+    X = [wave[i:] for i, wave in enumerate(_waves(8))]
+    y, speakers = ["x", "y"] * 4, np.repeat(["ann", "bob", "cem", "dan"], 2)
+    corpora = np.repeat(["one", "two"], 4)
+    _validate(MODEL, X, y, speakers)
+    _validate_corpora(MODEL, X, y, corpora, speakers)
     X[5] = X[0]
     with pytest.raises(ValueError, match=r"rows 5 \(train\) and 0 \(test\) hold"):
-        speaker_cross_validate(model, X, y, speakers)
+        _validate(MODEL, X, y, speakers)
+    with pytest.raises(ValueError, match=r"rows 0 \(train\) and 5 \(test\) hold"):
+        _validate_corpora(MODEL, X, y, corpora, speakers)
     # Copies of one speaker's recording stay together.
-    speaker_cross_validate(model, X, y, ["ann", "bob", "bob", "cem", "cem", "ann"])
-
-
-def test_cross_corpus_validate_refuses_duplicates():
-    X = [wave[i:] for i, wave in enumerate(_waves(8))]
-    y, corpora = ["x", "y"] * 4, np.repeat(["one", "two"], 4)
-    speakers = ["ann", "ann", "bob", "bob"] * 2
-    cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
-    X[6] = X[2]
-    with pytest.raises(ValueError, match=r"rows 2 \(train\) and 6 \(test\) hold"):
-        cross_corpus_validate(DummyClassifier(), X, y, corpora, speakers)
+    _validate(MODEL, X, y, [*"abbccadd"])
 
 
 def test_masks_and_bad_rows_are_treated_as_by_the_other_check():
@@ -126,14 +129,16 @@ def test_masks_and_bad_rows_are_treated_as_by_the_other_check():
         check_duplicate_leakage([([0], [9])], [x, z])
 
 
-def test_a_series_of_paths_is_looked_at(tmp_path):
-    one, two = _waves(2)
-    for name, wave in ("a", one), ("b", two), ("c", one), ("d", two):
-        soundfile.write(tmp_path / f"{name}.wav", wave, 16000)
-    paths = pd.Series([str(tmp_path / f"{n}.wav") for n in "abcd"], index=[*"wxyz"])
-    assert find_duplicates(paths) == [[0, 2], [1, 3]]
-    with pytest.raises(ValueError, match="hold the same audio"):
-        speaker_cross_validate(DummyClassifier(), paths, [*"xyxy"], [*"aabb"])
+@pytest.mark.parametrize("form", [list, iter, pd.Series, np.stack, pd.DataFrame])
+def test_recordings_come_in_any_form(form):
+    def made(*rows):
+        X = form([_waves(2)[row] for row in rows])
+        return X.rename(columns=str) if isinstance(X, pd.DataFrame) else X
+
+    assert find_duplicates(made(0, 1, 0, 1)) == [[0, 2], [1, 3]]
+    check_duplicate_leakage([([0], [1])], made(0, 1))
+    with pytest.raises(ValueError, match=r"rows 0 \(train\) and 2 \(test\) hold"):
+        check_duplicate_leakage([([0, 1], [2])], made(0, 1, 0))
 
 
 def test_the_rate_tells_recordings_apart():
@@ -149,24 +154,28 @@ def test_equal_rows_of_a_table_are_no_recording_twice(form):
     row = np.random.default_rng(0).normal(size=100)
     X, y = form(np.stack([row, -row] * 4)), [*"xyxyxyxy"]
     corpora, speakers = np.repeat(["one", "two"], 4), [*"aabbccdd"]
-    model = DummyClassifier()
-    assert speaker_cross_validate(model, X, y, speakers).wa == 0.5
-    assert cross_corpus_validate(model, X, y, corpora, speakers).uar == 0.5
+    assert _validate(MODEL, X, y, speakers).wa == 0.5
+    assert _validate_corpora(MODEL, X, y, corpora, speakers).uar == 0.5
 
 
-@pytest.mark.parametrize("form", [np.asarray, list, np.ndarray.tolist, pd.DataFrame])
-@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("form", "nested"),
+    [
+        *((form, False) for form in (np.asarray, list, np.ndarray.tolist)),
+        (pd.DataFrame, True),
+    ],
+)
 def test_waveforms_of_one_length_are_recordings_where_a_step_takes_them(form, nested):
     X, y, speakers = np.stack(_waves(6)), [*"xyxyxy"], [*"aabbcc"]
-    model = make_pipeline(LogMelTransformer(), DummyClassifier())
+    model = make_pipeline(LogMelTransformer(n_mels=8), DummyClassifier())
     if nested:
         model = GridSearchCV(make_pipeline(model), {}, cv=2)
-    speaker_cross_validate(model, form(X), y, speakers)
+    _validate(model, form(X), y, speakers)
     X[5] = X[0]
     with pytest.raises(ValueError, match=r"rows 5 \(train\) and 0 \(test\) hold"):
-        speaker_cross_validate(model, form(X), y, speakers)
-    with pytest.raises(ValueError, match="hold the same audio"):
-        cross_corpus_validate(model, form(X), y, [*"000111"], speakers)
+        _validate(model, form(X), y, speakers)
+    with pytest.raises(ValueError, match=SHARED):
+        _validate_corpora(model, form(X), y, [*"000111"], speakers)
 
 
 @pytest.mark.parametrize("step", [DictVectorizer(), CountVectorizer()])
@@ -184,67 +193,46 @@ def test_a_class_among_the_parameters_is_no_step():
     assert not duplicates_in(np.stack(_waves(1) * 3), Holder())
 
 
-def test_rows_of_a_table_are_recordings():
-    X = pd.DataFrame(np.stack([*_waves(2), *_waves(1)]), columns=map(str, range(800)))
-    assert find_duplicates(X) == [[0, 2]]
-    with pytest.raises(ValueError, match=r"rows 0 \(train\) and 2 \(test\) hold"):
-        check_duplicate_leakage([([0, 1], [2])], X)
-
-
-def test_recordings_may_come_one_by_one():
-    x, y = _waves(2)
-    check_duplicate_leakage([([0], [1])], iter([x, y]))
-    with pytest.raises(ValueError, match=r"rows 0 \(train\) and 2 \(test\) hold"):
-        check_duplicate_leakage([([0, 1], [2])], iter([x, y, x]))
-
-
 def test_sequences_of_the_same_frames_are_a_recording_twice():
     X = list(np.random.default_rng(0).normal(size=(4, 8, 9)))
     X[2] = X[0]
     for form in (X, np.stack(X)):
-        with pytest.raises(ValueError, match="hold the same audio"):
-            speaker_cross_validate(DummyClassifier(), form, [*"xyxy"], [*"aabb"])
+        with pytest.raises(ValueError, match=SHARED):
+            _validate(MODEL, form, [*"xyxy"], [*"aabb"])
 
 
 def test_mappings_of_features_are_no_recordings():
     X = [{"pitch": float(i), "energy": 1.0} for i in range(4)]
-    model = make_pipeline(DictVectorizer(), DummyClassifier())
-    speaker_cross_validate(model, X, [*"xyxy"], [*"aabb"])
+    _validate(make_pipeline(DictVectorizer(), MODEL), X, [*"xyxy"], [*"aabb"])
     with pytest.raises(TypeError, match=r"recordings\[0\] is a mapping with neither"):
         find_duplicates(X)
 
 
-def test_one_file_that_cannot_be_read_hides_no_other(tmp_path):
-    X = [*_waves(2), str(tmp_path / "none.wav"), _waves(1)[0]]
-    with pytest.raises(ValueError, match="hold the same audio"):
-        speaker_cross_validate(DummyClassifier(), X, [*"xyxy"], [*"aabb"])
-
-
-def test_recordings_that_cannot_be_read_are_left_to_the_estimator():
+def test_what_cannot_be_read_hides_no_others_and_is_left_to_the_estimator():
     class Reads(DummyClassifier):
         def fit(self, X, y):
             raise ValueError("the estimator looked at " + X[0])
 
     with pytest.raises(ValueError, match="the estimator looked at"):
-        speaker_cross_validate(
-            Reads(), [f"/no/{i}.wav" for i in range(4)], [*"xyxy"], [*"aabb"]
-        )
-
-
-def test_a_recording_that_does_not_decode_hides_no_copies():
-    one, two, three = (wave / 2**15 for wave in _waves(3))
-    two[5] = np.nan
-    X = [one, two, three, one.copy()]  # of one length, so that all are decoded
-    assert duplicates_if_audio(X, vectors_are_waveforms=True) == [[0, 3]]
-    with pytest.raises(ValueError, match=r"recordings\[1\] contains NaN"):
-        find_duplicates(X)
+        _validate(Reads(), [f"/no/{i}.wav" for i in range(4)], [*"xyxy"], [*"aabb"])
+    model = make_pipeline(LogMelTransformer(n_mels=8), MODEL)
+    one, two = (wave / 2**15 for wave in _waves(2))
+    broken = np.where(np.arange(800) == 5, np.nan, two)
+    for X, told in (
+        ([one, two, "/no/none.wav", one.copy()], "is missing"),
+        ([one, broken, two, one.copy()], r"\[1\] contains NaN"),  # of one length
+    ):
+        with pytest.raises(ValueError, match=SHARED):
+            _validate(model, X, [*"xyxy"], [*"aabb"])
+        with pytest.raises(ValueError, match=told):
+            find_duplicates(X)
 
 
 def test_what_is_no_audio_has_no_duplicates():
-    table = csr_array(np.ones((3, 99)))
-    assert duplicates_if_audio(table, vectors_are_waveforms=True) == []
-    uneven = [[[1.0], [2.0, 3.0]], [[1.0], [2.0, 3.0]]]
-    assert duplicates_if_audio(uneven, vectors_are_waveforms=False) == []
+    table = csr_array(np.ones((4, 99)))
+    uneven = [[[1.0], [2.0, 3.0]]] * 4
+    for X in (table, uneven):
+        _validate(MODEL, X, [*"xyxy"], [*"aabb"])
 
 
 def _parts(source, *times):
@@ -274,8 +262,6 @@ def test_segments_that_overlap_are_one_recording(tmp_path, case):
         source,
     ):
         assert find_duplicates(_parts(each, *times)) == expected
-        batch = _parts(each, *times)
-        assert duplicates_if_audio(batch, vectors_are_waveforms=False) == expected
 
 
 def test_a_segment_is_a_copy_of_the_file_with_its_samples(tmp_path):
@@ -312,25 +298,12 @@ def test_a_test_on_segments_of_trained_recordings_is_told():
     times = [(0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8)]
     y, speakers = ["a", "b"] * 4, np.repeat(["s1", "s2", "s3", "s4"], 2)
     X = np.arange(8.0)[:, None]
-    for recordings, told in (
-        ([*_parts(call, *times), *_parts(other, *times)], True),
-        (_waves(8), False),
+    parts = [*_parts(call, *times), *_parts(other, *times)]
+    for recordings, groups, told in (
+        (parts, None, True),
+        (_waves(8), None, False),
+        (parts, np.repeat([0, 1], 4), False),
     ):
-        result = speaker_cross_validate(
-            DummyClassifier(), X, y, speakers, recordings=recordings, n_bootstrap=0
-        )
+        result = _validate(MODEL, X, y, speakers, recordings=recordings, groups=groups)
         heard = [text for text in result.caveats if "other segments train" in text]
-        assert bool(heard) == told
-        if told:
-            assert heard[0].startswith("8 tested segments")
-            files = np.repeat([0, 1], 4)
-            apart = speaker_cross_validate(
-                DummyClassifier(),
-                X,
-                y,
-                speakers,
-                recordings=recordings,
-                groups=files,
-                n_bootstrap=0,
-            )
-            assert not any("segments" in text for text in apart.caveats)
+        assert [text[:17] for text in heard] == ["8 tested segments"] * told

@@ -419,23 +419,16 @@ def test_faults_are_reported_together(build):
     assert "3 that cannot be used" in corpus.DESCR
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg"])
-def test_a_file_cut_short_is_found(tmp_path, suffix):
-    path = tmp_path / f"03a01Wa{suffix}"
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 48000)
-    soundfile.write(path, noise, 16000)
-    _audio(tmp_path / "08a01Na.wav")
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r"03a01Wa\S+' (is cut short|does not decode)"):
-        load_corpus("emodb", tmp_path)
-
-
-def test_a_recording_without_samples_is_a_fault(tmp_path):
+def test_a_file_cut_short_or_without_samples_is_a_fault(tmp_path):
     soundfile.write(tmp_path / "03a01Wa.wav", np.zeros(0), 16000)
-    with pytest.raises(ValueError, match="holds no samples"):
-        load_corpus("emodb", tmp_path)
     with pytest.raises(ValueError, match="no recording that can be used: 1 are faulty"):
         load_corpus("emodb", tmp_path, errors="drop")
+    _audio(tmp_path / "08a01Na.wav")
+    content = (tmp_path / "08a01Na.wav").read_bytes()
+    (tmp_path / "08a01Na.wav").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"08a01Na.wav' is cut short") as caught:
+        load_corpus("emodb", tmp_path)
+    assert "03a01Wa.wav' holds no samples" in str(caught.value)
 
 
 def test_two_recordings_of_one_name_are_refused(build):
@@ -497,13 +490,6 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, name, file, message):
 def test_wrong_arguments(tmp_path, name, options, error, message):
     with pytest.raises(error, match=message):
         load_corpus(name, **{"data_home": tmp_path, **options})
-
-
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "ULAW"])
-def test_an_odd_number_of_bytes_is_no_fault(tmp_path, subtype):
-    wave = np.linspace(-0.5, 0.5, 1601)
-    soundfile.write(tmp_path / "03a01Wa.wav", wave, 16000, subtype=subtype)
-    assert len(load_corpus("emodb", tmp_path).data) == 1
 
 
 def test_a_byte_order_mark_and_windows_lines_lose_nothing(build):
@@ -689,7 +675,10 @@ def real():
             *("emodb-loso", "emodb4", (339, 10, 10)),
             *("81 of 81 boredom, 46 of 46 disgust, 69 of 69 fear", "b705378e82e08ad3"),
         ),
-        ("emovo-loso", "emovo", (588, 6, 14), "", "2fb8596864b1c523"),
+        pytest.param(
+            *("emovo-loso", "emovo", (588, 6, 14), "", "2fb8596864b1c523"),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             *("ravdess-emobox-6fold", "ravdess", (1439, 24, 2)),
             *("1 of 192 happiness", "221105ce0894cc1a"),

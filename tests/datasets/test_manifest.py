@@ -18,7 +18,8 @@ from sklearn_ser._csv import clean_name, name_key
 from sklearn_ser.datasets import load_manifest
 from sklearn_ser.features import load_audio
 
-GOOD = "file,speaker,emotion\na.wav,03,anger\nb.wav,11,neutral\n"
+HEAD = "file,speaker,emotion\n"
+GOOD = HEAD + "a.wav,03,anger\nb.wav,11,neutral\n"
 
 # Any printable text survives, but for the spaces around it, which are dropped.
 words = st.text(
@@ -146,18 +147,15 @@ def test_what_is_written_is_what_is_read(rows, order):
 
 
 def test_one_long_cell_does_not_make_all_rows_as_long(write, tmp_path):
-    (tmp_path / "audio").mkdir()
-    rows = [
-        f"audio/{i}.wav,s{i % 7},joy,{'x' * 100_000 * (i == 3)}" for i in range(2000)
-    ]
-    for i in range(2000):
-        (tmp_path / "audio" / f"{i}.wav").touch()
+    rows = [f"{i}.wav,s{i % 7},joy,{'x' * 100_000 * (i == 3)}" for i in range(200)]
+    for i in range(200):
+        (tmp_path / f"{i}.wav").touch()
     path = write("\n".join(["file,speaker,emotion,note", *rows]))
     tracemalloc.start()
     corpus = load_manifest(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 20e6  # 800 MB as fixed-width text
+    assert peak < 2e6  # 80 MB as fixed-width text
     assert len(corpus.frame["note"][3]) == 100_000
 
 
@@ -167,16 +165,12 @@ def test_a_name_without_end_is_refused(write, column):
         load_manifest(write(GOOD.replace(column, "x" * 100_000)))
 
 
-def test_as_frame_gives_text_columns(write):
-    pandas = pytest.importorskip("pandas")
+def test_as_frame_gives_text_columns_or_names_the_extra(write, monkeypatch):
     corpus = load_manifest(write(GOOD), as_frame=True)
-    assert isinstance(corpus.frame, pandas.DataFrame)
+    assert isinstance(corpus.frame, pd.DataFrame)
     assert corpus.frame.columns.tolist() == ["file", "speaker", "emotion"]
     assert corpus.frame["speaker"].tolist() == ["03", "11"]
     assert isinstance(corpus.speakers, np.ndarray)
-
-
-def test_as_frame_without_pandas_names_the_extra(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     assert load_manifest(write(GOOD)).speakers.tolist() == ["03", "11"]
     with pytest.raises(ImportError, match=r"pandas.*sklearn_ser\[datasets\]"):
@@ -188,55 +182,54 @@ def test_as_frame_without_pandas_names_the_extra(write, monkeypatch):
     [
         ("", "is empty; expected columns"),
         ("\n , \n", "is empty; expected columns"),
-        ("file,speaker,emotion\n", "header but no rows"),
+        (HEAD, "header but no rows"),
         ("path,speaker,label\na.wav,1,x\n", r"lacks the columns \['file', 'emotion'\]"),
         (
             "file;speaker;label\na.wav;1;x\n",
             r"lacks the columns \['emotion'\]; it has \['file', 'speaker', 'label'\]",
         ),
-        (
-            "file|speaker|emotion\na.wav|1|x\n",
-            r"lacks .*has \['file\|speaker\|emotion'\]",
-        ),
+        (HEAD.replace(",", "|") + "a.wav|1|x", r"has \['file\|speaker\|emotion'\]"),
         (
             "file,speaker,emotion,Speaker\na.wav,1,x,2\n",
             r"more than one column named \['speaker'\]",
         ),
         (
-            "file,speaker,emotion\na.wav, ,\n,1,x\n",
+            HEAD + "a.wav, ,\n,1,x\n",
             "empty cells: row 2 'speaker', row 2 'emotion', row 3 'file'",
         ),
         (
-            "file,speaker,emotion\na.wav,1\nb.wav,1,x,y\n",
+            HEAD + "a.wav,1\nb.wav,1,x,y\n",
             "without 3 values as in the header: row 2 has 2, row 3 has 4",
         ),
         (
-            "file,speaker,emotion\na.wav,1,x\nb.wav,1,x\nx/../a.wav,2,y\n",
+            HEAD + "a.wav,1,x\nb.wav,1,x\nx/../a.wav,2,y\n",
             r"more than once: row 4 '.*a\.wav' \(first in row 2\)",
         ),
+        (HEAD + "a.wav,1,x\nA.WAV,2,y\n", "more than once: row 3"),
         (
-            "file,speaker,emotion\na.wav,1,x\nc.wav,1,x\nd.wav,1,x\n",
+            HEAD + "a.wav,1,x\nc.wav,1,x\nd.wav,1,x\n",
             r"do not exist: row 3 '.*c\.wav', row 4 '.*d\.wav'\.$",
         ),
-        ('file,speaker,emotion\n"a.wav,1,x\n', "is not a CSV table in UTF-8"),
+        (
+            'file,speaker,emotion,note\na.wav,1,x,"two\nlines"\n\nc.wav,1,x,\n',
+            "row 5 ",  # the line of the file
+        ),
+        (
+            HEAD + "".join(f"{i:02d}.wav,1,x\n" for i in range(12)),
+            r"row 2 .*row 6 '\S*04\.wav', and 7 more\.$",
+        ),
+        (HEAD + '"a.wav,1,x\n', "is not a CSV table in UTF-8"),
+        ("x" * 9000 + ",b\n1,2\n", r"x\.\.\."),
+        ("{0},{0},".format("x" * 9000) + GOOD, r"x\.\.\."),
+        (HEAD + "x" * 9000 + ",03,anger\n", r"exist: row 2 .*\.\.\."),
     ],
 )
 def test_a_faulty_manifest_says_where(write, text, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(
+        ValueError, match=rf"(?s)^csv '.*corpus\.csv'.*{message}"
+    ) as info:
         load_manifest(write(text))
-
-
-def test_many_faults_are_counted_not_listed(write):
-    rows = "".join(f"{i:02d}.wav,1,x\n" for i in range(12))
-    with pytest.raises(ValueError, match=r"row 2 .* row 6 .*, and 7 more") as caught:
-        load_manifest(write("file,speaker,emotion\n" + rows))
-    assert "05.wav" not in str(caught.value)
-
-
-def test_row_numbers_are_lines_of_the_file(write):
-    text = 'file,speaker,emotion,note\na.wav,1,x,"two\nlines"\n\nc.wav,1,x,\n'
-    with pytest.raises(ValueError, match="row 5 "):
-        load_manifest(write(text))
+    assert len(str(info.value)) < 1500
 
 
 def test_other_encodings_are_refused(write):
@@ -245,13 +238,6 @@ def test_other_encodings_are_refused(write):
         load_manifest(path)
     corpus = load_manifest(write(GOOD.replace("anger", "Ärger")))
     assert corpus.target[0] == "Ärger"
-
-
-def test_missing_files_and_folders_are_named(write, tmp_path):
-    with pytest.raises(ValueError, match=r"csv must be an existing file.*none\.csv"):
-        load_manifest(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match=r"root must be an existing folder.*nowhere"):
-        load_manifest(write(GOOD), root=tmp_path / "nowhere")
 
 
 def test_a_folder_for_a_file_says_what_it_holds(write, tmp_path):
@@ -275,27 +261,25 @@ def test_a_folder_for_a_file_says_what_it_holds(write, tmp_path):
         load_manifest(tmp_path / "empty")
 
 
-def test_paths_that_lead_nowhere_are_told_with_their_rows(write, tmp_path):
+def test_paths_that_lead_nowhere_are_told(write, tmp_path):
     (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
-    rows = "loop.wav,1,joy\n", f"{'n' * 5000},1,joy\n", "a\0b,1,joy\n"
-    for row in rows[:2]:
-        with pytest.raises(ValueError, match="names files that do not exist: row 4"):
-            load_manifest(write(GOOD + row))
-    with pytest.raises(ValueError, match=r"do not exist: row 4|not a CSV table"):
-        load_manifest(write(GOOD + rows[2]))
-    for bad in ("a\0b", "n" * 5000, tmp_path / "loop.wav"):
+    for name in ("loop.wav", "n" * 5000, "a\0b"):
+        with pytest.raises(ValueError, match=r"do not exist: row 4|not a CSV table"):
+            load_manifest(write(f"{GOOD}{name},1,joy\n"))
         with pytest.raises(ValueError, match="csv must be an existing file"):
-            load_manifest(bad)
+            load_manifest(tmp_path / name)
         with pytest.raises(ValueError, match="root must be an existing folder"):
+            load_manifest(write(GOOD), root=tmp_path / name)
+    for bad in (3, b"corpus.csv", ["corpus.csv"]):
+        with pytest.raises(TypeError, match="csv must be a path, or rows that are map"):
+            load_manifest(bad)
+        with pytest.raises(TypeError, match="root must be a path, got"):
             load_manifest(write(GOOD), root=bad)
 
 
-@pytest.mark.parametrize("bad", [3, b"corpus.csv", ["corpus.csv"]])
-def test_what_is_no_path(write, bad):
-    with pytest.raises(TypeError, match="csv must be a path, or rows that are mapp"):
-        load_manifest(bad)
-    with pytest.raises(TypeError, match="root must be a path, got"):
-        load_manifest(write(GOOD), root=bad)
+def _named(column, one, other):
+    old = ("03", "11") if column == "speaker" else ("anger", "neutral")
+    return GOOD.replace(old[0], one).replace(old[1], other)
 
 
 @pytest.mark.parametrize(
@@ -317,12 +301,8 @@ def test_what_is_no_path(write, bad):
 )
 @pytest.mark.parametrize("column", ["speaker", "emotion"])
 def test_spellings_of_one_name_are_unified(write, spellings, kept, column):
-    old = ("03", "11") if column == "speaker" else ("anger", "neutral")
-    text = GOOD
-    for one, other in zip(old, spellings, strict=True):
-        text = text.replace(one, other)
     with pytest.warns(UserWarning, match="gets its most frequent spelling") as caught:
-        corpus = load_manifest(write(text))
+        corpus = load_manifest(write(_named(column, *spellings)))
     found = corpus.speakers if column == "speaker" else corpus.target
     assert found.tolist() == corpus.frame[column].tolist() == [kept] * 2
     (warning,) = caught
@@ -361,9 +341,8 @@ def test_the_most_frequent_spelling_is_kept_without_what_is_hidden(write, tmp_pa
     ],
 )
 def test_names_that_differ_stay_apart(write, column, one, other):
-    old = ("03", "11") if column == "speaker" else ("anger", "neutral")
-    text = GOOD.replace(old[0], one).replace(old[1], other)
-    assert load_manifest(write(text)).frame[column].tolist() == [one, other]
+    corpus = load_manifest(write(_named(column, one, other)))
+    assert corpus.frame[column].tolist() == [one, other]
 
 
 def test_texts_are_unified_in_silence(write, tmp_path):
@@ -448,28 +427,16 @@ def test_a_row_without_times_is_a_whole_recording(write, tmp_path, names, cells)
     ("names", "cells", "message"),
     [
         ("segment_start_ms", "250", r"\['segment_start_ms'\], which .* in seconds"),
-        (
-            "start,end_frame",
-            "1,90",
-            r"the columns \['end_frame'\], which make of a row",
-        ),
+        ("start,end_frame", "1,90", r"the columns \['end_frame'\], which make of a"),
         ("start,duration_ms", "1,900", r"the columns \['duration_ms'\], which make of"),
         ("channel", "1", r"the columns \['channel'\], which make of a row a part"),
         ("Channel", "left", r"the columns \['channel'\], which make of a row a part"),
         ("duration", "0.8", r"the columns \['duration'\], which make of a row a part"),
         ("duration_s", "1", r"the columns \['duration_s'\], which make of a row a"),
         ("start,t0", "1,2", r"\['start', 't0'\], each of which may be the start of a"),
-        (
-            "start,end",
-            "soon,2",
-            r"no seconds \(.*another name\): row 2 'start' is 'soon'",
-        ),
+        ("start,end", "soon,2", r"no seconds \(.*name\): row 2 'start' is 'soon'"),
         ("from", "Rome", r"no seconds .*: row 2 'from' is 'Rome'\.$"),
-        (
-            "start,end",
-            "-1,2",
-            r"none: row 2 \('.*a.wav'\) has start=-1\.0, expected sec",
-        ),
+        ("start,end", "-1,2", r"none: row 2 \('.*a.wav'\) has start=-1\.0, expected s"),
         ("start,end", "-1 days +23:59:59,2", "no seconds .* is '-1 days"),
         ("start,end", "2,1", r"row 2 \('.*a.wav'\) has start=2 and end=1, expected an"),
         ("start,end", "1,1", r"row 2 \('.*a.wav'\) has start=1 and end=1, expected an"),
@@ -501,6 +468,9 @@ def test_segments_of_one_file_are_one_session(write, tmp_path):
         ValueError, match=r"more than once: row 6 .* \(first in row 5\)"
     ):
         load_manifest(write(table + "a.wav,2,joy,1.0,0:02\n"), columns=columns)
+    zero = "file,speaker,emotion,start\na.wav,ann,anger,\na.wav,ann,anger,0\n"
+    with pytest.raises(ValueError, match="lists recordings more than once: row 3"):
+        load_manifest(write(zero))
 
 
 @pytest.mark.parametrize(
@@ -525,11 +495,6 @@ def test_a_file_is_found_under_the_name_of_another_system(write, tmp_path, told)
     other.rename(other.with_name("STRAssE.wav"))
     with pytest.raises(ValueError, match=r"row 2 .*there are \[.*STRASSE.*STRAssE"):
         load_manifest(write(table))
-
-
-def test_two_names_of_one_file_are_one_recording(write):
-    with pytest.raises(ValueError, match="more than once: row 3"):
-        load_manifest(write("file,speaker,emotion\na.wav,1,x\nA.WAV,2,y\n"))
 
 
 class _Labels:
@@ -632,24 +597,3 @@ def test_columns_may_have_other_names(tmp_path):
         assert "keys" not in str(told.value)
     with pytest.raises(ValueError, match=r"columns\['mood'\].* the keys .*'text'"):
         load_manifest(path, columns={"mood": "label"})
-
-
-@pytest.mark.parametrize("text", ["{},b\n1,2\n", "{0},{0}," + GOOD])
-def test_a_long_name_of_a_column_is_not_told_in_full(write, text):
-    with pytest.raises(ValueError, match=r"^csv '.*x\.\.\.") as info:
-        load_manifest(write(text.format("x" * 9000)))
-    assert len(str(info.value)) < 1500
-
-
-def test_a_long_name_of_a_file_is_not_told_in_full(write):
-    with pytest.raises(ValueError, match=r"exist: row 2 .*\.\.\.") as info:
-        load_manifest(write(f"file,speaker,emotion\n{'x' * 9000},03,anger\n"))
-    assert len(str(info.value)) < 1500
-
-
-def test_a_start_of_zero_lists_a_recording_again(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.ones(800) / 2, 16000)
-    rows = "file,speaker,emotion,start\na.wav,ann,anger,\na.wav,ann,anger,0\n"
-    (tmp_path / "a.csv").write_text(rows)
-    with pytest.raises(ValueError, match="lists recordings more than once: row 3"):
-        load_manifest(tmp_path / "a.csv")
