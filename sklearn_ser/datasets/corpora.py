@@ -21,7 +21,13 @@ _WORDS = {
     "sad": "sadness",
     "surprise": "surprise",
 }
-_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+_FIVE = ("anger", "disgust", "fear", "happiness", "sadness")
+_SIX = (*_FIVE, "surprise")
+
+
+def _shortened(length, *words):
+    """Return words by their first letters, which many corpora use as codes."""
+    return {word[:length]: word for word in words}
 
 
 def _savee_text(code):
@@ -71,19 +77,8 @@ IEMOCAP = CorpusSpec(
     codes={
         "gender": _GENDER,
         "text": _iemocap_text,
-        "emotion": {
-            "ang": "anger",
-            "dis": "disgust",
-            "exc": "excitement",
-            "fea": "fear",
-            "fru": "frustration",
-            "hap": "happiness",
-            "neu": "neutral",
-            "oth": "other",
-            "sad": "sadness",
-            "sur": "surprise",
-            "xxx": NO_AGREEMENT,
-        },
+        "emotion": _shortened(3, *_SIX, "excitement", "frustration", "neutral", "other")
+        | {"xxx": NO_AGREEMENT},
     },
     counts={
         "anger": 1103,
@@ -118,20 +113,9 @@ MSP_IMPROV = CorpusSpec(
     codes={
         "gender": _GENDER,
         "text": _msp_improv_text,
-        "intended": {
-            "A": "anger",
-            "H": "happiness",
-            "N": "neutral",
-            "S": "sadness",
-        },
-        "emotion": {
-            "A": "anger",
-            "H": "happiness",
-            "N": "neutral",
-            "O": "other",
-            "S": "sadness",
-            "X": NO_AGREEMENT,
-        },
+        "intended": _shortened(1, "anger", "happiness", "neutral", "sadness"),
+        "emotion": _shortened(1, "anger", "happiness", "neutral", "other", "sadness")
+        | {"X": NO_AGREEMENT},
     },
     counts={"anger": 792, "happiness": 2644, "neutral": 3477, "sadness": 885},
     license="of its own, for research; a form has to be signed",
@@ -357,17 +341,9 @@ CREMA_D = CorpusSpec(
     codes={
         "gender": _GENDER | {"female": "female", "male": "male", "": ""},
         "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "", "X": ""},
-        "emotion": {
-            "ANG": "anger",
-            "DIS": "disgust",
-            "FEA": "fear",
-            "HAP": "happiness",
-            "NEU": "neutral",
-            "SAD": "sadness",
-        },
+        "emotion": _shortened(3, *_FIVE, "neutral"),
     },
-    counts=dict.fromkeys(("anger", "disgust", "fear", "happiness", "sadness"), 1271)
-    | {"neutral": 1087},
+    counts=dict.fromkeys(_FIVE, 1271) | {"neutral": 1087},
     license="Open Database License 1.0",
     citation="Cao et al., IEEE Transactions on Affective Computing 5, 2014",
     access="clone https://github.com/CheyneyComputerScience/CREMA-D with git-lfs",
@@ -387,15 +363,8 @@ SAVEE = CorpusSpec(
     formats={"text": "{emotion}{number}", "gender": "male"},
     codes={
         "text": _savee_text,
-        "emotion": {
-            "a": "anger",
-            "d": "disgust",
-            "f": "fear",
-            "h": "happiness",
-            "n": "neutral",
-            "sa": "sadness",
-            "su": "surprise",
-        },
+        "emotion": _shortened(1, *_FIVE[:4], "neutral")
+        | _shortened(2, "sadness", "surprise"),
     },
     counts=dict.fromkeys(_SIX, 60) | {"neutral": 120},
     license="of its own, for research; a form has to be filled in",

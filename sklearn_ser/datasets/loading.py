@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -136,7 +137,8 @@ def load_corpus(
     if errors not in ("raise", "drop"):
         raise ValueError(f"errors must be 'raise' or 'drop', got {errors!r}.")
     several = isinstance(name, list | tuple)
-    specs = [find_spec(one) for one in (name if several else [name])]
+    wanted: Any = name if several else [name]
+    specs = [find_spec(one) for one in wanted]
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must hold one or more different corpora, got {name!r}.")

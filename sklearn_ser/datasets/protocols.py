@@ -215,19 +215,6 @@ def place(path):
     return "/".join([*path.parts[-3:-1], path.stem.strip()])
 
 
-_IEMOCAP_4 = {
-    "anger": "anger",
-    "excitement": "happiness",
-    "happiness": "happiness",
-    "neutral": "neutral",
-    "sadness": "sadness",
-}
-
-
-def _words(text):
-    return {word: word for word in text.split()}
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProtocolSpec:
     """A protocol that is not yet bound to a corpus; its folds never change.
@@ -258,61 +245,25 @@ class ProtocolSpec:
         return missing
 
 
+def _within(corpus, kind, merged=(), **more):
+    """Return a protocol of all emotions of a corpus, some of them merged."""
+    classes = {emotion: emotion for emotion in sorted(CORPORA[corpus].counts)}
+    name, classes = f"{corpus}-{kind}", classes | dict(merged)
+    return ProtocolSpec(name=name, corpora=(corpus,), classes=classes, **more)
+
+
+_SIX_FOLDS = (
+    "01 11 20 21, 04 10 12 14, 08 09 19 23, 03 05 07 24, 02 15 16 18, 06 13 17 22"
+)
+_MERGED = {"excitement": "happiness"}
+_LOSO = "emodb", "casia", "emovo", "enterface05", "savee"
 _SPECS = [
-    ProtocolSpec(
-        name="iemocap-4class-loso",
-        corpora=("iemocap",),
-        classes=_IEMOCAP_4,
-        validation="session",
-    ),
-    ProtocolSpec(
-        name="msp-improv-loso",
-        corpora=("msp-improv",),
-        classes=_words("anger happiness neutral sadness"),
-        validation="session",
-    ),
-    ProtocolSpec(
-        name="ravdess-emobox-6fold",
-        corpora=("ravdess",),
-        classes=_words("anger calm disgust fear happiness neutral sadness surprise"),
-        folds=(
-            "01 11 20 21",
-            "04 10 12 14",
-            "08 09 19 23",
-            "03 05 07 24",
-            "02 15 16 18",
-            "06 13 17 22",
-        ),
-    ),
-    ProtocolSpec(
-        name="emodb-loso",
-        corpora=("emodb",),
-        classes=_words("anger boredom disgust fear happiness neutral sadness"),
-    ),
-    ProtocolSpec(
-        name="casia-loso",
-        corpora=("casia",),
-        classes=_words("anger fear happiness neutral sadness surprise"),
-    ),
-    ProtocolSpec(
-        name="emovo-loso",
-        corpora=("emovo",),
-        classes=_words("anger disgust fear happiness neutral sadness surprise"),
-    ),
-    ProtocolSpec(
-        name="enterface05-loso",
-        corpora=("enterface05",),
-        classes=_words("anger disgust fear happiness sadness surprise"),
-    ),
-    ProtocolSpec(
-        name="savee-loso",
-        corpora=("savee",),
-        classes=_words("anger disgust fear happiness neutral sadness surprise"),
-    ),
-    ProtocolSpec(
-        name="crema-d-grouped-5fold",
-        corpora=("crema-d",),
-        classes=_words("anger disgust fear happiness neutral sadness"),
+    _within("iemocap", "4class-loso", _MERGED, validation="session"),
+    _within("msp-improv", "loso", validation="session"),
+    _within("ravdess", "emobox-6fold", folds=tuple(_SIX_FOLDS.split(", "))),
+    *(_within(corpus, "loso") for corpus in _LOSO),
+    _within(
+        *("crema-d", "grouped-5fold"),
         # Actors 1001 to 1091, dealt in turn.
         folds=tuple(
             " ".join(str(actor) for actor in range(first, 1092, 5))
@@ -320,35 +271,23 @@ _SPECS = [
         ),
     ),
 ]
-# The transfers of the DIDAN paper, and those of this library's benchmarks, whose EmoDB
-# has four classes.
-_SHARED = {
-    "didan": {
-        ("emodb", "enterface05"): "anger disgust fear happiness sadness",
-        ("emodb", "casia"): "anger fear happiness neutral sadness",
-        ("enterface05", "casia"): "anger fear happiness sadness surprise",
-    },
+# The emotions of the corpora in the transfers of the DIDAN paper, and in those of this
+# library's benchmarks, whose EmoDB has four. A transfer has what both corpora share.
+_FAMILIES = {
+    "didan": {name: CORPORA[name].counts for name in ("emodb", "enterface05", "casia")},
     "cross": {
-        ("emodb", "casia"): "anger happiness neutral sadness",
-        ("emodb", "emovo"): "anger happiness neutral sadness",
-        ("emodb", "ravdess"): "anger happiness neutral sadness",
-        ("casia", "emovo"): "anger fear happiness neutral sadness surprise",
-        ("casia", "ravdess"): "anger fear happiness neutral sadness surprise",
-        (
-            "emovo",
-            "ravdess",
-        ): "anger disgust fear happiness neutral sadness surprise",
+        "emodb": dict.fromkeys(("anger", "happiness", "neutral", "sadness")),
+        **{name: CORPORA[name].counts for name in ("casia", "emovo", "ravdess")},
     },
 }
 _SPECS += [
     ProtocolSpec(
         name=f"{family}-{source}-{target}",
         corpora=(source, target),
-        classes=_words(classes),
+        classes={word: word for word in sorted(has[source].keys() & has[target])},
     )
-    for family, pairs in _SHARED.items()
-    for pair, classes in pairs.items()
-    for source, target in permutations(pair)
+    for family, has in _FAMILIES.items()
+    for source, target in permutations(has, 2)
 ]
 PROTOCOLS = {spec.name: spec for spec in _SPECS}
 

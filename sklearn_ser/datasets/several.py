@@ -105,8 +105,8 @@ def load_corpora(
     Raises
     ------
     ValueError
-        If there are fewer than two corpora. If a corpus is unknown, a table is missing,
-        or two corpora hold the same file, or segments of it. If no recording has an
+        If there are fewer than two corpora, or two have one name. If a corpus is
+        unknown, a table is missing, or two corpora hold the same file, or segments of it. If no recording has an
         emotion of `emotions` or a name of `rename`, or a corpus has none of the
         emotions.
     TypeError

@@ -17,7 +17,6 @@ from sklearn.utils import Bunch
 
 from sklearn_ser.datasets import Protocol, apply_protocol, list_protocols
 from sklearn_ser.datasets.corpora import CORPORA
-from sklearn_ser.datasets.protocols import PROTOCOLS
 from sklearn_ser.model_selection import check_speaker_leakage, speaker_cross_validate
 
 
@@ -368,16 +367,6 @@ def test_what_a_transfer_lacks_is_said_by_corpus():
     assert set(found.protocol.missing) == {f"emodb/{word}" for word in words}
     assert found.protocol.missing["emodb/anger"] == (124, 127)
     assert found.texts.tolist() == texts.tolist()
-
-
-@pytest.mark.parametrize("name", list_protocols())
-def test_each_class_of_a_protocol_has_a_count(name):
-    spec = PROTOCOLS[name]
-    for corpus in spec.corpora:
-        counts = CORPORA[corpus].counts
-        assert {spec.classes[e] for e in counts if e in spec.classes} == {
-            *spec.classes.values()
-        }
 
 
 def test_rows_are_told_apart_by_their_folders():
