@@ -106,9 +106,9 @@ def load_corpora(
     ------
     ValueError
         If there are fewer than two corpora, or two have one name. If a corpus is
-        unknown, a table is missing, or two corpora hold the same file, or segments of it. If no recording has an
-        emotion of `emotions` or a name of `rename`, or a corpus has none of the
-        emotions.
+        unknown, a table is missing, or two corpora hold the same file, or segments of
+        it. If no recording has an emotion of `emotions` or a name of `rename`, or a
+        corpus has none of the emotions.
     TypeError
         If an argument is not as described.
 
