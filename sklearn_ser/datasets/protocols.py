@@ -273,7 +273,7 @@ _SPECS = [
 ]
 # The emotions of the corpora in the transfers of the DIDAN paper, and in those of this
 # library's benchmarks, whose EmoDB has four. A transfer has what both corpora share.
-_FAMILIES = {
+_FAMILIES: dict[str, dict] = {
     "didan": {name: CORPORA[name].counts for name in ("emodb", "enterface05", "casia")},
     "cross": {
         "emodb": dict.fromkeys(("anger", "happiness", "neutral", "sadness")),

