@@ -286,7 +286,8 @@ def test_a_rate_that_is_none_is_told_of_turns_too(model, talk, rate, error):
         emotion_timeline(model, recording, turns=[(0, 2, "ann")])
 
 
-def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk):
+@pytest.mark.parametrize("enrolls", [None, "self"])
+def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk, enrolls):
     numbers = np.unique(corpus.speakers, return_inverse=True)[1]
     front = LogMelTransformer(n_mels=16)
     by_number = make_pipeline(front, SpeakerNormalizer(), make_baseline(of_frames=True))
@@ -294,6 +295,12 @@ def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk):
     for each, name in (by_number, 1), (model, str(corpus.speakers[0]).upper()):
         found = emotion_timeline(each, talk, turns=[(0, 2, name)])
         assert found.kinds.tolist() == ["enrolled"]
+    turns = [(0, 2, "1"), (2, 4, "77")]
+    found = emotion_timeline(by_number, talk, turns=turns, enroll=enrolls)
+    assert found.speakers.tolist() == [1, 77]
+    message = r"turns\[0\]: the speaker 'ann' is a word, but the model knows the speak"
+    with pytest.raises(ValueError, match=message):
+        emotion_timeline(by_number, talk, turns=[(0, 2, "ann"), *turns], enroll=enrolls)
     with pytest.raises(ValueError, match="speaker is empty"):
         emotion_timeline(model, talk, turns=[(0, 2, float("nan"))])
 
@@ -324,10 +331,20 @@ def test_rows_that_are_no_turns(model, talk):
 TURNS = [(0, 2, "ann"), (2, 4, "bob"), (4, 6, "ann"), (6, 8, "bob"), (8, 10, "ann")]
 
 
-def test_speakers_enroll_themselves(model, talk):
-    """As by hand: the turns of a speaker are recordings of the voice."""
-    before = dict(find_normalizer(model).speaker_statistics_)
-    found = emotion_timeline(model, talk, turns=TURNS, enroll="self")
+@pytest.mark.parametrize(("kept", "n_computed"), [(2**26, 5), (0, 10)])
+def test_speakers_enroll_themselves(model, talk, monkeypatch, kept, n_computed):
+    """As by hand: the turns of a speaker are recordings of the voice.
+
+    The features of a turn are computed once, while they fit.
+    """
+    before, seen = dict(find_normalizer(model).speaker_statistics_), []
+    transform = LogMelTransformer.transform
+    spy = lambda self, X: seen.extend(X) or transform(self, X)  # noqa: E731
+    monkeypatch.setattr("sklearn_ser.timeline.voices._KEPT", kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(LogMelTransformer, "transform", spy)
+        found = emotion_timeline(model, talk, turns=TURNS, enroll="self")
+    assert len(seen) == n_computed
     assert find_normalizer(model).speaker_statistics_ == before
     assert set(found.kinds) == {"transductive"}
     assert "transductive" in str(found)

@@ -200,21 +200,25 @@ def predict_parts(model, windows, n_at_once):
             f"model is a {type(model).__name__} without predict_proba, expected a "
             "fitted pipeline that takes recordings and predicts probabilities."
         )
-    for keys, parts, speakers in in_batches(model, windows, n_at_once):
-        known = {} if speakers[0] is None else {"speakers": speakers}
-        # A search passes no metadata on.
-        called = getattr(model, "best_estimator_", model) if known else model
-        with config_context(enable_metadata_routing=True if known else None), calm():
-            rows = called.predict_proba(parts, **known)
-        yield from zip(keys, rows, strict=True)
+    for keys, waves, speakers in in_batches(windows, n_at_once):
+        parts = [as_recording(model, wave) for wave in waves]
+        yield from zip(keys, probabilities(model, parts, speakers), strict=True)
 
 
-def in_batches(model, windows, n_at_once):
-    """Yield lists of keys, recordings and speakers, of `n_at_once` windows or one."""
+def probabilities(model, X, speakers):
+    """Return the probabilities of a batch, whose speakers are names or all None."""
+    known = {} if speakers[0] is None else {"speakers": speakers}
+    # A search passes no metadata on.
+    called = getattr(model, "best_estimator_", model) if known else model
+    with config_context(enable_metadata_routing=True if known else None), calm():
+        return called.predict_proba(X, **known)
+
+
+def in_batches(windows, n_at_once):
+    """Yield lists of keys, samples and speakers, of `n_at_once` windows or one."""
     windows = iter(windows)
     while found := list(islice(windows, max(1, n_at_once))):
-        keys, waves, speakers = map(list, zip(*found, strict=True))
-        yield keys, [as_recording(model, wave) for wave in waves], speakers
+        yield map(list, zip(*found, strict=True))
 
 
 @contextmanager
