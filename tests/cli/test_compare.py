@@ -1,6 +1,7 @@
 """The command compare, from a table of recordings to the files of a paper."""
 
 import csv
+import shutil
 
 import pytest
 
@@ -35,6 +36,27 @@ def test_a_table_of_recordings_becomes_the_table_of_a_paper(
     assert main(command) == 0
     assert capsys.readouterr().out == printed
     assert kept == {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
+
+
+def test_a_comparison_is_run_again(
+    run, fails, rows, manifest, tmp_path, monkeypatch, tiny_speech_model
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(manifest.parent, "data")
+    shutil.copytree(tiny_speech_model, "data/tiny")
+    table, methods = f"data/{manifest.name}", ("baseline", "logistic")
+    options = "--manifest", table, "--method", *methods, "--folds", 2
+    options = *options, "--features", "data/tiny"
+    run("compare", *options, "--out", "out")
+    run("compare", "--from", "out/comparison.json", "--out", "again")
+    assert rows("out/comparison.csv") == rows("again/comparison.csv")
+    shutil.move("data", "moved")
+    again = "compare", "--from", "out/comparison.json"
+    assert "say where it is by --manifest" in fails(*again)
+    moved = "--manifest", f"moved/{manifest.name}", "--features", "moved/tiny"
+    assert run(*again, *moved).lines[0].startswith("baseline, logistic: 12 recordings")
+    assert "--folds: --from takes the options" in fails(*again, "--folds", 3)
+    assert "it is of the command compare" in fails("evaluate", *again[1:])
 
 
 @pytest.mark.parametrize(
