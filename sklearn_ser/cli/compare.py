@@ -9,7 +9,6 @@ from . import rerun
 from .options import (
     BASELINE,
     LINEAR,
-    LOG_MEL,
     METHODS,
     add_corpus_options,
     add_fold_options,
@@ -42,22 +41,13 @@ def add_arguments(parser):
     """Add the options of the command."""
     parser.set_defaults(command=run, parser=parser)
     add_corpus_options(parser, required=False)
-    add_method_options(parser, METHODS)
-    # Here these options take several values.
-    for action in parser._actions:
-        if action.dest in ("method", "features"):
-            action.nargs = "+"
-        if action.dest == "method":
-            action.choices, action.default = _METHODS, [BASELINE, "dsnet"]
-            action.help = (
-                f"{BASELINE} is linear discriminant analysis with shrinkage, logistic "
-                "is logistic regression, and "
-                f"{OPENSMILE_SVM} has its own features; the others are networks; "
-                "default: baseline dsnet"
-            )
-        if action.dest == "features":
-            action.default = [LOG_MEL]
-            action.help = action.help.replace("%(default)s", LOG_MEL)
+    add_method_options(
+        parser,
+        _METHODS,
+        f"and {OPENSMILE_SVM} has its own features; the others are networks; default: "
+        f"{BASELINE} dsnet",
+        several=True,
+    )
     option = parser.add_argument_group("comparison").add_argument
     option(
         "--seeds",

@@ -333,14 +333,8 @@ def _by_speaker(classifier, X, front, corpus, args, like=None):
             corpus.target,
             corpus.speakers,
             cv=cv,
-            texts=corpus.texts if args.unheard_sentences and like is None else None,
-            recordings=corpus.data,
-            front_end=front,
-            n_jobs=args.jobs,
-            verbose=int(like is None),
-            random_state=args.seed,
             enrollment=args.enroll,
-            checkpoint_dir=_kept_in(args, "folds", like),
+            **_options(front, corpus, args, like, "folds"),
         )
     except KeyboardInterrupt as error:
         _print_folds(getattr(error, "finished", {}), args)
@@ -358,20 +352,23 @@ def _by_corpus(classifier, X, front, corpus, args, like=None):
         corpus.corpora,
         corpus.speakers,
         transfers=[corpus.transfer],
-        texts=corpus.texts if args.unheard_sentences and like is None else None,
-        recordings=corpus.data,
-        front_end=front,
-        n_jobs=args.jobs,
-        verbose=int(like is None),
-        random_state=args.seed,
-        checkpoint_dir=_kept_in(args, "transfers", like),
+        **_options(front, corpus, args, like, "transfers"),
     )
 
 
-def _kept_in(args, name, like):
-    """Return the folder that keeps what is finished, unless it is the baseline's."""
-    keep = args.out is not None and like is None
-    return os.path.join(args.out, name) if keep else None
+def _options(front, corpus, args, like, folder):
+    """Return what both evaluations take; a baseline is quiet, and nothing is kept."""
+    is_first = like is None
+    keeps = is_first and args.out is not None
+    return {
+        "texts": corpus.texts if args.unheard_sentences and is_first else None,
+        "recordings": corpus.data,
+        "front_end": front,
+        "n_jobs": args.jobs,
+        "verbose": int(is_first),
+        "random_state": args.seed,
+        "checkpoint_dir": os.path.join(args.out, folder) if keeps else None,
+    }
 
 
 def _splits(corpus, args):

@@ -75,15 +75,23 @@ def add_corpus_options(parser, *, required, several=False):
         )
 
 
-def add_method_options(parser, methods):
-    """Add the options of features and of the classifier."""
+_ABOUT_METHODS = (
+    "and both take seconds; the others are networks, which take minutes; "
+    "speaker-adversarial is menan; default: dsnet, and logistic for several corpora"
+)
+
+
+def add_method_options(parser, methods, about=_ABOUT_METHODS, *, several=False):
+    """Add the options of features and of the classifier, or of several ones."""
     option = parser.add_argument_group("features and method").add_argument
+    many = {"nargs": "+"} if several else {}
     option(
         "--features",
-        default=LOG_MEL,
+        default=[LOG_MEL] if several else LOG_MEL,
         metavar="FEATURES",
         help=f"{LOG_MEL}, {OPENSMILE}, or a pre-trained speech model in front: its "
-        "name on the Hugging Face Hub or a directory; default: %(default)s",
+        f"name on the Hugging Face Hub or a directory; default: {LOG_MEL}",
+        **many,
     )
     option(
         "--layer",
@@ -101,10 +109,10 @@ def add_method_options(parser, methods):
     option(
         "--method",
         choices=sorted(methods),
-        help="baseline is linear discriminant analysis with shrinkage, logistic is "
-        "logistic regression, and both take seconds; the others are networks, which "
-        "take minutes; speaker-adversarial is menan; default: dsnet, and logistic for "
-        "several corpora",
+        default=[BASELINE, "dsnet"] if several else None,
+        help=f"{BASELINE} is linear discriminant analysis with shrinkage, {LOGISTIC} "
+        f"is logistic regression, {about}",
+        **many,
     )
     option(
         "--neutral-label",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._html import render
-from .turns import EmotionTurns, find_overlaps
+from .turns import EmotionTurns, find_overlaps, told_turns
 from .windows import COLOURS, clock, told_times
 
 _POINTS = 1000  # of a picture: more are averaged, since no screen shows them
@@ -76,8 +76,7 @@ def _view_of_turns(turns):
     ]
     return {
         "name": turns.name,
-        "what": f"{len(turns.starts)} turn(s) of {len(lanes)} speaker(s) up to "
-        f"{clock(end)}",
+        "what": told_turns(turns),
         "lanes": lanes,
         "times": _times(0, end),
         "emotions": [

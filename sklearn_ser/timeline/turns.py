@@ -12,7 +12,6 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .._csv import unify_names
-from .._validation import import_or_raise
 from ..features._audio_files import (
     UNKNOWN_LENGTH,
     WHOLE,
@@ -27,8 +26,9 @@ from .turn_files import check_turns
 from .voices import enroll_windows, predict_enrolled
 from .windows import (
     BATCH,
+    aligned,
+    as_frame,
     clock,
-    column_names,
     edges_of,
     open_recording,
     predict_parts,
@@ -144,12 +144,7 @@ class EmotionTurns:
         ImportError
             If pandas is not installed.
         """
-        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
-        columns = self.name, self.speakers, self.starts, self.ends, self.seconds
-        columns = *columns, self.overlaps, self.kinds, self.emotions
-        columns = *columns, *self.probabilities.T
-        names = column_names(self.classes, TURN_COLUMNS)
-        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+        return as_frame(self, TURN_COLUMNS)
 
     def __str__(self):
         lanes, names = self.lanes, [str(name) for name in self.classes]
@@ -162,15 +157,9 @@ class EmotionTurns:
             for who, lane in lanes.items()
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = [
-            f"{self.name}: {len(self.starts)} turn(s) of {len(lanes)} speaker(s) up to "
-            f"{clock(self.ends.max())}; share of the speech in %"
-        ]
-        for row in [head, *rows]:
-            first, *rest = zip(row, widths, strict=True)
-            cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
-            lines.append("  ".join(cells))
-        return "\n".join([*lines, *self.remarks])
+        about = f"{told_turns(self)}; share of the speech in %"
+        lines = [aligned(row, widths) for row in (head, *rows)]
+        return "\n".join([f"{self.name}: {about}", *lines, *self.remarks])
 
     @property
     def remarks(self):
@@ -190,6 +179,13 @@ class EmotionTurns:
                 "predicted."
             )
         return remarks
+
+
+def told_turns(turns):
+    """Return the numbers of turns and speakers, and when the last turn ends."""
+    n_speakers = len({*turns.speakers.tolist()})
+    end = clock(turns.ends.max())
+    return f"{len(turns.starts)} turn(s) of {n_speakers} speaker(s) up to {end}"
 
 
 INDUCTIVE, ENROLLED, TRANSDUCTIVE = "inductive", "enrolled", "transductive"
@@ -280,14 +276,8 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
     seconds = ends - starts
     for unit in units:
         seconds[unit.places] = unit.length / rate
-    kinds = [
-        TRANSDUCTIVE
-        if t.speaker in own
-        else ENROLLED
-        if t.speaker in known
-        else INDUCTIVE
-        for t in turns
-    ]
+    kind_of = dict.fromkeys(known, ENROLLED) | dict.fromkeys(own, TRANSDUCTIVE)
+    kinds = [kind_of.get(turn.speaker, INDUCTIVE) for turn in turns]
     return EmotionTurns(
         recording_name(recording),
         speakers=speakers,

@@ -97,11 +97,7 @@ class EmotionTimeline:
         ImportError
             If pandas is not installed.
         """
-        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
-        columns = self.name, self.starts, self.ends, self.emotions
-        columns = *columns, *self.probabilities.T
-        names = column_names(self.classes)
-        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+        return as_frame(self, COLUMNS)
 
     def __str__(self):
         names = ["emotion", *map(str, self.classes)]
@@ -136,6 +132,31 @@ def column_names(classes, columns=COLUMNS):
             emotion = f"p_{emotion}"
         names.append(emotion)
     return names
+
+
+def columns_of(timeline, names):
+    """Return the first columns of a timeline's table; those of its classes follow.
+
+    `names` are those of the columns, and the attributes have them in the plural.
+    """
+    plural = {"file": "name", "seconds": "seconds"}
+    found = [getattr(timeline, plural.get(name, f"{name}s")) for name in names]
+    return [np.full(len(timeline.starts), found[0], object), *found[1:]]
+
+
+def as_frame(timeline, names):
+    """Return the table of a timeline."""
+    pandas = import_or_raise("pandas", "datasets", "to_frame needs")
+    columns = *columns_of(timeline, names), *timeline.probabilities.T
+    names = column_names(timeline.classes, names)
+    return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def aligned(cells, widths):
+    """Return a line of a table, whose first column alone is aligned to the left."""
+    first, *rest = zip(cells, widths, strict=True)
+    cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in rest)]
+    return "  ".join(cells)
 
 
 def first_step(model):
