@@ -23,11 +23,10 @@ BATCH = 60.0
 COLUMNS = ("file", "start", "end", "emotion")
 """The columns of a table of windows, in front of the probabilities."""
 
-COLOURS = (
+_COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),
     *("#999999", "#332288", "#aa4499", "#117733", "#882255"),
 )
-"""Of the emotions in pictures, told apart by most people who see few colours."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,11 @@ def check_times(window, hop):
             f"hop must be between 0.01 s and the window of {window:g} s, got {hop!r}."
         )
     return window, hop
+
+
+def colours_of(classes):
+    """Return colours that most people who see few of them can tell apart."""
+    return [_COLOURS[i % len(_COLOURS)] for i in range(len(classes))]
 
 
 def column_names(classes, columns=COLUMNS):

@@ -20,9 +20,10 @@ Z = LogMelTransformer(n_mels=40, hop_length=320).transform(corpus.data)
 nothing = dict.fromkeys(
     ("calibration_weight", "orthogonality_weight", "reconstruction_weight"), 0.0
 )
+options = {"encoder": "conv", "max_epochs": 12, "random_state": 0}
 methods = {
-    "DSNet": DSNetClassifier(max_epochs=12, random_state=0),
-    "its network alone": DSNetClassifier(max_epochs=12, random_state=0, **nothing),
+    "DSNet": DSNetClassifier(**options),
+    "its network alone": DSNetClassifier(**options, **nothing),
 }
 results = {
     name: speaker_cross_validate(method, Z, corpus.target, corpus.speakers)
