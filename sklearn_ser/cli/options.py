@@ -1,4 +1,4 @@
-"""What ``evaluate`` and ``train`` share: options, corpora, front-ends and methods."""
+"""What the commands share: options, corpora, folds, front-ends and methods."""
 
 import argparse
 import os

@@ -62,7 +62,6 @@ def test_it_says_what_the_saved_model_says(run, rows, model, formats, tmp_path):
         ([], [0]),
         (["--window", 2], [0, 1, 2, 3]),
         (["--window", 2, "--hop", 1.5], [0, 1.5, 3]),
-        (["--hop", 1], [0]),
     ],
 )
 def test_windows_overlap_by_half_or_as_is_asked(run, model, talk, options, expected):

@@ -145,6 +145,8 @@ import sys
 from importlib import import_module
 
 heavy = {"torch", "skorch", "librosa", "transformers", "safetensors"}
+import sklearn_ser
+print("sklearn_ser", *(heavy | {"sklearn"}) & set(sys.modules))
 for name in ("features", "datasets", "metrics", "model_selection", "persistence"):
     import_module(f"sklearn_ser.{name}")
     print(name, *heavy & set(sys.modules))
@@ -153,5 +155,6 @@ for name in ("features", "datasets", "metrics", "model_selection", "persistence"
 """
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    names = ["features", "audio", "datasets", "metrics", "model_selection"]
-    assert done.stdout.split("\n") == [*names, "persistence", ""]
+    names = ["sklearn_ser", "features", "audio", "datasets", "metrics"]
+    names += ["model_selection", "persistence", ""]
+    assert done.stdout.split("\n") == names
