@@ -8,8 +8,7 @@ it?
 
 # %%
 # MEnAN raises the entropy of a speaker classifier, by ``adversary_weight``. At zero the
-# network is the plain one. It sees the mean and the deviation of each band, and so
-# trains in seconds.
+# network is the plain one.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -32,7 +31,7 @@ def run(weight, seed):
     """A model, its UAR on unseen speakers, and what a probe reads of the seen ones."""
     model = SpeakerAdversarialClassifier(
         adversary_weight=weight,
-        encoder="statistics",
+        encoder="conv",
         max_epochs=20,
         batch_size=16,
         random_state=seed,
