@@ -1,5 +1,7 @@
 """Displays draw what they are given."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
@@ -37,6 +39,20 @@ def _drawn(display):
     display.figure_.canvas.draw()
     return display
 
+
+@pytest.fixture(scope="module")
+def dsnet(log_mels, corpus):
+    model = DSNetClassifier(max_epochs=2, encoder="conv", random_state=0)
+    return model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+
+
+@pytest.fixture(scope="module")
+def menan(log_mels, corpus):
+    model = SpeakerAdversarialClassifier(max_epochs=2, encoder="conv", random_state=0)
+    return model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+
+
+DSNET_TERMS = ["loss", "task", "calibration", "orthogonality", "reconstruction"]
 
 # --------------------------------------------------------------------------- log-mel
 
@@ -90,16 +106,12 @@ def test_other_estimators_have_no_spectrogram(corpus):
 @pytest.mark.parametrize(
     ("model", "terms"),
     [
-        (
-            DSNetClassifier,
-            ["loss", "task", "calibration", "orthogonality", "reconstruction"],
-        ),
-        (SpeakerAdversarialClassifier, ["loss", "speaker", "task", "adversary"]),
+        ("dsnet", DSNET_TERMS),
+        ("menan", ["loss", "speaker", "task", "adversary"]),
     ],
 )
-def test_every_term_is_drawn(log_mels, corpus, model, terms):
-    model = model(max_epochs=2, random_state=0)
-    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+def test_every_term_is_drawn(request, model, terms):
+    model = request.getfixturevalue(model)
     display = _drawn(HistoryDisplay.from_estimator(make_pipeline(model)))
     assert list(display.terms) == terms
     for line, values in zip(display.lines_, display.terms.values(), strict=True):
@@ -108,17 +120,14 @@ def test_every_term_is_drawn(log_mels, corpus, model, terms):
     assert len(display.axes_) == len(terms)
 
 
-@pytest.mark.parametrize("name", ["duration", "best_guess", "batch_size", "epochs"])
-def test_no_term_is_hidden_by_its_name(log_mels, corpus, name):
-    model = DSNetClassifier(max_epochs=2, encoder="conv", random_state=0)
-    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+def test_no_term_is_hidden_by_its_name(dsnet):
+    model, names = deepcopy(dsnet), ["duration", "best_guess", "batch_size", "epochs"]
     for number, epoch in enumerate(model.history_):
-        epoch |= {f"train_{name}": number / 2, f"train_{name}_best": True, "dur": 0.1}
+        epoch |= {f"train_{name}": number / 2 for name in names}
+        epoch |= {f"train_{name}_best": True for name in names} | {"dur": 0.1}
     terms = HistoryDisplay.from_estimator(model).terms
-    assert terms.pop(name) == [0.0, 0.5]
-    assert list(terms) == [
-        "loss", "task", "calibration", "orthogonality", "reconstruction"
-    ]  # fmt: skip
+    assert [terms.pop(name) for name in names] == [[0.0, 0.5]] * 4
+    assert list(terms) == DSNET_TERMS
 
 
 def test_the_alignment_of_domains_is_drawn(log_mels, corpus):
@@ -139,11 +148,9 @@ def test_a_history_wants_a_fitted_classifier():
 # ------------------------------------------------------------------------- embedding
 
 
-def test_both_subspaces_of_dsnet_are_drawn(log_mels, corpus):
-    model = DSNetClassifier(max_epochs=1, random_state=0)
-    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+def test_both_subspaces_of_dsnet_are_drawn(dsnet, log_mels, corpus):
     data = log_mels, corpus.y, corpus.speakers
-    display = _drawn(EmbeddingDisplay.from_estimator(model, *data))
+    display = _drawn(EmbeddingDisplay.from_estimator(dsnet, *data))
     assert list(display.points) == ["r (relevant)", "u (irrelevant)"]
     assert display.axes_.shape == (2, 2)
     n_emotions = len(np.unique(corpus.y))
@@ -153,11 +160,9 @@ def test_both_subspaces_of_dsnet_are_drawn(log_mels, corpus):
     assert drawn == len(corpus.y)
 
 
-def test_one_embedding_has_one_row(log_mels, corpus):
-    model = SpeakerAdversarialClassifier(max_epochs=1, random_state=0)
-    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+def test_one_embedding_has_one_row(menan, log_mels, corpus):
     data = log_mels, corpus.y, corpus.speakers
-    display = EmbeddingDisplay.from_estimator(make_pipeline(model), *data)
+    display = EmbeddingDisplay.from_estimator(make_pipeline(menan), *data)
     assert display.axes_.shape == (1, 2)
 
 

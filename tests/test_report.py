@@ -108,12 +108,6 @@ def test_frame_of_transfers(transfers):
         np.testing.assert_array_equal(known, transfer.probabilities)
 
 
-def test_without_probabilities(data):
-    result = speaker_cross_validate(LinearSVC(), *data)
-    assert list(result.to_frame())[-1] == "prediction"
-    assert "Calibration" not in Page(make_report(result))
-
-
 @pytest.mark.parametrize("kind", ["result", "transfers"])
 def test_dicts_are_json(kind, request):
     result = request.getfixturevalue(kind)
@@ -137,15 +131,14 @@ def test_dict_of_folds(result, data):
     assert values["protocol"] is None
 
 
-def test_an_interval_that_is_not_known_is_null(data):
-    values = speaker_cross_validate(LinearSVC(), *data, n_bootstrap=0).to_dict()
-    assert values["uar_interval"] == [None, None]
-
-
-def test_protocol_and_hash_are_told(data):
+def test_a_dict_tells_the_protocol_and_what_is_not_known(data):
     protocol = Protocol("mine", list(map(str, range(60))), data[1], np.arange(60) // 12)
-    result = speaker_cross_validate(LinearSVC(), *data, cv=protocol)
-    assert f"hash='{protocol.hash}'" in result.to_dict()["protocol"]
+    result = speaker_cross_validate(LinearSVC(), *data, cv=protocol, n_bootstrap=0)
+    values = result.to_dict()
+    assert f"hash='{protocol.hash}'" in values["protocol"]
+    assert values["uar_interval"] == [None, None]
+    assert list(result.to_frame())[-1] == "prediction"  # it has no probabilities
+    assert "Calibration" not in Page(make_report(result))
 
 
 def test_saved_cells_are_no_formulas(result, tmp_path):

@@ -226,6 +226,8 @@ def test_a_turn_that_is_too_short_is_joined_or_said(model, talk):
     alone = emotion_timeline(model, talk, turns=[(1, 1.3, "ann")])
     assert alone.shares.tolist() == [0] * 3
     assert "ann" in str(alone)
+    behind = emotion_timeline(model, talk, turns=[(9.99, 10.49, "ann")])
+    assert not behind.known.any()
 
 
 @pytest.mark.parametrize(
@@ -238,13 +240,16 @@ def test_a_turn_that_is_too_short_is_joined_or_said(model, talk):
         ([(10, 10.2, "a")], "beyond the recording, which has 10 s"),
         ([], "turns is empty"),
         ([(0, 1, " ")], r"turns\[0\]: the speaker is empty"),
+        ([(0, 1, float("nan"))], "speaker is empty"),
+        ([3], r"turns\[0\] is 3, expected start, end and speaker"),
+        (3, "turns is a int, expected a path"),
     ],
 )
 def test_turns_that_do_not_fit_are_told_before_anything(model, talk, turns, message):
     calls = []
     spy = with_own_voices(model)
     spy.predict_proba = calls.append
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         emotion_timeline(spy, talk, turns=turns)
     assert not calls
 
@@ -274,11 +279,6 @@ def test_a_turn_ends_with_its_recording(model, talk, tmp_path, is_stream):
     np.testing.assert_allclose(found, known, atol=0.1)
 
 
-def test_a_turn_behind_the_recording_is_too_short(model, talk):
-    found = emotion_timeline(model, talk, turns=[(9.99, 10.49, "ann")])
-    assert not found.known.any()
-
-
 @pytest.mark.parametrize(("rate", "error"), [(0, ValueError), ("16000", TypeError)])
 def test_a_rate_that_is_none_is_told_of_turns_too(model, talk, rate, error):
     recording = {"array": talk, "sampling_rate": rate}
@@ -286,7 +286,8 @@ def test_a_rate_that_is_none_is_told_of_turns_too(model, talk, rate, error):
         emotion_timeline(model, recording, turns=[(0, 2, "ann")])
 
 
-def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk):
+@pytest.mark.parametrize("enrolls", [None, "self"])
+def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk, enrolls):
     numbers = np.unique(corpus.speakers, return_inverse=True)[1]
     front = LogMelTransformer(n_mels=16)
     by_number = make_pipeline(front, SpeakerNormalizer(), make_baseline(of_frames=True))
@@ -294,8 +295,12 @@ def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk):
     for each, name in (by_number, 1), (model, str(corpus.speakers[0]).upper()):
         found = emotion_timeline(each, talk, turns=[(0, 2, name)])
         assert found.kinds.tolist() == ["enrolled"]
-    with pytest.raises(ValueError, match="speaker is empty"):
-        emotion_timeline(model, talk, turns=[(0, 2, float("nan"))])
+    turns = [(0, 2, "1"), (2, 4, "77")]
+    found = emotion_timeline(by_number, talk, turns=turns, enroll=enrolls)
+    assert found.speakers.tolist() == [1, 77]
+    message = r"turns\[0\]: the speaker 'ann' is a word, but the model knows the speak"
+    with pytest.raises(ValueError, match=message):
+        emotion_timeline(by_number, talk, turns=[(0, 2, "ann"), *turns], enroll=enrolls)
 
 
 def test_the_end_of_a_stream_is_told(model, talk, tmp_path):
@@ -310,24 +315,25 @@ def test_the_end_of_a_stream_is_told(model, talk, tmp_path):
         emotion_timeline(model, path, turns=[(9, 12, "ann")])
 
 
-def test_rows_that_are_no_turns(model, talk):
-    with pytest.raises(
-        TypeError, match=r"turns\[0\] is 3, expected start, end and spea"
-    ):
-        emotion_timeline(model, talk, turns=[3])
-    with pytest.raises(TypeError, match="turns is a int, expected a path"):
-        emotion_timeline(model, talk, turns=3)
-
-
 # ----------------------------------------------------------------------------- voices
 
 TURNS = [(0, 2, "ann"), (2, 4, "bob"), (4, 6, "ann"), (6, 8, "bob"), (8, 10, "ann")]
 
 
-def test_speakers_enroll_themselves(model, talk):
-    """As by hand: the turns of a speaker are recordings of the voice."""
-    before = dict(find_normalizer(model).speaker_statistics_)
-    found = emotion_timeline(model, talk, turns=TURNS, enroll="self")
+@pytest.mark.parametrize(("kept", "n_computed"), [(2**26, 5), (0, 10)])
+def test_speakers_enroll_themselves(model, talk, monkeypatch, kept, n_computed):
+    """As by hand: the turns of a speaker are recordings of the voice.
+
+    The features of a turn are computed once, while they fit.
+    """
+    before, seen = dict(find_normalizer(model).speaker_statistics_), []
+    transform = LogMelTransformer.transform
+    spy = lambda self, X: seen.extend(X) or transform(self, X)  # noqa: E731
+    monkeypatch.setattr("sklearn_ser.timeline.voices._KEPT", kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(LogMelTransformer, "transform", spy)
+        found = emotion_timeline(model, talk, turns=TURNS, enroll="self")
+    assert len(seen) == n_computed
     assert find_normalizer(model).speaker_statistics_ == before
     assert set(found.kinds) == {"transductive"}
     assert "transductive" in str(found)

@@ -16,7 +16,7 @@ from concurrent.futures import BrokenExecutor
 
 from .._csv import harmless, write_csv
 from .._files import atomic_write
-from .options import refuse
+from .options import make_folder, refuse
 from .terminal import print_line, print_note
 
 FORMATS = ("csv", "parquet")
@@ -214,12 +214,7 @@ class _Folder:
 
     def begin(self, settings):
         """Keep the settings, or refuse others; remove what a killed run left."""
-        try:
-            os.makedirs(self.path, exist_ok=True)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"argument --out: no folder '{self.path}' ({error})"
-            ) from error
+        make_folder(self.path)
         for pattern in ("part-*.tmp", f"{_FAILED}.*.tmp", f"{_SETTINGS}.*.tmp"):
             for left in glob.glob(os.path.join(glob.escape(self.path), pattern)):
                 os.remove(left)

@@ -2,21 +2,27 @@
 
 import argparse
 import os
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 
+from . import rerun
 from .options import (
     BASELINE,
     LINEAR,
-    LOG_MEL,
     METHODS,
     add_corpus_options,
+    add_fold_options,
     add_method_options,
     at_least,
     check_method,
     duration,
+    find_folds,
+    find_splits,
     fit_seconds,
+    known_texts,
     load_recordings,
     make_classifier,
+    make_folder,
     make_front,
     refuse,
 )
@@ -35,22 +41,13 @@ def add_arguments(parser):
     """Add the options of the command."""
     parser.set_defaults(command=run, parser=parser)
     add_corpus_options(parser, required=False)
-    add_method_options(parser, METHODS)
-    # Here these options take several values.
-    for action in parser._actions:
-        if action.dest in ("method", "features"):
-            action.nargs = "+"
-        if action.dest == "method":
-            action.choices, action.default = _METHODS, [BASELINE, "dsnet"]
-            action.help = (
-                f"{BASELINE} is linear discriminant analysis with shrinkage, logistic "
-                "is logistic regression, and "
-                f"{OPENSMILE_SVM} has its own features; the others are networks; "
-                "default: baseline dsnet"
-            )
-        if action.dest == "features":
-            action.default = [LOG_MEL]
-            action.help = action.help.replace("%(default)s", LOG_MEL)
+    add_method_options(
+        parser,
+        _METHODS,
+        f"and {OPENSMILE_SVM} has its own features; the others are networks; default: "
+        f"{BASELINE} dsnet",
+        several=True,
+    )
     option = parser.add_argument_group("comparison").add_argument
     option(
         "--seeds",
@@ -67,57 +64,39 @@ def add_arguments(parser):
         help="what the others are compared with; default: the first, and the first of "
         "those that adapt",
     )
-    option(
-        "--folds",
-        type=at_least(2),
-        metavar="N",
-        help="number of folds; default: one per speaker, 4 for the synthetic corpus",
-    )
-    option(
-        "--unheard-sentences",
-        action="store_true",
-        help="score on unheard speakers and sentences, too: a corpus with a script, or "
-        "the column text of --manifest, says which sentence a recording has",
-    )
+    add_fold_options(option)
     option(
         "--out",
         metavar="FOLDER",
         help="where to write comparison.csv, .md, .tex and .json and report.html, and "
         "to keep features and finished folds: the same command goes on",
     )
+    rerun.add_argument(option, "comparison.json", "--manifest and --features")
 
 
 def run(args):
     """Print the table, and write what --out asks for."""
     from ..model_selection import compare
 
+    if args.rerun is not None:
+        rerun.take_options(args, args.rerun, "--from")
     _check(args)
+    command = rerun.command_of(args)
     corpus = load_recordings(args)
-    texts = getattr(corpus, "texts", None) if args.unheard_sentences else None
-    refuse(
-        args.unheard_sentences and (texts is None or not any(texts)),
-        "--unheard-sentences",
-        "no sentence of the recordings is known; a table names them in its column text",
-    )
+    texts = known_texts(corpus, args)
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")
         methods = _make_methods(args, corpus, cache)
         for name in args.reference or ():
             known = ", ".join(methods)
             refuse(name not in methods, "--reference", f"{name!r} is not among {known}")
-        synthetic = args.manifest is None and args.corpus is None
-        cv = (
-            getattr(corpus, "protocol", None)
-            or args.folds
-            or (4 if synthetic else None)
-        )
         data = corpus.data, corpus.target, corpus.speakers
         print_line(f"{', '.join(methods)}: {corpus.DESCR}")
-        _print_estimate(methods, data, cv, texts, args)
+        _print_estimate(methods, corpus, texts, args)
         comparison = compare(
             methods,
             *data,
-            cv=cv,
+            cv=find_folds(corpus, args),
             texts=texts,
             seeds=range(args.seed, args.seed + args.seeds),
             reference=args.reference,
@@ -128,6 +107,14 @@ def run(args):
         )
     print_line(comparison)
     if args.out is not None:
+        results = {  # each is told how to run it again
+            name: {
+                seed: replace(each, settings=each.settings | {"command": command})
+                for seed, each in own.items()
+            }
+            for name, own in comparison.results.items()
+        }
+        comparison = replace(comparison, results=results)
         comparison.save(args.out, figure=_figure(comparison), description=corpus.DESCR)
         names = "comparison.csv, comparison.md, comparison.tex, comparison.json"
         print_line(f"Written to {args.out}: {names}, report.html.")
@@ -142,10 +129,7 @@ def _check(args):
         refuse(len(set(values)) < len(values), f"--{name}", "names one twice")
     refuse(args.protocol and args.folds, "--folds", "the protocol has its own")
     if args.out is not None:
-        try:
-            os.makedirs(args.out, exist_ok=True)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"argument --out: no folder ({error})") from error
+        make_folder(args.out)
 
 
 def _one(args, method, features):
@@ -194,18 +178,16 @@ def _opensmile_svm(args, corpus, cache):
     return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3))
 
 
-def _print_estimate(methods, data, cv, texts, args):
+def _print_estimate(methods, corpus, texts, args):
     """Run one fold with networks of few epochs, and say how long all will take."""
     from joblib import effective_n_jobs
     from sklearn.base import clone
-    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
     from ..model_selection import compare
     from ..model_selection._sentences import TEXT_SPLITS
 
-    splitter = cv or LeaveOneGroupOut()
-    splitter = check_cv(GroupKFold(cv) if isinstance(cv, int) else splitter)
-    splits = list(splitter.split(*data))
+    data = corpus.data, corpus.target, corpus.speakers
+    splits = find_splits(corpus, args)
     names, epochs, random = {}, {}, set()
     for name, method in methods.items():
         params = method.get_params()

@@ -7,26 +7,32 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from . import evaluate_corpora
+from . import evaluate_corpora, rerun
 from .options import (
     BASELINE,
     LINEAR,
     LOG_MEL,
     METHODS,
-    OPENSMILE,
     add_corpus_options,
+    add_fold_options,
     add_method_options,
     at_least,
     check_method,
     duration,
+    find_folds,
+    find_splits,
     fit_seconds,
+    is_synthetic,
+    known_texts,
     load_recordings,
     make_classifier,
+    make_folder,
     make_front,
     read_manifest,
     refuse,
     shown_title,
 )
+from .rerun import PLACES, command_of, portable, take_options
 from .terminal import print_line, print_note
 
 HELP = "train and test on separate speakers, print UAR and WA"
@@ -35,9 +41,6 @@ DESCRIPTION = (
     "(UAR) and accuracy (WA) per fold and pooled, beside a linear baseline."
 )
 _COMMAND = "command.json"
-# What differs between machines: where files lie, and how many processes there may be.
-_PLACES = ("manifest", "target", "features")
-_OWN = ("command", "parser", "out", "resume", "rerun", "jobs", "data_home")
 # Columns that a result has itself, or that say nothing of a group of speakers.
 _TAKEN = {"row", "fold", "draw", "file", "speaker", "emotion", "source", "target"}
 _TAKEN |= {"y_true", "prediction"}
@@ -62,12 +65,6 @@ def add_arguments(parser):
         help="people of one name in --manifest and --target are different people",
     )
     option(
-        "--folds",
-        type=at_least(2),
-        metavar="N",
-        help="number of folds; default: one per speaker, 4 for the synthetic corpus",
-    )
-    option(
         "--enroll",
         type=at_least(1),
         metavar="K",
@@ -81,13 +78,7 @@ def add_arguments(parser):
         help="of several corpora: show, beside the UAR of unknown voices, that of "
         "voices which enrolled K recordings (--enroll, else 10) or all of theirs",
     )
-    option(
-        "--unheard-sentences",
-        action="store_true",
-        help="score on unheard speakers and sentences, too: a corpus with a script, or "
-        "the column text of --manifest, says which sentence a recording has; with "
-        "--target, for corpora that share sentences",
-    )
+    add_fold_options(option, "; with --target, for corpora that share sentences")
     option = parser.add_argument_group("what is kept").add_argument
     option(
         "--out",
@@ -100,13 +91,7 @@ def add_arguments(parser):
         metavar="FOLDER",
         help="go on with an evaluation that was interrupted, with its own options",
     )
-    option(
-        "--from",
-        dest="rerun",
-        metavar="RESULT",
-        help="run the evaluation of a result.json again, with its own options; "
-        "--manifest, --target and --features say where its files are now",
-    )
+    rerun.add_argument(option, "result.json", "--manifest, --target and --features")
     option(
         "--audio",
         action="store_true",
@@ -126,7 +111,7 @@ def run(args):
         return
     _check(args)
     if args.resume is None:
-        command = _command(args)
+        command = command_of(args)
     corpus = load_recordings(args)
     corpus.caveats = ()
     if args.target is None:
@@ -214,10 +199,7 @@ def _check(args):
         f"'{args.out}' holds an evaluation already: take another folder, or go on with "
         f"--resume {args.out}",
     )
-    try:
-        os.makedirs(args.out, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"argument --out: no folder '{args.out}' ({error})") from error
+    make_folder(args.out)
     unwritable = not os.access(args.out, os.W_OK)
     refuse(unwritable, "--out", f"'{args.out}' cannot be written to")
 
@@ -233,17 +215,13 @@ def _check_speakers(corpus, args):
 
 
 def _check_sentences(corpus, args):
-    """Refuse unheard sentences where none is known."""
-    refuse(
-        args.unheard_sentences and not any(getattr(corpus, "texts", None)),
-        "--unheard-sentences",
-        "no sentence of the recordings is known; a table names them in its column text",
-    )
-    refuse(
-        args.unheard_sentences and args.target and not _shared_texts(corpus),
-        "--unheard-sentences",
-        "--manifest and --target have no sentence in common",
-    )
+    """Refuse unheard sentences where none is known, or heard."""
+    if known_texts(corpus, args) is not None:
+        refuse(
+            args.target and not _shared_texts(corpus),
+            "--unheard-sentences",
+            "--manifest and --target have no sentence in common",
+        )
 
 
 def _shared_texts(corpus):
@@ -255,8 +233,7 @@ def _shared_texts(corpus):
 def _heard_sentences(corpus, splits, args):
     """Return a remark on test recordings whose sentence is in the training."""
     texts = getattr(corpus, "texts", None)
-    is_synthetic = args.manifest is None and args.corpus is None
-    if is_synthetic or args.unheard_sentences or texts is None:
+    if is_synthetic(args) or args.unheard_sentences or texts is None:
         return []
     n_heard = n_tested = 0
     for train, test in splits:
@@ -344,7 +321,7 @@ def _by_speaker(classifier, X, front, corpus, args, like=None):
 
     if args.enroll:
         classifier = make_pipeline(SpeakerNormalizer(), classifier)
-    cv = _folds(corpus, args)
+    cv = find_folds(corpus, args)
     if like is not None:
         # The whole test part, of which an enrolment draws the same rows again.
         parts = [np.concatenate([f.test, *f.enrolled]) for f in like.folds]
@@ -356,14 +333,8 @@ def _by_speaker(classifier, X, front, corpus, args, like=None):
             corpus.target,
             corpus.speakers,
             cv=cv,
-            texts=corpus.texts if args.unheard_sentences and like is None else None,
-            recordings=corpus.data,
-            front_end=front,
-            n_jobs=args.jobs,
-            verbose=int(like is None),
-            random_state=args.seed,
             enrollment=args.enroll,
-            checkpoint_dir=_kept_in(args, "folds", like),
+            **_options(front, corpus, args, like, "folds"),
         )
     except KeyboardInterrupt as error:
         _print_folds(getattr(error, "finished", {}), args)
@@ -381,38 +352,33 @@ def _by_corpus(classifier, X, front, corpus, args, like=None):
         corpus.corpora,
         corpus.speakers,
         transfers=[corpus.transfer],
-        texts=corpus.texts if args.unheard_sentences and like is None else None,
-        recordings=corpus.data,
-        front_end=front,
-        n_jobs=args.jobs,
-        verbose=int(like is None),
-        random_state=args.seed,
-        checkpoint_dir=_kept_in(args, "transfers", like),
+        **_options(front, corpus, args, like, "transfers"),
     )
 
 
-def _kept_in(args, name, like):
-    """Return the folder that keeps what is finished, unless it is the baseline's."""
-    keep = args.out is not None and like is None
-    return os.path.join(args.out, name) if keep else None
-
-
-def _folds(corpus, args):
-    synthetic = args.manifest is None and args.corpus is None
-    return getattr(corpus, "protocol", None) or args.folds or (4 if synthetic else None)
+def _options(front, corpus, args, like, folder):
+    """Return what both evaluations take; a baseline is quiet, and nothing is kept."""
+    is_first = like is None
+    keeps = is_first and args.out is not None
+    return {
+        "texts": corpus.texts if args.unheard_sentences and is_first else None,
+        "recordings": corpus.data,
+        "front_end": front,
+        "n_jobs": args.jobs,
+        "verbose": int(is_first),
+        "random_state": args.seed,
+        "checkpoint_dir": os.path.join(args.out, folder) if keeps else None,
+    }
 
 
 def _splits(corpus, args):
     """Return the rows of training and test of each fold, or of the transfer."""
     import numpy as np
-    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
 
-    if args.target is not None:
-        is_source = corpus.corpora == corpus.transfer[0]
-        return [(np.flatnonzero(is_source), np.flatnonzero(~is_source))]
-    cv = _folds(corpus, args) or LeaveOneGroupOut()
-    cv = check_cv(GroupKFold(cv) if isinstance(cv, int) else cv)
-    return [*cv.split(corpus.data, corpus.target, corpus.speakers)]
+    if args.target is None:
+        return find_splits(corpus, args)
+    is_source = corpus.corpora == corpus.transfer[0]
+    return [(np.flatnonzero(is_source), np.flatnonzero(~is_source))]
 
 
 def _print_estimate(classifier, X, corpus, splits, args):
@@ -459,30 +425,6 @@ def _n_fits(corpus, splits, args):
     return len(splits) * (1 + min(TEXT_SPLITS, len(texts)))
 
 
-def _command(args):
-    """Return the command that runs the evaluation again, without an absolute path."""
-    words = ["evaluate"]
-    for action in args.parser._actions:
-        value = getattr(args, action.dest, None)
-        if action.dest in _OWN or value is None or value is False:
-            continue
-        if action.dest in _PLACES and args.out is not None:
-            value = _portable(value, args.out)
-        words += [action.option_strings[0]] + ([] if value is True else [str(value)])
-    return shlex.join(words)
-
-
-def _portable(path, folder):
-    """Return a path from a folder, or its name if either is not below this folder."""
-    here = os.getcwd()
-    paths = os.path.abspath(path), os.path.abspath(folder)
-    if path in (LOG_MEL, OPENSMILE) or not os.path.exists(path):
-        return path  # the name of features
-    if os.path.dirname(here) != here and os.path.commonpath([here, *paths]) == here:
-        return os.path.relpath(path, folder)
-    return os.path.basename(paths[0])
-
-
 def _keep(command, folder):
     """Write the command down, for --resume."""
     from .._files import atomic_write
@@ -496,48 +438,11 @@ def _take_options(args):
     """Take the options of an evaluation that is there, and return its command."""
     both = args.resume is not None and args.rerun is not None
     refuse(both, "--from", "goes on from another evaluation than --resume")
-    option, path = "--from", args.rerun
-    if args.resume is not None:
-        option, path = "--resume", os.path.join(args.resume, _COMMAND)
-    given = {
-        name: value
-        for name, value in vars(args).items()
-        if value != args.parser.get_default(name) and name not in ("resume", "rerun")
-    }
-    open_to = {"jobs", "data_home", "audio", *_PLACES}
-    open_to |= {"out"} if option == "--from" else set()
-    for name in given.keys() - open_to:
-        refuse(
-            True,
-            f"--{name.replace('_', '-')}",
-            f"{option} takes the options of the evaluation that it goes on with",
-        )
-    try:
-        with open(path, encoding="utf-8") as file:
-            command = json.load(file)["settings"]["command"]
-        _, *words = shlex.split(command)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        shown = args.resume or path
-        lacks = isinstance(error, KeyError)
-        why = "it does not name the command that wrote it" if lacks else error
-        raise ValueError(
-            f"argument {option}: no evaluation in '{shown}' ({why})"
-        ) from error
-    known = vars(args.parser.parse_args(words))
-    for name in _PLACES:
-        there = os.path.join(os.path.dirname(path), known[name] or "")
-        if name in given or known[name] is None:
-            continue
-        if os.path.exists(there):
-            known[name] = there
-        refuse(
-            name != "features" and not os.path.exists(there),
-            option,
-            f"'{path}' names the table '{known[name]}', which is not beside it: say "
-            f"where it is by --{name}",
-        )
-    kept = {"resume": args.resume, "out": args.resume or args.out}
-    vars(args).update(known | given | kept)
+    if args.resume is None:
+        return take_options(args, args.rerun, "--from")
+    path = os.path.join(args.resume, _COMMAND)
+    command = take_options(args, path, "--resume", shown=args.resume)
+    args.out = args.resume
     return command
 
 
@@ -553,9 +458,9 @@ def _print_folds(finished, args):
     told = "with --out FOLDER they are kept"
     if args.out is not None:
         words = ["evaluate", "--resume", args.out]
-        for name in _PLACES:
+        for name in PLACES:
             value = vars(args)[name]
-            kept = os.path.join(args.out, _portable(value, args.out)) if value else ""
+            kept = os.path.join(args.out, portable(value, args.out)) if value else ""
             if value and os.path.exists(value) and not os.path.exists(kept):
                 words += [f"--{name}", value]
         told = f"go on with: {shlex.join(words)}"

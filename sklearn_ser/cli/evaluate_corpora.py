@@ -7,6 +7,7 @@ from .options import (
     check_method,
     load_recordings,
     make_classifier,
+    make_folder,
     make_front,
     refuse,
     shown_title,
@@ -65,11 +66,7 @@ def _check(args):
     if args.out is not None:
         is_model = args.out.endswith(".skops")
         refuse(is_model, "--out", f"'{args.out}' is a model's file, expected a folder")
-        try:
-            os.makedirs(args.out, exist_ok=True)
-        except (OSError, ValueError) as error:
-            text = f"argument --out: no folder '{args.out}' ({error})"
-            raise ValueError(text) from error
+        make_folder(args.out)
 
 
 def transform(front, corpus, args):

@@ -1,4 +1,4 @@
-"""What ``evaluate`` and ``train`` share: options, corpora, front-ends and methods."""
+"""What the commands share: options, corpora, folds, front-ends and methods."""
 
 import argparse
 import os
@@ -75,15 +75,23 @@ def add_corpus_options(parser, *, required, several=False):
         )
 
 
-def add_method_options(parser, methods):
-    """Add the options of features and of the classifier."""
+_ABOUT_METHODS = (
+    "and both take seconds; the others are networks, which take minutes; "
+    "speaker-adversarial is menan; default: dsnet, and logistic for several corpora"
+)
+
+
+def add_method_options(parser, methods, about=_ABOUT_METHODS, *, several=False):
+    """Add the options of features and of the classifier, or of several ones."""
     option = parser.add_argument_group("features and method").add_argument
+    many = {"nargs": "+"} if several else {}
     option(
         "--features",
-        default=LOG_MEL,
+        default=[LOG_MEL] if several else LOG_MEL,
         metavar="FEATURES",
         help=f"{LOG_MEL}, {OPENSMILE}, or a pre-trained speech model in front: its "
-        "name on the Hugging Face Hub or a directory; default: %(default)s",
+        f"name on the Hugging Face Hub or a directory; default: {LOG_MEL}",
+        **many,
     )
     option(
         "--layer",
@@ -101,10 +109,10 @@ def add_method_options(parser, methods):
     option(
         "--method",
         choices=sorted(methods),
-        help="baseline is linear discriminant analysis with shrinkage, logistic is "
-        "logistic regression, and both take seconds; the others are networks, which "
-        "take minutes; speaker-adversarial is menan; default: dsnet, and logistic for "
-        "several corpora",
+        default=[BASELINE, "dsnet"] if several else None,
+        help=f"{BASELINE} is linear discriminant analysis with shrinkage, {LOGISTIC} "
+        f"is logistic regression, {about}",
+        **many,
     )
     option(
         "--neutral-label",
@@ -135,6 +143,22 @@ def add_method_options(parser, methods):
         default=1,
         metavar="N",
         help="processes, -1 for all cores; default: %(default)s",
+    )
+
+
+def add_fold_options(option, more=""):
+    """Add the options of what is tested in turn."""
+    option(
+        "--folds",
+        type=at_least(2),
+        metavar="N",
+        help="number of folds; default: one per speaker, 4 for the synthetic corpus",
+    )
+    option(
+        "--unheard-sentences",
+        action="store_true",
+        help="score on unheard speakers and sentences, too: a corpus with a script, or "
+        f"the column text of --manifest, says which sentence a recording has{more}",
     )
 
 
@@ -200,6 +224,14 @@ def check_writable(option, path):
     refuse(bad, option, f"'{path}' cannot be written as a file")
 
 
+def make_folder(path):
+    """Make the folder of ``--out``, or refuse it."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"argument --out: no folder '{path}' ({error})") from error
+
+
 def check_method(args):
     """Refuse options that contradict each other, before anything is read."""
     several = isinstance(args.corpus, list)
@@ -230,6 +262,39 @@ def check_method(args):
         for name in names:
             needless = vars(args)[source] is None and vars(args)[name] is not None
             refuse(needless, f"--{name.replace('_', '-')}", f"needs --{source}")
+
+
+def known_texts(corpus, args):
+    """Return the sentences for ``--unheard-sentences``, or None without the option."""
+    if not args.unheard_sentences:
+        return None
+    texts = getattr(corpus, "texts", None)
+    refuse(
+        texts is None or not any(texts),
+        "--unheard-sentences",
+        "no sentence of the recordings is known; a table names them in its column text",
+    )
+    return texts
+
+
+def is_synthetic(args):
+    """Tell whether no option names a corpus."""
+    return args.manifest is None and args.corpus is None
+
+
+def find_folds(corpus, args):
+    """Return the folds by speaker: a protocol, a number, or None for one a speaker."""
+    protocol = getattr(corpus, "protocol", None)
+    return protocol or args.folds or (4 if is_synthetic(args) else None)
+
+
+def find_splits(corpus, args):
+    """Return the rows of training and test of each fold."""
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
+
+    cv = find_folds(corpus, args) or LeaveOneGroupOut()
+    cv = check_cv(GroupKFold(cv) if isinstance(cv, int) else cv)
+    return [*cv.split(corpus.data, corpus.target, corpus.speakers)]
 
 
 def load_recordings(args):

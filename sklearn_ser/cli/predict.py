@@ -20,6 +20,7 @@ DESCRIPTION = (
 _WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
 _PIECE = 10  # seconds: a long recording counts as several in an enrolment
 _STDIN, _SELF = "-", "self"
+_TIMES = ("start", "end", "seconds", "overlap")
 
 
 def add_arguments(parser):
@@ -369,8 +370,10 @@ class _Table:
     """Rows on the screen, and a header above the first of them."""
 
     def __init__(self, args, names, classes, reader_may_leave):
-        self.reader_may_leave = reader_may_leave
-        self.header = _header(args, classes)
+        from ..timeline.windows import column_names
+
+        self.reader_may_leave, self.columns = reader_may_leave, _columns(args)
+        self.header = column_names(classes, self.columns)
         longest = max(len(str(name)) for name in classes)
         least = {"file": max(map(len, names)), "emotion": longest, "speaker": 10}
         least |= {"kind": 12, "overlap": 7, "start": 7, "end": 7}
@@ -379,38 +382,49 @@ class _Table:
 
     def show(self, timeline):
         """Print the windows of a timeline."""
-        for row in [*[self.header] * self.is_new, *_rows(timeline)]:
-            first, *rest = zip(row, self.widths, strict=True)
-            cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
-            print_line("  ".join(cells), reader_may_leave=self.reader_may_leave)
+        from ..timeline.windows import aligned
+
+        for row in [*[self.header] * self.is_new, *_rows(timeline, self.columns)]:
+            line = aligned(row, self.widths)
+            print_line(line, reader_may_leave=self.reader_may_leave)
         self.is_new = False
 
 
-def _header(args, classes):
-    """Return the names of the columns, of windows or of turns."""
+def _columns(args):
+    """Return the first columns of a table, of windows or of turns."""
     from ..timeline.turns import TURN_COLUMNS
-    from ..timeline.windows import COLUMNS, column_names
+    from ..timeline.windows import COLUMNS
 
-    return column_names(classes, COLUMNS if args.turns is None else TURN_COLUMNS)
+    return COLUMNS if args.turns is None else TURN_COLUMNS
 
 
-def _rows(timeline):
+def _rows(timeline, columns):
     """Yield the cells of each window, or of each turn."""
-    if hasattr(timeline, "speakers"):
-        yield from turns.rows(timeline)
-        return
-    rows = timeline.starts, timeline.ends, timeline.emotions, timeline.probabilities
-    for start, end, emotion, p in zip(*rows, strict=True):
-        times = f"{start:.2f}", f"{end:.2f}"
-        yield [timeline.name, *times, str(emotion), *(f"{value:.4f}" for value in p)]
+    import numpy as np
+
+    from ..timeline.windows import columns_of
+
+    def text(name, cell):
+        if name in _TIMES:
+            return f"{cell:.2f}"
+        return "too short" if cell is None else str(cell)
+
+    cells = zip(*columns_of(timeline, columns), strict=True)
+    for row, chances in zip(cells, timeline.probabilities, strict=True):
+        yield [
+            *map(text, columns, row),
+            *("" if np.isnan(p) else f"{p:.4f}" for p in chances),
+        ]
 
 
 def _write(args, classes, timelines):
     """Write the files that were asked for."""
     from .._files import atomic_write
     from ..timeline.page import timeline_page
+    from ..timeline.windows import column_names
 
-    rows = [row for timeline in timelines for row in _rows(timeline)]
+    columns = _columns(args)
+    rows = [row for timeline in timelines for row in _rows(timeline, columns)]
     for path in filter(None, (args.csv, args.timeline)):
         if path == args.timeline and _suffix(path) == ".html":
             with atomic_write(path) as out:
@@ -419,7 +433,7 @@ def _write(args, classes, timelines):
                     model += ", with voices that enroll themselves (transductive)"
                 out.write(timeline_page(timelines, model).encode())
         else:
-            write_csv(path, [_header(args, classes), *rows])
+            write_csv(path, [column_names(classes, columns), *rows])
 
 
 def _suffix(path):

@@ -68,18 +68,3 @@ def _files_of_turns(where, files):
             "the recordings one by one, each with its file of turns",
         )
     return paths
-
-
-def rows(result):
-    """Yield the cells of each turn."""
-    for i, emotion in enumerate(result.emotions):
-        times = result.starts, result.ends, result.seconds, result.overlaps
-        chances = (
-            f"{p:.4f}" if emotion is not None else "" for p in result.probabilities[i]
-        )
-        yield [
-            *(result.name, str(result.speakers[i])),
-            *(f"{column[i]:.2f}" for column in times),
-            *(str(result.kinds[i]), "too short" if emotion is None else str(emotion)),
-            *chances,
-        ]

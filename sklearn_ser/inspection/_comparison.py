@@ -3,14 +3,15 @@
 import numpy as np
 
 from ..model_selection._comparison import printable
-from ._axes import axes_of
+from ._axes import Display, axes_of
 
 
-class ComparisonDisplay:
+class ComparisonDisplay(Display):
     """UAR of each speaker, beside the differences to the reference.
 
     On the left, a dot is a speaker, and the bar is the figure of the method. On the
-    right, a line is the interval of a difference, and an open dot is the reference.
+    right, a line is the interval of a difference, and an open dot is the reference. A
+    new figure has the width of one column of a paper.
 
     Use :meth:`from_result`; the arguments are stored as attributes.
 
@@ -71,28 +72,14 @@ class ComparisonDisplay:
         """
         return cls(result.rows, per_speaker=result.per_speaker()).plot(ax=ax)
 
-    def plot(self, *, ax=None):
-        """Draw the display.
-
-        A new figure has the width of one column of a paper.
-
-        Parameters
-        ----------
-        ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : ComparisonDisplay
-            The display itself.
-        """
+    def _draw(self, ax):
         lines = list(self._lines())
         high = 0.75 + 0.22 * len(lines)
         self.figure_, axes = axes_of(self, ax, (1, 2), (1.75, high))
         self.axes_ = left, right = axes[0]
         for place, (_, row) in enumerate(lines):
             if row is not None:
-                self._draw(place, row)
+                self._draw_row(place, row)
         right.axvline(0, color="0.6", linewidth=0.8, zorder=0)
         for axis, label in (left, "UAR (%)"), (right, "difference"):
             axis.set_ylim(len(lines) - 0.4, -0.6)
@@ -108,7 +95,6 @@ class ComparisonDisplay:
         for tick, (_, row) in zip(left.get_yticklabels(), lines, strict=True):
             tick.set_parse_math(False)
             tick.set_fontstyle("italic" if row is None else "normal")
-        return self
 
     def _lines(self):
         """Yield the name and the row of each line; a line for each of several kinds."""
@@ -120,7 +106,7 @@ class ComparisonDisplay:
                 if row.kind == kind:
                     yield printable(row.label), row
 
-    def _draw(self, place, row):
+    def _draw_row(self, place, row):
         left, right = self.axes_
         uars = 100 * np.array(list(self.per_speaker[row.method].values()))
         dots = {"s": 12, "alpha": 0.5, "linewidths": 0, "color": "C0"}

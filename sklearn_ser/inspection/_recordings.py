@@ -8,7 +8,7 @@ from ..features import LogMelTransformer
 from ..pipeline import flat_steps, transform
 from ..timeline import emotion_timeline
 from ..timeline.turns import find_overlaps
-from ..timeline.windows import COLOURS, clock
+from ..timeline.windows import clock, colours_of
 from ._axes import AS_IT_IS, Display, add_legend, axes_of
 
 
@@ -219,7 +219,7 @@ class EmotionTimelineDisplay(Display):
         self.figure_, ((self.ax_,),) = axes_of(self, ax, size=(7.0, 3.0))
         edges, P = np.asarray(self.edges), np.asarray(self.probabilities)
         times = np.r_[edges[0], (edges[1:] + edges[:-1]) / 2, edges[-1]]
-        colours = _colours(self.classes)
+        colours = colours_of(self.classes)
         self.areas_ = self.ax_.stackplot(
             times,
             P[np.r_[0, : len(P), -1]].T,
@@ -347,7 +347,7 @@ class EmotionTurnsDisplay(Display):
             * np.c_[np.zeros(len(base)), np.cumsum(turns.probabilities, axis=1)]
         )
         self.areas_ = []
-        for i, colour in enumerate(_colours(turns.classes)):
+        for i, colour in enumerate(colours_of(turns.classes)):
             corners = turns.starts, turns.ends, tops[:, i], tops[:, i + 1]
             left, right, low, high = (corner[known] for corner in corners)
             x, y = (
@@ -377,10 +377,6 @@ class EmotionTurnsDisplay(Display):
 
 
 _COLUMN = 0.68  # height of the probabilities in a lane
-
-
-def _colours(classes):
-    return [COLOURS[i % len(COLOURS)] for i in range(len(classes))]
 
 
 def _finish(display, start, end, areas):

@@ -221,20 +221,12 @@ def _calibration(part):
     bins = [
         {
             "low": i / _BINS,
+            "name": f"{100 * i / _BINS:.0f}–{100 * (i + 1) / _BINS:.0f}%",
             "n": int((number == i).sum()),
             "mean": confidence[number == i].mean(),
             "right": right[number == i].mean(),
         }
         for i in np.unique(number).tolist()
-    ]
-    rows = [
-        [
-            f"{100 * each['low']:.0f}–{100 * each['low'] + 100 / _BINS:.0f}%",
-            each["n"],
-            100 * each["mean"],
-            100 * each["right"],
-        ]
-        for each in bins
     ]
     proba = np.clip(part.probabilities, 0, 1)  # which rounding may leave
     gap, judgement = confidence.mean() - right.mean(), "about as sure as it was right"
@@ -248,7 +240,10 @@ def _calibration(part):
         "right": right.mean(),
         "judgement": judgement,
         "bins": bins,
-        "rows": rows,
+        "rows": [
+            [each["name"], each["n"], 100 * each["mean"], 100 * each["right"]]
+            for each in bins
+        ],
     }
 
 

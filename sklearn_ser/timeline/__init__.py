@@ -97,7 +97,8 @@ def emotion_timeline(
         If `window` is not between 0.1 s and an hour, or `hop` not between 0.01 s and
         `window`. Also if the recording is missing, empty or not finite, or does not
         decode. If a turn is faulty or beyond the recording, the recording of `turns` is
-        a segment, or `enroll` needs `turns`.
+        a segment, or `enroll` needs `turns`. If the model knows a speaker as a number,
+        and the name of another one is a word.
 
     Warns
     -----

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .._html import render
-from .turns import EmotionTurns, find_overlaps
-from .windows import COLOURS, clock, told_times
+from .turns import EmotionTurns, find_overlaps, told_turns
+from .windows import clock, colours_of, told_times
 
 _POINTS = 1000  # of a picture: more are averaged, since no screen shows them
 _GREY = "#8886"  # of a turn that is too short
@@ -20,14 +20,11 @@ def timeline_page(timelines, model=""):
     )
 
 
-def _colours(timeline):
-    return [COLOURS[i % len(COLOURS)] for i in range(len(timeline.classes))]
-
-
 def _view(timeline):
     """Return what the template shows of a timeline."""
     edges, n_windows = timeline.edges, len(timeline.starts)
-    colours, seconds = _colours(timeline), timeline.ends[0] - timeline.starts[0]
+    seconds = timeline.ends[0] - timeline.starts[0]
+    colours = colours_of(timeline.classes)
     return {
         "name": timeline.name,
         "what": f"{told_times(timeline)} in {n_windows} window(s) of {seconds:.3g} s",
@@ -55,7 +52,7 @@ def _view(timeline):
 
 def _view_of_turns(turns):
     """Return what the template shows of turns: a lane for each speaker."""
-    colours, end = _colours(turns), turns.ends.max()
+    colours, end = colours_of(turns.classes), turns.ends.max()
     spans = find_overlaps(turns.starts, turns.ends, turns.speakers)
     lanes = [
         {
@@ -76,8 +73,7 @@ def _view_of_turns(turns):
     ]
     return {
         "name": turns.name,
-        "what": f"{len(turns.starts)} turn(s) of {len(lanes)} speaker(s) up to "
-        f"{clock(end)}",
+        "what": told_turns(turns),
         "lanes": lanes,
         "times": _times(0, end),
         "emotions": [

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import chain
 from numbers import Real
 from typing import NamedTuple
@@ -11,7 +12,6 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from .._csv import unify_names
-from .._validation import import_or_raise
 from ..features._audio_files import (
     UNKNOWN_LENGTH,
     WHOLE,
@@ -23,11 +23,12 @@ from ..features.audio import describe, times_of
 from ..pipeline import find_normalizer, has_normalizer, with_own_voices
 from .channels import channel_turns
 from .turn_files import check_turns
-from .voices import enroll_windows
+from .voices import enroll_windows, predict_enrolled
 from .windows import (
     BATCH,
+    aligned,
+    as_frame,
     clock,
-    column_names,
     edges_of,
     open_recording,
     predict_parts,
@@ -143,12 +144,7 @@ class EmotionTurns:
         ImportError
             If pandas is not installed.
         """
-        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
-        columns = self.name, self.speakers, self.starts, self.ends, self.seconds
-        columns = *columns, self.overlaps, self.kinds, self.emotions
-        columns = *columns, *self.probabilities.T
-        names = column_names(self.classes, TURN_COLUMNS)
-        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+        return as_frame(self, TURN_COLUMNS)
 
     def __str__(self):
         lanes, names = self.lanes, [str(name) for name in self.classes]
@@ -161,15 +157,9 @@ class EmotionTurns:
             for who, lane in lanes.items()
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = [
-            f"{self.name}: {len(self.starts)} turn(s) of {len(lanes)} speaker(s) up to "
-            f"{clock(self.ends.max())}; share of the speech in %"
-        ]
-        for row in [head, *rows]:
-            first, *rest = zip(row, widths, strict=True)
-            cells = [f"{first[0]:<{first[1]}}", *(f"{c:>{w}}" for c, w in rest)]
-            lines.append("  ".join(cells))
-        return "\n".join([*lines, *self.remarks])
+        about = f"{told_turns(self)}; share of the speech in %"
+        lines = [aligned(row, widths) for row in (head, *rows)]
+        return "\n".join([f"{self.name}: {about}", *lines, *self.remarks])
 
     @property
     def remarks(self):
@@ -189,6 +179,13 @@ class EmotionTurns:
                 "predicted."
             )
         return remarks
+
+
+def told_turns(turns):
+    """Return the numbers of turns and speakers, and when the last turn ends."""
+    n_speakers = len({*turns.speakers.tolist()})
+    end = clock(turns.ends.max())
+    return f"{len(turns.starts)} turn(s) of {n_speakers} speaker(s) up to {end}"
 
 
 INDUCTIVE, ENROLLED, TRANSDUCTIVE = "inductive", "enrolled", "transductive"
@@ -219,15 +216,14 @@ class _Unit(NamedTuple):
             if low < min(last, high):
                 spans.append((low, min(last, high)))
             before += last - first
-        return spans
+        return tuple(spans)
 
 
 class _Window(NamedTuple):
-    """A part of a unit, and its share of the time of the unit."""
+    """A part of a unit."""
 
     unit: int
-    share: float
-    spans: list
+    spans: tuple
 
 
 class _Call(NamedTuple):
@@ -238,6 +234,7 @@ class _Call(NamedTuple):
     units: list
     size: int
     hop: int
+    n_at_once: int
     verbose: int
 
 
@@ -262,30 +259,25 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
     units = _units(turns, rate, seconds)
     units = [u for u in units if u.length >= SHORTEST * rate]
     size, hop = (max(1, round(seconds * rate)) for seconds in times)
-    call = _Call(recording, turns, units, size, hop, verbose)
+    n_at_once = int(BATCH * rate // size)
+    call = _Call(recording, turns, units, size, hop, n_at_once, verbose)
     starts, ends, speakers = map(np.array, list(zip(*turns, strict=True))[:3])
     spans = find_overlaps(starts, ends, speakers)
     overlaps = np.array([sum(end - start for start, end in own) for own in spans])
-    own, known = set(), {}
+    own, known, kept = set(), {}, {}
     if enroll is not None:
         clear = overlaps <= _TALKED_OVER * (ends - starts)
-        model, own = _with_own_turns(model, call, clear)
+        model, own, kept = _with_own_turns(model, call, clear)
     if has_normalizer(model):
         known = find_normalizer(model).speaker_statistics_
     P = np.full((len(turns), len(model.classes_)), np.nan)
-    for place, row in enumerate(_predict(model, call)):
+    for place, row in enumerate(_predict(model, call, kept)):
         P[units[place].places] = row
     seconds = ends - starts
     for unit in units:
         seconds[unit.places] = unit.length / rate
-    kinds = [
-        TRANSDUCTIVE
-        if t.speaker in own
-        else ENROLLED
-        if t.speaker in known
-        else INDUCTIVE
-        for t in turns
-    ]
+    kind_of = dict.fromkeys(known, ENROLLED) | dict.fromkeys(own, TRANSDUCTIVE)
+    kinds = [kind_of.get(turn.speaker, INDUCTIVE) for turn in turns]
     return EmotionTurns(
         recording_name(recording),
         speakers=speakers,
@@ -303,11 +295,23 @@ def _respelled(turns, model):
     """Return turns whose speakers are spelt as the voices that the model knows."""
     known = find_normalizer(model).speaker_statistics_ if has_normalizer(model) else ()
     names, _ = unify_names([turn.speaker for turn in turns], known=known)
-    return [t._replace(speaker=name) for t, name in zip(turns, names, strict=True)]
+    found = [t._replace(speaker=name) for t, name in zip(turns, names, strict=True)]
+    numbers = [turn for turn in found if not isinstance(turn.speaker, str)]
+    if not numbers:
+        return found
+    for turn in found:
+        if isinstance(turn.speaker, str) and not turn.speaker.isdecimal():
+            raise ValueError(
+                f"{turn.where}: the speaker {turn.speaker!r} is a word, but the model "
+                f"knows the speaker of {numbers[0].where} as the number "
+                f"{numbers[0].speaker!r}, expected words or numbers alone."
+            )
+    kind = type(numbers[0].speaker)  # also of voices that the model does not know
+    return [turn._replace(speaker=kind(turn.speaker)) for turn in found]
 
 
 def _with_own_turns(model, call, clear):
-    """Return the model with the voices of a call, and the speakers that it enrolled.
+    """Return the model with the voices of a call, whom it enrolled, and features.
 
     A unit without a `clear` turn, one that nobody else talks over, shows no voice.
     """
@@ -321,55 +325,57 @@ def _with_own_turns(model, call, clear):
         if clear[unit.places].any():
             # A long turn counts as several recordings. A short rest is left out.
             starts = range(0, max(1, unit.length - call.size // 2), call.size)
-            windows += [_Window(i, 1.0, unit.part(s, s + call.size)) for s in starts]
+            windows += [_Window(i, unit.part(s, s + call.size)) for s in starts]
     sound = _sound(model, call, windows, "voices")
-    return model, enroll_windows(model, sound, _at_once(model, call))
+    return model, *enroll_windows(model, sound, call.n_at_once)
 
 
-def _predict(model, call):
-    """Return the probabilities of each unit, the mean over its windows."""
-    windows = []
+def _predict(model, call, kept):
+    """Return the probabilities of each unit, the mean over its windows.
+
+    The features of some windows are `kept`.
+    """
+    windows = {}
     for i, unit in enumerate(call.units):
         starts = [*range(0, unit.length - call.size, call.hop)]
         starts = np.array([*starts, max(0, unit.length - call.size)])
         ends = np.minimum(starts + call.size, unit.length)
         shares = np.diff(edges_of(starts, ends)) / unit.length
-        windows += [
-            _Window(i, share, unit.part(start, end))
-            for start, end, share in zip(starts, ends, shares, strict=True)
-        ]
-    P, known = (
-        np.zeros((len(call.units), len(model.classes_))),
-        np.zeros(len(call.units)),
-    )
-    sound = _sound(model, call, windows, "turns")
+        for start, end, share in zip(starts, ends, shares, strict=True):
+            windows[_Window(i, unit.part(start, end))] = share
+    P = np.zeros((len(call.units), len(model.classes_)))
+    known = np.zeros(len(call.units))
+    sound = _sound(model, call, windows, "turns", kept)
     if not has_normalizer(model):  # no step asks who speaks
         sound = ((window, wave, None) for window, wave, _ in sound)
-    for window, row in predict_parts(model, sound, _at_once(model, call)):
-        P[window.unit] += window.share * row
-        known[window.unit] += window.share
+    predict = partial(predict_enrolled, kept=kept) if kept else predict_parts
+    for window, row in predict(model, sound, call.n_at_once):
+        P[window.unit] += windows[window] * row
+        known[window.unit] += windows[window]
     return P / np.where(known > 0, known, np.nan)[:, None]
 
 
-def _at_once(model, call):
-    return int(BATCH * sampling_rate(model) // call.size)
-
-
-def _sound(model, call, windows, what):
+def _sound(model, call, windows, what, kept=()):
     """Yield each window with its samples and its speaker, channel by channel.
 
-    A progress bar says what the windows are for.
+    Windows whose features are `kept` have None for samples. A progress bar says what
+    the windows are for.
     """
     bar = tqdm(total=len(windows), desc=what, leave=False, disable=not call.verbose)
     with bar:
         for channel in {unit.channel: None for unit in call.units}:
             own = [w for w in windows if call.units[w.unit].channel == channel]
+            own.sort(key=lambda window: window.spans[-1][1])
+            new = [window.spans for window in own if window not in kept]
             blocks = open_recording(model, call.recording, channel=channel)
             blocks = _until_the_end(blocks, call.turns, sampling_rate(model))
-            for place, wave in cut_spans(blocks, [w.spans for w in own]):
-                if len(wave):  # else it is behind the end of a stream
-                    yield own[place], wave, call.units[own[place].unit].speaker
+            waves = cut_spans(blocks, new) if new else iter(())
+            for window in own:
+                wave = None if window in kept else next(waves)[1]
+                if wave is None or len(wave):  # else it is behind the end of a stream
+                    yield window, wave, call.units[window.unit].speaker
                 bar.update()
+            next(waves, None)  # the rest of the blocks
 
 
 def cut_spans(blocks, windows):

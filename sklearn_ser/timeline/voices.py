@@ -1,29 +1,59 @@
 """Voices that enroll themselves, from the windows that they speak in."""
 
 import numpy as np
+from sklearn.pipeline import make_pipeline
 
 from ..exceptions import OneSidedEnrollmentWarning, warn_caller
 from ..features.speaker_normalizer import MANY, ONE_SIDED, add_voices, variety
-from ..pipeline import before_normalizer, find_normalizer
+from ..pipeline import before_normalizer, find_normalizer, flat_steps
 from ..sequences import frame_moments
-from .windows import calm, in_batches
+from .windows import as_recording, calm, in_batches, probabilities
+
+_KEPT = 2**26  # bytes of features that are not computed again
 
 
 def enroll_windows(model, windows, n_at_once):
-    """Enroll speakers from windows, and return whom: keys, samples and speakers.
+    """Enroll speakers from windows: keys, samples and speakers.
 
-    Only the mean and the deviation of each window are kept, so an hour needs no more
+    Return whom it enrolled, and the features of windows by their keys, as many as fit.
+    Of the others only the mean and the deviation are held, so an hour needs no more
     memory than a minute.
     """
-    kept, names = [], []
-    for _, parts, speakers in in_batches(model, windows, n_at_once):
-        with calm():
-            _, X = before_normalizer(model, parts, speakers)
-        kept += [_in_two_frames(x) for x in X]
+    moments, names, kept, n_bytes = [], [], {}, 0
+    for keys, waves, speakers in in_batches(windows, n_at_once):
+        X = _before(model, waves, speakers)
+        moments += [_in_two_frames(x) for x in X]
         names += speakers
-    if not kept:
-        return set()
-    return enroll_own(model, np.stack(kept) if kept[0].ndim == 1 else kept, names)
+        n_bytes += sum(x.nbytes for x in X)
+        if n_bytes <= _KEPT:
+            kept |= zip(keys, X, strict=True)
+    own = enroll_own(model, _as_batch(moments), names) if moments else set()
+    return own, kept
+
+
+def predict_enrolled(model, windows, n_at_once, kept):
+    """Yield what `predict_parts` does; the features of some windows are `kept`."""
+    steps = flat_steps(model)
+    rest = make_pipeline(*steps[steps.index(find_normalizer(model)) :])
+    for keys, waves, speakers in in_batches(windows, n_at_once):
+        X = [kept.get(key) for key in keys]
+        new = [i for i, x in enumerate(X) if x is None]
+        if new:
+            parts = [waves[i] for i in new], [speakers[i] for i in new]
+            for i, x in zip(new, _before(model, *parts), strict=True):
+                X[i] = x
+        yield from zip(keys, probabilities(rest, _as_batch(X), speakers), strict=True)
+
+
+def _before(model, waves, speakers):
+    """Return what the steps before the SpeakerNormalizer make of windows."""
+    with calm():
+        parts = [as_recording(model, wave) for wave in waves]
+        return before_normalizer(model, parts, speakers)[1]
+
+
+def _as_batch(X):
+    return np.stack(X) if X[0].ndim == 1 else X
 
 
 def enroll_own(model, X, speakers):

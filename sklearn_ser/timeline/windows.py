@@ -23,11 +23,10 @@ BATCH = 60.0
 COLUMNS = ("file", "start", "end", "emotion")
 """The columns of a table of windows, in front of the probabilities."""
 
-COLOURS = (
+_COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),
     *("#999999", "#332288", "#aa4499", "#117733", "#882255"),
 )
-"""Of the emotions in pictures, told apart by most people who see few colours."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,7 @@ class EmotionTimeline:
         ImportError
             If pandas is not installed.
         """
-        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
-        columns = self.name, self.starts, self.ends, self.emotions
-        columns = *columns, *self.probabilities.T
-        names = column_names(self.classes)
-        return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+        return as_frame(self, COLUMNS)
 
     def __str__(self):
         names = ["emotion", *map(str, self.classes)]
@@ -128,6 +123,11 @@ def check_times(window, hop):
     return window, hop
 
 
+def colours_of(classes):
+    """Return colours that most people who see few of them can tell apart."""
+    return [_COLOURS[i % len(_COLOURS)] for i in range(len(classes))]
+
+
 def column_names(classes, columns=COLUMNS):
     """Return the names of a table's columns; no emotion takes another's name."""
     names = [*columns]
@@ -136,6 +136,31 @@ def column_names(classes, columns=COLUMNS):
             emotion = f"p_{emotion}"
         names.append(emotion)
     return names
+
+
+def columns_of(timeline, names):
+    """Return the first columns of a timeline's table; those of its classes follow.
+
+    `names` are those of the columns, and the attributes have them in the plural.
+    """
+    plural = {"file": "name", "seconds": "seconds"}
+    found = [getattr(timeline, plural.get(name, f"{name}s")) for name in names]
+    return [np.full(len(timeline.starts), found[0], object), *found[1:]]
+
+
+def as_frame(timeline, names):
+    """Return the table of a timeline."""
+    pandas = import_or_raise("pandas", "datasets", "to_frame needs")
+    columns = *columns_of(timeline, names), *timeline.probabilities.T
+    names = column_names(timeline.classes, names)
+    return pandas.DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def aligned(cells, widths):
+    """Return a line of a table, whose first column alone is aligned to the left."""
+    first, *rest = zip(cells, widths, strict=True)
+    cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in rest)]
+    return "  ".join(cells)
 
 
 def first_step(model):
@@ -200,21 +225,25 @@ def predict_parts(model, windows, n_at_once):
             f"model is a {type(model).__name__} without predict_proba, expected a "
             "fitted pipeline that takes recordings and predicts probabilities."
         )
-    for keys, parts, speakers in in_batches(model, windows, n_at_once):
-        known = {} if speakers[0] is None else {"speakers": speakers}
-        # A search passes no metadata on.
-        called = getattr(model, "best_estimator_", model) if known else model
-        with config_context(enable_metadata_routing=True if known else None), calm():
-            rows = called.predict_proba(parts, **known)
-        yield from zip(keys, rows, strict=True)
+    for keys, waves, speakers in in_batches(windows, n_at_once):
+        parts = [as_recording(model, wave) for wave in waves]
+        yield from zip(keys, probabilities(model, parts, speakers), strict=True)
 
 
-def in_batches(model, windows, n_at_once):
-    """Yield lists of keys, recordings and speakers, of `n_at_once` windows or one."""
+def probabilities(model, X, speakers):
+    """Return the probabilities of a batch, whose speakers are names or all None."""
+    known = {} if speakers[0] is None else {"speakers": speakers}
+    # A search passes no metadata on.
+    called = getattr(model, "best_estimator_", model) if known else model
+    with config_context(enable_metadata_routing=True if known else None), calm():
+        return called.predict_proba(X, **known)
+
+
+def in_batches(windows, n_at_once):
+    """Yield lists of keys, samples and speakers, of `n_at_once` windows or one."""
     windows = iter(windows)
     while found := list(islice(windows, max(1, n_at_once))):
-        keys, waves, speakers = map(list, zip(*found, strict=True))
-        yield keys, [as_recording(model, wave) for wave in waves], speakers
+        yield map(list, zip(*found, strict=True))
 
 
 @contextmanager

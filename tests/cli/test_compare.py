@@ -1,40 +1,54 @@
 """The command compare, from a table of recordings to the files of a paper."""
 
-import csv
+import shutil
 
 import pytest
-
-from sklearn_ser.cli import main
 
 
 @pytest.mark.slow
 def test_a_table_of_recordings_becomes_the_table_of_a_paper(
-    tmp_path, write_corpus, capsys
+    run, rows, tmp_path, write_corpus
 ):
     pytest.importorskip("pandas")
     write_corpus(tmp_path / "my.csv", n_speakers=3, n_utterances=1)
     out = tmp_path / "results"
-    command = ["compare", "--manifest", str(tmp_path / "my.csv"), "--out", str(out)]
-    command += ["--method", "baseline", "lidan", "--epochs", "1", "--seeds", "2"]
-    assert main(command) == 0
-    printed, noted = capsys.readouterr()
-    assert "baseline, lidan: 12 recordings" in printed
-    assert "Preliminary" in printed
-    assert "all 9 fits take " in noted
-    with open(out / "comparison.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["method"], row["kind"]) for row in rows] == [
-        ("baseline", "inductive"),
-        ("lidan", "transductive"),
-    ]
+    command = ["compare", "--manifest", tmp_path / "my.csv", "--out", out]
+    command += ["--method", "baseline", "lidan", "--epochs", 1, "--seeds", 2]
+    printed = run(*command)
+    assert "baseline, lidan: 12 recordings" in printed.out
+    assert "Preliminary" in printed.out
+    assert "all 9 fits take " in printed.err
+    head, lines = rows(out / "comparison.csv")
+    kinds = [dict(zip(head, line, strict=True))["kind"] for line in lines]
+    assert kinds == ["inductive", "transductive"]
     page = (out / "report.html").read_text()
     assert "<svg" in page
     assert "<p>12 recordings by 3 speakers listed in my.csv.</p>" in page
     kept = {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
     assert len(kept) == 9
-    assert main(command) == 0
-    assert capsys.readouterr().out == printed
+    assert run(*command).out == printed.out
     assert kept == {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
+
+
+def test_a_comparison_is_run_again(
+    run, fails, rows, manifest, tmp_path, monkeypatch, tiny_speech_model
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(manifest.parent, "data")
+    shutil.copytree(tiny_speech_model, "data/tiny")
+    table, methods = f"data/{manifest.name}", ("baseline", "logistic")
+    options = "--manifest", table, "--method", *methods, "--folds", 2
+    options = *options, "--features", "data/tiny"
+    run("compare", *options, "--out", "out")
+    run("compare", "--from", "out/comparison.json", "--out", "again")
+    assert rows("out/comparison.csv") == rows("again/comparison.csv")
+    shutil.move("data", "moved")
+    again = "compare", "--from", "out/comparison.json"
+    assert "say where it is by --manifest" in fails(*again)
+    moved = "--manifest", f"moved/{manifest.name}", "--features", "moved/tiny"
+    assert run(*again, *moved).lines[0].startswith("baseline, logistic: 12 recordings")
+    assert "--folds: --from takes the options" in fails(*again, "--folds", 3)
+    assert "it is of the command compare" in fails("evaluate", *again[1:])
 
 
 @pytest.mark.parametrize(
@@ -49,10 +63,5 @@ def test_a_table_of_recordings_becomes_the_table_of_a_paper(
         (["--out", "/dev/null/x"], "--out: no folder"),
     ],
 )
-def test_bad_options_end_in_one_line(options, message, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["compare", *options])
-    assert end.value.code == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("sklearn-ser: error: ")
-    assert message in last
+def test_bad_options_end_in_one_line(fails, manifest, options, message):
+    assert message in fails("compare", "--manifest", manifest, *options)

@@ -41,8 +41,6 @@ EVALUATE = [
     (["--from", "x", "--resume", "y"], "--from: goes on from another evaluation"),
     (["--from", "x", "--epochs", "3"], "--epochs: --from takes the options"),
     (["--out", "/dev/null/x"], "--out: no folder '/dev/null/x'"),
-    (["--features", "no/such/dir"], "'no/such/dir', but there is no"),
-    (["--folds", "9"], "8 speaker(s) found, but 9"),
     (["--manifest", "no/such.csv"], "--manifest: must be an existing file, found none"),
     (["--manifest", "a" * 5000], "--manifest: must be an existing file"),
     (["my.csv"], "my.csv: a table is given by --manifest"),

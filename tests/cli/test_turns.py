@@ -129,13 +129,6 @@ def test_what_does_not_fit_is_one_line(fails, model, enrollable, call, tmp_path)
     assert "has no turns of '" in message
 
 
-def test_turns_beyond_the_recording_are_told(run, model, call):
-    path, turns = call
-    turns.write_text("start,end,speaker\n0,1,ann\n5,9,ann\n")
-    printed = run("predict", model, path, "--turns", turns, status=1)
-    assert "call.csv', line 3: the turn from 5 s to 9 s is beyond" in printed.err
-
-
 def test_a_file_of_turns_is_of_one_recording(fails, model, call, tmp_path):
     path, _ = call
     other = tmp_path / "in" / "call.wav"

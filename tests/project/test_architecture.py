@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -26,20 +27,22 @@ def name_of(path):
 MODULES = {name_of(path): path for path in FILES}
 
 
+@cache
 def imports(path, *, lazy):
-    """Yield (module, name) of each import; those in functions are the lazy ones."""
+    """Return (module, name) of each import; those in functions are the lazy ones."""
     package = ["sklearn_ser", *path.relative_to(ROOT).parent.parts]
-    nodes = [ast.parse(path.read_text())]
+    found, nodes = [], [ast.parse(path.read_text())]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) + 1 - node.level] if node.level else []
             module = ".".join([*above, *filter(None, [node.module])])
-            yield from ((module, alias.name) for alias in node.names)
+            found += [(module, alias.name) for alias in node.names]
         if lazy or not isinstance(node, ast.FunctionDef | ast.Lambda):
             nodes.extend(ast.iter_child_nodes(node))
+    return found
 
 
 def inside(path, *, lazy=False):
@@ -145,6 +148,8 @@ import sys
 from importlib import import_module
 
 heavy = {"torch", "skorch", "librosa", "transformers", "safetensors"}
+import sklearn_ser
+print("sklearn_ser", *(heavy | {"sklearn"}) & set(sys.modules))
 for name in ("features", "datasets", "metrics", "model_selection", "persistence"):
     import_module(f"sklearn_ser.{name}")
     print(name, *heavy & set(sys.modules))
@@ -153,5 +158,6 @@ for name in ("features", "datasets", "metrics", "model_selection", "persistence"
 """
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    names = ["features", "audio", "datasets", "metrics", "model_selection"]
-    assert done.stdout.split("\n") == [*names, "persistence", ""]
+    names = ["sklearn_ser", "features", "audio", "datasets", "metrics"]
+    names += ["model_selection", "persistence", ""]
+    assert done.stdout.split("\n") == names

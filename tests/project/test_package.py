@@ -75,20 +75,6 @@ METHODS = [method for name in PUBLIC for method in own_methods(name)]
 IGNORED = {"ES01", "EX01", "GL08", "RT02", "SA01", "SA04", "YD01"}
 
 
-def test_import_is_light():
-    code = (
-        "import sys, sklearn_ser; "
-        "print(*{'torch', 'librosa', 'skorch', 'sklearn'} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.strip() == ""
-
-
 @pytest.mark.slow
 def test_a_prediction_from_the_shell_imports_only_what_it_needs(corpus, tmp_path):
     pytest.importorskip("skops")

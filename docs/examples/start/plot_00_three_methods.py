@@ -23,7 +23,7 @@ from sklearn_ser.inspection import ComparisonDisplay
 from sklearn_ser.model_selection import compare
 
 # sphinx_gallery_thumbnail_number = 1
-corpus = make_emotional_speech(8, 8, random_state=0)
+corpus = make_emotional_speech(8, 4, random_state=0)
 log_mel = LogMelTransformer(n_mels=40, hop_length=320)
 menan = SpeakerAdversarialClassifier(encoder="statistics")
 methods = {

@@ -18,7 +18,7 @@ from sklearn_ser.inspection import LogMelDisplay, SpeakerRecallDisplay
 from sklearn_ser.model_selection import speaker_cross_validate
 
 # sphinx_gallery_thumbnail_number = 2
-corpus = make_emotional_speech(n_speakers=5, n_utterances=5, random_state=0)
+corpus = make_emotional_speech(n_speakers=4, n_utterances=5, random_state=0)
 print(len(corpus.data), "recordings of", *sorted(set(corpus.target)))
 
 # %%
@@ -43,7 +43,7 @@ voices = {who: 100 * uar for who, uar in result.per_speaker().items()}
 figure, ax = plt.subplots(layout="constrained")
 ax.bar_label(ax.bar(list(voices), list(voices.values())), fmt="%.0f")
 ax.axhline(25, color="0.3", linestyle="--")
-ax.set_title(f"Five unheard voices: UAR {100 * result.uar:.0f} %")
+ax.set_title(f"Four unheard voices: UAR {100 * result.uar:.0f} %")
 ax.set(
     xlabel="speaker who was left out", ylabel="UAR (%), chance dashed", ylim=(0, 105)
 )
@@ -60,5 +60,5 @@ print(model.predict_proba(corpus.data[:2]).round(2))
 
 # %%
 # UAR is the mean of the recalls on the diagonal of the confusion matrix. Its interval
-# is wide: with five speakers it could hardly be otherwise. The rows on the left say
+# is wide: with four speakers it could hardly be otherwise. The rows on the left say
 # whose emotions are missed, the matrix on the right what they are taken for.

@@ -24,7 +24,7 @@ model = make_pipeline(
     DSNetClassifier(max_epochs=10, random_state=0),
 )
 grid = {
-    "logmeltransformer__top_db": [30, 50, 80],
+    "logmeltransformer__top_db": [30, 80],
     "dsnetclassifier__lr": [1e-3, 3e-3],
 }
 search = GridSearchCV(model, grid, scoring=uar_scorer, cv=GroupKFold(3))
