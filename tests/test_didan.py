@@ -231,9 +231,10 @@ def test_the_history_has_each_term_and_how_the_target_is_rebuilt(
 # ------------------------------------------------------------------------ the domains
 
 
-@pytest.mark.parametrize("alignment", [*ALIGNMENTS, None])
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_target_labels_are_never_read(data, alignment, weights):
-    expected = quick(alignment=alignment).fit(**data)
+    options = {"alignment": alignment, "max_epochs": 1}
+    expected = quick(**options).fit(**data)
     target = data["sample_domain"] < 0
     rng = np.random.default_rng(0)
     permuted, other = data["y"].copy(), data["y"].astype(object)
@@ -241,7 +242,7 @@ def test_target_labels_are_never_read(data, alignment, weights):
     other[target] = [None, np.nan, -1, "", 3.5, "anger "] * 2
     masked = [-1 if t else y for t, y in zip(target, data["y"], strict=True)]
     for y in (permuted, other, masked):
-        model = quick(alignment=alignment).fit(**{**data, "y": y})
+        model = quick(**options).fit(**{**data, "y": y})
         assert model.classes_.tolist() == expected.classes_.tolist()
         assert weights(model) == weights(expected)
 
@@ -485,16 +486,6 @@ def test_across_corpora(corpus, data):
         assert found.protocol == mode
         assert [t.target for t in found.transfers] == ["home", "away"]
     assert len(found.transfers[0].adapt) == len(found.transfers[0].test) == 6
-    plain = quick(alignment=None, normalize_domains=False)
-    found = cross_corpus_validate(
-        plain, data["X"], data["y"], corpora, corpus.speakers, n_bootstrap=0
-    )
-    for transfer in found.transfers:
-        own = quick(alignment=None, normalize_domains=False).fit(
-            [data["X"][i] for i in transfer.train], data["y"][transfer.train]
-        )
-        expected = own.predict([data["X"][i] for i in transfer.test])
-        assert transfer.predictions.tolist() == expected.tolist()
 
 
 # ------------------------------------------------------------------------ the claim

@@ -138,7 +138,7 @@ def test_batches_are_bucketed_by_length():
 
 
 def test_the_seed_decides_the_order():
-    n_frames = np.arange(1, 121)
+    n_frames = np.arange(1, 401)
 
     def epochs(seed):
         iterator = BatchIterator(dataset(n_frames), 20, np.random.default_rng(seed))
