@@ -137,7 +137,7 @@ def learnt(model):
 
 @pytest.mark.parametrize("warm_start", [False, True])
 def test_a_fit_that_fails_leaves_the_estimator_as_it_was(method, data, warm_start):
-    model = method(warm_start=warm_start).fit(**data)
+    model = method().fit(**data)
     before, expected = learnt(model), model.predict_proba(data["X"])
     for fault in FAILURES.values():
         bad, fresh = fault(data), method()
@@ -149,7 +149,8 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(method, data, warm_star
     with pytest.raises(NotFittedError):
         fresh.predict(data["X"])
     for error in (RuntimeError, KeyboardInterrupt):  # in the second epoch
-        model.set_params(max_epochs=3, callbacks=[Fails(error)])
+        callbacks = [Fails(error)]
+        model.set_params(warm_start=warm_start, max_epochs=3, callbacks=callbacks)
         with pytest.raises(error):
             model.fit(**data)
     assert learnt(model) == before

@@ -461,18 +461,13 @@ def test_warm_start_takes_a_new_adversary(data, method):
 # ------------------------------------------------------------------------- the claim
 
 
-def confounded(speaker_effect, seed, method):
+def confounded(seed, method):
     """UAR on unseen speakers after training where the voice tells the emotion.
 
     Of the training speakers women say six utterances of two emotions and one of the
     others, men the other way round. The new speakers say what was rare for theirs.
     """
-    corpus = make_emotional_speech(
-        n_speakers=24,
-        n_utterances=6,
-        speaker_effect=speaker_effect,
-        random_state=seed,
-    )
+    corpus = make_emotional_speech(n_speakers=24, n_utterances=6, random_state=seed)
     features = LogMelTransformer(
         n_mels=40, hop_length=320, top_db=50, normalize="level"
     )
@@ -497,22 +492,7 @@ def confounded(speaker_effect, seed, method):
     return uar_score(corpus.target[test], model.predict([X[i] for i in test]))
 
 
-def margin(speaker_effect, seeds):
-    """Mean over seeds of what MEnAN gains."""
-    return np.mean(
-        [
-            confounded(speaker_effect, seed, "menan")
-            - confounded(speaker_effect, seed, None)
-            for seed in seeds
-        ]
-    )
-
-
 @pytest.mark.slow
 def test_menan_wins_where_the_voice_misled():
-    assert margin(1.0, (4, 5, 6)) > 0.05
-
-
-@pytest.mark.slow
-def test_menan_wins_nothing_where_all_speakers_sound_alike():
-    assert margin(0.0, (4, 5)) < 0.05
+    gains = [confounded(s, "menan") - confounded(s, None) for s in (4, 5, 6)]
+    assert np.mean(gains) > 0.05
