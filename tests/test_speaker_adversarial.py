@@ -461,8 +461,8 @@ def test_warm_start_takes_a_new_adversary(data, method):
 # ------------------------------------------------------------------------- the claim
 
 
-def confounded(seed, method):
-    """UAR on unseen speakers after training where the voice tells the emotion.
+def gain(seed):
+    """What MEnAN gains on unseen speakers, in UAR, where the voice tells the emotion.
 
     Of the training speakers women say six utterances of two emotions and one of the
     others, men the other way round. The new speakers say what was rare for theirs.
@@ -477,22 +477,18 @@ def confounded(seed, method):
     usual = (emotion % 2 == 0) == (corpus.genders == "f")
     train = np.flatnonzero(seen & (usual | (corpus.utterances == 0)))
     test = np.flatnonzero(~seen & ~usual)
-    model = SpeakerAdversarialClassifier(
-        method=method,
-        adversary_weight=0.5,
-        encoder="conv",
-        max_epochs=100,
-        speed_perturbation=0,
-        vocal_tract_perturbation=0,
-        random_state=seed,
-    )
-    model.fit(
-        [X[i] for i in train], corpus.target[train], speakers=corpus.speakers[train]
-    )
-    return uar_score(corpus.target[test], model.predict([X[i] for i in test]))
+    still = {"speed_perturbation": 0, "vocal_tract_perturbation": 0}
+    own = {"adversary_weight": 0.5, "encoder": "conv", "max_epochs": 100, **still}
+    uars = []
+    for method in ("menan", None):
+        model = SpeakerAdversarialClassifier(method=method, random_state=seed, **own)
+        y, speakers = corpus.target[train], corpus.speakers[train]
+        model.fit([X[i] for i in train], y, speakers=speakers)
+        predicted = model.predict([X[i] for i in test])
+        uars.append(uar_score(corpus.target[test], predicted))
+    return uars[0] - uars[1]
 
 
 @pytest.mark.slow
 def test_menan_wins_where_the_voice_misled():
-    gains = [confounded(s, "menan") - confounded(s, None) for s in (4, 5, 6)]
-    assert np.mean(gains) > 0.05
+    assert np.mean([gain(seed) for seed in (4, 5, 6)]) > 0.05
