@@ -62,16 +62,16 @@ class Regression(LossTerm):
 def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
     """Minimise ||D_t - D_s Z||_F^2 + tau ||Z||_1 over Z by FISTA.
 
-    D_s is (..., d, n_s), the dictionary with one atom a column; D_t is (..., d, n_t).
-    `allowed`, (..., n_s, n_t), tells which atoms each sample may use. Each column of Z
+    D_s is (d, n_s), the dictionary with one atom a column; D_t is (d, n_t).
+    `allowed`, (n_s, n_t), tells which atoms each sample may use. Each column of Z
     equals the coefficients of ``Lasso(alpha=tau / (2 * d), fit_intercept=False)``. The
     search stops when Z changes by less than `tol`, relative to its norm.
     """
-    gram, goal = D_s.mT @ D_s, D_s.mT @ D_t
+    gram, goal = D_s.T @ D_s, D_s.T @ D_t
     step = 1 / eigenvalue_bound(gram).clamp(min=1e-12)
     # A gradient step is y -> ahead @ y + shift. Codes that are not allowed are shrunk
     # to zero.
-    ahead = torch.eye(goal.shape[-2]).to(gram) - step * gram
+    ahead = torch.eye(len(goal)).to(gram) - step * gram
     shift = step * goal
     most = torch.zeros_like(goal) + step * tau / 2
     if allowed is not None:
@@ -88,10 +88,8 @@ def sparse_codes(D_s, D_t, tau, allowed=None, *, tol=1e-6, max_iter=500):
         t, before = (1 + (1 + 4 * t**2) ** 0.5) / 2, t
         y = torch.add(new, change, alpha=(before - 1) / t)
         z = new
-        if i % 10 == 9:
-            moved, size = (torch.linalg.matrix_norm(m) for m in (change, z))
-            if (moved <= tol * size).all():
-                break
+        if i % 10 == 9 and change.norm() <= tol * z.norm():
+            break
     return z
 
 
@@ -102,11 +100,11 @@ def eigenvalue_bound(gram):
     eigenvalue, so a step by this bound is never too long. An estimate by power
     iteration comes from below, and an eigensolver raises an error for NaN.
     """
-    unit = gram.abs().amax((-2, -1), keepdim=True)
+    unit = gram.abs().max()
     power = gram / unit.clamp(min=torch.finfo(gram.dtype).tiny)
     for _ in range(4):
         power = power @ power
-    return unit * power.square().sum((-2, -1), keepdim=True) ** (1 / 32)
+    return unit * power.square().sum() ** (1 / 32)
 
 
 def reconstruction_error(D_s, D_t, Z, tau):

@@ -38,9 +38,7 @@ class DomainAdapterMixin:
     a target. In training, the ``forward`` of its network takes a Batch ``target`` with
     as many recordings as the batch of the source. The target's labels are never read.
 
-    With ``normalize_domains=True``, each domain's own statistics normalise its features
-    to mean zero and variance one. Batch normalisation has separate running statistics
-    for the source and for the target. A prediction uses the statistics of the sample's
+    With ``normalize_domains=True``, a prediction uses the statistics of the sample's
     domain. A domain of one recording, or of equal ones, takes the statistics of the
     whole source: by its own, each of its vectors would become exactly zero.
     """
@@ -132,9 +130,9 @@ class DomainAdapterMixin:
                     "at the rows of the target, or switch the alignment off.",
                     TargetMissingWarning,
                 )
-            learnt = {}
             used = np.concatenate([source, target])
             sequences, domain = take(sequences, used), domain[used]
+            learnt = {}
             if self.normalize_domains:
                 statistics = statistics_by_domain(sequences, domain)
                 sequences = normalized_by_domain(sequences, domain, statistics)
@@ -171,18 +169,14 @@ class DomainAdapterMixin:
             return check_outputs(self.net_.outputs(sequences, key))
         domain = known_domains(domain, np.array(list(self.domain_statistics_)))
         sequences = normalized_by_domain(sequences, domain, self.domain_statistics_)
-        out = None
-        for rows, of_target in (
-            (np.flatnonzero(domain >= 0), False),
-            (np.flatnonzero(domain < 0), True),
-        ):
-            if len(rows):
-                part = take(sequences, rows)
-                values = self.net_.outputs(part, key, of_target=of_target)
-                if out is None:
-                    out = np.empty((len(sequences), values.shape[1]), values.dtype)
-                out[rows] = values
-        return check_outputs(out)
+        sides = [np.flatnonzero(domain >= 0), np.flatnonzero(domain < 0)]
+        found = [
+            self.net_.outputs(take(sequences, rows), key, of_target=of_target)
+            for rows, of_target in zip(sides, (False, True), strict=True)
+            if len(rows)
+        ]
+        order = np.argsort(np.concatenate(sides))
+        return check_outputs(np.concatenate(found)[order])
 
     def predict_proba(self, X, sample_domain=None, allow_source=False):
         """Return the probability of each class.
@@ -308,12 +302,10 @@ def normalized_by_domain(sequences, domain, statistics):
     """Standardise each sequence by the statistics of its domain."""
     if isinstance(sequences, Vectors):
         out = np.empty((len(sequences), sequences.n_features), np.float32)
-        for rows, x in sequences.chunks():
-            mean, scale = (
-                np.stack([statistics[d][i] for d in domain[rows].tolist()])
-                for i in (0, 1)
-            )
-            out[rows] = (x - mean) / scale
+        for name, (mean, scale) in statistics.items():
+            rows = np.flatnonzero(domain == name)
+            for part, x in sequences.part(rows).chunks():
+                out[rows[part]] = (x - mean) / scale
         return Vectors(out)
     return [
         standardized(x, *statistics[name])

@@ -12,8 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.linear_model import Lasso
 from torch.nn import functional as F
 
-from sklearn_ser import DIDANDomainAdapter, LogMelTransformer, TargetMissingWarning
-from sklearn_ser.datasets import make_emotional_speech
+from sklearn_ser import DIDANDomainAdapter, TargetMissingWarning
 from sklearn_ser.didan import (
     DIDAN,
     ImplicitAlignment,
@@ -28,7 +27,6 @@ from sklearn_ser.features.cache import CachedSequence
 from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import cross_corpus_validate
 from sklearn_ser.nn.batching import Batch, SequenceDataset
-from sklearn_ser.nn.losses import TermSum, linear_ramp
 from sklearn_ser.persistence import load, save
 from sklearn_ser.sequences import standardized
 
@@ -47,8 +45,8 @@ def quick(**params):
     return DIDANDomainAdapter(**{**defaults, **params})
 
 
-def unit(rng, d, n):
-    return F.normalize(torch.from_numpy(rng.normal(size=(d, n)) + 0.5), dim=0)
+def unit(rng, d, n, mean=0.5):
+    return F.normalize(torch.from_numpy(rng.normal(size=(d, n)) + mean), dim=0)
 
 
 # ------------------------------------------------------------------------- the coder
@@ -81,16 +79,6 @@ def test_codes_at_the_default_tolerance():
     np.testing.assert_allclose(sparse_codes(D_s, D_t, tau), expected, atol=1e-4)
 
 
-def test_codes_of_several_problems_at_once():
-    rng = np.random.default_rng(0)
-    pairs = [(unit(rng, 16, 8), unit(rng, 16, 4)) for _ in range(3)]
-    tau = torch.tensor([0.1, 0.3, 0.6], dtype=torch.float64)[:, None, None]
-    D_s, D_t = (torch.stack(part) for part in zip(*pairs, strict=True))
-    together = sparse_codes(D_s, D_t, tau)
-    for z, pair, t in zip(together, pairs, tau, strict=True):
-        torch.testing.assert_close(z, sparse_codes(*pair, t), atol=1e-5, rtol=0)
-
-
 def test_a_sample_uses_the_atoms_that_it_may():
     rng = np.random.default_rng(0)
     D_s, D_t = unit(rng, 16, 9), unit(rng, 16, 6)
@@ -107,20 +95,17 @@ def test_too_sparse_codes_are_zero(sparsity):
     D_s, D_t = (unit(np.random.default_rng(i), 16, 8) for i in range(2))
     tau = sparsity * 2 * (D_s.T @ D_t).abs().max() + 1e-9
     assert not sparse_codes(D_s, D_t, tau).any()
+    assert not sparse_codes(0 * D_s, 0 * D_t, 0.0).any()
 
 
 @pytest.mark.parametrize(("d", "n"), [(64, 32), (8, 32), (64, 200), (3, 1)])
 @pytest.mark.parametrize("mean", [0.0, 0.2, 3.0])
 def test_no_step_is_too_long(d, n, mean):
     rng = np.random.default_rng(d + n)
-    D = F.normalize(torch.from_numpy(rng.normal(size=(4, d, n)) + mean), dim=1)
-    for gram in (D.mT @ D, torch.eye(n, dtype=D.dtype).expand(2, n, n)):
-        largest = torch.linalg.eigvalsh(gram)[:, -1]
-        bound = eigenvalue_bound(gram)
-        assert bound.shape == (len(gram), 1, 1)
-        ratio = bound[:, 0, 0] / largest
-        assert (ratio >= 1 - 1e-12).all()
-        assert (ratio <= n ** (1 / 32) + 1e-12).all()
+    D = unit(rng, d, n, mean)
+    for gram in (D.T @ D, torch.eye(n, dtype=D.dtype)):
+        ratio = eigenvalue_bound(gram) / torch.linalg.eigvalsh(gram)[-1]
+        assert 1 - 1e-12 <= ratio <= n ** (1 / 32) + 1e-12
 
 
 def test_the_step_of_extreme_matrices():
@@ -148,11 +133,6 @@ def test_the_codes_are_found_on_the_cpu_in_double_precision(monkeypatch):
     assert {(t.dtype, t.device.type) for t in seen} == {(torch.float64, "cpu")}
 
 
-def test_codes_of_nothing():
-    zeros = torch.zeros(4, 3, dtype=torch.float64)
-    assert not sparse_codes(zeros, zeros, 0.0).any()
-
-
 # ---------------------------------------------------------------------- the gradient
 
 
@@ -161,19 +141,6 @@ def ida(h_s, h_t, tau):
     D_s, D_t = F.normalize(h_s, dim=1).T, F.normalize(h_t, dim=1).T
     Z = sparse_codes(D_s.detach(), D_t.detach(), tau, tol=1e-12, max_iter=20000)
     return reconstruction_error(D_s, D_t, Z, tau)
-
-
-def test_the_gradient_at_fixed_codes():
-    rng = np.random.default_rng(0)
-    h_s, h_t = (torch.from_numpy(rng.normal(size=(5, 7))) for _ in range(2))
-    Z = torch.from_numpy(rng.normal(size=(5, 5)))
-    h_s.requires_grad_(), h_t.requires_grad_()
-
-    def at_fixed_codes(a, b):
-        D_s, D_t = F.normalize(a, dim=1).T, F.normalize(b, dim=1).T
-        return reconstruction_error(D_s, D_t, Z, 0.1)
-
-    assert torch.autograd.gradcheck(at_fixed_codes, (h_s, h_t))
 
 
 def test_the_gradient_is_that_of_the_minimum():
@@ -204,7 +171,7 @@ def forward(n=12):
     return module, outputs, batch
 
 
-@pytest.mark.parametrize("groups", [None, (0, 0, 1), (0, 1, 2)])
+@pytest.mark.parametrize("groups", [None, (0, 0, 1)])
 def test_the_term_reaches_the_layers(groups):
     module, outputs, batch = forward()
     value, diagnostics = ImplicitAlignment(groups=groups)(outputs, batch)
@@ -212,26 +179,6 @@ def test_the_term_reaches_the_layers(groups):
     assert module.FC2[0].weight.grad.abs().max() > 0
     assert diagnostics["nonzeros"] > 0
     assert 0 < diagnostics["residual"] <= 1 + 1e-6
-
-
-@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
-def test_a_ramp_scales_the_gradient_as_a_factor_on_the_layers_did(progress):
-    """Against the rule of before: features keep their value, gradients are scaled."""
-
-    def scaled(h):
-        return h.detach() + progress * (h - h.detach())
-
-    term, gradients = ImplicitAlignment(0.7, linear_ramp), []
-    for by_features in (False, True):
-        module, outputs, batch = forward()
-        if by_features:
-            layers = outputs["layers"].items()
-            outputs["layers"] = {k: [scaled(h) for h in pair] for k, pair in layers}
-            (0.7 * term(outputs, batch)[0]).backward()
-        else:
-            TermSum([term])(outputs, batch, progress)[0].backward()
-        gradients.append(module.FC2[0].weight.grad)
-    torch.testing.assert_close(*gradients, atol=1e-7, rtol=0)
 
 
 def test_the_term_in_the_paper_s_words():
@@ -284,9 +231,10 @@ def test_the_history_has_each_term_and_how_the_target_is_rebuilt(
 # ------------------------------------------------------------------------ the domains
 
 
-@pytest.mark.parametrize("alignment", [*ALIGNMENTS, None])
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_target_labels_are_never_read(data, alignment, weights):
-    expected = quick(alignment=alignment).fit(**data)
+    options = {"alignment": alignment, "max_epochs": 1}
+    expected = quick(**options).fit(**data)
     target = data["sample_domain"] < 0
     rng = np.random.default_rng(0)
     permuted, other = data["y"].copy(), data["y"].astype(object)
@@ -294,7 +242,7 @@ def test_target_labels_are_never_read(data, alignment, weights):
     other[target] = [None, np.nan, -1, "", 3.5, "anger "] * 2
     masked = [-1 if t else y for t, y in zip(target, data["y"], strict=True)]
     for y in (permuted, other, masked):
-        model = quick(alignment=alignment).fit(**{**data, "y": y})
+        model = quick(**options).fit(**{**data, "y": y})
         assert model.classes_.tolist() == expected.classes_.tolist()
         assert weights(model) == weights(expected)
 
@@ -333,19 +281,6 @@ def test_without_a_target_it_warns(data):
     quick(alignment_weight=0).fit(X, y)
 
 
-@pytest.mark.parametrize(
-    ("domain", "message"),
-    [
-        ([1] * 24, "sample_domain has no target: found \\[1\\], expected at least one"),
-        ([1, -1], "inconsistent numbers of samples: X has 24, sample_domain has 2"),
-        (["a"] * 24, "sample_domain must hold integers"),
-    ],
-)
-def test_wrong_domains(data, domain, message):
-    with pytest.raises(ValueError, match=message):
-        quick().fit(data["X"], data["y"], sample_domain=domain)
-
-
 def replaced(values, row, value):
     return [value if i == row else v for i, v in enumerate(values)]
 
@@ -380,10 +315,6 @@ def test_wrong_labels_and_weights(data, change, message):
         quick().fit(**{**data, **changes})
 
 
-def test_no_row_of_validation_is_no_error(data):
-    quick(max_epochs=1).fit(**data, validation=np.zeros(24, bool))
-
-
 def test_one_row_for_each_row(data):
     model, domain = quick().fit(**data), data["sample_domain"]
     expected = model.predict_proba(data["X"])
@@ -409,14 +340,14 @@ def test_one_row_for_each_row(data):
 
 
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
-@pytest.mark.parametrize("n_target", [1, 3, 12])
+@pytest.mark.parametrize("n_target", [1, 12])
 def test_a_batch_larger_than_a_domain(data, alignment, n_target, weights):
     target = np.flatnonzero(data["sample_domain"] < 0)[:n_target]
     rows = np.sort(np.r_[np.flatnonzero(data["sample_domain"] > 0), target])
     some = {k: [v[i] for i in rows] for k, v in data.items()}
-    options = {"alignment": alignment, "batch_size": 64, "max_epochs": 3}
+    options = {"alignment": alignment, "batch_size": 64}
     model = quick(**options).fit(**some)
-    assert len(model.history_) == 3
+    assert len(model.history_) == 2
     plain = quick(**options, alignment_weight=0).fit(**some)
     assert weights(model) != weights(plain)
 
@@ -470,26 +401,13 @@ def test_a_domain_s_scale_does_not_matter(data):
     found = other.predict_proba([moved[i] for i in rows])
     expected = model.predict_proba([data["X"][i] for i in rows])
     np.testing.assert_allclose(found, expected, atol=2e-3)
-    fixed = {"max_epochs": 8, "normalize_domains": False}
+    fixed = {"normalize_domains": False}
     model = quick(**fixed).fit(**data)
     other = quick(**fixed).fit(**{**data, "X": moved})
     assert not hasattr(model, "domain_statistics_")
     found = other.predict_proba([moved[i] for i in rows])
     expected = model.predict_proba([data["X"][i] for i in rows])
     assert np.abs(found - expected).max() > 0.01
-
-
-def test_each_source_has_its_own_statistics(data):
-    domain = np.where(data["sample_domain"] < 0, -4, np.arange(24) % 2)
-    model = quick().fit(**{**data, "sample_domain": domain})
-    assert set(model.domain_statistics_) == {-4, 0, 1}
-    for (mean, scale), part in (
-        (model.domain_statistics_[0], domain == 0),
-        (model.domain_statistics_[-4], domain < 0),
-    ):
-        frames = np.hstack([x for x, p in zip(data["X"], part, strict=True) if p])
-        np.testing.assert_allclose(mean, frames.mean(1), rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(scale, frames.std(1), rtol=1e-4)
 
 
 def test_the_source_is_predicted_with_its_own_statistics(data):
@@ -568,57 +486,45 @@ def test_across_corpora(corpus, data):
         assert found.protocol == mode
         assert [t.target for t in found.transfers] == ["home", "away"]
     assert len(found.transfers[0].adapt) == len(found.transfers[0].test) == 6
-    plain = quick(alignment=None, normalize_domains=False)
-    found = cross_corpus_validate(
-        plain, data["X"], data["y"], corpora, corpus.speakers, n_bootstrap=0
-    )
-    for transfer in found.transfers:
-        own = quick(alignment=None, normalize_domains=False).fit(
-            [data["X"][i] for i in transfer.train], data["y"][transfer.train]
-        )
-        expected = own.predict([data["X"][i] for i in transfer.test])
-        assert transfer.predictions.tolist() == expected.tolist()
 
 
 # ------------------------------------------------------------------------ the claim
 
 
-def across_channels(channel, seed, alignment):
-    """UAR on new speakers, recorded by the same channel (0) or another one."""
-    parts = [
-        make_emotional_speech(
-            n_speakers=6, n_utterances=6, channel=number, random_state=2 * seed + i
-        )
-        for i, number in enumerate((0, channel))
-    ]
-    features = LogMelTransformer(
-        n_mels=40, hop_length=320, top_db=50, normalize="level"
-    )
-    source, target = (features.transform(part.data) for part in parts)
-    model = DIDANDomainAdapter(
-        alignment=alignment,
-        normalize_domains=False,  # which would take the shift away by itself
-        max_epochs=30,
-        random_state=seed,
-    )
-    y = np.r_[parts[0].target, np.full(len(target), "unknown")]
-    domain = np.repeat([1, -1], [len(source), len(target)])
-    model.fit([*source, *target], y, sample_domain=domain)
-    return uar_score(parts[1].target, model.predict(target))
+def shifted_target(length, seed):
+    """Vectors of three emotions; the target's are moved by an offset of a length."""
+    rng = np.random.default_rng(seed)
+    y, domain = np.arange(120) % 3, np.repeat([1, -1], 60)
+    offset = rng.normal(size=8)
+    X = 4 * np.eye(8)[y] + rng.normal(size=(120, 8))
+    X[domain < 0] += length * offset / np.linalg.norm(offset)
+    return X.astype(np.float32), np.array(["anger", "joy", "sad"])[y], domain
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("channel", "seeds", "least", "most"),
-    [(2, range(3, 9), 0.05, 1), (0, range(3, 6), -0.03, 0.05)],
+    ("length", "seeds", "least", "most"),
+    [(4, (0, 1, 2), 0.05, 1), (0, (0, 1), -0.03, 0.05)],
 )
 def test_alignment_wins_under_a_shift_and_loses_nothing_without(
-    channel, seeds, least, most
+    length, seeds, least, most
 ):
-    gains = [  # not with the first three seeds, by which the layers were chosen
-        across_channels(channel, seed, "didan") - across_channels(channel, seed, None)
-        for seed in seeds
-    ]
+    gains = []
+    for seed in seeds:
+        X, y, domain = shifted_target(length, seed)
+        target, labels = domain < 0, np.where(domain < 0, "unknown", y)
+        # Normalisation by domain would take the shift away by itself.
+        own = {"normalize_domains": False, "max_epochs": 30, "random_state": seed}
+        with_target, without = (
+            uar_score(
+                y[target], model.fit(X, labels, sample_domain=domain).predict(X)[target]
+            )
+            for model in (
+                DIDANDomainAdapter(alignment=how, encoder="pointwise", **own)
+                for how in ("didan", None)
+            )
+        )
+        gains.append(with_target - without)
     assert least < np.mean(gains) < most
 
 
@@ -633,35 +539,6 @@ def shifted(data):
         for x, t in zip(data["X"], target, strict=True)
     ]
     return {**data, "X": X}, [x for x, t in zip(X, target, strict=True) if t]
-
-
-@pytest.mark.parametrize("alignment", [*ALIGNMENTS, None])
-def test_the_target_is_predicted_by_its_own_statistics(data, alignment):
-    moved, target = shifted(data)
-    model = quick(alignment=alignment, batch_size=12).fit(**moved)
-    net = model.net_
-    [module] = net.target_modules_
-    hidden = {}
-    handle = module.FC1[1].register_forward_pre_hook(
-        lambda layer, args: hidden.update(x=args[0])
-    )
-    net.outputs(
-        [standardized(x, *model.domain_statistics_[-1]) for x in target],
-        "logits",
-        of_target=True,
-    )
-    handle.remove()
-    norm, x = module.FC1[1], hidden["x"]
-    np.testing.assert_allclose(norm.running_mean, x.mean(0), atol=1e-6)
-    np.testing.assert_allclose(norm.running_var, x.var(0, correction=0), rtol=1e-5)
-    gap = net.module_.FC1[1].running_mean - x.mean(0)
-    assert (gap.abs() / x.std(0)).max() > 0.1
-    assert module.FC1[0].weight is net.module_.FC1[0].weight
-    by_source = net.outputs(
-        [standardized(x, *model.domain_statistics_[-1]) for x in target], "logits"
-    )
-    of_target = model.predict_proba(target)
-    assert np.abs(model.net_.decide(by_source) - of_target).max() > 1e-3
 
 
 def test_domain_zero_is_a_source_in_prediction_too(data):
@@ -769,11 +646,3 @@ def test_several_targets_must_be_named(data):
     )
     asked = model.predict_proba([x], [-2])
     np.testing.assert_allclose(asked, model.net_.decide(found), atol=1e-6)
-
-
-def test_a_domain_that_is_new_is_the_only_one_on_its_side(data):
-    model = quick().fit(**data)
-    for told, known in ((-9, -1), (0, 1)):
-        found = model.predict_proba(data["X"], np.full(24, told))
-        expected = model.predict_proba(data["X"], np.full(24, known))
-        np.testing.assert_array_equal(found, expected)

@@ -99,10 +99,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 @posix
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [list, np.stack])
-def test_the_folds_of_a_dask_worker_that_is_killed_are_computed_by_another(kind):
+def test_the_folds_of_a_dask_worker_that_is_killed_are_computed_by_another():
     distributed = pytest.importorskip("distributed")
-    X = kind([*np.random.default_rng(0).normal(size=(24, 8, 40)).astype(np.float32)])
+    X = list(np.random.default_rng(0).normal(size=(24, 8, 40)).astype(np.float32))
     y, speakers = np.arange(24) % 2, np.repeat(["s", "t", "u", "v"], 6)
     model = DSNetClassifier(
         encoder="conv", max_epochs=4, calibration_weight=0, random_state=0
@@ -157,7 +156,7 @@ while True:
 @posix
 def test_a_model_is_whole_when_saving_is_killed(tmp_path):
     path = tmp_path / "model.skops"
-    for delay in (0.0, 0.01, 0.03):
+    for delay in (0.0, 0.02):
         process = start(SAVES, path)
         wait_for(path.exists, process)
         time.sleep(delay)
@@ -299,7 +298,7 @@ thread = threading.Thread(target=endless.fit, args=(X, y))
 thread.start()
 started.wait()
 good = True
-for i in range(10):
+for i in range(4):
     time.sleep(0.007)
     child = os.fork()
     if not child:
@@ -320,40 +319,3 @@ def test_a_fork_beside_a_training_can_train():
     process = start(FORKS)
     told = process.communicate()[1]
     assert told.splitlines()[-1] == "good", told
-
-
-STOPPED = """
-import sys
-import numpy as np
-from skorch.callbacks import Callback
-from sklearn_ser import DSNetClassifier
-
-class Tells(Callback):
-    def on_epoch_end(self, net, **kwargs):
-        print("epoch", file=sys.stderr, flush=True)
-
-X = np.random.default_rng(0).normal(size=(24, 5)).astype(np.float32)
-y, speakers = np.arange(24) % 2, np.arange(24) // 6
-model = DSNetClassifier(calibration_weight=0, max_epochs=2).fit(X, y, speakers=speakers)
-before, expected = vars(model) | {}, model.predict_proba(X)
-model.set_params(max_epochs=10**6, callbacks=[Tells()])
-try:
-    model.fit(X, y, speakers=speakers)
-except KeyboardInterrupt:
-    assert (model.predict_proba(X) == expected).all()
-    assert model.net_ is before["net_"]
-    print("as it was", file=sys.stderr, flush=True)
-"""
-
-
-@posix
-@pytest.mark.slow
-def test_ctrl_c_leaves_the_estimator_as_it_was():
-    code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    process = start(code + STOPPED)
-    assert process.stderr.readline() == "epoch\n"
-    process.send_signal(signal.SIGINT)
-    told = [line for line in process.stderr if line != "epoch\n"]
-    assert process.wait() == 0
-    assert told == ["as it was\n"]
-    process.stderr.close()

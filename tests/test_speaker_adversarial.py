@@ -186,28 +186,21 @@ def test_step_2_thaws_after_an_error():
     assert all(p.requires_grad for p in parts.module.SC.parameters())
 
 
-def test_step_2_raises_the_entropy_of_the_speaker():
-    parts = menan(weight=20.0, dropout=False).at(0.5)
-    for _ in range(2):
-        parts.net.step_1()
-    low = parts.entropy()
-    assert low < 0.5 * np.log(4)
-    for _ in range(20):
-        parts.net.step_2((parts.batch, parts.batch["y"]))
-    assert parts.entropy() > low + 0.3
-
-
-def test_without_its_term_step_2_does_not_raise_the_entropy():
-    with_term, without = menan(weight=20.0, dropout=False), menan(0.0, dropout=False)
-    for parts in (with_term.at(0.5), without.at(0.5)):
+def test_step_2_raises_the_entropy_of_the_speaker_by_its_term():
+    after = []
+    for weight in (20.0, 0.0):
+        parts = menan(weight, dropout=False).at(0.5)
         for _ in range(2):
             parts.net.step_1()
+        low = parts.entropy()
+        assert low < 0.5 * np.log(4)
         for _ in range(20):
             parts.net.step_2((parts.batch, parts.batch["y"]))
-    assert with_term.entropy() > without.entropy() + 0.3
+        after.append(parts.entropy())
+    assert after[0] > max(low, after[1]) + 0.3
 
 
-@pytest.mark.parametrize("progress", [0.0, 0.25, 2 / 3])
+@pytest.mark.parametrize("progress", [0.0, 2 / 3])
 def test_the_weight_rises_with_the_training(progress):
     parts = menan(dropout=False).at(progress)
     plain = copy.deepcopy(parts.module)
@@ -242,8 +235,7 @@ def test_the_steps_alternate():
 # ---------------------------------------------------------------------- the gradient
 
 
-@pytest.mark.parametrize("weight", [0.5, 2.0])
-@pytest.mark.parametrize("progress", [0.0, 0.25, 2 / 3])
+@pytest.mark.parametrize(("weight", "progress"), [(0.5, 0.0), (2.0, 0.25)])
 def test_dat_reverses_the_gradient_of_the_encoder_alone(weight, progress):
     terms = [SpeakerCrossEntropy(-weight, sigmoid_ramp)]
     parts = Parts(DATNet, terms, dropout=False)
@@ -293,26 +285,30 @@ def test_entropy_of_known_beliefs():
 # ---------------------------------------------------------------------------- the fit
 
 
+@pytest.fixture(scope="module")
+def plain(data, vectors):
+    """Fits without an adversary, on sequences and on vectors with noise."""
+    return [quick(encoder=e, method=None).fit(**d) for e, d in inputs(data, vectors)]
+
+
+def inputs(data, vectors):
+    return ("conv", data), ("auto", vectors)
+
+
 @pytest.mark.parametrize(("method", "alternate"), METHODS)
-def test_without_weight_the_encoder_is_the_plain_one(data, method, alternate):
-    plain = emotion_part(quick(method=None).fit(**data))
+def test_without_weight_the_encoder_is_the_plain_one(
+    data, vectors, plain, method, alternate
+):
     adversary = {"method": method, "alternate": alternate}
-    assert same(emotion_part(quick(**adversary, adversary_weight=0).fit(**data)), plain)
-    assert not same(emotion_part(quick(**adversary).fit(**data)), plain)
-    sc, later = (  # the only part that moves
-        quick(**adversary, adversary_weight=0, lr=1e-12, max_epochs=n).fit(**data)
-        for n in (1, 2)
-    )
-    assert not same(state(sc.net_.module_.SC), state(later.net_.module_.SC))
-
-
-@pytest.mark.parametrize(("method", "alternate"), METHODS)
-def test_so_it_is_on_vectors_with_noise(vectors, method, alternate):
-    plain, model = (
-        quick(encoder="auto", alternate=alternate, **own).fit(**vectors)
-        for own in ({"method": None}, {"method": method, "adversary_weight": 0})
-    )
-    assert same(emotion_part(model), emotion_part(plain))
+    for (encoder, given), without in zip(inputs(data, vectors), plain, strict=True):
+        expected = emotion_part(without)
+        still, model = (
+            quick(encoder=encoder, **adversary, adversary_weight=w).fit(**given)
+            for w in (0, "auto")
+        )
+        assert same(emotion_part(still), expected)
+        assert not same(emotion_part(model), expected)
+        assert still.history_[-1, "train_speaker"] > 0  # SC learns all the same
 
 
 @pytest.mark.parametrize("method", ["menan", "dat"])
@@ -344,8 +340,8 @@ def test_the_speaker_classifier_gets_vectors_without_noise(
     assert all(taken is v for taken, _, v in found)
 
 
-def test_plain_has_no_adversary(data):
-    model = quick(method=None).fit(**data)
+def test_plain_has_no_adversary(data, plain):
+    model = plain[0]
     assert model.n_speakers_ == 0
     assert not hasattr(model.net_.module_, "SC")
     without = quick(method=None).fit(data["X"], data["y"])
@@ -353,15 +349,14 @@ def test_plain_has_no_adversary(data):
 
 
 @pytest.mark.parametrize("method", ["menan", "dat"])
-def test_one_speaker_changes_nothing(data, method):
+def test_one_speaker_changes_nothing(data, plain, method):
     one = {**data, "speakers": ["ann"] * len(data["y"])}
     with pytest.warns(UserWarning, match="no effect: all training samples have one"):
         model = quick(method=method).fit(**one)
     quick(method=method, adversary_weight=0).fit(**one)  # where it is to have none
     quick(method=None).fit(**one)
     assert model.n_speakers_ == 1
-    plain = quick(method=None).fit(**data)
-    for name, value in emotion_part(plain).items():
+    for name, value in emotion_part(plain[0]).items():
         torch.testing.assert_close(emotion_part(model)[name], value)
 
 
@@ -375,11 +370,10 @@ def test_a_validation_part_that_leaves_one_speaker_warns(data, method):
 
 
 @pytest.mark.parametrize("method", ["menan", "dat"])
-def test_without_speakers_it_warns_and_is_the_plain_net(data, method):
+def test_without_speakers_it_warns_and_is_the_plain_net(data, plain, method):
     with pytest.warns(SpeakersMissingWarning, match="for the adversary"):
         model = quick(method=method).fit(data["X"], data["y"])
-    plain = quick(method=None).fit(**data)
-    assert same(emotion_part(model), emotion_part(plain))
+    assert same(emotion_part(model), emotion_part(plain[0]))
     quick(method=method, adversary_weight=0).fit(data["X"], data["y"])
 
 
@@ -401,7 +395,6 @@ def test_the_history_has_every_loss(data, alternate):
 @pytest.mark.parametrize(
     ("method", "ramp", "given", "weight"),
     [
-        ("menan", linear_ramp, 0.5, 0.5),
         ("dat", sigmoid_ramp, 0.5, -0.5),
         ("menan", linear_ramp, "auto", 0.5),
         ("dat", sigmoid_ramp, "auto", -0.02),
@@ -441,15 +434,9 @@ def test_the_speaker_classifier_learns_from_all_data(data, monkeypatch):
         assert first == 24 if alternate == "epoch" else first < 24
 
 
-@pytest.mark.parametrize("method", ["menan", "dat"])
-def test_batches_of_two(data, method):
-    model = quick(method=method, batch_size=2, max_epochs=1).fit(**data)
-    assert np.isfinite(model.predict_proba(data["X"])).all()
-
-
-def test_validation_needs_no_adversary(data):
+def test_validation_needs_no_adversary_and_batches_may_hold_two(data):
     for method in ("menan", "dat"):
-        model = quick(method=method, validation_fraction=0.3).fit(**data)
+        model = quick(method=method, validation_fraction=0.3, batch_size=2).fit(**data)
         assert model.n_speakers_ < 4
         assert len(model.history_[:, "valid_uar"]) == 2
 
@@ -474,18 +461,13 @@ def test_warm_start_takes_a_new_adversary(data, method):
 # ------------------------------------------------------------------------- the claim
 
 
-def confounded(speaker_effect, seed, method):
-    """UAR on unseen speakers after training where the voice tells the emotion.
+def gain(seed):
+    """What MEnAN gains on unseen speakers, in UAR, where the voice tells the emotion.
 
     Of the training speakers women say six utterances of two emotions and one of the
     others, men the other way round. The new speakers say what was rare for theirs.
     """
-    corpus = make_emotional_speech(
-        n_speakers=24,
-        n_utterances=6,
-        speaker_effect=speaker_effect,
-        random_state=seed,
-    )
+    corpus = make_emotional_speech(n_speakers=24, n_utterances=6, random_state=seed)
     features = LogMelTransformer(
         n_mels=40, hop_length=320, top_db=50, normalize="level"
     )
@@ -495,37 +477,18 @@ def confounded(speaker_effect, seed, method):
     usual = (emotion % 2 == 0) == (corpus.genders == "f")
     train = np.flatnonzero(seen & (usual | (corpus.utterances == 0)))
     test = np.flatnonzero(~seen & ~usual)
-    model = SpeakerAdversarialClassifier(
-        method=method,
-        adversary_weight=0.5,
-        encoder="conv",
-        max_epochs=100,
-        speed_perturbation=0,
-        vocal_tract_perturbation=0,
-        random_state=seed,
-    )
-    model.fit(
-        [X[i] for i in train], corpus.target[train], speakers=corpus.speakers[train]
-    )
-    return uar_score(corpus.target[test], model.predict([X[i] for i in test]))
-
-
-def margin(speaker_effect, seeds):
-    """Mean over seeds of what MEnAN gains."""
-    return np.mean(
-        [
-            confounded(speaker_effect, seed, "menan")
-            - confounded(speaker_effect, seed, None)
-            for seed in seeds
-        ]
-    )
+    still = {"speed_perturbation": 0, "vocal_tract_perturbation": 0}
+    own = {"adversary_weight": 0.5, "encoder": "conv", "max_epochs": 100, **still}
+    uars = []
+    for method in ("menan", None):
+        model = SpeakerAdversarialClassifier(method=method, random_state=seed, **own)
+        y, speakers = corpus.target[train], corpus.speakers[train]
+        model.fit([X[i] for i in train], y, speakers=speakers)
+        predicted = model.predict([X[i] for i in test])
+        uars.append(uar_score(corpus.target[test], predicted))
+    return uars[0] - uars[1]
 
 
 @pytest.mark.slow
 def test_menan_wins_where_the_voice_misled():
-    assert margin(1.0, (4, 5, 6)) > 0.05
-
-
-@pytest.mark.slow
-def test_menan_wins_nothing_where_all_speakers_sound_alike():
-    assert margin(0.0, (4, 5)) < 0.05
+    assert np.mean([gain(seed) for seed in (4, 5, 6)]) > 0.05

@@ -13,6 +13,7 @@ from skorch.callbacks import (
     GradientNormClipping,
     LRScheduler,
 )
+from skorch.utils import noop
 from tqdm.auto import tqdm
 
 from .._progress import report
@@ -38,16 +39,12 @@ def default_callbacks(*, max_epochs, peak_lr, clip, validate, keep_best, verbose
             patience=max_epochs + 1,
             lower_is_better=False,
             load_best=True,
-            sink=_silent,
+            sink=noop,
         )
         callbacks.append(("best_epoch", best))
     if verbose:
         callbacks.append(("progress", EpochBar()))
     return callbacks
-
-
-def _silent(*args):
-    """Ignore the text that a callback would print."""
 
 
 class OneCycle(Callback):
@@ -95,7 +92,8 @@ def uar(net, X, y):
 def check_owners(callbacks, settings):
     """Refuse callbacks that set what a parameter of the estimator sets already."""
     owners = {"schedule": LRScheduler, "gradient_clip_value": GradientNormClipping}
-    for kind in map(_kind, callbacks):
+    for callback in map(_unnamed, callbacks):
+        kind = callback if isinstance(callback, type) else type(callback)
         for name, owner in owners.items():
             if issubclass(kind, owner) and settings[name] is not None:
                 raise ValueError(
@@ -105,16 +103,14 @@ def check_owners(callbacks, settings):
                 )
 
 
-def _kind(callback):
-    """Return the class of an item of skorch's `callbacks`."""
-    callback = callback[1] if isinstance(callback, tuple) else callback
-    return callback if isinstance(callback, type) else type(callback)
-
-
 def loads_best(callback):
     """Tell whether a callback goes back to the best epoch by itself."""
-    callback = callback[1] if isinstance(callback, tuple) else callback
-    return getattr(callback, "load_best", False)
+    return getattr(_unnamed(callback), "load_best", False)
+
+
+def _unnamed(callback):
+    """Return an item of skorch's `callbacks`, which may have a name, without it."""
+    return callback[1] if isinstance(callback, tuple) else callback
 
 
 class Reporter(Callback):

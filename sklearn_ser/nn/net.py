@@ -106,33 +106,27 @@ class SpeechNet(skorch.NeuralNet):
         """Initialise from the seed alone; the global generators have no influence."""
         seeds = np.random.SeedSequence(self.seed).spawn(4)
         self.rng_ = np.random.default_rng(seeds[1])
-        if self.only_predicts and self._is_library_code():
-            guard = NothingDrawn()
-        else:
-            guard = Draws(int(seeds[0].generate_state(1)[0]))
-        with guard:
+        made_of = self.module, *self.get_params_for("module").values()
+        ours = all(is_own(part) for part in made_of if callable(part))
+        loads = self.only_predicts and ours
+        with NothingDrawn() if loads else Draws(int(seeds[0].generate_state(1)[0])):
             super().initialize()
         # The third seed is the adversary's, where there is one.
         self.draws_ = Draws(int(seeds[3].generate_state(1)[0]), self.device)
         parts = [*map(type, self.module_.modules()), *map(type, self.terms)]
         self.may_draw_ = not all(map(is_own, parts))
-        events = [n for n in vars(Callback) if n.startswith("on_")]
         own = {id(callback) for _, callback in self.library_callbacks}
+        kinds = {type(c) for _, c in self.callbacks_ if id(c) not in own}
         self.users_events_ = {
             event
-            for event in events
-            for _, callback in self.callbacks_
-            if id(callback) not in own and _overrides(callback, event)
+            for event, default in vars(Callback).items()
+            if event.startswith("on_")
+            and any(getattr(kind, event) is not default for kind in kinds)
         }
         keep_statistics(self.module_)
         self.stale_ = False  # whether weights have moved since the last statistics
         self.sharpened_ = False
         return self
-
-    def _is_library_code(self):
-        """Tell whether the module is made of this library's and PyTorch's classes."""
-        made_of = self.module, *self.get_params_for("module").values()
-        return all(is_own(part) for part in made_of if callable(part))
 
     def start_from(self, statistics, prior):
         """Set the mean and scale of the features, and the class prior."""
@@ -427,19 +421,15 @@ class SpeechNet(skorch.NeuralNet):
         total, values, diagnostics = self.criterion_(y_pred, X, progress)
         if training:
             for name, value in values.items():
-                self._record(name, value.item(), X)
+                if not np.isfinite(value := value.item()):
+                    raise diverged(self, f"The loss term {name!r} is {value}", X)
+                self.history.record_batch(f"train_{name}", value)
             if not torch.isfinite(total):
                 what = "The loss, each term times its weight, is not finite"
                 raise diverged(self, what, X)
             for name, value in diagnostics.items():
                 self.history.record_batch(f"train_{name}", value)
         return total
-
-    def _record(self, name, value, batch):
-        """Record a term's value of a batch, which must be finite."""
-        if not np.isfinite(value):
-            raise diverged(self, f"The loss term {name!r} is {value}", batch)
-        self.history.record_batch(f"train_{name}", value)
 
     def forward_iter(self, X, training=False, device="cpu"):
         """Yield the logits of all rows at once, since batches have another order."""
@@ -497,10 +487,6 @@ class SpeechNet(skorch.NeuralNet):
                     out = np.empty((len(dataset), values.shape[1]), values.dtype)
                 out[rows] = values[: len(rows)]
         return out
-
-
-def _overrides(callback, event):
-    return getattr(type(callback), event) is not getattr(Callback, event)
 
 
 def all_tensors(module):

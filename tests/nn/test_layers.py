@@ -108,23 +108,20 @@ def test_batch_norm_of_a_single_cell_stays_finite():
     assert all(torch.isfinite(v).all() for v in own.state_dict().values())
 
 
-def test_batch_norm_does_not_look_at_the_padding():
-    own, other = norms(3)[0], norms(3)[0]
-    x, n = batch([2, 5])
-    mask = frame_mask(n, 5)[:, None]
-    dirty = x + 100 * (1 - mask)
-    torch.testing.assert_close(own(x, mask), other(dirty, mask))
-
-
 # ---------------------------------------------------------------------- dropout
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])
 def test_dropout_keeps_the_expectation(p):
-    layer = Dropout(p).train()
-    layer.generator = torch.Generator().manual_seed(0)
-    x = torch.full((200, 20, 10), 3.0)
-    z = layer(x)
+    layer, x = Dropout(p).train(), torch.full((200, 20, 10), 3.0)
+    before, found = torch.get_rng_state(), []
+    for seed in (0, 0, 1):
+        layer.generator = torch.Generator().manual_seed(seed)
+        found.append(layer(x))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert torch.equal(torch.get_rng_state(), before)
+    z = found[0]
     dropped = (z == 0).double()
     assert dropped.mean().item() == pytest.approx(p, abs=0.02)
     assert dropped.std(dim=2).gt(0).any()  # each cell is drawn
@@ -132,23 +129,6 @@ def test_dropout_keeps_the_expectation(p):
     assert z.mean().item() == pytest.approx(3, rel=0.05)
     assert layer.eval()(x) is x
     assert Dropout(0.0).train()(x) is x
-
-
-def test_dropout_follows_its_generator_and_leaves_the_global_one():
-    layer, x = Dropout(0.5).train(), torch.ones(4, 30)
-    before = torch.get_rng_state()
-    found = []
-    for seed in (0, 0, 1):
-        layer.generator = torch.Generator().manual_seed(seed)
-        found.append(layer(x))
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
-    assert torch.equal(torch.get_rng_state(), before)
-    layer.generator = None
-    torch.manual_seed(5)
-    first = layer(x)
-    torch.manual_seed(5)
-    assert torch.equal(layer(x), first)
 
 
 # ----------------------------------------------------------------- augmentation
@@ -195,8 +175,11 @@ def test_augmented_batches_are_batches(
 ):
     x, n = batch(lengths, 5, extra)
     x = x.float()
+    given = x.clone(), n.clone()
     layer = augment(seed, speed=speed, vocal_tract=vocal_tract, masking=masking)
     z, after = layer(x, n)
+    assert torch.equal(x, given[0])
+    assert torch.equal(n, given[1])
     assert z.shape[:2] == x.shape[:2]
     assert torch.isfinite(z).all()
     assert after.dtype == torch.int64
@@ -210,17 +193,13 @@ def test_augmented_batches_are_batches(
         assert (after <= (n / (1 - speed)).round() + 1).all()
 
 
-def test_speed_changes_lengths_over_its_whole_range():
-    n = torch.full((400,), 100)
-    lengths = augment(speed=0.2)(torch.ones(400, 2, 100), n)[1]
-    assert 83 <= lengths.min() <= 86
-    assert 119 <= lengths.max() <= 125
-    assert len(lengths.unique()) > 30
-
-
 def test_speed_stretches_time_and_keeps_frequency():
-    ramp = torch.arange(50.0).expand(6, 4, 50) * torch.tensor([1.0, 2, 3, 4])[:, None]
-    z, n = augment(speed=0.3)(ramp, torch.full((6,), 50))
+    ramp = torch.arange(50.0).expand(99, 4, 50) * torch.tensor([1.0, 2, 3, 4])[:, None]
+    z, n = augment(speed=0.3)(ramp, torch.full((99,), 50))
+    assert 38 <= n.min() <= 40  # the whole range of rates
+    assert 68 <= n.max() <= 72
+    for row, length in zip(z, n, strict=True):  # no zeros from beyond the end
+        assert row[0, length - 1] > 48
     for row, length in zip(z, n, strict=True):
         steps = row[:, 1 : length - 2].diff(dim=1)
         rate = steps[0].mean()
@@ -229,14 +208,6 @@ def test_speed_stretches_time_and_keeps_frequency():
             rtol=1e-3, atol=1e-3,
         )  # fmt: skip
         assert rate.item() == pytest.approx(50 / length.item(), abs=0.03)
-
-
-def test_resampling_repeats_the_last_true_frame():
-    n = torch.tensor([10, 33, 50] * 20)
-    x = frame_mask(n, 50)[:, None].expand(60, 4, 50)
-    z, after = augment(speed=0.4, vocal_tract=0.2)(x, n)
-    expected = frame_mask(after, z.shape[2])[:, None].expand_as(z)
-    torch.testing.assert_close(z, expected)  # no zeros from beyond the end
 
 
 def test_vocal_tract_stretches_frequency_and_keeps_time():
@@ -274,14 +245,6 @@ def test_masking_takes_one_span_of_bands_and_one_of_frames():
         assert share.mean().item() == pytest.approx(0.2, abs=0.04)
         # No place is spared.
         assert (hidden.mean(0) > 0).all()
-
-
-def test_augmentation_leaves_its_input_alone():
-    x, n = batch([4, 9])
-    x, before = x.float(), x.float().clone()
-    augment(**LOUD)(x, n)
-    assert torch.equal(x, before)
-    assert n.tolist() == [4, 9]
 
 
 # ---------------------------------------------------------------------- pooling
@@ -338,33 +301,6 @@ def test_deltas(lengths, extra, width):
         assert not row[:, length:].any()
 
 
-def test_deltas_of_a_ramp_are_its_slope():
-    x = 3 * torch.arange(9.0).expand(1, 1, 9)
-    assert deltas(x, torch.tensor([9]))[0, 0, 2:-2].tolist() == [3.0] * 5
-    assert deltas(x[..., :1], torch.tensor([1])).item() == 0
-
-
-def test_standardize():
-    rng = np.random.default_rng(0)
-    X = [
-        np.vstack([rng.normal(-40, 5, n), rng.normal(1e3, 1e-1, n), np.full(n, 7.0)])
-        .astype(np.float32)
-        for n in (3, 50, 20)
-    ]  # fmt: skip
-    layer = Standardize(3)
-    layer.set_statistics(*frame_statistics(X))
-    frames = np.concatenate(X, axis=1).astype(float)
-    scale = frames.std(axis=1)
-    scale[2] = 1  # a constant feature is centred only
-    np.testing.assert_allclose(layer.mean.numpy(), frames.mean(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(layer.scale.numpy(), scale, rtol=1e-3)
-    z = layer(torch.from_numpy(frames[None]).float())[0].numpy()
-    np.testing.assert_allclose(z[0].mean(), 0, atol=1e-4)
-    np.testing.assert_allclose(z[:2].std(axis=1), 1, rtol=1e-2)
-    np.testing.assert_array_equal(z[2], 0)
-    assert not list(layer.parameters())
-
-
 @pytest.mark.parametrize("unit", [1e-30, 1e-13, 1.0, 1e13, 1e30])
 def test_a_feature_counts_as_constant_by_its_own_size(unit):
     rng = np.random.default_rng(0)
@@ -374,8 +310,11 @@ def test_a_feature_counts_as_constant_by_its_own_size(unit):
     np.testing.assert_allclose(mean, x.mean(axis=1, dtype=float), rtol=1e-12)
     np.testing.assert_allclose(scale[:2], x[:2].std(axis=1, dtype=float), rtol=1e-12)
     assert scale[2] == 1
-    z = standardized(x, mean, scale)
-    np.testing.assert_allclose(z.std(axis=1), [1, 1, 0], atol=1e-5)
+    layer = Standardize(3)
+    layer.set_statistics(mean, scale)
+    for z in (standardized(x, mean, scale), layer(torch.from_numpy(x)).numpy()):
+        np.testing.assert_allclose(z.mean(axis=1), 0, atol=1e-3)
+        np.testing.assert_allclose(z.std(axis=1), [1, 1, 0], atol=1e-5)
 
 
 def test_what_float32_cannot_hold_counts_as_constant():
