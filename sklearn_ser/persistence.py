@@ -6,7 +6,6 @@ compiled ones, unless the caller trusts them by name.
 """
 
 import json
-import os
 import sys
 import threading
 import warnings
@@ -24,7 +23,7 @@ import scipy.special  # noqa: F401  first, since skops looks for it among all mo
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
-from ._files import atomic_write, check_regular
+from ._files import atomic_write, check_path, check_regular
 from ._validation import import_or_raise, shortened
 from .exceptions import VersionsDifferWarning, warn_caller
 
@@ -91,7 +90,7 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     True
     """
     io = import_skops()
-    _check_path(path)
+    check_path(path)
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(
             f"estimator must be a scikit-learn estimator, got {estimator!r}."
@@ -198,13 +197,8 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     return estimator
 
 
-def _check_path(path):
-    if not isinstance(path, str | os.PathLike):  # a number would be a descriptor
-        raise TypeError(f"path must be a path, got {path!r}.")
-
-
 def _read(path):
-    _check_path(path)
+    check_path(path)
     try:
         check_regular(path)
         with open(path, "rb") as file:
