@@ -238,8 +238,10 @@ SCALED = {
 
 
 @pytest.mark.filterwarnings("ignore::sklearn_ser.SpeakersMissingWarning")
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize(
+    ("name", "n_classes"),
+    [*((name, 3) for name in SCALED), ("network", 2), ("baseline", 2), ("scores", 2)],
+)
 def test_scalers_and_linear_models_of_vectors(name, n_classes, exported, table):
     y = np.arange(24) % n_classes
     model = clone(SCALED[name]).fit(table, y)
@@ -439,6 +441,8 @@ def test_an_encoder_whose_graph_is_another_is_refused(
 
 
 class SharpNet(SpeechNet):
+    """With probabilities of one's own."""
+
     def probabilities(self, logits):
         return super().probabilities(2 * logits)
 
@@ -448,23 +452,18 @@ class Sharp(Quick):
         return SharpNet
 
 
-def test_probabilities_of_ones_own(corpus, log_mels, exported):
-    model = Sharp().fit(log_mels, corpus.y)
-    expected = model.predict_proba(log_mels)
-    found = run(exported(model), *padded(log_mels))
-    np.testing.assert_allclose(found, expected, **CLOSE)
-    plain = Quick().fit(log_mels, corpus.y).predict_proba(log_mels)
-    assert np.abs(found - plain).max() > 1e-2
+COOL = DSNetClassifier(
+    encoder="conv", calibration_weight=0, max_epochs=1, temperature=0.2, random_state=0
+)
 
 
-@pytest.mark.parametrize("temperature", [None, 0.2, 5.0])
-def test_the_temperature_is_in_the_graph(
-    temperature, method, corpus, log_mels, exported
-):
-    model = method(temperature=temperature)
-    model.fit(log_mels, corpus.y, speakers=corpus.speakers)
+@pytest.mark.parametrize("model", [Sharp(), COOL], ids=["of one's own", "temperature"])
+def test_probabilities_are_those_of_the_net(model, corpus, log_mels, exported):
+    model.fit(log_mels, corpus.y)
     found = run(exported(model), *padded(log_mels))
     np.testing.assert_allclose(found, model.predict_proba(log_mels), **CLOSE)
+    plain = Quick().fit(log_mels, corpus.y).predict_proba(log_mels)
+    assert np.abs(found - plain).max() > 1e-2
 
 
 # ----------------------------------------------------------------- what is refused
