@@ -147,7 +147,8 @@ def test_every_method_from_the_waveform(method, corpus, exported):
 )
 def test_the_settings_of_the_log_mel(settings, corpus, exported):
     # Before it has learnt, a network magnifies what float16 rounds.
-    model = make_pipeline(LogMelTransformer(n_mels=16, **settings), Quick(max_epochs=9))
+    last = Quick(max_epochs=9 if settings.get("dtype") == "float16" else 1)
+    model = make_pipeline(LogMelTransformer(n_mels=16, **settings), last)
     stereo = lambda waves: [  # noqa: E731
         {"array": np.stack([np.zeros_like(x), x]), "sampling_rate": 16000}
         for x in waves
@@ -188,13 +189,9 @@ def test_real_recordings(exported):
     corpus = load_manifest(manifest)
     files, y = corpus.data[::20], corpus.target[::20]
     waves = [load_audio(file, sampling_rate=16000) for file in files]
-    for front in (
-        LogMelTransformer(),
-        LogMelTransformer(top_db=50, normalize="level"),
-    ):
-        model = make_pipeline(front, Quick(encoder="conv_lstm")).fit(files, y)
-        found = run(exported(model), *padded(waves, extra=5000))
-        np.testing.assert_allclose(found, model.predict_proba(files), **CLOSE)
+    model = make_pipeline(LogMelTransformer(), Quick(encoder="conv_lstm")).fit(files, y)
+    found = run(exported(model), *padded(waves, extra=5000))
+    np.testing.assert_allclose(found, model.predict_proba(files), **CLOSE)
 
 
 @pytest.fixture(scope="module")
@@ -271,14 +268,19 @@ def test_the_baseline_of_sequences(from_waveforms, corpus, log_mels, exported):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alignment", ["didan", "lidan"])
-@pytest.mark.parametrize("domains", ["both", "source", "not normalised"])
+@pytest.mark.parametrize(
+    ("alignment", "domains"),
+    [
+        *(("didan", "both"), ("lidan", "both"), ("didan", "not normalised")),
+        (None, "source"),
+    ],
+)
 def test_an_adapter_takes_recordings_for_the_target(
     alignment, domains, corpus, log_mels, exported
 ):
     X = [x + 30 * (s >= "s02") for x, s in zip(log_mels, corpus.speakers, strict=True)]
     model = DIDANDomainAdapter(
-        alignment=alignment if domains != "source" else None,
+        alignment=alignment,
         encoder="conv",
         max_epochs=1,
         batch_size=8,

@@ -163,7 +163,11 @@ def test_cross_val_predict_of_probabilities(method, corpus, paths, log_mels):
         np.testing.assert_array_equal(found[test], expected)
 
 
-@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("routing", "n_jobs"),
+    [(False, 1), (True, 1), pytest.param(True, 2, marks=pytest.mark.slow)],
+    indirect=["routing"],
+)
 def test_grid_search(method, corpus, recordings, routing, reference, weights, n_jobs):
     search = GridSearchCV(
         pipeline(method),
