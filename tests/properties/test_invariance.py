@@ -327,29 +327,6 @@ def test_an_encoder_instance_is_refused(method):
         method(encoder=OwnEncoder(N_FEATURES), **method.speakerless).fit(X, y)
 
 
-@pytest.mark.parametrize("n_frames", [1, 40])
-def test_every_form_of_a_batch_gives_the_same(method, n_frames):
-    X = make_sequences([n_frames] * 6)
-    y, speakers = ["neutral", "anger"] * 3, ["a", "a", "b", "b", "c", "c"]
-    forms = {
-        "list": X,
-        "tuple": tuple(X),
-        "objects": np.fromiter(X, object, len(X)),
-        "3-D": np.stack(X),
-        "nested lists": [x.tolist() for x in X],
-    }
-    if n_frames == 1:
-        forms["2-D"] = np.stack(X)[:, :, 0]
-        forms["rows"] = forms["2-D"].tolist()
-    model = method().fit(X, y, speakers=speakers)
-    expected = model.predict_proba(X)
-    for name, form in forms.items():
-        found = model.predict_proba(form)
-        np.testing.assert_array_equal(found, expected, err_msg=name)
-    last = method().fit(form, y, speakers=speakers)  # nested lists, or their rows
-    np.testing.assert_array_equal(last.predict_proba(X), expected)
-
-
 def read_only(x):
     x = x.copy()
     x.flags.writeable = False
@@ -377,16 +354,6 @@ def test_layout_does_not_matter(method):
     each = [convert(x) for convert, x in zip(LAYOUTS.values(), X, strict=True)]
     same = method().fit(each, y, speakers=["a", "b"] * 3)
     np.testing.assert_array_equal(same.predict_proba(each), expected)
-
-
-def test_narrow_types(method):
-    X, y = make_sequences([30, 20] * 4), ["neutral", "anger"] * 4
-    dtypes = [np.float16, np.int16, np.uint8, bool] * 2
-    X = [(x + 60).astype(dtype) for x, dtype in zip(X, dtypes, strict=True)]
-    wide = [x.astype(np.float32) for x in X]
-    model = method().fit(X, y, speakers=["a", "b"] * 4)
-    same = method().fit(wide, y, speakers=["a", "b"] * 4)
-    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(wide))
 
 
 def test_memory_maps(method, tmp_path):
