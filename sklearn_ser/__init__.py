@@ -24,25 +24,7 @@ _HOMES = {
     "predict_table": "prediction",
 }
 
-__all__ = [
-    "DIDANDomainAdapter",
-    "DSNetClassifier",
-    "EmotionTimeline",
-    "LogMelTransformer",
-    "OneSidedEnrollmentWarning",
-    "SilentRecordingWarning",
-    "SpeakerAdversarialClassifier",
-    "SpeakerNormalizer",
-    "SpeakersMissingWarning",
-    "SpeechModelTransformer",
-    "TargetMissingWarning",
-    "TrainingDivergedError",
-    "VersionsDifferWarning",
-    "embed",
-    "emotion_timeline",
-    "enroll",
-    "predict_table",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name):

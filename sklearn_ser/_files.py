@@ -70,6 +70,12 @@ def atomic_write(path):
         raise
 
 
+def check_path(path):
+    """Refuse what is no path; a number would be a descriptor."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a path, got {path!r}.")
+
+
 def check_regular(path):
     """Raise an OSError if a path is not a regular file, without opening it."""
     try:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from ._sklearn import Interval, StrOptions
 from ._validation import shown
 from .calibration import left_out_temperature
-from .sequences import check_sequences, check_speakers
+from .sequences import check_sequences, check_speakers, frame_moments
 
 
 class FrameStatistics(TransformerMixin, BaseEstimator):
@@ -54,8 +54,8 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         sequences = check_sequences(X, estimator=self, reset=False)
-        frames = [np.asarray(x, np.float64) for x in sequences]
-        return np.stack([np.r_[x.mean(axis=1), x.std(axis=1)] for x in frames])
+        moments = map(frame_moments, sequences)
+        return np.stack([np.r_[mean, np.sqrt(variance)] for mean, variance in moments])
 
 
 class EqualPriorsLDA(  # type: ignore[call-arg]

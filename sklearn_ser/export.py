@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import warnings
 from functools import partial
 from io import BytesIO
@@ -23,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from . import __version__
-from ._files import atomic_write
+from ._files import atomic_write, check_path
 from ._validation import import_or_raise
 from .base import BaseSpeechClassifier
 from .baseline import FrameStatistics
@@ -113,8 +112,7 @@ def to_onnx(pipeline: Any, path: str | PathLike) -> None:
     True
     """
     onnx = import_or_raise("onnx onnxruntime", "onnx", "to_onnx needs")
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a path, got {path!r}.")
+    check_path(path)
     front, classifier = _split(pipeline)
     graph = PipelineGraph(front, classifier).eval()
     metadata = _metadata(graph, front, classifier)

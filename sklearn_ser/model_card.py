@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
 
 from ._validation import import_or_raise
 
@@ -83,8 +84,6 @@ def make_model_card(
     >>> [line for line in card.render().splitlines() if line.startswith("# ")][-2:]
     ['# UAR by speaker', '# UAR by gender']
     """
-    from sklearn.utils.validation import check_is_fitted
-
     skops_card = import_or_raise("skops.card", "skops", "A model card needs")
     check_is_fitted(estimator)
     if by and result is None:

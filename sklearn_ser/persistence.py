@@ -6,11 +6,11 @@ compiled ones, unless the caller trusts them by name.
 """
 
 import json
-import os
 import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
@@ -24,7 +24,7 @@ import scipy.special  # noqa: F401  first, since skops looks for it among all mo
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
-from ._files import atomic_write, check_regular
+from ._files import atomic_write, check_path, check_regular
 from ._validation import import_or_raise, shortened
 from .exceptions import VersionsDifferWarning, warn_caller
 
@@ -91,7 +91,7 @@ def save(estimator: BaseEstimator, path: str | PathLike) -> None:
     True
     """
     io = import_skops()
-    _check_path(path)
+    check_path(path)
     if not isinstance(estimator, BaseEstimator):
         raise TypeError(
             f"estimator must be a scikit-learn estimator, got {estimator!r}."
@@ -169,11 +169,9 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
     trusted = list(trusted)
     data = _read(path)
     versions = _check_header(path, data)
-    try:
+    with _telling_damage(path):
         found = io.get_untrusted_types(data=data)
         foreign = [n for n in found if n not in trusted and not _is_known(n)]
-    except Exception as error:
-        raise _damaged(path, error) from error
     if foreign:
         raise TypeError(
             f"'{path}' holds types that are not trusted: {foreign}. If you know "
@@ -181,7 +179,7 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
             f"trusted={foreign})."
         )
     _warn_of_versions(path, versions)
-    try:
+    with _telling_damage(path):
         with warnings.catch_warnings():  # scikit-learn's, one for each estimator
             warnings.simplefilter("ignore", InconsistentVersionWarning)
             estimator = io.loads(data, trusted=found)["estimator"]
@@ -192,19 +190,11 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
         for part in _estimators_in(estimator):
             if "cache_dir" in part.get_params(deep=False):
                 part.set_params(cache_dir=None)
-    # A changed file may raise anything, from any line of what it is made of.
-    except Exception as error:
-        raise _damaged(path, error) from error
     return estimator
 
 
-def _check_path(path):
-    if not isinstance(path, str | os.PathLike):  # a number would be a descriptor
-        raise TypeError(f"path must be a path, got {path!r}.")
-
-
 def _read(path):
-    _check_path(path)
+    check_path(path)
     try:
         check_regular(path)
         with open(path, "rb") as file:
@@ -250,11 +240,9 @@ def _refuse_size(size, data):
 
 def _check_header(path, data):
     """Refuse a file that is damaged, or of a later format; return its versions."""
-    try:
+    with _telling_damage(path):
         written, versions = _read_header(data)
         writer = versions["sklearn-ser"]
-    except Exception as error:
-        raise _damaged(path, error) from error
     if written > _FORMAT:
         raise ValueError(
             f"'{path}' has the format {written} of sklearn_ser {writer}, but "
@@ -278,9 +266,16 @@ def _warn_of_versions(path, saved):
         )
 
 
-def _damaged(path, error):
-    text = shortened(str(error)) or type(error).__name__
-    return ValueError(f"'{path}' is no model saved by sklearn_ser, or damaged: {text}.")
+@contextmanager
+def _telling_damage(path):
+    """Make one error of all: a changed file may raise anything, from any line."""
+    try:
+        yield
+    except Exception as error:
+        text = shortened(str(error)) or type(error).__name__
+        raise ValueError(
+            f"'{path}' is no model saved by sklearn_ser, or damaged: {text}."
+        ) from error
 
 
 def import_skops():

@@ -12,6 +12,7 @@ import sys
 import tracemalloc
 import warnings
 import zipfile
+from functools import cache
 from importlib.metadata import version
 
 import joblib
@@ -54,6 +55,7 @@ from sklearn_ser import (
     SpeakerAdversarialClassifier,
     VersionsDifferWarning,
 )
+from sklearn_ser.baseline import make_baseline
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.nn.encoders import ConvEncoder
 from sklearn_ser.persistence import import_skops, load, save
@@ -141,9 +143,10 @@ def test_everything_comes_back(fitted, corpus, tmp_path):
     assert loaded[1].n_iter_ == fitted[1].n_iter_
     X = fitted[0].transform(corpus.waveforms)
     np.testing.assert_array_equal(loaded[1].embed(X), fitted[1].embed(X))
-    np.testing.assert_array_equal(
-        loaded.predict(corpus.waveforms), fitted.predict(corpus.waveforms)
-    )
+    expected = fitted[1].predict_proba(X)
+    np.testing.assert_array_equal(loaded.predict_proba(corpus.waveforms), expected)
+    loaded[1].fit(X, corpus.y, speakers=corpus.speakers)  # it trains again
+    np.testing.assert_array_equal(loaded[1].predict_proba(X), expected)
 
 
 def test_no_pickle_inside(fitted, tmp_path):
@@ -156,24 +159,6 @@ def test_no_pickle_inside(fitted, tmp_path):
             assert content.startswith((b"\x93NUMPY", b"{"))
 
 
-def test_a_loaded_model_trains_again(fitted, method, corpus, tmp_path):
-    save(fitted, tmp_path / "model.skops")
-    loaded = load(tmp_path / "model.skops")
-    speakers = {f"{method.step}__speakers": corpus.speakers}
-    loaded.fit(corpus.waveforms, corpus.y, **speakers)
-    np.testing.assert_array_equal(
-        loaded.predict_proba(corpus.waveforms), fitted.predict_proba(corpus.waveforms)
-    )
-
-
-def test_warm_start_goes_on_from_a_file(method, corpus, log_mels, weights, tmp_path):
-    data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
-    model = method(warm_start=True, max_epochs=2).fit(**data)
-    save(model, tmp_path / "model.skops")
-    loaded = load(tmp_path / "model.skops")
-    assert weights(loaded.fit(**data)) == weights(model.fit(**data))
-
-
 def test_an_unfitted_estimator(method, tmp_path):
     model = method(random_state=np.random.RandomState(3), device=torch.device("cpu"))
     save(model, tmp_path / "model.skops")
@@ -183,45 +168,26 @@ def test_an_unfitted_estimator(method, tmp_path):
     assert loaded.random_state.randint(1000) == model.random_state.randint(1000)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scoring", [uar_scorer, "balanced_accuracy", None])
-def test_a_search(method, corpus, log_mels, scoring, tmp_path):
-    search = GridSearchCV(
-        method(), {"lr": [1e-3, 1e-2]}, cv=GroupKFold(2), scoring=scoring
-    )
-    search.fit(log_mels, corpus.y, groups=corpus.speakers, speakers=corpus.speakers)
-    save(search, tmp_path / "search.skops")
-    loaded = load(tmp_path / "search.skops")
-    assert loaded.best_params_ == search.best_params_
-    assert loaded.score(log_mels, corpus.y) == search.score(log_mels, corpus.y)
+X8 = np.random.default_rng(0).normal(size=(8, 3))
 
 
-def test_a_pipeline_of_scikit_learn_alone(tmp_path):
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
-    model = make_pipeline(StandardScaler(), LinearSVC()).fit(X, y)
-    save(model, tmp_path / "svm.skops")
-    loaded = load(tmp_path / "svm.skops")
-    np.testing.assert_array_equal(
-        loaded.decision_function(X), model.decision_function(X)
-    )
+@cache
+def fitted_to(labels):
+    return small().fit(X8, np.array(labels * 4))
 
 
 @given(
-    y=st.sampled_from([[0, 5], ["é", "neutral"], [True, False], [-1.0, 2.0]]),
+    labels=st.sampled_from([(0, 5), ("é", "neutral"), (True, False), (-1.0, 2.0)]),
     lr=st.floats(1e-6, 1e-2),
 )
-def test_labels_and_parameters_keep_type_and_value(tmp_path_factory, y, lr):
+def test_labels_and_parameters_keep_type_and_value(tmp_path_factory, labels, lr):
     path = tmp_path_factory.mktemp("any") / "model.skops"
-    X, y = np.random.default_rng(0).normal(size=(8, 3)), np.array(y * 4)
-    model = DSNetClassifier(
-        calibration_weight=0, max_epochs=1, encoder="conv", lr=lr
-    ).fit(X, y)
+    model = fitted_to(labels).set_params(lr=lr)
     save(model, path)
     loaded = load(path)
     assert loaded.get_params() == model.get_params()
     assert loaded.classes_.dtype == model.classes_.dtype
-    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    np.testing.assert_array_equal(loaded.predict(X8), model.predict(X8))
 
 
 # ----------------------------------------------------------------- what is refused
@@ -290,11 +256,19 @@ def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
         load(path)
 
 
-def small(cls=DSNetClassifier):
-    return cls(calibration_weight=0, encoder="pointwise", max_epochs=1, random_state=0)
+def small():
+    quick = {"encoder": "pointwise", "max_epochs": 1, "random_state": 0}
+    return DSNetClassifier(calibration_weight=0, **quick)
+
+
+def search(scoring):
+    return GridSearchCV(small(), {"lr": [1e-3, 1e-2]}, cv=2, scoring=scoring)
 
 
 COMBINED = {
+    "search by UAR": search(uar_scorer),
+    "search by name": search("balanced_accuracy"),
+    "search": search(None),
     "voting": VotingClassifier(
         [("net", small()), ("linear", LogisticRegression())], voting="soft"
     ),
@@ -320,6 +294,7 @@ def test_models_of_scikit_learn_need_no_trust(tmp_path, name):
     save(model, tmp_path / "model.skops")
     loaded = load(tmp_path / "model.skops")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.score(X, y) == model.score(X, y)
     if hasattr(model, "predict_proba"):
         expected = model.predict_proba(X)
         np.testing.assert_array_equal(loaded.predict_proba(X), expected)
@@ -374,22 +349,20 @@ def test_missing_and_broken_files(fitted, tmp_path):
     path = tmp_path / "model.skops"
     with pytest.raises(ValueError, match=r"no model file '.*model\.skops'"):
         load(path)
-    path.write_bytes(pickle.dumps(fitted))
-    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
-        load(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("notes.txt", "a zip, but no model")
-    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
-        load(path)
     save(fitted, path)
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
-        load(path)
     middle = len(whole) // 2
-    path.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
-    with pytest.raises(ValueError, match="damaged"):
-        load(path)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("notes.txt", "a zip, but no model")
+    for content in (
+        *(b"", b"P", b"PK\x05\x06" + bytes(18), pickle.dumps(fitted)),
+        *(zipped.getvalue(), whole[:middle]),
+        whole[:middle] + bytes(64) + whole[middle + 64 :],
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"model\.skops' is no model saved by skl"):
+            load(path)
     with pytest.raises(TypeError, match="trusted must be a sequence"):
         load(path, trusted="my.Encoder")
 
@@ -435,13 +408,6 @@ def test_an_error_does_not_show_what_a_damaged_file_holds(tmp_path):
         with pytest.raises(ValueError, match="no model saved") as info:
             load(path)
         assert len(str(info.value)) < 1000
-
-
-@pytest.mark.parametrize("content", [b"", b"P", b"PK\x05\x06" + bytes(18)])
-def test_an_empty_file_is_no_model(tmp_path, content):
-    (tmp_path / "model.skops").write_bytes(content)
-    with pytest.raises(ValueError, match=r"model\.skops' is no model saved"):
-        load(tmp_path / "model.skops")
 
 
 @pytest.mark.parametrize("path", [3, None, True, b"model.skops", ["model.skops"]])
@@ -520,14 +486,6 @@ def test_a_skops_file_of_another_maker_is_refused(tmp_path):
     dump(StandardScaler(), tmp_path / "scaler.skops")
     with pytest.raises(ValueError, match="no model saved by sklearn_ser"):
         load(tmp_path / "scaler.skops")
-
-
-def test_a_later_format_is_refused(method, tmp_path, monkeypatch):
-    monkeypatch.setattr("sklearn_ser.persistence._FORMAT", 2)
-    save(method(), tmp_path / "model.skops")
-    monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"format 2.*reads formats up to 1"):
-        load(tmp_path / "model.skops")
 
 
 def test_a_later_format_is_refused_though_its_types_are_unknown(tmp_path):
@@ -619,11 +577,10 @@ def test_releases_that_mend_faults_do_not_warn(plain, tmp_path):
 # ------------------------------------------------------------ machines and accidents
 
 
-def test_a_model_from_a_gpu_loads_on_the_cpu(method, corpus, log_mels, tmp_path):
+def test_a_model_from_a_gpu_loads_on_the_cpu(fitted, log_mels, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has the GPU that the test takes away")
-    model = method(device="cpu").fit(log_mels, corpus.y, speakers=corpus.speakers)
-    model.set_params(device="cuda:1")
+    model = copy.deepcopy(fitted[1]).set_params(device="cuda:1")
     path = tmp_path / "model.skops"
     save(model, path)
     # Only this word tells such a file from one that was written on the GPU.
@@ -633,13 +590,6 @@ def test_a_model_from_a_gpu_loads_on_the_cpu(method, corpus, log_mels, tmp_path)
     np.testing.assert_array_equal(
         loaded.predict_proba(log_mels), model.predict_proba(log_mels)
     )
-
-
-def test_the_cache_of_another_machine_is_forgotten(tmp_path):
-    model = make_pipeline(LogMelTransformer(cache_dir=tmp_path), LinearSVC())
-    model[0].cache_dir = str(tmp_path / "cache")
-    save(model, tmp_path / "model.skops")
-    assert load(tmp_path / "model.skops")[0].cache_dir is None
 
 
 def searched(model):
@@ -659,10 +609,8 @@ def calibrated(model):
 
 @pytest.mark.parametrize("wrap", [searched, voted, calibrated])
 def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path):
-    model = make_pipeline(
-        LogMelTransformer(n_mels=16, cache_dir=str(tmp_path / "cache")),
-        DSNetClassifier(encoder="conv", max_epochs=1, calibration_weight=0),
-    )
+    front = LogMelTransformer(n_mels=16, cache_dir=str(tmp_path / "cache"))
+    model = make_pipeline(front, *make_baseline(of_frames=True))
     given = {"groups": corpus.speakers} if wrap is searched else {}
     model = wrap(model).fit(corpus.waveforms, corpus.y, **given)
     expected = model.predict_proba(corpus.waveforms)
@@ -743,55 +691,45 @@ class Buffers(nn.Module):
         return z * (frames < lengths[:, None])[:, None], lengths
 
 
-COPIES = {
-    "pickle": lambda model, folder: pickle.loads(pickle.dumps(model)),
-    "deepcopy": lambda model, folder: copy.deepcopy(model),
-    "file": lambda model, folder: through_a_file(model, folder),
-}
+def buffers(model):
+    [encoder] = [m for m in model.net_.module_.modules() if isinstance(m, Buffers)]
+    return encoder
 
 
-def through_a_file(model, folder):
-    save(model, folder / "model.skops")
-    return load(folder / "model.skops", trusted=[f"{__name__}.Buffers"])
-
-
-@pytest.mark.parametrize("how", COPIES)
-def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, tmp_path, how):
+def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, tmp_path):
+    """A continued fit starts from them, too."""
     data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
     model = method(encoder=Buffers, max_epochs=2, warm_start=True).fit(**data)
-    twin = COPIES[how](model, tmp_path)
-    [own], [other] = (
-        [m for m in one.net_.module_.modules() if isinstance(m, Buffers)]
-        for one in (model, twin)
+    save(model, tmp_path / "model.skops")
+    copies = (
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        load(tmp_path / "model.skops", trusted=[f"{__name__}.Buffers"]),
     )
+    own, expected = buffers(model), model.predict_proba(log_mels)
     assert own.late is not None
     assert len(own.grows) > 2
-    for (name, value), (_, found) in zip(
-        own.named_buffers(), other.named_buffers(), strict=True
-    ):
-        assert found.dtype == value.dtype, name
-        assert torch.equal(found, value), name
-    assert own.state_dict().keys() == other.state_dict().keys()
-    np.testing.assert_array_equal(
-        twin.predict_proba(log_mels), model.predict_proba(log_mels)
-    )
-    # A continued fit starts from them, too.
-    for one in (model, twin):
-        one.set_params(max_epochs=1).fit(**data)
-    np.testing.assert_array_equal(
-        twin.predict_proba(log_mels), model.predict_proba(log_mels)
-    )
-    [own] = [m for m in model.net_.module_.modules() if isinstance(m, Buffers)]
-    assert len(own.grows) > len(other.grows)
+    model = copy.deepcopy(model).set_params(max_epochs=1).fit(**data)
+    assert len(buffers(model).grows) > len(own.grows)
+    for twin in copies:
+        other = buffers(twin)
+        for (name, value), (_, found) in zip(
+            own.named_buffers(), other.named_buffers(), strict=True
+        ):
+            assert found.dtype == value.dtype, name
+            assert torch.equal(found, value), name
+        assert own.state_dict().keys() == other.state_dict().keys()
+        np.testing.assert_array_equal(twin.predict_proba(log_mels), expected)
+        found = twin.set_params(max_epochs=1).fit(**data).predict_proba(log_mels)
+        np.testing.assert_array_equal(found, model.predict_proba(log_mels))
 
 
-@pytest.mark.parametrize("adapt", [False, True])
 def test_read_only_arrays_are_neither_warned_of_nor_shared(
-    method, log_mels, corpus, tmp_path, adapt
+    method, log_mels, corpus, tmp_path
 ):
     data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
     own = {}
-    if adapt and "alignment" in method().get_params():
+    if "alignment" in method().get_params():
         own["alignment"] = "didan"
         data["sample_domain"] = np.where(corpus.speakers == "s03", -1, 1)
     model = method(warm_start=True, **own).fit(**data)

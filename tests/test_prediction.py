@@ -1,10 +1,13 @@
 """predict_table: a table of recordings in, a table of emotions out."""
 
+import os
+import signal
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ser import (
@@ -83,6 +86,44 @@ def test_parts_on_several_workers_are_those_of_one(model, paths):
     expected = predict_table(model, [*paths, "no.wav"])
     with joblib.parallel_config("threading"):
         found = predict_table(model, [*paths, "no.wav"], n_jobs=2)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+class KillsAWorker(TransformerMixin, BaseEstimator):
+    """Kills the worker that meets the first recording; a file says that it did."""
+
+    def __init__(self, parent, mark):
+        self.parent, self.mark = parent, mark
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        if os.getpid() != self.parent:
+            try:
+                os.close(os.open(self.mark, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return X
+            os.kill(os.getpid(), signal.SIGKILL)
+        return X
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_worker_that_is_killed_loses_no_row(model, paths, tmp_path):
+    """Its part is predicted again on the other one, to the bit."""
+    distributed = pytest.importorskip("distributed")
+    files, mark = [*paths * 4, "no.wav"], tmp_path / "killed"
+    expected = predict_table(model, files)
+    deadly = make_pipeline(KillsAWorker(os.getpid(), mark), *model)
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(n_workers=2, **options) as cluster,
+        cluster.get_client(),
+        joblib.parallel_config("dask"),
+    ):
+        found = predict_table(deadly, files, n_jobs=-1)
+    assert mark.exists()
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 

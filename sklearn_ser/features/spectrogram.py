@@ -37,7 +37,7 @@ _BLOCK = 320  # frames transformed at once; changes no bit
 
 
 @dataclass(frozen=True)
-class Settings:
+class LogMelSettings:
     """The settings of the features. Their repr is part of a cache entry's key."""
 
     sampling_rate: float
@@ -79,7 +79,7 @@ def check_settings(estimator):
     )
     check_option("length_mode", estimator.length_mode, ("wrap", "constant"))
     check_option("normalize", estimator.normalize, _NORMALIZATIONS)
-    return Settings(
+    return LogMelSettings(
         sampling_rate=rate,
         n_fft=n_fft,
         win_length=win_length,

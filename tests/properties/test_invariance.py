@@ -46,7 +46,7 @@ def fitted(method, encoder):
 
 
 @every_encoder
-@given(lengths=st.lists(st.integers(1, 200), min_size=2, max_size=10), seed=st.data())
+@given(lengths=st.lists(st.integers(1, 200), min_size=2, max_size=6), seed=st.data())
 @example(lengths=[1, 2, 3, 8, 15, 16, 17, 31, 32, 33], seed=None)
 @example(lengths=[1, 200], seed=None)
 @example(lengths=[1, 1, 1, 1, 1, 1, 1, 1, 1, 1], seed=None)
@@ -327,71 +327,33 @@ def test_an_encoder_instance_is_refused(method):
         method(encoder=OwnEncoder(N_FEATURES), **method.speakerless).fit(X, y)
 
 
-def objects(X):
-    out = np.empty(len(X), dtype=object)
-    out[:] = X
-    return out
-
-
 def read_only(x):
     x = x.copy()
     x.flags.writeable = False
     return x
 
 
-@pytest.mark.parametrize("n_frames", [1, 40])
-def test_every_form_of_a_batch_gives_the_same(method, n_frames):
-    X = make_sequences([n_frames] * 6)
-    y, speakers = ["neutral", "anger"] * 3, ["a", "a", "b", "b", "c", "c"]
-    forms = {
-        "list": X,
-        "tuple": tuple(X),
-        "objects": objects(X),
-        "3-D": np.stack(X),
-        "nested lists": [x.tolist() for x in X],
-    }
-    if n_frames == 1:
-        forms["2-D"] = np.stack(X)[:, :, 0]
-        forms["rows"] = forms["2-D"].tolist()
-    expected = method().fit(X, y, speakers=speakers)
-    for name, form in forms.items():
-        model = method().fit(form, y, speakers=speakers)
-        for fit, predict in ((model, X), (expected, form)):
-            np.testing.assert_array_equal(
-                fit.predict_proba(predict), expected.predict_proba(X), err_msg=name
-            )
+LAYOUTS = {
+    "float64": lambda x: x.astype(np.float64),
+    "fortran": np.asfortranarray,
+    "strided": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "big-endian": lambda x: x.astype(">f4"),
+    "read-only": read_only,
+}
 
 
-@pytest.mark.parametrize(
-    "convert",
-    [
-        lambda x: x.astype(np.float64),
-        lambda x: np.asfortranarray(x),
-        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
-        lambda x: x[::-1].copy()[::-1],
-        lambda x: x.astype(">f4"),
-        read_only,
-    ],
-    ids=["float64", "fortran", "strided", "reversed", "big-endian", "read-only"],
-)
-@pytest.mark.parametrize("stack", [list, np.stack])
-def test_layout_does_not_matter(method, convert, stack):
+def test_layout_does_not_matter(method):
     X, y = make_sequences([30] * 6), ["neutral", "anger"] * 3
-    other = stack([convert(x) for x in X])
-    if convert is read_only and stack is np.stack:
-        other.flags.writeable = False
     model = method().fit(X, y, speakers=["a", "b"] * 3)
-    same = method().fit(other, y, speakers=["a", "b"] * 3)
-    np.testing.assert_array_equal(same.predict_proba(other), model.predict_proba(X))
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.int16, np.uint8, bool])
-def test_narrow_types(method, dtype):
-    X, y = make_sequences([30, 20] * 3), ["neutral", "anger"] * 3
-    X = [(x + 60).astype(dtype) for x in X]
-    wide = [x.astype(np.float32) for x in X]
-    model = method().fit(X, y, speakers=["a", "b"] * 3)
-    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(wide))
+    expected = model.predict_proba(X)
+    for name, convert in LAYOUTS.items():
+        for form in ([convert(x) for x in X], convert(np.stack(X))):
+            found = model.predict_proba(form)
+            np.testing.assert_array_equal(found, expected, err_msg=name)
+    each = [convert(x) for convert, x in zip(LAYOUTS.values(), X, strict=True)]
+    same = method().fit(each, y, speakers=["a", "b"] * 3)
+    np.testing.assert_array_equal(same.predict_proba(each), expected)
 
 
 def test_memory_maps(method, tmp_path):
