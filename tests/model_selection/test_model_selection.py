@@ -275,7 +275,7 @@ def test_intervals_are_those_of_resampled_speakers(corpus):
         model = LogisticRegression()
         return speaker_cross_validate(model, *corpus, random_state=seed, **options)
 
-    options = {"n_bootstrap": 100, "confidence_level": 0.9}
+    options = {"n_bootstrap": 40, "confidence_level": 0.9}
     result, people = evaluate(3, **options), np.unique(corpus[2])
     for score, interval in (
         (uar_score, result.uar_interval),
@@ -290,7 +290,7 @@ def test_intervals_are_those_of_resampled_speakers(corpus):
         expected = scipy.stats.bootstrap(
             [np.arange(6)],
             figure,
-            n_resamples=100,
+            n_resamples=40,
             vectorized=False,
             confidence_level=0.9,
             random_state=np.random.default_rng(3),
@@ -551,9 +551,9 @@ def test_grid_search_splits_by_training_speakers(corpus):
     grid = {"svc__C": [1e-3, 1.0]}
     model = make_pipeline(StandardScaler(), SVC())
     search = GridSearchCV(model, grid, cv=LeaveOneGroupOut(), scoring=uar_scorer)
-    result = speaker_cross_validate(search, *corpus, return_estimator=True)
+    result = speaker_cross_validate(search, *corpus, cv=2, return_estimator=True)
     for fold, fitted in zip(result.folds, result.estimators, strict=True):
-        assert fitted.n_splits_ == 5  # one inner fold per training speaker
+        assert fitted.n_splits_ == 3  # one inner fold per training speaker
         alone = GridSearchCV(model, grid, cv=LeaveOneGroupOut(), scoring=uar_scorer)
         alone.fit(X[fold.train], y[fold.train], groups=speakers[fold.train])
         assert (
