@@ -169,10 +169,8 @@ def cross_corpus_validate(
     y, speakers = check_column(y, "y"), check_column(speakers, "speakers")
     corpora = check_corpora(corpora)
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
-    bootstrap, kept = (
-        (n_bootstrap, confidence_level),
-        (checkpoint_dir, return_estimator),
-    )
+    bootstrap = n_bootstrap, confidence_level
+    kept = checkpoint_dir, return_estimator
     optional = {"texts": texts, "recordings": recordings}
     check_evaluation(estimator, columns, optional, bootstrap, kept)
     if mode not in (modes := ("transductive", "inductive", "source-only")):
