@@ -100,12 +100,13 @@ def repr_of(value):
 
 def within(data, estimator=None, **options):
     model = Fragile() if estimator is None else estimator
-    return speaker_cross_validate(model, *data, **options)
+    return speaker_cross_validate(model, *data, **{"n_bootstrap": 50} | options)
 
 
 def across(data, estimator=None, **options):
     X, y, speakers = data
     model = Fragile() if estimator is None else estimator
+    options = {"n_bootstrap": 50} | options
     return cross_corpus_validate(model, X, y, CORPORA, speakers, **options)
 
 

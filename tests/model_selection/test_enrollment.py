@@ -472,23 +472,17 @@ def test_steps_in_front_transform_the_test_rows_once():
     np.testing.assert_array_equal(counted.probabilities, plain.probabilities)
 
 
-@pytest.mark.parametrize("kind", ["search", "nested", "no probabilities", "joblib"])
-def test_forms_of_estimators(kind):
-    model, options = MODEL, {}
-    if kind == "search":
-        model = GridSearchCV(MODEL, {}, cv=GroupKFold(2))
-    elif kind == "nested":
-        model = make_pipeline(make_pipeline("passthrough", MODEL))
-    elif kind == "no probabilities":
-        model = make_pipeline(SpeakerNormalizer(), LinearSVC())
-        assert evaluate(3, model=model).probabilities is None
-        return
-    else:
-        options = {"n_jobs": 2}
+def test_forms_of_estimators():
+    expected = evaluate(3)
+    search = GridSearchCV(MODEL, {}, cv=GroupKFold(2))
+    nested = make_pipeline(make_pipeline("passthrough", MODEL))
     with joblib.parallel_config("threading"):
-        found, expected = evaluate(3, model=model, **options), evaluate(3)
-    np.testing.assert_array_equal(found.rows, expected.rows)
-    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+        for model, n_jobs in ((search, None), (nested, None), (MODEL, 2)):
+            found = evaluate(3, model=model, n_jobs=n_jobs)
+            np.testing.assert_array_equal(found.rows, expected.rows)
+            np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    model = make_pipeline(SpeakerNormalizer(), LinearSVC())
+    assert evaluate(3, model=model).probabilities is None
 
 
 @pytest.mark.slow
