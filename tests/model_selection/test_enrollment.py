@@ -473,16 +473,16 @@ def test_steps_in_front_transform_the_test_rows_once():
 
 
 def test_forms_of_estimators():
-    expected = evaluate(3)
+    expected = evaluate(3, cv=2)
     search = GridSearchCV(MODEL, {}, cv=GroupKFold(2))
     nested = make_pipeline(make_pipeline("passthrough", MODEL))
     with joblib.parallel_config("threading"):
         for model, n_jobs in ((search, None), (nested, None), (MODEL, 2)):
-            found = evaluate(3, model=model, n_jobs=n_jobs)
+            found = evaluate(3, model=model, n_jobs=n_jobs, cv=2)
             np.testing.assert_array_equal(found.rows, expected.rows)
             np.testing.assert_array_equal(found.probabilities, expected.probabilities)
     model = make_pipeline(SpeakerNormalizer(), LinearSVC())
-    assert evaluate(3, model=model).probabilities is None
+    assert evaluate(3, model=model, cv=2).probabilities is None
 
 
 @pytest.mark.slow
