@@ -38,32 +38,20 @@ KINDS = {
 }
 
 
-def _search(*steps, **grid):
+def _tuned(model, *front, **grid):
     """Return a scaled classifier whose parameter held-out speakers choose."""
-    search = {"scoring": uar_scorer, "cv": GroupKFold(3), "error_score": "raise"}
-    pipeline, ((name, values),) = make_pipeline(*steps), grid.items()
+    ((name, values),) = grid.items()
+    pipeline = make_pipeline(*front, StandardScaler(), model)
+    options = {"scoring": uar_scorer, "cv": GroupKFold(3), "error_score": "raise"}
     name = f"{pipeline.steps[-1][0]}__{name}"
-    return GridSearchCV(pipeline, {name: values}, **search)
+    return GridSearchCV(pipeline, {name: values}, **options)
 
 
-def _linear_svm(powers, *front):
-    svm = LinearSVC(class_weight="balanced", max_iter=20000)
-    return _search(*front, StandardScaler(), svm, C=[10.0**power for power in powers])
-
-
-def _logistic():
-    model = LogisticRegression(class_weight="balanced", max_iter=2000)
-    return _search(StandardScaler(), model, C=[1e-4, 1e-3, 1e-2, 0.1, 1.0])
-
-
-def _rbf_svm(*front):
-    svm = SVC(class_weight="balanced")
-    return _search(*front, StandardScaler(), svm, C=[0.1, 1.0, 10.0, 100.0])
-
-
-def _mlp():
-    model = MLPClassifier(hidden_layer_sizes=(128,), max_iter=500)
-    return _search(StandardScaler(), model, alpha=[0.1, 1.0, 10.0])
+_LOGISTIC = LogisticRegression(class_weight="balanced", max_iter=2000)
+_LINEAR_SVM = LinearSVC(class_weight="balanced", max_iter=20000)
+_RBF_SVM = partial(_tuned, SVC(class_weight="balanced"), C=[0.1, 1.0, 10.0, 100.0])
+_MLP = MLPClassifier(hidden_layer_sizes=(128,), max_iter=500)
+_POWERS = [10.0**power for power in (-5, -4, -3, -2, -1)]
 
 
 def mfcc_statistics(recordings):
@@ -79,9 +67,9 @@ def mfcc_statistics(recordings):
     return np.array(rows)
 
 
-def _functionals(name, powers, cache):
+def _functionals(name, values, cache):
     front = OpenSMILETransformer(name, cache_dir=Path(cache, "features"))
-    return _linear_svm(powers, front)
+    return _tuned(_LINEAR_SVM, front, C=values)
 
 
 def _rival(name):
@@ -112,25 +100,28 @@ NETWORKS = {
 }
 ON_VECTORS = {
     "lda": ("shrinkage LDA", partial(make_baseline, of_frames=False)),
-    "logistic": ("logistic regression", _logistic),
-    "linear-svc": ("LinearSVC", partial(_linear_svm, (-5, -4, -3, -2, -1))),
-    "rbf-svm": ("SVM, RBF kernel", _rbf_svm),
-    "mlp": ("MLP", _mlp),
+    "logistic": (
+        "logistic regression",
+        partial(_tuned, _LOGISTIC, C=[1e-4, 1e-3, 1e-2, 0.1, 1.0]),
+    ),
+    "linear-svc": ("LinearSVC", partial(_tuned, _LINEAR_SVM, C=_POWERS)),
+    "rbf-svm": ("SVM, RBF kernel", _RBF_SVM),
+    "mlp": ("MLP", partial(_tuned, _MLP, alpha=[0.1, 1.0, 10.0])),
 }
 FUNCTIONALS = {
     "compare": (
         "openSMILE ComParE + LinearSVC",
-        partial(_functionals, "ComParE_2016", (-5, -4, -3)),
+        partial(_functionals, "ComParE_2016", _POWERS[:3]),
     ),
     "egemaps": (
         "openSMILE eGeMAPS + LinearSVC",
-        partial(_functionals, "eGeMAPSv02", (-3, -2, -1)),
+        partial(_functionals, "eGeMAPSv02", _POWERS[2:]),
+    ),
+    "mfcc": (
+        "MFCC statistics + SVM",
+        lambda cache: _RBF_SVM(FunctionTransformer(mfcc_statistics)),
     ),
 }
-FUNCTIONALS["mfcc"] = (
-    "MFCC statistics + SVM",
-    lambda cache: _rbf_svm(FunctionTransformer(mfcc_statistics)),
-)
 # The weights of adapters have the smallest entropy on the development transfers.
 ADAPTERS = {
     "source-only": ("source only", partial(_didan, alignment=None)),

@@ -1,6 +1,5 @@
-"""Rows of results in files: appended one by one, or replaced by their key."""
+"""Rows of results in files, which are found and replaced by their key."""
 
-import csv
 import hashlib
 import io
 import subprocess
@@ -36,28 +35,20 @@ def has(path, key):
     )
 
 
-def append(path, row, columns):
-    """Append a row in one write, after what is whole in the file."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    with open(path, "ab+") as file:
-        file.seek(0)
-        n_whole = file.read().rfind(b"\n") + 1
-        file.truncate(n_whole)
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        if not n_whole:
-            writer.writeheader()
-        writer.writerow(row)
-        file.write(text.getvalue().encode())
-
-
 def replace(path, frame, key):
     """Write rows to a file, in which they replace those of the same key."""
     frame = _frame(frame.to_csv(index=False))
     both = pd.concat([read(path), frame]).fillna("")
-    both = both.drop_duplicates(list(key), keep="last").sort_values(list(key))
+    both = both.drop_duplicates(list(key), keep="last")
+    both = both.sort_values(list(key), key=_by_number)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(both[frame.columns].to_csv(index=False).encode())
+
+
+def _by_number(column):
+    """Return texts that are in the order of the numbers of a column."""
+    return column.where(~column.str.isdigit(), column.str.zfill(9))
 
 
 def provenance(*data):

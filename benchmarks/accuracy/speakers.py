@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 
 from sklearn_ser import DSNetClassifier, embed
@@ -47,7 +48,8 @@ def curve(args):
                 if not rows.has(args.results, row):
                     row |= _score(X, corpus, split, draw, name)
                     row |= rows.provenance(X, corpus.target, corpus.speakers, split)
-                    rows.append(args.results, row, COLUMNS)
+                    frame = pd.DataFrame([row], columns=COLUMNS)
+                    rows.replace(args.results, frame, KEY)
 
 
 def probes(args):
@@ -78,7 +80,8 @@ def probes(args):
                 }
                 row |= rows.provenance(*known, repr(corpus.cv))
                 columns = (*PROBE_KEY, "uar", *PROBES, *rows.PROVENANCE)
-                rows.append(args.results, row, columns)
+                frame = pd.DataFrame([row], columns=columns)
+                rows.replace(args.results, frame, PROBE_KEY)
 
 
 def _score(X, corpus, split, draw, name):

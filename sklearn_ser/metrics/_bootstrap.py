@@ -97,20 +97,6 @@ def bootstrap_interval(
     return tuple(map(float, interval))
 
 
-def bootstrap_speakers(counts, n_bootstrap, confidence_level, random_state):
-    """Return intervals of UAR and WA, resampling the first axis of confusion counts."""
-    columns = hits_and_support(counts)
-    options = [len(counts)], n_bootstrap, confidence_level
-    return tuple(
-        bootstrap_interval(
-            lambda index, score=score: score(*resampled(index, *columns)),
-            *options,
-            random_state,
-        )
-        for score in (mean_recall, accuracy)
-    )
-
-
 def check_bootstrap(n_bootstrap, confidence_level):
     """Refuse bad settings of a bootstrap."""
     check_scalar(n_bootstrap, "n_bootstrap", numbers.Integral, min_val=0)

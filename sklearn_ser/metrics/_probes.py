@@ -135,18 +135,8 @@ def speaker_probe_score(
     >>> found.score > 0.9, found.chance
     (True, 0.5)
     """
-    return _probe_score(
-        "speakers",
-        embeddings,
-        speakers,
-        X,
-        groups,
-        probe=probe,
-        cv=cv,
-        n_bootstrap=n_bootstrap,
-        confidence_level=confidence_level,
-        random_state=random_state,
-    )
+    options = _Options(probe, cv, n_bootstrap, confidence_level, random_state)
+    return _probe_score("speakers", embeddings, speakers, X, groups, options)
 
 
 def emotion_probe_score(
@@ -200,7 +190,7 @@ def emotion_probe_score(
     >>> emotion_probe_score(embeddings, y, groups=speakers).score > 0.9
     True
     """
-    return _probe_score("y", embeddings, y, X, groups, **options)
+    return _probe_score("y", embeddings, y, X, groups, _Options(**options))
 
 
 class _Options(NamedTuple):
@@ -213,9 +203,8 @@ class _Options(NamedTuple):
     random_state: Any = 0
 
 
-def _probe_score(name, embeddings, target, X, groups, **options):
+def _probe_score(name, embeddings, target, X, groups, options):
     """Return the score of a probe that predicts the target of unseen utterances."""
-    options = _Options(**options)
     if hasattr(embeddings, "fit"):
         if X is None:
             raise TypeError(

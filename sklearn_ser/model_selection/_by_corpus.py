@@ -12,7 +12,7 @@ from sklearn.utils import check_scalar
 
 from .._validation import check_column
 from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import as_generator, check_bootstrap
+from ..metrics._bootstrap import as_generator
 from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
@@ -22,7 +22,7 @@ from ._leakage import (
     refuse_duplicates,
 )
 from ._paired import mean_interval
-from ._results import join, with_sentences
+from ._results import join, slices, with_sentences
 from ._resume import Transfers, describe, jobs_of_parts, returns, text_of
 from ._sentences import check_texts, plan_transfer_texts
 from ._splits import (
@@ -170,10 +170,9 @@ def cross_corpus_validate(
     corpora = check_corpora(corpora)
     columns = {"X": X, "y": y, "corpora": corpora, "speakers": speakers}
     bootstrap = n_bootstrap, confidence_level
-    more = {"texts": texts, "recordings": recordings}
-    more = {name: each for name, each in more.items() if each is not None}
-    check_evaluation(estimator, columns | more, checkpoint_dir, return_estimator)
-    check_bootstrap(*bootstrap)
+    kept = checkpoint_dir, return_estimator
+    optional = {"texts": texts, "recordings": recordings}
+    check_evaluation(estimator, columns, optional, bootstrap, kept)
     if mode not in (modes := ("transductive", "inductive", "source-only")):
         raise ValueError(f"mode must be one of {modes}, got {mode!r}.")
     target = None if mode == "source-only" else "test speakers"
@@ -217,10 +216,9 @@ def cross_corpus_validate(
         | {"transfers": str([(plan.source, plan.target) for plan in plans])},
         "caveats": tuple(caveats),
     }
-    results, start = {}, 0
-    for name, part in {"heard": list(enumerate(plans)), **cells}.items():
-        own = slice(start, start := start + len(part))
-        found = _merged(plans, outputs, part, outputs[own])
+    results, cells = {}, {"heard": list(enumerate(plans)), **cells}
+    for name, own in slices(cells):
+        found = _merged(plans, outputs, cells[name], outputs[own])
         scored = [
             _scored(plan, output, data, (*bootstrap, seeds[plan.target]))
             for plan, output in zip(plans, found, strict=True)

@@ -11,14 +11,7 @@ from .._sklearn import safe_indexing
 from .._validation import check_column
 from ..datasets.protocols import Protocol
 from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import (
-    as_generator,
-    bootstrap_speakers,
-    check_bootstrap,
-    confusion_uar,
-    confusion_wa,
-    speaker_confusions,
-)
+from ..metrics._bootstrap import accuracy, as_generator
 from ..pipeline import training_history
 from ._enrollment import (
     Fitting,
@@ -36,7 +29,8 @@ from ._leakage import (
     refuse_duplicates,
     refuse_enrolled_copies,
 )
-from ._results import shorten, with_sentences
+from ._paired import mean_interval
+from ._results import Part, shorten, slices, with_sentences
 from ._resume import Folds, describe, jobs_of_parts, name_of, returns, text_of
 from ._sentences import plan_texts, split_texts
 from ._speaker_result import Fold, SpeakerCVResult
@@ -219,10 +213,10 @@ def speaker_cross_validate(
     groups = speakers if by_default else check_column(groups, "groups")
     fit_params = dict(fit_params or {})
     columns = {"X": X, "y": y, "speakers": speakers, "groups": groups}
-    more = {"texts": texts, "recordings": recordings}
-    more = fit_params | {name: each for name, each in more.items() if each is not None}
-    check_evaluation(estimator, columns | more, checkpoint_dir, return_estimator)
-    check_bootstrap(n_bootstrap, confidence_level)
+    optional = {"texts": texts, "recordings": recordings}
+    kept = checkpoint_dir, return_estimator
+    bootstrap = n_bootstrap, confidence_level, random_state
+    check_evaluation(estimator, columns | fit_params, optional, bootstrap, kept)
     if len(np.unique(speakers)) < 2:
         raise ValueError(
             f"speakers holds one speaker only, {speakers[:1].tolist()}: an "
@@ -265,16 +259,15 @@ def speaker_cross_validate(
         | {"random_state": seeded, "cv": protocol or name_of(cv)}
         | {"enrollment": repr(asked) if enrollment else "None"},
     }
-    bootstrap = n_bootstrap, confidence_level, random_state
-    results, start = {}, 0
-    for name, part in plans.items():
-        own = slice(start, start := start + len(part))
-        results[name] = SpeakerCVResult(
-            **_pooled(columns, [each[own] for each in outputs], *bootstrap),
+    results = {
+        name: SpeakerCVResult(
+            **_pooled(columns, [each[own] for each in outputs], bootstrap),
             **common,
             sentences=None if texts is None else name,
             estimators=estimators[own] if return_estimator else None,
         )
+        for name, own in slices(plans)
+    }
     return with_sentences(results, *bootstrap)
 
 
@@ -291,31 +284,33 @@ def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
     return cv, columns, plans, [*caveats, *lone_emotions(splits, y, speakers)]
 
 
-def _pooled(columns, outputs, n_bootstrap, confidence_level, random_state):
+def _pooled(columns, outputs, bootstrap):
     """Return the scored rows of all folds and their figures, by their names."""
     y, speakers = columns["y"], columns["speakers"]
     folds, predictions, probabilities = outputs
-    rows = np.concatenate([fold.test for fold in folds])
-    scored = y[rows], np.concatenate(predictions), speakers[rows]
-    counts = speaker_confusions(*scored, np.unique(y))[1]
-    confusion = counts.sum(axis=0)
-    uar_interval, wa_interval = bootstrap_speakers(
-        counts, n_bootstrap, confidence_level, random_state
+    rows, predicted = (
+        np.concatenate([f.test for f in folds]),
+        np.concatenate(predictions),
     )
     some_lack = any(part is None for part in probabilities)
-    return {
-        "folds": folds,
-        "uar": float(confusion_uar(confusion)),
-        "wa": float(confusion_wa(confusion)),
-        "uar_interval": uar_interval,
-        "wa_interval": wa_interval,
-        "rows": rows,
-        **dict(zip(("y_true", "predictions", "speakers"), scored, strict=True)),
-        "probabilities": None if some_lack else np.concatenate(probabilities),
-        "classes": np.unique(y),
-        "confusion": confusion,
-        "draws": np.concatenate([fold.draws() for fold in folds]),
+    part = Part(
+        name="",
+        rows=rows,
+        draws=np.concatenate([fold.draws() for fold in folds]),
+        speakers=speakers[rows],
+        y_true=y[rows],
+        predictions=predicted,
+        probabilities=None if some_lack else np.concatenate(probabilities),
+        classes=np.unique(y),
+        uar=uar_score(y[rows], predicted),
+        wa=wa_score(y[rows], predicted),
+    )
+    figures = vars(part) | {
+        "uar_interval": mean_interval([part], *bootstrap),
+        "wa_interval": mean_interval([part], *bootstrap, score=accuracy),
     }
+    del figures["name"]
+    return figures | {"folds": folds, "confusion": part.confusion}
 
 
 def _run_fold(number, estimator, columns, fit_params, planned):

@@ -70,13 +70,14 @@ def compare(
     texts : array-like of shape (n_samples,), default=None
         The sentence of each row, as for :func:`speaker_cross_validate`. Each method
         then has both figures, on unheard speakers, and on unheard speakers and
-        sentences. The latter are compared.
+        sentences. The latter are compared. With `corpora`, these share a script, as
+        for :func:`cross_corpus_validate`.
     control : bool, default=False
         With `texts`, a third figure, as for :func:`speaker_cross_validate`.
     corpora : array-like of shape (n_samples,), default=None
         The corpus of each row. If given, the methods are trained on some corpora and
-        scored on another, as in :func:`cross_corpus_validate`, without `cv`, `groups`,
-        `texts`, `control` and `enrollment`.
+        scored on another, as in :func:`cross_corpus_validate`, without `cv`, `groups`
+        and `enrollment`.
     transfers : {"leave_one_out", "pairs"} or list of (source, target), \
             default="leave_one_out"
         The transfers between `corpora`.
@@ -153,25 +154,18 @@ def compare(
         raise TypeError(f"random_state must be an integer, got {random_state!r}.")
     common = {"n_bootstrap": n_bootstrap, "confidence_level": confidence_level}
     common |= {"random_state": random_state, "checkpoint_dir": checkpoint_dir}
+    common |= {"texts": texts, "control": control}
     if corpora is None:
-        evaluate = partial(
-            speaker_cross_validate.steps,
-            groups=groups,
-            texts=texts,
-            control=control,
-            cv=_fixed(cv, random_state),
-            target=target,
-            **common,
-        )
+        common |= {"groups": groups, "cv": _fixed(cv, random_state), "target": target}
+        steps = speaker_cross_validate.steps
     else:
-        within = {"groups": groups, "cv": cv, "texts": texts, **asked}
-        for name, value in (within | {"control": control or None}).items():
+        for name, value in {"groups": groups, "cv": cv, **asked}.items():
             if value is not None:
                 raise ValueError(f"{name} cannot be combined with corpora.")
         mode = "source-only" if target is None else "transductive"
         common |= {"corpora": corpora, "transfers": transfers, "mode": mode}
-        evaluate = partial(cross_corpus_validate.steps, **common)
-    evaluate = partial(evaluate, X=X, y=y, speakers=speakers)
+        steps = cross_corpus_validate.steps
+    evaluate = partial(steps, X=X, y=y, speakers=speakers, **common)
     with sharing():
         results = _run(methods, X, evaluate, n_jobs, verbose)
     bootstrap = n_bootstrap, confidence_level, random_state

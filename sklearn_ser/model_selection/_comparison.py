@@ -14,9 +14,10 @@ from scipy.stats import rankdata, wilcoxon
 
 from .._csv import write_csv
 from .._files import atomic_write
+from .._validation import import_or_raise
 from ..metrics._bootstrap import accuracy, mean_recall
 from ._paired import mean_interval, paired_difference
-from ._results import plain
+from ._results import aligned, bounds, html_row, plain
 
 _ENOUGH_SEEDS = 5  # fewer are preliminary, and get no p-value
 _EXACT = 13  # speakers, up to which all signs are enumerated
@@ -284,15 +285,11 @@ class Comparison:
     def __repr__(self):
         blocks = [(title, _all(printable, rows)) for title, rows in self._blocks()]
         table = [self._head(), *(row for _, rows in blocks for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-
-        def line(cells):
-            pairs = zip(cells, widths, strict=True)
-            return "  ".join(f"{cell:{width}}" for cell, width in pairs).rstrip()
-
-        lines = [line(self._head())]
+        head, *rest = aligned(table)
+        lines = [head]
         for title, rows in blocks:
-            lines += [printable(title), *map(line, rows)]
+            lines += [printable(title), *rest[: len(rows)]]
+            rest = rest[len(rows) :]
         return "\n".join([*lines, *self._notes()])
 
     def _repr_html_(self):
@@ -349,12 +346,12 @@ class Comparison:
         head, lines = self._head(), []
         for title, rows in self._blocks():
             lines.append(f'<tr><th colspan="{len(head)}">{escape(title)}</th></tr>')
-            lines += ["".join(["<tr>", *row, "</tr>"]) for row in _all(_cell, rows)]
-        top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+            lines += map(html_row, _all(printable, rows))
         notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
         body = "\n".join(lines)
+        head = html_row(head, "th")
         return (
-            f"<table>\n<thead><tr>{top}</tr></thead>\n<tbody>\n{body}\n</tbody>\n"
+            f"<table>\n<thead>{head}</thead>\n<tbody>\n{body}\n</tbody>\n"
             f"</table>{notes}"
         )
 
@@ -392,15 +389,9 @@ class Comparison:
             The columns of `rows`. Intervals have two columns, such as ``uar_low`` and
             ``uar_high``.
         """
-        try:
-            from pandas import DataFrame
-        except ImportError as error:
-            raise ImportError(
-                "to_frame needs pandas; install it with pip install "
-                "sklearn_ser[datasets]."
-            ) from error
+        pandas = import_or_raise("pandas", "datasets", "to_frame needs")
         head, *rows = self._numbers()
-        return DataFrame(rows, columns=head)
+        return pandas.DataFrame(rows, columns=head)
 
     def _numbers(self):
         """Return the names of the columns of `to_frame`, and its rows."""
@@ -457,17 +448,12 @@ def _cells(row):
     for what in ("uar", "wa", *more):
         mean, spread, interval = (getattr(row, what + end) for end in _ENDS)
         deviation = f" ± {100 * spread:.1f}" if np.isfinite(spread) else ""
-        cells.append(f"{100 * mean:.1f}{deviation}{_interval(interval)}")
+        cells.append(f"{100 * mean:.1f}{deviation}{bounds(interval)}")
     if row.wins is None:
         return [*cells, "reference", "-", "-"]
-    change = f"{100 * row.difference:+.1f}{_interval(row.difference_interval)}"
+    change = f"{100 * row.difference:+.1f}{bounds(row.difference_interval)}"
     p = f"{row.p_holm:.3f}" if np.isfinite(row.p_holm) else "-"
     return [*cells, change, f"{row.wins} of {row.n_speakers}", p]
-
-
-def _interval(interval):
-    low, high = interval
-    return f" [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else ""
 
 
 def _all(escaped, rows):
@@ -488,7 +474,3 @@ def _latex(text):
     if text[:1] in ("[", "*"):  # an argument of the \\ before it
         text = "{}" + text
     return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)
-
-
-def _cell(text):
-    return f"<td>{escape(printable(text))}</td>"

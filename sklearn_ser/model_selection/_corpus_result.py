@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._paired import UNKNOWN
 from ._results import (
     SENTENCES,
     Part,
@@ -61,8 +60,9 @@ class CrossCorpusResult(Result):
         speakers. `left_out` counts the recordings of classes that not all of its
         corpora have. The scores are `uar`, `wa` and `uar_interval`, the seconds
         `fit_time` and `score_time`.
-    mode : {"transductive", "inductive"}
-        The argument `mode`: all or half of the target's speakers are scored.
+    mode : {"transductive", "inductive", "source-only"}
+        The argument `mode`. All of the target's speakers are scored, or half of them in
+        the inductive mode.
     protocol : {"transductive", "inductive", "source-only"}
         The target rows in the training: rows of scored speakers, rows of other speakers
         only, or none.
@@ -170,7 +170,6 @@ class CrossCorpusResult(Result):
                 uar=t.uar,
                 wa=t.wa,
                 uar_interval=t.uar_interval,
-                wa_interval=UNKNOWN,
             )
             for t in self.transfers
         ]

@@ -50,8 +50,8 @@ class Part:
     classes: np.ndarray
     uar: float
     wa: float
-    uar_interval: tuple
-    wa_interval: tuple
+    uar_interval: tuple = UNKNOWN
+    wa_interval: tuple = UNKNOWN
     baseline: PairedDifference | None = None
 
     @property
@@ -136,8 +136,6 @@ class Result:
     Subclasses return their scored rows in `parts`, their table in `_rows`, whose first
     row is the head, and lines of text in `_notes_above` and `_notes_below`. `_figures`
     names the attributes that `to_dict` repeats for unheard sentences.
-    `_alignment` has "<" or ">" for each column; columns beyond it are aligned as its
-    last one.
     """
 
     _alignment = "<"
@@ -149,9 +147,6 @@ class Result:
 
     def _frozen_protocol(self):
         return None
-
-    def _notes_below(self):
-        return []
 
     def against(self, baseline, *, n_bootstrap=2000, random_state=0):
         """Compare the result with that of a simpler method on the same rows.
@@ -185,9 +180,7 @@ class Result:
                 f"baseline is of the kind {baseline.kind!r}, but result is of the kind "
                 f"{self.kind!r}. Only figures of one kind can be compared."
             )
-        asked = [
-            getattr(each, "sentences", None) or "heard" for each in (self, baseline)
-        ]
+        asked = [each.sentences or "heard" for each in (self, baseline)]
         if asked[0] != asked[1]:
             raise ValueError(
                 f"baseline is of {asked[1]} sentences, but result is of {asked[0]} "
@@ -287,24 +280,13 @@ class Result:
         )
 
     def __repr__(self):
-        rows = self._rows()
-        widths = [
-            max(len(cell) for cell in column) for column in zip(*rows, strict=True)
-        ]
-        alignment = self._alignment.ljust(len(widths), self._alignment[-1])
-        lines = [
-            "  ".join(
-                f"{cell:{side}{width}}"
-                for cell, side, width in zip(row, alignment, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
+        lines = aligned(self._rows(), self._alignment)
         above = [*self.verdict(), *self._notes_above()]
         return "\n".join([*above, *lines, *self._notes_below()])
 
     def _repr_html_(self):
-        head, *body = self._rows()
-        head, body = _html_row(head, "th"), "".join(_html_row(r, "td") for r in body)
+        head, *body = [[cell.strip() for cell in row] for row in self._rows()]
+        head, body = html_row(head, "th"), "".join(map(html_row, body))
         notes = [*self._notes_below(), *self._notes_above()]
         above, below = (
             "".join(f"<p>{escape(line)}</p>" for line in lines)
@@ -461,10 +443,14 @@ def with_sentences(results, *bootstrap):
     )
 
 
+def slices(plans):
+    """Return the names of lists, and the place of each list in all of them."""
+    ends = np.cumsum([len(part) for part in plans.values()]).tolist()
+    return zip(plans, map(slice, [0, *ends], ends), strict=True)
+
+
 def _figure(score, interval):
-    low, high = (100 * end for end in interval)
-    known = f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
-    return f"{100 * score:.1f} %{known}"
+    return f"{100 * score:.1f} %{bounds(interval)}"
 
 
 def _difference(difference, interval):
@@ -536,8 +522,25 @@ def shorten(names):
     return ", ".join(texts)
 
 
-def _html_row(cells, kind):
-    cells = "".join(f"<{kind}>{escape(cell.strip())}</{kind}>" for cell in cells)
+def aligned(rows, alignment="<"):
+    """Return rows of cells as lines of text whose columns have one width each.
+
+    `alignment` has "<" or ">" for each column; columns beyond it are as its last one.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    forms = list(zip(alignment.ljust(len(widths), alignment[-1]), widths, strict=True))
+    return [
+        "  ".join(
+            f"{cell:{side}{width}}"
+            for cell, (side, width) in zip(row, forms, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def html_row(cells, kind="td"):
+    """Return a row of a table in HTML."""
+    cells = "".join(f"<{kind}>{escape(cell)}</{kind}>" for cell in cells)
     return f"<tr>{cells}</tr>"
 
 
@@ -548,10 +551,13 @@ def interval_label(result):
 
 def percent(score, interval=UNKNOWN):
     """Return a score in percent as text, with its interval if it is known."""
-    text, (low, high) = f"{100 * score:5.1f}", interval
-    if np.isfinite(low):
-        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return text
+    return f"{100 * score:5.1f}{bounds(interval)}"
+
+
+def bounds(interval):
+    """Return an interval in percent as text, which is empty if it is unknown."""
+    low, high = interval
+    return f" [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else ""
 
 
 def join(source):

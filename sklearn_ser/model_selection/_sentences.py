@@ -153,10 +153,7 @@ class SpeakerTextKFold(GroupsConsumerMixin, BaseCrossValidator):
                 "texts must hold the sentence of each row, got None. Without metadata "
                 "routing, pass groups=np.column_stack([speakers, texts])."
             )
-        lengths = {"X": X, "y": y, "groups": groups, "texts": texts}
-        check_lengths(
-            {name: each for name, each in lengths.items() if each is not None}
-        )
+        check_lengths({}, {"X": X, "y": y, "groups": groups, "texts": texts})
         codes, _ = _text_codes(texts)
         return (
             fold_numbers(

@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from .._sklearn import num_samples
 from .._validation import check_column, naming, refuse_emotions_as_speakers, shown
 from ..datasets.protocols import Protocol
+from ..metrics._bootstrap import check_bootstrap
 from ..pipeline import consumes, flat_steps
 from ._leakage import check_speaker_leakage
 from ._results import join
@@ -43,14 +44,20 @@ class TransferPlan(NamedTuple):
     test: np.ndarray
 
 
-def check_evaluation(estimator, columns, checkpoint_dir, return_estimator):
-    """Refuse bad arguments of an evaluation; `columns` has a column for each name."""
+def check_evaluation(estimator, columns, optional, bootstrap, kept):
+    """Refuse bad arguments of an evaluation.
+
+    `columns` has a column for each name, and `optional` a column or None. `bootstrap`
+    starts with its number of samples and its level. `kept` is a folder for finished
+    parts, and whether the result keeps the models.
+    """
     if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
         raise TypeError(
             f"estimator must be an instance of a scikit-learn estimator, got "
             f"{estimator!r}."
         )
-    check_lengths(columns)
+    check_lengths(columns, optional)
+    check_bootstrap(*bootstrap[:2])
     check_classification_targets(columns["y"])
     labels = np.asarray(columns["y"]).tolist()
     if len(labels) and all(label == labels[0] for label in labels):
@@ -58,17 +65,18 @@ def check_evaluation(estimator, columns, checkpoint_dir, return_estimator):
             f"y has one class only ({shown(labels[0])}), expected at least two."
         )
     refuse_emotions_as_speakers(columns["speakers"], "speakers")
-    if checkpoint_dir is not None and return_estimator:
+    folder, return_estimator = kept
+    if folder is not None and return_estimator:
         raise ValueError(
             "return_estimator=True and checkpoint_dir cannot be combined, "
             "because a checkpoint keeps no models. Pass only one of them."
         )
 
 
-def check_lengths(columns):
-    """Refuse columns of different lengths."""
-    lengths = {}
-    for name, column in columns.items():
+def check_lengths(columns, optional):
+    """Refuse columns of different lengths; an optional one may be None."""
+    lengths, given = {}, {n: each for n, each in optional.items() if each is not None}
+    for name, column in (columns | given).items():
         with naming(name):
             lengths[name] = num_samples(column)
     if len(set(lengths.values())) > 1:

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV
@@ -30,9 +31,9 @@ from sklearn_ser import (
     SpeechModelTransformer,
 )
 from sklearn_ser._progress import listening, report
-from sklearn_ser.datasets import Protocol
+from sklearn_ser.cli import main
+from sklearn_ser.datasets import Protocol, make_emotional_speech
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
-from sklearn_ser.model_selection._resume import run_jobs
 
 
 class Fragile(ClassifierMixin, BaseEstimator):
@@ -99,12 +100,13 @@ def repr_of(value):
 
 def within(data, estimator=None, **options):
     model = Fragile() if estimator is None else estimator
-    return speaker_cross_validate(model, *data, **options)
+    return speaker_cross_validate(model, *data, **{"n_bootstrap": 50} | options)
 
 
 def across(data, estimator=None, **options):
     X, y, speakers = data
     model = Fragile() if estimator is None else estimator
+    options = {"n_bootstrap": 50} | options
     return cross_corpus_validate(model, X, y, CORPORA, speakers, **options)
 
 
@@ -450,12 +452,14 @@ def test_a_bar_moves_within_a_fold(log_mels, corpus, capsys):
     assert len(told) == n_batches > 3
     assert 0 <= told[0] < told[-1] <= 1
 
-    def half(number):
-        time.sleep(0.2)  # a bar is drawn ten times a second at most
-        report(0.5)
-        return number, None
+    class Half(DummyClassifier):
+        def fit(self, X, y):
+            time.sleep(0.15)  # a bar is drawn ten times a second at most
+            report(0.5)
+            return super().fit(X, y)
 
-    next(run_jobs(half, [(1,), (2,)], 2, "fold", None, 1))
+    data = np.zeros((24, 1)), corpus.y, corpus.speakers
+    speaker_cross_validate(Half(), *data, cv=2, verbose=1, n_bootstrap=0)
     shown = re.findall(
         r"([\d.]+)/2 folds \[\d\d:\d\d<([\d:?]+)", capsys.readouterr().err
     )
@@ -463,41 +467,28 @@ def test_a_bar_moves_within_a_fold(log_mels, corpus, capsys):
     assert shown[1][1] != "?"  # an estimate before the first fold is over
 
 
-PROGRAM = """
+def evaluated(folder=None):
+    """Return an evaluation of six folds; a process of the test below runs it, too."""
+    corpus = make_emotional_speech(n_speakers=6, n_utterances=3, random_state=0)
+    X = LogMelTransformer(n_mels=24).transform(corpus.data)
+    model = DSNetClassifier(max_epochs=4, random_state=0)
+    return speaker_cross_validate(
+        model, X, corpus.target, corpus.speakers, checkpoint_dir=folder
+    )
+
+
+EVALUATES = """
 import sys
-import numpy as np
-from sklearn_ser import DSNetClassifier, LogMelTransformer
-from sklearn_ser.datasets import make_emotional_speech
-from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
-
-what, folder, tests = sys.argv[1:]
-sys.path.append(tests)
-from test_checkpoint import bits
-
-corpus = make_emotional_speech(n_speakers=6, n_utterances=3, random_state=0)
-X = LogMelTransformer(n_mels=24).transform(corpus.data)
-model = DSNetClassifier(max_epochs=4, random_state=0)
-data, options = (X, corpus.target), {"checkpoint_dir": folder or None}
-if what == "fold":
-    print(bits(speaker_cross_validate(model, *data, corpus.speakers, **options)))
-else:
-    who = np.unique(corpus.speakers, return_inverse=True)[1]
-    data += np.array(list("abc"))[who // 2], corpus.speakers
-    print(bits(cross_corpus_validate(model, *data, **options)))
+from test_checkpoint import evaluated
+evaluated(sys.argv[1])
 """
-EVALUATES = "import sys; from sklearn_ser.cli import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from sklearn_ser.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def run(program, *args):
     command = [sys.executable, "-c", program, *map(str, args)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, env=env)
-
-
-def output(process):
-    printed = process.communicate(timeout=300)[0]
-    assert process.returncode == 0
-    return printed
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), *sys.path]))
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
 
 
 def kill_after(folder, n_files, process):
@@ -511,35 +502,33 @@ def kill_after(folder, n_files, process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["fold", "transfer"])
-def test_a_killed_process_is_resumed_to_the_bit(tmp_path, what):
-    tests, folder = Path(__file__).parent, tmp_path / "kept"
-    whole = output(run(PROGRAM, what, "", tests))
-    kill_after(folder, 2, run(PROGRAM, what, folder, tests))
-    kept = {path: path.stat().st_mtime_ns for path in folder.glob(f"{what}-*.npz")}
+def test_a_killed_process_is_resumed_to_the_bit(tmp_path):
+    kill_after(tmp_path, 2, run(EVALUATES, tmp_path))
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("fold-*.npz")}
     assert 2 <= len(kept) < 6
-    assert output(run(PROGRAM, what, folder, tests)) == whole
+    assert bits(evaluated(tmp_path)) == bits(evaluated())
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
-    assert len(list(folder.glob(f"{what}-*.npz"))) == 6
+    assert len(list(tmp_path.glob("fold-*.npz"))) == 6
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on_with_its_transfer(tmp_path, write_corpus):
+def test_a_killed_command_goes_on_with_its_transfer(tmp_path, write_corpus, capsys):
     tables = []
     for i, option in enumerate(("--manifest", "--target")):
         (tmp_path / option).mkdir()
         table = tmp_path / option / "corpus.csv"
         write_corpus(table, n_speakers=2, n_utterances=2, random_state=i)
         tables += [option, table]
-    words = ["evaluate", "--epochs", 3, "--namesakes", *tables]
-    output(run(EVALUATES, *words, "--out", tmp_path / "whole"))
+    words = ["evaluate", "--epochs", 3, "--namesakes", *tables, "--out"]
+    assert main([str(word) for word in (*words, tmp_path / "whole")]) == 0
     out = tmp_path / "out"
-    kill_after(out / "transfers", 1, run(EVALUATES, *words, "--out", out))
+    kill_after(out / "transfers", 1, run(COMMAND, *words, out))
     (kept,) = (out / "transfers").iterdir()
     assert not (out / "report.html").exists()
     written = kept.stat().st_mtime_ns
     goes_on = "evaluate", "--resume", out, *tables  # the command kept their names only
-    assert b"Written to" in output(run(EVALUATES, *goes_on))
+    assert main([str(word) for word in goes_on]) == 0
+    assert f"Written to {out}" in capsys.readouterr().out
     assert kept.stat().st_mtime_ns == written
     name = "predictions.csv"
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -23,7 +23,6 @@ from sklearn_ser.model_selection import (
     cross_corpus_validate,
     speaker_cross_validate,
 )
-from sklearn_ser.model_selection._comparison import signed_rank
 
 Y = np.tile(["anger", "joy", "sadness"], 24)
 SPEAKERS = np.repeat([f"s{i}" for i in range(8)], 9)
@@ -116,12 +115,17 @@ def permuted(pairs):
     ).pvalue  # fmt: skip
 
 
-def test_the_signed_rank_test_is_that_of_scipy():
-    rng = np.random.default_rng(0)
-    for n in 5, 13, 30:
-        pairs = rng.normal(0.3, size=n)
-        assert signed_rank(pairs) == pytest.approx(wilcoxon(pairs).pvalue)
-    assert signed_rank(np.zeros(6)) == 1
+def test_many_speakers_get_the_signed_rank_test_of_scipy():
+    who = np.repeat([f"s{i:02d}" for i in range(24)], 3)
+    methods = {"a": Noisy(0.1), "b": Noisy(1.5), "same": Noisy(0.1)}
+    found = compare(methods, X, Y, who, seeds=5, **FAST)
+    uars = {
+        name: np.array([*own.values()]) for name, own in found.per_speaker().items()
+    }
+    pairs = np.round(uars["b"] - uars["a"], 12)
+    assert (pairs != 0).sum() > 13  # fewer get all permutations
+    assert found.rows[1].p_value == wilcoxon(pairs[pairs != 0]).pvalue
+    assert found.rows[2].p_value == 1
 
 
 def test_statistics_are_those_of_scipy_on_the_predictions():
@@ -275,19 +279,6 @@ def test_names_are_escaped():
     ComparisonDisplay.from_result(found).figure_.canvas.draw()
 
 
-def test_latex_is_a_table_of_booktabs():
-    text = compare({"a": Noisy(), "b": GaussianNB()}, *DATA, seeds=2, **FAST).to_latex()
-    lines = text.splitlines()
-    assert lines[:2] == [r"\begin{tabular}{lrlllll}", r"\toprule"]
-    assert lines[-1] == r"\end{tabular}"
-    assert r"\bottomrule" in lines
-    cells = [line for line in lines if " & " in line]
-    assert {line.count(" & ") for line in cells} == {6}
-    assert all(line.endswith(r" \\") for line in cells)
-    assert r" $\pm$ " in text
-    assert "±" not in text
-
-
 _COMMANDS = {"begin", "end", "toprule", "midrule", "bottomrule", "multicolumn", "emph"}
 _COMMANDS |= {"pm", "textbackslash", "textasciitilde", "textasciicircum"}
 _COMMANDS |= {"textless", "textgreater", "textbar"}
@@ -329,10 +320,17 @@ def test_latex_scans_whatever_the_names_are():
         "a~b^c_d#{e}$",
         "x -1 | <y>",
     ]
-    found = compare({name: GaussianNB() for name in names}, *DATA, **FAST).to_latex()
-    rows = latex_columns(found)
+    methods = {name: GaussianNB() for name in names} | {"a": Noisy()}
+    text = compare(methods, *DATA, seeds=2, **FAST).to_latex()
+    lines = text.splitlines()
+    assert lines[:2] == [r"\begin{tabular}{lrlllll}", r"\toprule"]
+    assert lines[-1] == r"\end{tabular}"
+    assert r"\bottomrule" in lines
+    assert r" $\pm$ " in text
+    assert "±" not in text
+    rows = latex_columns(text)
     assert set(rows) == {7}
-    assert len(rows) == 2 + len(names)  # with the head and the kind
+    assert len(rows) == 3 + len(methods)  # with the head, the kind and the note
     with pytest.raises(AssertionError, match="end of a row"):
         latex_columns(r"a & b \\" + "\n[a] & b")
 
@@ -421,16 +419,26 @@ def test_across_corpora_the_figure_is_the_mean_of_the_transfers():
     assert without.rows[1].note == "source-only"
 
 
-def test_texts_give_both_figures():
-    texts = np.tile(list("uvw"), 24)[
-        np.argsort(np.tile(np.arange(9), 8), kind="stable")
-    ]
-    methods = {"lda": LinearDiscriminantAnalysis(), "bayes": GaussianNB()}
-    found = compare(methods, *DATA, texts=texts, **FAST)
-    alone = speaker_cross_validate(methods["lda"], *DATA, texts=texts, **FAST)
-    assert found.rows[0].uar == alone.uar
-    assert found.rows[0].unheard_uar == alone.unheard_texts.uar
-    assert "unheard sentences" in repr(found)
+@pytest.mark.parametrize("corpora", [None, np.repeat(["x", "y"], 36)])
+def test_texts_give_the_figures_of_each_evaluation(corpora):
+    texts = np.tile(np.repeat(list("abc"), 3), 8)
+    options = {"texts": texts, "control": True, "n_bootstrap": 50}
+    if corpora is None:
+        options["cv"] = 2
+        alone = speaker_cross_validate(GaussianNB(), *DATA, **options)
+    else:
+        options["transfers"] = "pairs"
+        alone = cross_corpus_validate(GaussianNB(), X, Y, corpora, SPEAKERS, **options)
+    methods = {"bayes": GaussianNB(), "lda": LinearDiscriminantAnalysis()}
+    found = compare(methods, *DATA, corpora=corpora, **options)
+    bayes, lda = found.rows
+    expected = alone.uar, alone.unheard_texts.uar, alone.control.uar
+    assert (bayes.uar, bayes.unheard_uar, bayes.control_uar) == expected
+    assert bayes.unheard_uar_interval == alone.unheard_texts.uar_interval
+    assert lda.difference == pytest.approx(lda.unheard_uar - bayes.unheard_uar)
+    assert lda.n_speakers == 8
+    for name in ("UAR %, control", "UAR %, unheard sentences"):
+        assert name in found.to_markdown()
 
 
 def test_files_and_figure(tmp_path):
@@ -454,14 +462,8 @@ def test_files_and_figure(tmp_path):
     assert found._repr_html_() == found.to_html()
 
 
-def test_the_control_and_the_enrolled_label_reach_the_evaluation():
-    texts, fast = np.tile(np.repeat(list("abc"), 3), 8), FAST | {"n_bootstrap": 0}
-    options = {"texts": texts, "control": True, **fast}
-    found = compare({"bayes": GaussianNB()}, *DATA, **options)
-    alone = speaker_cross_validate(GaussianNB(), *DATA, **options)
-    assert found.rows[0].control_uar == alone.control.uar
-    assert "UAR %, control" in found.to_markdown()
-    options = {"enrollment": 2, "enrollment_label": "joy", **fast}
+def test_the_enrolled_label_reaches_the_evaluation():
+    options = {"enrollment": 2, "enrollment_label": "joy", "cv": 2, "n_bootstrap": 0}
     voice = make_pipeline(SpeakerNormalizer(), GaussianNB())
     (row,) = compare({"voice": voice}, *DATA, **options).rows
     assert row.kind == 'enrolled (1, "joy")'  # at most half of a speaker's

@@ -12,6 +12,7 @@ import sklearn
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
@@ -128,12 +129,8 @@ def test_rows_are_those_of_the_shared_classes(data, model, transfers, pairs):
         assert t.classes.tolist() == shared(*t.source, t.target)
         kept = np.isin(y, t.classes)
         target = np.flatnonzero(kept & (corpora == t.target)).tolist()
-        assert (
-            t.train.tolist()
-            == np.flatnonzero(
-                kept & [corpus in t.source for corpus in corpora]
-            ).tolist()
-        )
+        source = np.flatnonzero(kept & np.isin(corpora, t.source))
+        assert t.train.tolist() == source.tolist()
         assert t.test.tolist() == target
         assert t.adapt.tolist() == (target if result.adapted else [])
         assert t.n_speakers == N_SPEAKERS[t.target]
@@ -207,8 +204,15 @@ def test_a_search_splits_the_source_by_speaker(data):
 # --- labels of the target -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["text", "int", "float", "bool"])
-@pytest.mark.parametrize("mode", ["transductive", "inductive"])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("text", "transductive"),
+        ("int", "inductive"),
+        ("float", "transductive"),
+        ("bool", "inductive"),
+    ],
+)
 def test_target_labels_never_reach_a_fit(data, kind, mode):
     X, y, corpora, speakers = data
     if kind == "bool":
@@ -292,7 +296,9 @@ def test_inductive_halves_the_target_by_speaker(data):
 
 
 def test_the_halves_follow_the_seed(data):
-    def scored(seed, model=SOURCE_ONLY):
+    guess = DummyClassifier()
+
+    def scored(seed, model=guess):
         result = cross_corpus_validate(
             model, *data, mode="inductive", random_state=seed, n_bootstrap=0
         )
@@ -347,7 +353,7 @@ def test_the_protocol_is_told(data):
 
 def test_same_names_in_two_corpora_are_two_persons(data):
     X, y, corpora, speakers = data
-    renamed = np.array([f"{c}-{s}" for c, s in zip(corpora, speakers, strict=True)])
+    renamed = np.char.add(np.char.add(corpora, "-"), speakers)
     for mode in ("transductive", "inductive"):
         one, other = (
             cross_corpus_validate(DomainCentring(), X, y, corpora, names, mode=mode)
@@ -421,20 +427,6 @@ def test_without_an_interval(data):
         assert np.isnan(t.uar_interval).all() == (t.target == "emovo")
     assert np.isnan(result.uar_interval).all()
     assert f"mean of 6: {100 * result.uar:.1f}" in str(result).splitlines()
-
-
-@pytest.mark.parametrize("routing", [False, True])
-def test_global_state_is_untouched(data, routing):
-    with sklearn.config_context(enable_metadata_routing=routing):
-        before = sklearn.get_config()
-        np.random.seed(0)  # noqa: NPY002
-        state = np.random.get_state()[1].copy()  # noqa: NPY002
-        cross_corpus_validate(DomainCentring(), *data, random_state=None)
-        cross_corpus_validate(DomainCentring(), *data, mode="inductive")
-        with pytest.raises(ValueError, match="TakesTheMask"):
-            cross_corpus_validate(TakesTheMaskForAClass(), *data)
-        assert sklearn.get_config() == before
-        assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
 
 
 def test_the_table(data):
@@ -573,19 +565,12 @@ def test_marks_among_the_labels(data):
         ({"mode": "semi"}, "mode must be .*, got 'semi'"),
         ({"transfers": "all"}, "transfers must be .*, got 'all'"),
         ({"transfers": 3}, "transfers must be .*, got 3"),
-        (
-            {"transfers": []},
-            r"or more different transfers, got \[\]",
-        ),
-        (
-            {"transfers": [("emodb", "casia"), ("emodb", "casia")]},
-            "different transfers, got",
-        ),
+        ({"transfers": []}, r"or more different transfers, got \[\]"),
+        ({"transfers": [("emodb", "casia")] * 2}, "different transfers, got"),
         (
             {
                 "transfers": [
-                    (("emodb", "emovo"), "casia"),
-                    (["emovo", "emodb"], "casia"),
+                    (pair, "casia") for pair in permutations(["emodb", "emovo"])
                 ]
             },
             "different transfers, got",
@@ -604,21 +589,18 @@ def test_marks_among_the_labels(data):
         ({"transfers": [("casia", "casia")]}, "names a corpus twice"),
         ({"transfers": [(["emodb", "emodb"], "casia")]}, "names a corpus twice"),
         ({"random_state": -1}, "random_state"),
+        (
+            {"y": lambda d: np.where(d[2] == "casia", "joy", d[1])},
+            r"casia.*needs two or more classes .* share, found .*casia has \['joy'\]",
+        ),
     ],
 )
 def test_errors(data, changes, message):
     names = ("X", "y", "corpora", "speakers")
+    changes = {k: v(data) if callable(v) else v for k, v in changes.items()}
     arguments = {**dict(zip(names, data, strict=True)), **changes}
     with pytest.raises(ValueError, match=message):
         cross_corpus_validate(NeverFit(), **arguments)
-
-
-def test_corpora_that_share_one_class_are_told(data):
-    X, y, corpora, speakers = data
-    y = np.where(corpora == "casia", "joy", y)
-    message = r"casia.*needs two or more classes .* share, found .*casia has \['joy'\]"
-    with pytest.raises(ValueError, match=message):
-        cross_corpus_validate(NeverFit(), X, y, corpora, speakers)
 
 
 # --- as scikit-learn's --------------------------------------------------------------

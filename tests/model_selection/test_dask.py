@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 MODEL = make_pipeline(
     LogMelTransformer(n_mels=16),
-    DSNetClassifier(encoder="conv", max_epochs=2, batch_size=8, random_state=0),
+    DSNetClassifier(encoder="conv", max_epochs=1, batch_size=8, random_state=0),
 )
 
 

@@ -1,9 +1,12 @@
+"""Evaluation by speaker: splits, figures, what estimators get, errors."""
+
 import pickle
 import warnings
 from typing import ClassVar
 
 import numpy as np
 import pytest
+import scipy.stats
 import sklearn
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -156,10 +159,6 @@ def test_unlabelled_rows_may_train_and_be_tested():
     assert isinstance(both, list)
     assert [part.tolist() for part in both[0]] == [[0, 1, 2, 3, 4], [2, 3, 4]]
     assert pickle.loads(pickle.dumps(both)).transductive
-    # Other rows of a tested speaker are enough; other speakers are not.
-    for train, transductive in (([0, 2], True), ([0, 4], False), ([0], False)):
-        found = check_speaker_leakage([(train, [3])], speakers, unlabelled=target)
-        assert found.transductive is transductive
     splits = [([0], [3]), ([0, 2], [3])]
     assert check_speaker_leakage(splits, speakers, unlabelled=target).transductive
     assert not check_speaker_leakage(splits[:1], speakers).transductive
@@ -271,23 +270,36 @@ def test_result_is_consistent(corpus):
         result.uar = 1.0
 
 
-def test_interval_is_deterministic_and_contains_the_figure(corpus):
-    def evaluate(seed, **kwargs):
-        return speaker_cross_validate(
-            LogisticRegression(), *corpus, random_state=seed, **kwargs
-        )
+def test_intervals_are_those_of_resampled_speakers(corpus):
+    def evaluate(seed, **options):
+        model = LogisticRegression()
+        return speaker_cross_validate(model, *corpus, random_state=seed, **options)
 
-    result = evaluate(0)
-    assert result.uar_interval == evaluate(0).uar_interval
-    few = [evaluate(seed, n_bootstrap=20).uar_interval for seed in range(5)]
-    assert len(set(few)) > 1
-    for value, (low, high) in (
-        (result.uar, result.uar_interval),
-        (result.wa, result.wa_interval),
+    options = {"n_bootstrap": 40, "confidence_level": 0.9}
+    result, people = evaluate(3, **options), np.unique(corpus[2])
+    for score, interval in (
+        (uar_score, result.uar_interval),
+        (wa_score, result.wa_interval),
     ):
-        assert 0 <= low < value < high <= 1
-    narrow = evaluate(0, confidence_level=0.5).uar_interval
-    assert result.uar_interval[0] < narrow[0] < narrow[1] < result.uar_interval[1]
+
+        def figure(index, score=score):
+            rows = [np.flatnonzero(result.speakers == people[i]) for i in index]
+            rows = np.concatenate(rows)
+            return score(result.y_true[rows], result.predictions[rows])
+
+        expected = scipy.stats.bootstrap(
+            [np.arange(6)],
+            figure,
+            n_resamples=40,
+            vectorized=False,
+            confidence_level=0.9,
+            random_state=np.random.default_rng(3),
+        ).confidence_interval
+        assert interval == pytest.approx(tuple(expected))
+    assert evaluate(3, **options).uar_interval == result.uar_interval
+    states = [np.random.RandomState(1), np.random.RandomState(1), None, None]
+    drawn = [evaluate(state, **options).uar_interval for state in states]
+    assert drawn[0] == drawn[1] != drawn[2] != drawn[3]
     assert np.isnan(evaluate(0, n_bootstrap=0).uar_interval).all()
 
 
@@ -337,17 +349,9 @@ def test_the_table(corpus):
     X, y, speakers = corpus
     names = {f"s{i}": f"speaker-with-a-long-name-{i}" for i in range(6)}
     speakers = np.array([names[name] for name in speakers])
+    trains = speakers == names["s0"]
     result = speaker_cross_validate(
-        DummyClassifier(),
-        X,
-        y,
-        speakers,
-        cv=[
-            (
-                np.flatnonzero(speakers == names["s0"]),
-                np.flatnonzero(speakers != names["s0"]),
-            )
-        ],
+        DummyClassifier(), X, y, speakers, cv=[(trains, ~trains)]
     )
     verdict, kind, head, fold, pooled = str(result).splitlines()
     assert verdict == (
@@ -367,56 +371,33 @@ def test_the_table(corpus):
     for text in ("UAR", "WA"):
         place = head.index(text)
         assert fold[place - 2 : place] == pooled[place - 2 : place] == "  "
-    assert repr(result) == str(result)
-
-
-def test_result_pickles(corpus):
-    result = speaker_cross_validate(LogisticRegression(), *corpus)
     copy = pickle.loads(pickle.dumps(result))
     assert isinstance(copy, SpeakerCVResult)
-    assert str(copy) == str(result)
+    assert repr(copy) == repr(result) == str(result)
 
 
 # --- what estimators get ------------------------------------------------------------
 
 
-def test_speakers_of_the_training_rows_reach_who_asks(corpus):
+def test_columns_of_the_training_rows_reach_who_asks(corpus):
     X, y, speakers = corpus
-    for model in (
-        Recorder(),
-        make_pipeline(StandardScaler(), Recorder()),
-        GridSearchCV(make_pipeline(Recorder()), {}, cv=GroupKFold(2)),
+    weight = np.arange(72.0)
+    for model, fit_params in (
+        (Recorder(), {"sample_weight": weight}),
+        (make_pipeline(StandardScaler(), Recorder()), None),
+        (GridSearchCV(make_pipeline(Recorder()), {}, cv=GroupKFold(2)), None),
     ):
-        result = speaker_cross_validate(
-            model, X, y, speakers, cv=3, return_estimator=True
-        )
+        options = {"cv": 3, "return_estimator": True, "fit_params": fit_params}
+        result = speaker_cross_validate(model, X, y, speakers, **options)
         for fold, fitted in zip(result.folds, result.estimators, strict=True):
             fitted = getattr(fitted, "best_estimator_", fitted)
             recorder = fitted[-1] if hasattr(fitted, "steps") else fitted
             assert recorder.speakers_.tolist() == speakers[fold.train].tolist()
             assert recorder.y_.tolist() == y[fold.train].tolist()
+            if fit_params:
+                assert recorder.sample_weight_.tolist() == weight[fold.train].tolist()
             assert not set(recorder.speakers_) & set(fold.test_speakers)
         assert not hasattr(model, "classes_")  # clones are fitted, not the original
-
-
-@pytest.mark.parametrize("estimator", [None, LogisticRegression, "svm"])
-def test_what_is_no_estimator_is_named(corpus, estimator):
-    with pytest.raises(TypeError, match="estimator must be an instance"):
-        speaker_cross_validate(estimator, *corpus)
-    X, y, speakers = corpus
-    with pytest.raises(TypeError, match="estimator must be an instance"):
-        cross_corpus_validate(estimator, X, y, speakers, speakers)
-
-
-def test_arguments_of_a_wrong_kind_are_named(corpus):
-    for options, message in (
-        ({"confidence_level": "0.95"}, "confidence_level must be an instance of float"),
-        ({"fit_params": {"sample_weight": None}}, "sample_weight: "),
-    ):
-        with pytest.raises(TypeError, match=message):
-            speaker_cross_validate(LogisticRegression(), *corpus, **options)
-    with pytest.raises(TypeError, match=r"^X: "):
-        speaker_cross_validate(LogisticRegression(), None, *corpus[1:])
 
 
 def test_probabilities_of_some_folds_alone_are_left_out(corpus):
@@ -502,24 +483,17 @@ class Timid(LogisticRegression):
         return self.classes_[self.predict_proba(X).argmin(axis=1)]
 
 
-def bare(model):
-    return model
-
-
-def within_a_pipeline(model):
-    return make_pipeline("passthrough", model)
-
-
-def before_a_pipeline(model):
-    return make_pipeline(model[0], make_pipeline(StandardScaler(), model[1]))
-
-
-def as_the_best_of_a_search(model):
-    return GridSearchCV(model, {}, cv=GroupKFold(2))
-
-
 @pytest.mark.parametrize(
-    "wrap", [bare, within_a_pipeline, before_a_pipeline, as_the_best_of_a_search]
+    "wrap",
+    [
+        lambda model: model,
+        lambda model: make_pipeline("passthrough", model),
+        lambda model: make_pipeline(
+            model[0], make_pipeline(StandardScaler(), model[1])
+        ),
+        lambda model: GridSearchCV(model, {}, cv=GroupKFold(2)),
+    ],
+    ids=["bare", "within a pipeline", "before a pipeline", "best of a search"],
 )
 def test_test_rows_are_transformed_once(corpus, wrap):
     X, _, speakers = corpus
@@ -577,9 +551,9 @@ def test_grid_search_splits_by_training_speakers(corpus):
     grid = {"svc__C": [1e-3, 1.0]}
     model = make_pipeline(StandardScaler(), SVC())
     search = GridSearchCV(model, grid, cv=LeaveOneGroupOut(), scoring=uar_scorer)
-    result = speaker_cross_validate(search, *corpus, return_estimator=True)
+    result = speaker_cross_validate(search, *corpus, cv=2, return_estimator=True)
     for fold, fitted in zip(result.folds, result.estimators, strict=True):
-        assert fitted.n_splits_ == 5  # one inner fold per training speaker
+        assert fitted.n_splits_ == 3  # one inner fold per training speaker
         alone = GridSearchCV(model, grid, cv=LeaveOneGroupOut(), scoring=uar_scorer)
         alone.fit(X[fold.train], y[fold.train], groups=speakers[fold.train])
         assert (
@@ -600,63 +574,41 @@ def test_meta_estimators(corpus):
         assert result.probabilities.shape == (72, 3)
 
 
-def test_fit_params_are_sliced(corpus):
+def sequences_of(X):
+    return [np.full((2, 3 + i % 4), x.mean()) for i, x in enumerate(X)]
+
+
+def as_objects(X):
+    given = np.empty(len(X), dtype=object)
+    given[:] = sequences_of(X)
+    return given
+
+
+class Reader(Recorder):
+    """Takes a list of names, each the mean of a row."""
+
+    def fit(self, X, y, *, speakers=None):
+        assert isinstance(X, list)
+        return super().fit([float(name[:-4]) for name in X], y, speakers=speakers)
+
+    def predict(self, X):
+        return super().predict([float(name[:-4]) for name in X])
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        (Recorder(), sequences_of),
+        (Recorder(), as_objects),
+        (Recorder(), lambda X: np.stack([s[:, :3] for s in sequences_of(X)])),
+        (Recorder(), lambda X: tuple(sequences_of(X))),
+        (Reader(), lambda X: [f"{mean!r}.wav" for mean in X.mean(axis=1).tolist()]),
+    ],
+    ids=["unequal list", "object", "3-D", "tuple", "paths"],
+)
+def test_kinds_of_X(corpus, model, kind):
     X, y, speakers = corpus
-    weight = np.arange(72.0)
-    result = speaker_cross_validate(
-        Recorder(),
-        X,
-        y,
-        speakers,
-        fit_params={"sample_weight": weight},
-        return_estimator=True,
-    )
-    for fold, fitted in zip(result.folds, result.estimators, strict=True):
-        assert fitted.sample_weight_.tolist() == weight[fold.train].tolist()
-
-
-@pytest.mark.parametrize("kind", ["unequal list", "object", "3-D", "tuple", "frame"])
-def test_kinds_of_X(corpus, kind):
-    X, y, speakers = corpus
-    sequences = [np.full((2, 3 + i % 4), x.mean()) for i, x in enumerate(X)]
-    if kind == "unequal list":
-        given = sequences
-    elif kind == "tuple":
-        given = tuple(sequences)
-    elif kind == "3-D":
-        given = np.stack([s[:, :3] for s in sequences])
-    elif kind == "frame":
-        given = pytest.importorskip("pandas").DataFrame(X, index=range(100, 172)).T
-        given = given.T
-    else:
-        given = np.empty(72, dtype=object)
-        given[:] = sequences
-    model = StandardScaler() if kind == "frame" else "passthrough"
-    model = make_pipeline(
-        model, LogisticRegression() if kind == "frame" else Recorder()
-    )
-    result = speaker_cross_validate(model, given, y, speakers, return_estimator=True)
-    reference = make_pipeline(StandardScaler(), LogisticRegression())
-    if kind == "frame":
-        expected = speaker_cross_validate(reference, X, y, speakers)
-    else:
-        means = X.mean(axis=1, keepdims=True)
-        expected = speaker_cross_validate(Recorder(), means, y, speakers)
-    assert result.predictions.tolist() == expected.predictions.tolist()
-
-
-def test_a_list_of_paths_stays_a_list(corpus):
-    class Reader(Recorder):
-        def fit(self, X, y, *, speakers=None):
-            assert isinstance(X, list)
-            return super().fit([float(name[:-4]) for name in X], y, speakers=speakers)
-
-        def predict(self, X):
-            return super().predict([float(name[:-4]) for name in X])
-
-    X, y, speakers = corpus
-    paths = [f"{mean!r}.wav" for mean in X.mean(axis=1).tolist()]
-    result = speaker_cross_validate(Reader(), paths, y, speakers)
+    result = speaker_cross_validate(model, kind(X), y, speakers)
     means = X.mean(axis=1, keepdims=True)
     expected = speaker_cross_validate(Recorder(), means, y, speakers)
     assert result.predictions.tolist() == expected.predictions.tolist()
@@ -686,7 +638,7 @@ def test_global_state_is_untouched(corpus, routing):
         before = sklearn.get_config()
         np.random.seed(0)  # noqa: NPY002
         state = np.random.get_state()[1].copy()  # noqa: NPY002
-        speaker_cross_validate(Recorder(), *corpus)
+        speaker_cross_validate(Recorder(), *corpus, random_state=None)
         assert sklearn.get_config() == before
         with pytest.raises(ValueError, match="n_splits=70"):
             speaker_cross_validate(Recorder(), *corpus, cv=70)
@@ -754,12 +706,36 @@ def test_errors(corpus, changes, message):
         speaker_cross_validate(NeverFit(), **arguments)
 
 
-def test_missing_values_of_pandas(corpus):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimator": None}, "estimator must be an instance"),
+        ({"estimator": LogisticRegression}, "estimator must be an instance"),
+        ({"estimator": "svm"}, "estimator must be an instance"),
+        ({"confidence_level": "0.95"}, "confidence_level must be an instance of float"),
+        ({"fit_params": {"sample_weight": None}}, "sample_weight: "),
+        ({"X": None}, r"^X: "),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(corpus, changes, message):
+    names = "estimator", "X", "y", "speakers"
+    given = dict(zip(names, (NeverFit(), *corpus), strict=True)) | changes
+    with pytest.raises(TypeError, match=message):
+        speaker_cross_validate(**given)
+    if "fit_params" not in changes:
+        with pytest.raises(TypeError, match=message):
+            cross_corpus_validate(**given, corpora=corpus[2])
+
+
+def test_columns_of_pandas(corpus):
     pd = pytest.importorskip("pandas")
     X, y, speakers = corpus
     names = pd.Series(speakers, dtype="string")
-    result = speaker_cross_validate(DummyClassifier(), X, pd.Series(y), names)
+    frame, model = pd.DataFrame(X, index=range(100, 172)), LogisticRegression()
+    result = speaker_cross_validate(model, frame, pd.Series(y), names)
     assert result.speakers.tolist() == sorted(speakers)
+    expected = speaker_cross_validate(model, *corpus)
+    assert result.predictions.tolist() == expected.predictions.tolist()
     names[3] = pd.NA
     with pytest.raises(ValueError, match=r"speakers has 1 missing.*row 3"):
         speaker_cross_validate(NeverFit(), X, y, names)

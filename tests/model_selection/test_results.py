@@ -120,19 +120,26 @@ def test_a_baseline_is_compared_by_speaker(data, own, other, judgement, evaluate
 
 
 def test_a_baseline_of_another_kind_or_of_other_rows_is_refused(data):
-    plain, enrolled = within(data, VOICED), within(data, VOICED, enrollment=3)
+    quick = {"n_bootstrap": 0}
+    plain = within(data, VOICED, **quick)
+    enrolled = within(data, VOICED, enrollment=3, **quick)
+    across = transfer(data, **quick)
     for result, base, message in (
         (plain, enrolled, r"kind 'enrolled \(3\)', but result is of the kind 'induct"),
         (enrolled, plain, "kind 'inductive', but result is of the kind 'enrolled"),
-        (enrolled, within(data, VOICED, enrollment="all"), "kind 'transductive', but"),
-        (plain, within(data, cv=2), "on the same rows"),
-        (plain, transfer(data), "same rows as result, a SpeakerCVResult"),
-        (transfer(data), transfer(data, mode="inductive"), "on the same rows"),
+        (
+            enrolled,
+            within(data, VOICED, enrollment="all", **quick),
+            "kind 'transductive', but",
+        ),
+        (plain, within(data, cv=2, **quick), "on the same rows"),
+        (plain, across, "same rows as result, a SpeakerCVResult"),
+        (across, transfer(data, mode="inductive", **quick), "on the same rows"),
     ):
         with pytest.raises(ValueError, match=message):
             result.against(base)
     texts = np.arange(len(data[1])) % 4
-    both = within(data, texts=texts)
+    both = within(data, texts=texts, **quick)
     with pytest.raises(
         ValueError, match="of unheard sentences, but result is of heard"
     ):
@@ -142,7 +149,7 @@ def test_a_baseline_of_another_kind_or_of_other_rows_is_refused(data):
     ):
         both.unheard_texts.against(plain)
     assert "Baseline" in str(both.against(plain))
-    again = within(data, VOICED, enrollment=3)
+    again = within(data, VOICED, enrollment=3, **quick)
     assert "Baseline" in str(enrolled.against(again))
 
 
@@ -180,7 +187,7 @@ def test_a_column_that_names_no_speakers_is_told(data, column, said, by_corpus):
     evaluate = transfer if by_corpus else within
     match = "speakers with|recording only" if by_corpus else said
     with pytest.warns(UserWarning, match=match):
-        result = evaluate((X, y, column(speakers, y)))
+        result = evaluate((X, y, column(speakers, y)), DummyClassifier(), n_bootstrap=0)
     assert result.remarks()[0].startswith("speakers: ")
     assert result.caveats[0] in result.summary().remarks
     assert result.caveats[0] in result.to_dict()["remarks"]

@@ -72,25 +72,10 @@ def test_no_speaker_or_sentence_is_shared_and_each_row_is_tested_once(
     assert sorted(tested) == list(range(len(rows)))
     assert cv.get_n_splits(rows, None, speakers, texts) == len(splits)
     for train, test in splits:
-        assert not {*speakers[train]} & {*speakers[test]}
-        assert not {*texts[train]} & {*texts[test]}
+        heard = np.isin(speakers, speakers[test]), np.isin(texts, texts[test])
+        assert not (heard[0] | heard[1])[train].any()
     again = list(cv.split(rows, None, speakers, texts))
     assert all(map(np.array_equal, [b for _, b in splits], [b for _, b in again]))
-
-
-def test_folds_are_few_and_all_else_trains(data):
-    _, y, speakers, texts = data
-    splits = list(SpeakerTextKFold(3, 2).split(y, y, speakers, texts))
-    assert len(splits) == 6
-    for train, test in splits:
-        assert len({*speakers[test]}) == 2
-        assert len({*texts[test]}) == 2
-        others = ~np.isin(speakers, speakers[test]) & ~np.isin(texts, texts[test])
-        assert train.tolist() == np.flatnonzero(others).tolist()
-    assert repr(SpeakerTextKFold(3)) == (
-        "SpeakerTextKFold(n_speaker_splits=3, n_text_splits=5, random_state=None,\n"
-        "         shuffle=False)"
-    )
 
 
 @pytest.mark.parametrize("routing", [False, True])
@@ -100,6 +85,7 @@ def test_it_splits_for_scikit_learn(data, routing):
     columns = {"groups": speakers, "texts": texts}
     expected = np.empty(N, dtype=y.dtype)
     for train, test in cv.split(X, y, **columns):
+        assert len(train) == N * 2 / 3 / 2  # all of other speakers and sentences
         expected[test] = LogisticRegression().fit(X[train], y[train]).predict(X[test])
     with sklearn.config_context(enable_metadata_routing=routing):
         if routing:
@@ -144,8 +130,9 @@ def test_what_cannot_be_split_is_told_before_a_fit(data, changes, message):
         cv.split(X, **columns)
 
 
-@pytest.mark.parametrize("name", ["n_speaker_splits", "n_text_splits"])
-@pytest.mark.parametrize("value", ["3", 3.0, 2.5])
+@pytest.mark.parametrize(
+    ("name", "value"), [("n_speaker_splits", "3"), ("n_text_splits", 2.5)]
+)
 def test_numbers_of_folds_are_integers(data, name, value):
     _, y, speakers, texts = data
     with pytest.raises(TypeError, match=f"{name} must be an instance of int"):
@@ -334,16 +321,12 @@ def test_missing_texts_are_told_once(data):
 def test_spellings_of_a_sentence_are_one_sentence():
     speakers, texts = np.repeat(list("abcd"), 6), np.tile(["Ja", "nein", "ja "], 8)
     split = SpeakerTextKFold(2, 2).split(np.zeros(24), groups=speakers, texts=texts)
+    plain = np.char.lower(np.char.strip(texts))
     for train, test in split:
-        assert not {*np.char.lower(np.char.strip(texts[train]))} & {
-            *np.char.lower(np.char.strip(texts[test]))
-        }
+        assert not {*plain[train]} & {*plain[test]}
+    texts = ["Ja", "ja\u00a0"] * 12
     with pytest.raises(ValueError, match="fewer than two sentences"):
-        next(
-            SpeakerTextKFold(2, 2).split(
-                speakers, None, speakers, ["Ja", "ja\u00a0"] * 12
-            )
-        )
+        SpeakerTextKFold(2, 2).split(speakers, None, speakers, texts)
 
 
 # --- across corpora -----------------------------------------------------------------
