@@ -181,23 +181,13 @@ def _transform_error(bad, kind=ValueError, **params):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("empty.wav", b""),
-        ("text.flac", b"not audio " * 50),
-        ("headerless.raw", b"12345678"),
-        ("half.flac", None),
-    ],
+    ("name", "content"), [("a.wav", b""), ("a.flac", b"no audio"), ("a.raw", b"1234")]
 )
 def test_undecodable_file(tmp_path, name, content):
     path = tmp_path / name
-    if content is None:
-        _write(path, _noise(40000))
-        content = path.read_bytes()[:30000]
     path.write_bytes(content)
     message = _transform_error(path)
-    assert repr(str(path)) in message
-    assert "does not decode" in message
+    assert f"({str(path)!r}) does not decode: " in message
     assert "Expected an audio file" in message
 
 
@@ -301,9 +291,7 @@ def test_sampling_rate_that_would_take_for_ever(tmp_path, rate):
     ("params", "kind"),
     [
         ({"channel": "left"}, TypeError),
-        ({"channel": 0.5}, TypeError),
         ({"channel": True}, TypeError),
-        ({"channel": None}, TypeError),
         ({"channel": -1}, ValueError),
         ({"sampling_rate": 0}, ValueError),
         ({"sampling_rate": np.nan}, ValueError),
