@@ -9,7 +9,6 @@ import io
 import mmap
 import os
 import re
-from typing import NamedTuple
 
 from .._files import check_regular, naming_content, once_a_file
 
@@ -65,12 +64,6 @@ _MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8
 _MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
 
 
-class _Header(NamedTuple):
-    format: str
-    frames: int
-    extra_info: str
-
-
 def read_file(source, name, times=WHOLE):
     """Decode a path, or the bytes of a file, to its samples and its rate.
 
@@ -86,10 +79,7 @@ def read_file(source, name, times=WHOLE):
                 f"{name} was streamed: found no length in its header, expected "
                 "one. Encode it again."
             )
-        estimated = is_estimate(file, source)
-        first, last = 0, n_times
-        if not estimated:
-            first, last = sample_range(times, rate, n_times, name)
+        first, last = sample_range(times, rate, n_times, name)
         n_wanted = last - first
         if n_wanted > min(MAX_DURATION * rate, MAX_SAMPLES // file.channels):
             raise ValueError(too_long(name, n_wanted, rate, file.channels))
@@ -99,8 +89,11 @@ def read_file(source, name, times=WHOLE):
         # Formats without seeking, such as GSM 6.10, need the number of samples.
         wave = file.read(n_wanted, dtype=dtype)
         fault = length_fault(file, source)
-        if fault is None and len(wave) < n_wanted and not estimated:
-            fault = CUT
+        if fault is None and len(wave) < n_wanted:
+            if is_estimate(file, source):
+                sample_range(times, rate, first + len(wave), name)
+            else:
+                fault = CUT
         if fault == CUT:
             raise ValueError(
                 f"{name} is cut short: found {len(wave)} samples at {rate} Hz, "
@@ -109,8 +102,6 @@ def read_file(source, name, times=WHOLE):
             )
         if fault is not None:
             raise ValueError(wrong_header(name, fault))
-        if estimated:
-            wave = wave[slice(*sample_range(times, rate, len(wave), name))]
         return wave.T, rate
 
 
@@ -203,7 +194,7 @@ def open_audio(source):
             bare = _behind_zeros(source)
             if bare is None:
                 raise
-            file = soundfile.SoundFile(io.BytesIO(bare))
+            file = soundfile.SoundFile(stack.enter_context(_Mended(source, *bare)))
         stack.enter_context(file)
         if file.format not in FORMATS:
             raise OSError(
@@ -212,8 +203,42 @@ def open_audio(source):
             )
         mended = _with_true_length(file, source)
         if mended is not None:
-            file = stack.enter_context(soundfile.SoundFile(io.BytesIO(mended)))
+            content = stack.enter_context(_Mended(source, *mended))
+            file = stack.enter_context(soundfile.SoundFile(content))
         yield file
+
+
+class _Mended(io.RawIOBase):
+    """A file, or its bytes, from `start` to `end` behind a `head` of its own.
+
+    It is read where it is decoded: an hour may be larger than the memory to spare.
+    """
+
+    def __init__(self, source, head, start, end):
+        is_bytes = isinstance(source, bytes)
+        self._file = io.BytesIO(source) if is_bytes else open(source, "rb")  # noqa: SIM115
+        self._head, self._start, self._at = head, start, 0
+        self._size = len(head) + end - start
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self):
+        return self._at
+
+    def readinto(self, buffer):
+        n_wanted = max(0, min(len(buffer), self._size - self._at))
+        data = self._head[self._at : self._at + n_wanted]
+        self._file.seek(self._start + max(0, self._at - len(self._head)))
+        data += self._file.read(n_wanted - len(data))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self):
+        self._file.close()
+        super().close()
 
 
 def _open(source, stack):
@@ -233,16 +258,19 @@ def _open(source, stack):
 
 
 def _behind_zeros(source):
-    """Return an MP3 file without zeros before its first frame, or None without both."""
+    """Find an MP3 file behind zeros, as `_with_true_length` does; None without both."""
     with _content(source) as data:
         start = _start_of_mp3(data)
         size = start and _size_of_frame(data[start : start + 4])
         is_mp3 = size and _size_of_frame(data[start + size : start + size + 4])
-        return data[start:] if is_mp3 else None
+        return (b"", start, len(data)) if is_mp3 else None
 
 
 def _with_true_length(file, source):
-    """Return a file with a header that tells its length, or None if it has one."""
+    """Find a header that tells the length of a file; None if its own one does.
+
+    It is a head of bytes, and the start and end of what follows in the file.
+    """
     if file.format in ("MP3", "MPEG"):
         with _content(source) as data:
             return _with_true_count(data, source)
@@ -252,7 +280,7 @@ def _with_true_length(file, source):
             if not n_times:
                 return None
             count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
-            return data[: head + 21] + count.to_bytes(5, "big") + data[head + 26 :]
+            return data[: head + 21] + count.to_bytes(5, "big"), head + 26, len(data)
     if file.format in ("WAV", "WAVEX"):
         with _content(source) as data:
             start, claim, layout = _samples_chunk(data, file.format)
@@ -263,7 +291,7 @@ def _with_true_length(file, source):
             if claim and end == len(data):
                 return None  # libsndfile reads to the end
             size = (end - start).to_bytes(4, layout[0])
-            return data[: start - 4] + size + data[start:end]
+            return data[: start - 4] + size, start, end
     return None
 
 
@@ -308,8 +336,12 @@ def is_estimate(file, source):
     if file.format not in ("MP3", "MPEG"):
         return False
     with _content(source) as data:
-        start = _start_of_mp3(data)
-        start = data[start : start + 4096]
+        return _has_no_count(data)
+
+
+def _has_no_count(data):
+    start = _start_of_mp3(data)
+    start = data[start : start + 4096]
     return not any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
 
 
@@ -319,41 +351,41 @@ def length_fault(file, source):
     The text tells what lies behind the end that the header names. The header of a
     streamed file was written before its end was known: it has no fault.
     """
-    return _fault(source, _Header(file.format, file.frames, file.extra_info))
+    return _fault(source, file.format, file.frames, file.extra_info)
 
 
 @once_a_file
-def _fault(source, file):
+def _fault(source, format, frames, log):
     with _content(source) as data:
-        if file.format == "OGG":
+        if format == "OGG":
             return _fault_of_ogg(data)
-        if file.format == "FLAC":
-            return _fault_of_flac(data, file.frames)
-        if is_estimate(file, source):
-            return CUT if mp3_is_cut(data) else None
-        if file.format in _CHUNKS or file.format == "AU":
-            return _fault_of_chunks(data, file)
-        if file.format == "NIST":
+        if format == "FLAC":
+            return _fault_of_flac(data, frames)
+        if format in ("MP3", "MPEG"):
+            return CUT if _has_no_count(data) and mp3_is_cut(data) else None
+        if format in _CHUNKS or format == "AU":
+            return _fault_of_chunks(data, format, frames)
+        if format == "NIST":
             claims = map(int, _NIST_COUNT.findall(data[:1024]))
-            return CUT if any(file.frames < claim for claim in claims) else None
-    claims = _W64_CLAIM.findall(file.extra_info)
+            return CUT if any(frames < claim for claim in claims) else None
+    claims = _W64_CLAIM.findall(log)
     is_cut = any(int(found) + 1 < int(claim) < _STREAMED for claim, found in claims)
-    return CUT if is_cut or _TRUNCATED in file.extra_info else None
+    return CUT if is_cut or _TRUNCATED in log else None
 
 
 def _more(found, where):
     return f"holds more than its header says: found {found} behind {where}"
 
 
-def _fault_of_chunks(data, file):
+def _fault_of_chunks(data, format, frames):
     """Return the fault of a file whose samples have a start and a size in bytes."""
-    start, claim, layout = _samples_chunk(data, file.format)
+    start, claim, layout = _samples_chunk(data, format)
     left = len(data) - start
     if claim >= _STREAMED:
         return None
     if left + 1 < claim:  # by more than a byte of padding
         return CUT
-    if claim == 0 and file.frames:  # it was read to the end
+    if claim == 0 and frames:  # it was read to the end
         return None
     if left - claim <= _SHORT_REST or _is_no_sound(data, start + claim, layout):
         return None
@@ -468,9 +500,8 @@ def _end_of_flac_frame(head, fixed_block):
     number = head[4] & 0x7F >> ones
     for byte in head[5:number_end]:
         number = number << 6 | byte & 63
-    if length_end > number_end:
-        length = int.from_bytes(head[number_end:length_end], "big") + 1
-    else:
+    length = int.from_bytes(head[number_end:length_end], "big") + 1
+    if length_end == number_end:
         length = 192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8
     return (number if head[1] & 1 else number * fixed_block) + length
 
@@ -510,7 +541,7 @@ def mp3_is_cut(data):
 
 
 def _with_true_count(data, source):
-    """Return an MP3 file with a header that counts its frames, or None if it has one.
+    """Find a header that counts the frames of an MP3 file; None if its own one does.
 
     Without the count, libsndfile guesses the length from the size of the first frame.
     A count that is too small is that of the first of several joined files.
@@ -538,7 +569,7 @@ def _with_true_count(data, source):
     header[:4] = data[first : first + 4]
     mark = b"Xing" + (1).to_bytes(4, "big") + found.to_bytes(4, "big")
     header[side - first : side - first + len(mark)] = mark
-    return bytes(header) + data[start:]
+    return bytes(header), start, len(data)
 
 
 @once_a_file

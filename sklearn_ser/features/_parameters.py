@@ -1,6 +1,7 @@
 """Checks of the parameters of the transformers."""
 
 import os
+from functools import partial
 from math import inf, isfinite
 from numbers import Integral, Real
 
@@ -20,9 +21,7 @@ def check_number(name, value, low, high=inf, *, kind=Real, optional=False):
     return int(value) if kind is Integral else float(value)
 
 
-def check_integer(name, value, low):
-    """Return an int."""
-    return check_number(name, value, low, kind=Integral)
+check_integer = partial(check_number, kind=Integral)
 
 
 def check_option(name, value, options):

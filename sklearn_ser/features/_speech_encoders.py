@@ -7,6 +7,7 @@ one, because some normalise over time. They then run on batches of equal length.
 GPU, where batches are faster, they run on padded batches if all layers use the mask.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
 from math import ceil, prod
 
@@ -257,7 +258,7 @@ class _Masked(SpeechEncoder):
             and source.family not in _UNMASKED
             and not getattr(config, "conv_pos_batch_norm", False)
         )
-        with torch.random.fork_rng(devices=[]), _Quiet():
+        with torch.random.fork_rng(devices=[]), _quiet():
             dtype = "dtype" if int(transformers.__version__[0]) > 4 else "torch_dtype"
             self._module, info = transformers.AutoModel.from_pretrained(
                 source.directory,
@@ -367,20 +368,18 @@ class _Stop(torch.nn.Module):
         raise _Stopped(hidden_states)
 
 
-class _Quiet:
+@contextlib.contextmanager
+def _quiet():
     """Silence the progress bar and the remark on weights that are left out."""
-
-    def __enter__(self):
-        log = transformers.utils.logging
-        self._before = log.get_verbosity(), log.is_progress_bar_enabled()
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-
-    def __exit__(self, *error):
-        log = transformers.utils.logging
-        verbosity, bar = self._before
+    log = transformers.utils.logging
+    verbosity, has_bar = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
         log.set_verbosity(verbosity)
-        if bar:
+        if has_bar:
             log.enable_progress_bar()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.metaestimators import available_if
 
 from .._validation import import_or_raise
+from ._parameters import check_option
 from .recording_transformer import RecordingTransformer, gives_vectors
 
 _SHORTEST = 0.07  # seconds, for which every set has finite values
@@ -113,12 +114,8 @@ class OpenSMILETransformer(RecordingTransformer):
 def _make_smile(feature_set, level):
     opensmile = import_or_raise("opensmile", "opensmile", "OpenSMILETransformer needs")
     known = list(opensmile.FeatureSet.__members__)
-    for name, value, choices in (
-        ("feature_set", feature_set, known),
-        ("level", level, list(_LEVELS)),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
+    check_option("feature_set", feature_set, known)
+    check_option("level", level, list(_LEVELS))
     return opensmile.Smile(
         opensmile.FeatureSet[feature_set], opensmile.FeatureLevel[_LEVELS[level]]
     )

@@ -9,6 +9,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.parallel import Parallel, delayed
+from tqdm.auto import tqdm
 
 from ..exceptions import SilentRecordingWarning, warn_caller
 from ._parameters import check_cache_dir
@@ -135,18 +136,18 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
             _warn_of_silence([remarks[i] for i in sorted(remarks)])
         if self._gives_vectors:
             return np.stack([np.asarray(x)[:, 0] for x in features])
-        untrimmed = getattr(self, "trim", None) is None
-        if isinstance(batch, np.ndarray) and untrimmed:
-            return np.stack(features)
-        return (
-            features if getattr(self, "duration", None) is None else np.stack(features)
-        )
+        is_fixed = getattr(self, "duration", None) is not None
+        is_even = isinstance(batch, np.ndarray) and getattr(self, "trim", None) is None
+        return np.stack(features) if is_fixed or is_even else features
 
     def _run(self, extract, jobs):
         """Yield the result of each job; its first member is the rows."""
         n_workers = min(effective_n_jobs(self.n_jobs), len(jobs))
         results = (extract(*job) for job in jobs)
-        with self._workers(n_workers), contextlib.ExitStack() as stack:
+        total = sum(len(rows) for rows, *_ in jobs)
+        is_quiet = not total or not getattr(self, "verbose", 0)
+        bar = tqdm(total=total, desc="recordings", disable=is_quiet)
+        with self._workers(n_workers), bar:
             if n_workers > 1:
                 parallel = Parallel(
                     n_jobs=self.n_jobs,
@@ -154,15 +155,8 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
                     return_as="generator_unordered",
                 )
                 results = parallel(delayed(extract)(*job) for job in jobs)
-            bar = None
-            if jobs and getattr(self, "verbose", 0):
-                from tqdm.auto import tqdm
-
-                total = sum(len(rows) for rows, *_ in jobs)
-                bar = stack.enter_context(tqdm(total=total, desc="recordings"))
             for result in results:
-                if bar is not None:
-                    bar.update(len(result[0]))
+                bar.update(len(result[0]))
                 yield result
 
     def set_output(self, *, transform=None):

@@ -1,7 +1,7 @@
 """Normalisation by speaker, for speakers of the fit and for enrolled speakers.
 
-The estimator keeps what `fit_voices` and `enroll_voices` find: the offset of a voice
-from the average voice, also from few recordings of any emotion.
+The estimator keeps what `fit_voices` and `add_voices` find: the offset of a voice from
+the average voice, also from few recordings of any emotion.
 """
 
 from dataclasses import dataclass
@@ -176,8 +176,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         self._validate_params()
         fresh = clone(self)  # a fit that fails leaves this one as it was
         sequences = check_batch(X, estimator=fresh, reset=True)
-        options = {"scale": self.scale, "relevance_factor": self.relevance_factor}
-        vars(fresh).update(fit_voices(sequences, y, speakers, **options))
+        learned = fit_voices(sequences, y, speakers, self.scale, self.relevance_factor)
+        vars(fresh).update(learned)
         if speakers is None and self.unseen != "utterance":
             warn_caller(_MISSING, SpeakersMissingWarning)
         vars(self).pop("feature_names_in_", None)
@@ -347,24 +347,44 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
 
 
 def add_voices(normalizer, X, speakers):
-    """Add voices without a warning, and return the emotions of each."""
+    """Add voices without a warning, and return what the recordings of each show.
+
+    This is a dict of speaker to the share of each emotion, the number of recordings,
+    and the shares by sharp scores. It is empty if the fit had no labels.
+    """
     check_is_fitted(normalizer)
     sequences = check_batch(X, estimator=normalizer, reset=False)
     if speakers is None:
         raise ValueError("speakers is None, expected a speaker for each recording.")
-    voices, seen = enroll_voices(
-        sequences,
-        speakers,
-        normalizer.emotion_model_,
-        normalizer.scale_,
-        scale=normalizer.scale,
-        relevance_factor=normalizer.relevance_factor,
-    )
+    names, codes = numbered(speakers, len(sequences))
+    means, variances = _recording_statistics(sequences)
+    model, average = EmotionModel(**normalizer.emotion_model_), normalizer.scale_
+    factor, n_features = normalizer.relevance_factor, len(average)
+    with_deviations = len(model.mean) > n_features
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    voices, seen = {}, {}
+    for name, own in zip(names, np.split(order, starts), strict=True):
+        parts = means[own], None if variances is None else variances[own]
+        vectors = _vectors(*parts, with_deviations=with_deviations).astype(np.float64)
+        offset, shares = model.offset(vectors, factor)
+        deviation = average
+        if normalizer.scale:
+            values = vectors[:, :n_features]
+            mean = values.mean(axis=0)
+            squares = ((values - mean) ** 2).sum(axis=0)
+            if variances is not None:
+                squares += parts[1].sum(axis=0)
+            deviation = _shrunk_deviation(squares, mean, len(own), average, factor)
+        voices[name] = (model.mean + offset)[:n_features], deviation
+        if shares is not None:
+            _, sharp_shares = model.offset(vectors, factor, is_sharp=True)
+            seen[name] = shares, len(own), sharp_shares
     normalizer.speaker_statistics_ = normalizer.speaker_statistics_ | voices
     return seen
 
 
-def fit_voices(sequences, y, speakers, *, scale, relevance_factor):
+def fit_voices(sequences, y, speakers, scale, relevance_factor):
     """Return what `SpeakerNormalizer` learns, as a dict of its attributes."""
     means, variances = _recording_statistics(sequences)
     names, codes = numbered(speakers, len(means))
@@ -393,41 +413,6 @@ def fit_voices(sequences, y, speakers, *, scale, relevance_factor):
         "emotions_": None if y is None else np.unique(y),
         "emotion_model_": model,
     }
-
-
-def enroll_voices(sequences, speakers, model, average, *, scale, relevance_factor):
-    """Return the statistics of each voice, and the emotions of its recordings.
-
-    The first is a dict of speaker to mean and scale, in the order in which they speak
-    first. The second is a dict of speaker to the share of each emotion, the number of
-    recordings, and the shares that a sharper look finds; it is empty if the fit had no
-    labels.
-    """
-    names, codes = numbered(speakers, len(sequences))
-    means, variances = _recording_statistics(sequences)
-    model, n_features = EmotionModel(**model), len(average)
-    with_deviations = len(model.mean) > n_features
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order])) + 1
-    voices, seen = {}, {}
-    for name, own in zip(names, np.split(order, starts), strict=True):
-        parts = means[own], None if variances is None else variances[own]
-        vectors = _vectors(*parts, with_deviations=with_deviations).astype(np.float64)
-        offset, shares = model.offset(vectors, relevance_factor)
-        deviation = average
-        if scale:
-            values = vectors[:, :n_features]
-            mean = values.mean(axis=0)
-            squares = ((values - mean) ** 2).sum(axis=0)
-            if variances is not None:
-                squares += parts[1].sum(axis=0)
-            deviation = _shrunk_deviation(
-                squares, mean, len(own), average, relevance_factor
-            )
-        voices[name] = (model.mean + offset)[:n_features], deviation
-        if shares is not None:
-            seen[name] = shares, len(own), model.sharp_shares(vectors, relevance_factor)
-    return voices, seen
 
 
 def _recording_statistics(sequences):
@@ -537,8 +522,12 @@ class EmotionModel:
     coef: np.ndarray | None = None
     intercept: np.ndarray | None = None
 
-    def offset(self, vectors, relevance_factor):
-        """Return a voice's offset, and the share of each emotion in its recordings."""
+    def offset(self, vectors, relevance_factor, *, is_sharp=False):
+        """Return a voice's offset, and the share of each emotion in its recordings.
+
+        Sharp scores take all that recordings seem to show for emotion, and so tell a
+        mix of all emotions from one of mostly one.
+        """
         k = len(vectors)
         shrink = k / (k + relevance_factor)
         gap = vectors.mean(axis=0) - self.mean
@@ -546,27 +535,15 @@ class EmotionModel:
             return shrink * gap, None
         offset = np.zeros_like(gap)
         for _ in range(_N_ROUNDS):
-            shares = self._probabilities(vectors - offset).mean(axis=0)
-            even = effective_number(shares) / len(shares)
-            mix = (1 - even) * shares + even / len(shares)
+            softening = 1 if is_sharp else _SOFTENING
+            shares = mix = self._probabilities(vectors - offset, softening).mean(axis=0)
+            if not is_sharp:
+                even = effective_number(shares) / len(shares)
+                mix = (1 - even) * shares + even / len(shares)
             offset = shrink * (gap - mix @ self.emotions)
         return offset, shares
 
-    def sharp_shares(self, vectors, relevance_factor):
-        """Return the shares of a voice from scores that are not softened.
-
-        They take all that recordings seem to show for emotion, and so tell a mix of
-        all emotions from one of mostly one.
-        """
-        k = len(vectors)
-        gap = k / (k + relevance_factor) * (vectors.mean(axis=0) - self.mean)
-        offset = np.zeros_like(gap)
-        for _ in range(_N_ROUNDS):
-            shares = self._probabilities(vectors - offset, softening=1).mean(axis=0)
-            offset = gap - k / (k + relevance_factor) * (shares @ self.emotions)
-        return shares
-
-    def _probabilities(self, vectors, softening=_SOFTENING):
+    def _probabilities(self, vectors, softening):
         scores = vectors @ self.coef.T + self.intercept
         if scores.shape[1] == 1:  # of two classes, the second one's score
             scores = np.hstack([np.zeros_like(scores), scores])
@@ -604,9 +581,7 @@ class Groups:
         self.codes, self.counts = codes, np.bincount(codes)
         n = len(self.counts)
         self.means = sums_by_group(vectors, codes, n) / self.counts[:, None]
-        self._squares = sums_by_group(
-            vectors, codes, n, lambda x, own: np.square(x - self.means[own])
-        )
+        self._squares = sums_by_group(vectors, codes, n, about=self.means)
 
     def squares_about(self, centres):
         """Return the sum of squared differences from a point for each speaker."""
@@ -614,10 +589,10 @@ class Groups:
         return self._squares + self.counts[:, None] * gaps
 
 
-def sums_by_group(values, codes, n_groups, function=None):
+def sums_by_group(values, codes, n_groups, about=None):
     """Add up the rows of each group in float64, without a loop over rows.
 
-    A function turns some rows and their groups into what is added up.
+    With a point for each group, the squared differences from it are added up.
     """
     sums = np.zeros((n_groups, values.shape[1]))
     order = np.argsort(codes, kind="stable")  # a block meets few groups
@@ -625,7 +600,7 @@ def sums_by_group(values, codes, n_groups, function=None):
         rows = order[start : start + _BLOCK]
         own, n = codes[rows], len(rows)
         x = values[rows].astype(np.float64, copy=False)
-        x = x if function is None else function(x, own)
+        x = x if about is None else np.square(x - about[own])
         shape = own[-1] - own[0] + 1, n
         members = csc_array((np.ones(n), own - own[0], np.arange(n + 1)), shape=shape)
         sums[own[0] : own[-1] + 1] += members @ x

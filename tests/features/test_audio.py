@@ -1,8 +1,7 @@
 """Recordings: every form, every format, every refusal."""
 
 import os
-import subprocess
-import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,9 +17,9 @@ from sklearn_ser import SilentRecordingWarning
 from sklearn_ser.datasets import find_duplicates
 from sklearn_ser.datasets._search import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
-from sklearn_ser.features._audio_files import is_estimate, mp3_is_cut, open_audio
+from sklearn_ser.features._audio_files import mp3_is_cut
 from sklearn_ser.features._audio_stream import read_blocks
-from sklearn_ser.features.audio import MAX_DURATION, check_recordings
+from sklearn_ser.features.audio import MAX_DURATION
 from sklearn_ser.features.cache import content_key
 
 RATE = 16000
@@ -35,6 +34,26 @@ def _noise(n_times=8000, seed=0, n_channels=None):
 def _write(path, wave, rate=RATE, **kwargs):
     soundfile.write(path, wave, rate, **kwargs)
     return path
+
+
+def _stereo(left, right):
+    return {"array": np.stack([left, right]), "sampling_rate": RATE}
+
+
+class _Decoder:
+    """As torchcodec's AudioDecoder, which Hugging Face datasets return."""
+
+    def __init__(self, wave):
+        self.wave = wave
+
+    def get_all_samples(self):
+        if self.wave is None:
+            raise RuntimeError("no audio stream")
+        data = torch.from_numpy(self.wave)[None]
+        return SimpleNamespace(data=data, sample_rate=RATE)
+
+
+ONE = _noise(900)
 
 
 # Forms and formats
@@ -74,31 +93,20 @@ def test_one_sample_survives_resampling():
     assert load_audio(one).shape == (1,)
 
 
-@pytest.mark.parametrize("bits", [8, 16, 32])
-def test_integers_are_scaled_to_one(bits):
-    info = np.iinfo(f"int{bits}")
-    wave = np.array([info.min, 0, info.max], info.dtype)
-    np.testing.assert_allclose(load_audio(wave), [-1, 0, 1], atol=1 / 64)
-    assert load_audio(wave)[0] == -1
-
-
-def test_unsigned_bytes_are_offset():
-    np.testing.assert_array_equal(
-        load_audio(np.array([0, 128, 192], np.uint8)), [-1, 0, 0.5]
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float64", ">f4", "int64"])
-def test_other_numbers_keep_their_value(dtype):
-    wave = load_audio(np.array([-3, 0, 5], dtype))
-    assert wave.dtype == np.float32
-    np.testing.assert_array_equal(wave, [-3, 0, 5])
-
-
-def test_int16_array_equals_its_file(tmp_path):
-    wave = (_noise() * 32767).astype(np.int16)
-    path = _write(tmp_path / "a.wav", wave)
-    np.testing.assert_array_equal(load_audio(wave), load_audio(path))
+@pytest.mark.parametrize(
+    ("dtype", "wave", "expected"),
+    [
+        ("int8", [-128, 0, 64], [-1, 0, 0.5]),
+        ("int16", [-(2**15), 0, 2**14], [-1, 0, 0.5]),
+        ("int32", [-(2**31), 0, 2**30], [-1, 0, 0.5]),
+        ("uint8", [0, 128, 192], [-1, 0, 0.5]),
+        *((dtype, [-3, 0, 5], [-3, 0, 5]) for dtype in ("f2", "f8", ">f4", "int64")),
+    ],
+)
+def test_integers_are_scaled_to_one(dtype, wave, expected):
+    found = load_audio(np.array(wave, dtype))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("channel", ["mean", 0, 1, np.int64(1)])
@@ -110,19 +118,6 @@ def test_channel_of_file_and_mapping(tmp_path, channel):
     for recording in (path, mapping):
         wave = load_audio(recording, channel=channel)
         np.testing.assert_allclose(wave, expected, rtol=1e-6)
-
-
-class _Decoder:
-    """As torchcodec's AudioDecoder, which Hugging Face datasets return."""
-
-    def __init__(self, wave):
-        self.wave = wave
-
-    def get_all_samples(self):
-        if self.wave is None:
-            raise RuntimeError("no audio stream")
-        data = torch.from_numpy(self.wave)[None]
-        return SimpleNamespace(data=data, sample_rate=RATE)
 
 
 def test_all_forms_agree(tmp_path):
@@ -173,16 +168,6 @@ def test_input_is_left_alone():
     np.testing.assert_array_equal(wave, before)
 
 
-def _flac_with_length(tmp_path, n_times):
-    path = _write(tmp_path / "a.flac", _noise())
-    data = bytearray(path.read_bytes())
-    # STREAMINFO: the last 36 bits before the checksum count the samples.
-    data[21] = (data[21] & 0xF0) | (n_times >> 32)
-    data[22:26] = (n_times & 0xFFFFFFFF).to_bytes(4, "big")
-    path.write_bytes(data)
-    return path
-
-
 # Refusals: the message names the argument, the index, the path, what was found
 
 
@@ -195,79 +180,95 @@ def _transform_error(bad, kind=ValueError, **params):
     return message
 
 
-def test_missing_file(tmp_path):
-    path = str(tmp_path / "no such.wav")
-    message = _transform_error(path)
-    assert repr(path) in message
-    assert "missing" in message
-    assert "missing" in _transform_error({"path": path})
-    assert "missing" in _transform_error(path, cache_dir=tmp_path / "cache")
-
-
 @pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("empty.wav", b""),
-        ("text.flac", b"not audio " * 50),
-        ("headerless.raw", b"12345678"),
-        ("half.flac", None),
-    ],
+    ("name", "content"), [("a.wav", b""), ("a.flac", b"no audio"), ("a.raw", b"1234")]
 )
 def test_undecodable_file(tmp_path, name, content):
     path = tmp_path / name
-    if content is None:
-        _write(path, _noise(40000))
-        content = path.read_bytes()[:30000]
     path.write_bytes(content)
     message = _transform_error(path)
-    assert repr(str(path)) in message
-    assert "does not decode" in message
+    assert f"({str(path)!r}) does not decode: " in message
     assert "Expected an audio file" in message
 
 
-def test_folder_is_no_file(tmp_path):
-    assert "does not decode" in _transform_error(tmp_path)
-
-
-def test_empty_recording(tmp_path):
+def test_empty_file(tmp_path):
     path = _write(tmp_path / "a.wav", np.zeros(0))
-    assert repr(str(path)) in _transform_error(path)
-    for bad in (path, np.zeros(0), {"array": np.zeros((2, 0)), "sampling_rate": 1}):
-        assert "empty: found 0 samples" in _transform_error(bad)
+    assert f"({str(path)!r}) is empty: found 0 samples" in _transform_error(path)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300, 6e8, -(2.0**23)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e300, 1e39, 6e8, -(2.0**23)])
 def test_not_finite(tmp_path, value):
     wave = _noise().astype(np.float64)
     wave[[17, 4000]] = value
-    message = _transform_error(wave)
-    assert "NaN, infinity" in message
-    assert "at sample 17 (2 in all)" in message
-    assert "division by 2**(n - 1)" in message
+    stereo = {"array": np.stack([_noise(), wave]), "sampling_rate": RATE}
+    for bad in (wave, stereo):
+        message = _transform_error(bad)
+        assert "NaN, infinity" in message
+        assert f"found {value} at sample 17 (2 in all)" in message
+        assert "division by 2**(n - 1)" in message
+    with pytest.raises(ValueError, match=r"X\[1\] contains NaN"):
+        LogMelTransformer().transform(np.stack([_noise(), wave]))
     path = _write(tmp_path / "a.wav", wave, subtype="DOUBLE")
     assert repr(str(path)) in _transform_error(path)
 
 
-def test_no_warning_hides_in_a_row_of_an_array():
-    X = np.ones((4, 100))
-    X[3, 5] = np.nan
-    with pytest.raises(ValueError, match=r"X\[3\] contains NaN"):
-        LogMelTransformer().transform(X)
+BAD = {
+    **{
+        f"rate {rate}": ({"array": ONE, "sampling_rate": rate}, ValueError, message)
+        for rate, message in (
+            (0, "sampling_rate=0, expected a positive number"),
+            (-16000, "sampling_rate=-16000, expected a positive"),
+            (np.nan, "sampling_rate=nan, expected a positive"),
+            (np.inf, "sampling_rate=inf, expected a positive"),
+            (1e-3, "too long"),
+        )
+    },
+    **{
+        f"rate {rate!r}": (
+            {"array": ONE, "sampling_rate": rate},
+            TypeError,
+            f"sampling_rate={rate!r} of type {type(rate).__name__}, expected a number",
+        )
+        for rate in ("16000", None, True, [16000], 1j)
+    },
+    **{
+        f"kind {bad!r}": (bad, TypeError, f"of type {type(bad).__name__}")
+        for bad in (None, b"a.wav", ["a", "b"], np.array([True]), ONE.astype("u2"))
+    },
+    **{
+        f"shape {shape}": (
+            np.ones(shape),
+            ValueError,
+            f"shape {shape}, expected a 1-D waveform",
+        )
+        for shape in ((), (2, 100), (1, 2, 3))
+    },
+    "no rate": (
+        {"array": ONE, "path": "b.wav"},
+        ValueError,
+        "('b.wav') has no 'sampli",
+    ),
+    "no keys": ({"wave": ONE}, ValueError, "without 'array', 'bytes' or 'path'"),
+    "path": ({"path": 3}, TypeError, "'path' of type int"),
+    "bytes": ({"bytes": "a.wav"}, TypeError, "'bytes' of type str"),
+    "decoder": (_Decoder(None), ValueError, "does not decode: no audio stream"),
+    "complex": (ONE.astype(complex), ValueError, "Complex data not supported"),
+    "cube": (_stereo(np.ones((3, 4)), np.ones((3, 4))), ValueError, "shape (2, 3, 4)"),
+    "rows": ({"array": np.ones((80, 2)), "sampling_rate": 1}, ValueError, "transposed"),
+    "ragged": ([[1.0], [1.0, 2.0]], TypeError, "not a waveform"),
+    "folder": (".", ValueError, "does not decode"),
+    "gone": ("no such.wav", ValueError, "('no such.wav') is missing"),
+    "gone, mapping": ({"path": "no such.wav"}, ValueError, "is missing"),
+    "empty": (np.zeros(0), ValueError, "empty: found 0 samples"),
+    "empty, stereo": (_stereo(ONE[:0], ONE[:0]), ValueError, "empty: found 0 samples"),
+}
 
 
-@pytest.mark.parametrize("rate", [0, -16000, np.nan, np.inf])
-def test_sampling_rate_out_of_range(rate):
-    message = _transform_error({"array": _noise(), "sampling_rate": rate})
-    assert f"sampling_rate={rate!r}" in message
-    assert "positive" in message
-
-
-@pytest.mark.parametrize("rate", ["16000", None, True, [16000], 1j])
-def test_sampling_rate_of_a_wrong_type(rate):
-    bad = {"array": _noise(), "sampling_rate": rate}
-    message = _transform_error(bad, TypeError)
-    assert f"sampling_rate={rate!r}" in message
-    assert "expected a number" in message
+@pytest.mark.parametrize("name", BAD)
+def test_bad_recording(tmp_path, name):
+    bad, kind, message = BAD[name]
+    for cache in (None, tmp_path / "cache"):
+        assert message in _transform_error(bad, kind, cache_dir=cache)
 
 
 @pytest.mark.parametrize("rate", [1e15, 1e9])
@@ -290,9 +291,7 @@ def test_sampling_rate_that_would_take_for_ever(tmp_path, rate):
     ("params", "kind"),
     [
         ({"channel": "left"}, TypeError),
-        ({"channel": 0.5}, TypeError),
         ({"channel": True}, TypeError),
-        ({"channel": None}, TypeError),
         ({"channel": -1}, ValueError),
         ({"sampling_rate": 0}, ValueError),
         ({"sampling_rate": np.nan}, ValueError),
@@ -303,40 +302,6 @@ def test_arguments_of_load_audio(params, kind):
     ((name, value),) = params.items()
     with pytest.raises(kind, match=f"{name} is {value!r}.*expected"):
         load_audio(_noise(), **params)
-
-
-@pytest.mark.parametrize("value", [1e39, -1e300, np.inf])
-def test_value_too_large_is_told_as_it_is(value):
-    wave = _noise().astype(np.float64)
-    wave[17] = value
-    assert f"found {value} at sample 17" in _transform_error(wave)
-    stereo = {"array": np.stack([_noise(), wave]), "sampling_rate": RATE}
-    assert f"found {value} at sample 17" in _transform_error(stereo)
-
-
-def _within(seconds, code, *args):
-    """Run code in a process of its own, which must end in time; return its output."""
-    command = [sys.executable, "-c", code, *map(str, args)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    return run.stdout + run.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes and devices")
-def test_pipe_and_device_are_refused_at_once(tmp_path):
-    pipe = tmp_path / "a.wav"
-    os.mkfifo(pipe)
-    code = (
-        "import sys; from sklearn_ser.features import LogMelTransformer\n"
-        "for path in sys.argv[2:]:\n"
-        "    for cache in (None, sys.argv[1]):\n"
-        "        try: LogMelTransformer(cache_dir=cache).transform([path])\n"
-        "        except ValueError as error: print(error)"
-    )
-    told = _within(300, code, tmp_path / "cache", pipe, "/dev/zero").splitlines()
-    assert len(told) == 4
-    for line, path in zip(told, [pipe, pipe, "/dev/zero", "/dev/zero"], strict=True):
-        assert line.startswith(f"X[0] ('{path}') does not decode: it is a folder, ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs links and names of bytes")
@@ -361,53 +326,6 @@ def test_names_of_files(tmp_path):
         assert len(find_duplicates([path, tmp_path / "b.wav"])) == 1
 
 
-def test_mapping_without_its_keys():
-    message = _transform_error({"array": _noise(), "path": "b.wav"})
-    assert "('b.wav')" in message
-    assert "no 'sampling_rate'" in message
-    assert "without 'array', 'bytes' or 'path'" in _transform_error({"wave": _noise()})
-    assert "'path' of type int" in _transform_error({"path": 3}, TypeError)
-    assert "'bytes' of type str" in _transform_error({"bytes": "a.wav"}, TypeError)
-
-
-def test_a_decoder_that_fails_is_named():
-    assert "does not decode: no audio stream" in _transform_error(_Decoder(None))
-
-
-def test_complex_recording():
-    message = _transform_error(_noise().astype(complex))
-    assert "Complex data not supported" in message
-    with pytest.raises(ValueError, match="Complex data not supported: X has dtype"):
-        LogMelTransformer().fit(np.ones((2, 5), complex))
-
-
-@pytest.mark.parametrize("shape", [(), (2, 100), (1, 2, 3)])
-def test_wrong_number_of_dimensions(shape):
-    message = _transform_error(np.ones(shape))
-    assert f"shape {shape}, expected a 1-D waveform" in message
-
-
-def test_wrong_number_of_dimensions_in_a_mapping():
-    bad = {"array": np.ones((2, 3, 4)), "sampling_rate": RATE}
-    assert "shape (2, 3, 4)" in _transform_error(bad)
-    transposed = {"array": np.ones((8000, 2)), "sampling_rate": RATE}
-    assert "transposed" in _transform_error(transposed)
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [None, b"a.wav", object(), ["a", "b"], np.array([True]), np.ones(3, np.uint16)],
-)
-def test_wrong_type(bad):
-    message = _transform_error(bad, TypeError)
-    assert f"of type {type(bad).__name__}" in message
-    assert "expected a path, a 1-D waveform or a mapping" in message
-
-
-def test_ragged_waveform():
-    assert "not a waveform" in _transform_error([[1.0], [1.0, 2.0]], TypeError)
-
-
 def test_missing_channel(tmp_path):
     path = _write(tmp_path / "a.wav", _noise(n_channels=2))
     assert "2 channel(s), but channel is 2" in (
@@ -425,16 +343,12 @@ def _error_of(function, *args, **kwargs):
 
 
 def test_length_is_read_from_the_header_before_decoding(tmp_path):
-    path = _flac_with_length(tmp_path, 2**36 - 1)
+    path = _write(tmp_path / "a.flac", _noise())
+    path.write_bytes(_put(22, 2**32 - 1, order="big")(path.read_bytes()))
     message = _transform_error(path)
     assert repr(str(path)) in message
-    assert f"too long: found {2**36 - 1} samples" in message
+    assert f"too long: found {2**32 - 1} samples" in message
     assert f"at most {MAX_DURATION:g} s" in message
-
-
-def test_tiny_rate_is_no_resampling_bomb():
-    bad = {"array": _noise(), "sampling_rate": 1e-3}
-    assert "too long" in _transform_error(bad)
 
 
 def test_too_long_in_total_over_its_channels(tmp_path, monkeypatch):
@@ -490,15 +404,6 @@ def test_cut_is_seen_behind_many_comments(tmp_path):
     assert len(load_audio(tmp_path / "a.wav")) == len(_noise())
     (tmp_path / "a.wav").write_bytes((data[:36] + chunk + data[36:])[:9000])
     assert "cut short" in _error_of(load_audio, tmp_path / "a.wav")
-
-
-@pytest.mark.parametrize("claim", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])
-def test_streamed_wav_of_unknown_length_is_read(tmp_path, claim):
-    path = _write(tmp_path / "a.wav", _noise(800))
-    data = path.read_bytes()
-    path.write_bytes(data[:40] + claim.to_bytes(4, "little") + data[44:])
-    assert load_audio(path).shape == (800,)
-    assert find_fault(path) is None
 
 
 # Files that go on behind the end that their header names
@@ -620,9 +525,10 @@ def test_a_file_is_read_to_its_end(tmp_path, kind):
             )
 
 
-@pytest.mark.parametrize("n_channels", [1, 2])
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-@pytest.mark.parametrize("n_times", [5000, 40000, 700001])
+@pytest.mark.parametrize(
+    ("n_times", "subtype", "n_channels"),
+    [(5000, "PCM_16", 1), (40000, "PCM_24", 2), (700001, "PCM_16", 2)],
+)
 def test_the_last_frame_of_flac_is_found(tmp_path, n_times, subtype, n_channels):
     wave = _noise(n_times, n_channels=n_channels)
     wave = wave.cumsum(axis=0) / abs(wave.cumsum(axis=0)).max()
@@ -641,11 +547,18 @@ def test_an_mp3_without_a_count_that_is_cut_is_refused(tmp_path):
         assert find_fault(path) == "is cut short"
 
 
-@pytest.mark.parametrize("rate", [11025, 16000, 24000, 32000, 44100])
-@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize(
+    ("rate", "mode"),
+    [
+        (11025, "CONSTANT"),
+        (16000, "VARIABLE"),
+        (32000, "CONSTANT"),
+        (44100, "VARIABLE"),
+    ],
+)
 def test_every_frame_of_an_mp3_is_found(tmp_path, rate, mode):
     path = tmp_path / "a.mp3"
-    _write(path, _noise(9 * rate), rate, bitrate_mode=mode, subtype="MPEG_LAYER_III")
+    _write(path, _noise(3 * rate), rate, bitrate_mode=mode, subtype="MPEG_LAYER_III")
     data = path.read_bytes()
     ends = [i for i in range(1, 4000) if not mp3_is_cut(data[:i])]
     assert len(ends) > 5
@@ -666,20 +579,25 @@ def test_formats_whose_files_tell_no_length_are_refused(tmp_path, name, format):
 
 def test_tags_before_an_mp3_hide_no_header(tmp_path):
     """A long ID3 tag, such as one with a picture, comes before the first frame."""
-    path = _write(tmp_path / "a.mp3", _noise(60000), subtype="MPEG_LAYER_III")
-    size = 9000
-    length = bytes((size >> 7 * i) & 127 for i in (3, 2, 1, 0))
-    path.write_bytes(b"ID3\x03\x00\x00" + length + bytes(size) + path.read_bytes())
-    with open_audio(path) as file:
-        assert not is_estimate(file, path)
-    assert find_fault(path) is None
+    data = _write(tmp_path / "a.mp3", _noise(20000)).read_bytes()
+    tag = b"ID3\x03\x00\x00\x00\x00" + bytes([9000 >> 7, 9000 & 127]) + bytes(9000)
+    assert len(load_audio({"bytes": tag + data})) == 20000
+    for n_lost in range(1, 300):  # also between two frames
+        assert "cut short" in _error_of(load_audio, {"bytes": tag + data[:-n_lost]})
+
+
+def test_an_mp3_without_a_count_is_never_in_memory(tmp_path):
+    options = {"bitrate_mode": "CONSTANT", "compression_level": 0}
+    path = _write(tmp_path / "a.mp3", _noise(44100), 44100, **options)
+    path.write_bytes(_without_header(path.read_bytes()) * 200)
+    tracemalloc.start()
+    next(read_blocks(path, 44100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 3
 
 
 # Recordings without sound
-
-
-def _stereo(left, right):
-    return {"array": np.stack([left, right]), "sampling_rate": RATE}
 
 
 ZEROS, SOUND = np.zeros(4000, np.float32), _noise(4000)
@@ -727,22 +645,18 @@ def test_many_silent_recordings_are_one_warning():
 
 # Batches
 
-
-@pytest.mark.parametrize("X", ["a.wav", Path("a.wav"), {"path": "a.wav"}, b"a.wav"])
-def test_single_recording_is_no_batch(X):
-    with pytest.raises(ValueError, match=r"X must be a batch.*Pass a list, \[X\]"):
-        LogMelTransformer().fit(X)
-
-
-@pytest.mark.parametrize("X", [np.ones(5), [0.1, 0.2], (1, 2), pd.Series([0.5, 1.0])])
-def test_single_waveform_is_no_batch(X):
-    with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead"):
-        LogMelTransformer().fit(X)
+SINGLE = ["a.wav", Path("a.wav"), {"path": "a.wav"}, b"a.wav"]
 
 
 @pytest.mark.parametrize(
     ("X", "kind", "message"),
     [
+        *((X, ValueError, r"X must be a batch.*Pass a list, \[X\]") for X in SINGLE),
+        *(
+            (X, ValueError, "Expected 2D array, got 1D array instead")
+            for X in (np.ones(5), [0.1, 0.2], (1, 2), pd.Series([0.5, 1.0]))
+        ),
+        (np.ones((2, 5), complex), ValueError, "Complex data not supported: X has dt"),
         ([], ValueError, r"found 0 sample\(s\)"),
         (np.array([], dtype=object), ValueError, r"found 0 sample\(s\)"),
         (np.ones((0, 5)), ValueError, r"0 sample\(s\) \(shape=\(0, 5\)\)"),
@@ -762,11 +676,6 @@ def test_what_is_no_batch(X, kind, message):
         LogMelTransformer().fit(X).transform(X)
 
 
-def test_batch_form_is_told_by_type():
-    assert isinstance(check_recordings([np.ones(5), np.ones(5)]), list)
-    assert isinstance(check_recordings(np.ones((2, 5))), np.ndarray)
-
-
 # Segments: a part of a recording is a recording
 
 _FORMATS = {
@@ -780,6 +689,7 @@ _FORMATS = {
     "a.opus": {"format": "OGG", "subtype": "OPUS"},
     "a.mp3": {},
     "b.mp3": {"bitrate_mode": "VARIABLE"},
+    "streamed.mp3": {},
 }
 
 
@@ -787,6 +697,8 @@ _FORMATS = {
 def test_a_segment_has_the_samples_of_the_whole(tmp_path, name):
     wave = 0.2 * np.sin(np.arange(3 * RATE) ** 1.2 / 40)
     path = _write(tmp_path / name, wave, **_FORMATS[name])
+    if name == "streamed.mp3":
+        path.write_bytes(_without_header(path.read_bytes()))
     whole = load_audio(path)
     tolerance = 1e-6 if name.endswith(".mp3") else 0
     for start, end in [(0.5, 1.5), (1.23457, 1.3), (None, 0.7), (2.2, None), (0, 3)]:
@@ -832,7 +744,7 @@ def test_all_forms_of_a_segment_agree(tmp_path, rate):
         np.testing.assert_array_equal(part, wave[4000:24000, 0])
 
 
-def test_only_the_segment_of_a_file_is_decoded(tmp_path):
+def test_only_the_segment_of_a_file_is_decoded(tmp_path, monkeypatch):
     wave = _noise(4000 * 100)  # longer than an hour
     path = _write(tmp_path / "long.wav", wave, 100, subtype="FLOAT")
     with pytest.raises(ValueError, match="is too long"):
@@ -841,6 +753,10 @@ def test_only_the_segment_of_a_file_is_decoded(tmp_path):
     np.testing.assert_array_equal(part, wave[399000:])
     with pytest.raises(ValueError, match=r"from 10 s to its end\) is too long"):
         load_audio({"path": path, "start": 10})
+    monkeypatch.setattr("sklearn_ser.features._audio_files.MAX_DURATION", 1.0)
+    path = _write(tmp_path / "a.mp3", _noise(3 * RATE))
+    path.write_bytes(_without_header(path.read_bytes()))
+    assert len(load_audio({"path": path, "start": 1.0, "end": 1.5})) == RATE // 2
 
 
 @pytest.mark.parametrize(
@@ -887,7 +803,7 @@ def test_a_segment_beyond_the_recording_names_it(tmp_path):
         load_audio({"array": _noise(), "start": 0.1})
 
 
-def test_segments_are_cached_by_content_and_times(tmp_path, monkeypatch):
+def test_segments_are_cached_by_content_and_times(tmp_path):
     a, b = (_write(tmp_path / name, _noise(16000)) for name in ("a.wav", "b.wav"))
     times = {"start": 0.1, "end": 0.6}
     keys = [

@@ -1,20 +1,12 @@
 """The feature cache: what it finds again, what it computes anew, what it leaves."""
 
-import json
-import multiprocessing
 import pickle
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import soundfile
-from joblib import parallel_config
-from joblib.externals.loky import get_reusable_executor
 
 from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.features import recording_transformer as base
 from sklearn_ser.features.cache import CachedSequence, content_key, read, write
 
 
@@ -41,19 +33,12 @@ def _assert_equal(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-def test_cached_features_equal_fresh_ones(tmp_path, waves):
-    cached = LogMelTransformer(cache_dir=tmp_path / "new" / "folder")
-    expected = LogMelTransformer().transform(waves)
-    _assert_equal(cached.transform(waves), expected)
-    _assert_equal(cached.transform(waves), expected)
-
-
 def test_second_run_reads(tmp_path, waves):
-    est = LogMelTransformer(cache_dir=str(tmp_path))
-    est.transform(waves)
+    est = LogMelTransformer(cache_dir=str(tmp_path / "new" / "folder"))
+    _assert_equal(est.transform(waves), LogMelTransformer().transform(waves))
     (entry,) = (p for p in _entries(tmp_path) if np.load(p).shape[1] == 26)
     # A mark that only reads show.
-    write(tmp_path, entry.stem, np.full((80, 26), 7.0, np.float32))
+    write(est.cache_dir, entry.stem, np.full((80, 26), 7.0, np.float32))
     before = _state(tmp_path)
     features = est.transform(waves)
     assert _state(tmp_path) == before
@@ -188,14 +173,6 @@ def test_any_flipped_bit_is_found(tmp_path, step):
     np.testing.assert_array_equal(read(tmp_path, key), array)
 
 
-def test_error_keeps_what_was_finished(tmp_path, waves):
-    bad = [*waves, np.full(100, np.nan)]
-    with pytest.raises(ValueError, match=r"X\[6\] contains NaN"):
-        LogMelTransformer(cache_dir=tmp_path).transform(bad)
-    assert len(_entries(tmp_path)) == len(waves)
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
 def test_interrupted_write_leaves_nothing(tmp_path):
     class Interrupting:
         def __array__(self, dtype=None, copy=None):
@@ -222,108 +199,11 @@ def test_a_relative_folder_survives_a_change_of_the_working_directory(
     np.testing.assert_array_equal(features[0][1:3], expected[0][1:3])
 
 
-@pytest.mark.parametrize("package", ["soundfile", "soxr", "libsndfile"])
-def test_other_versions_have_entries_of_their_own(
-    tmp_path, waves, monkeypatch, package
-):
-    est = LogMelTransformer(cache_dir=tmp_path)
-    est.transform(waves[:1])
-    base.versions.cache_clear()
-    with monkeypatch.context() as patch:
-        patch.setattr(soundfile, f"__{package}_version__", "0", raising=False)
-        known = base.version
-        patch.setattr(base, "version", lambda n: "0" if n == package else known(n))
-        est.transform(waves[:1])
-    base.versions.cache_clear()
-    est.transform(waves[:1])
-    assert len(_entries(tmp_path)) == 2
-
-
-@pytest.mark.slow
-def test_killed_run_resumes(tmp_path):
-    code = (
-        "import numpy as np\n"
-        "from sklearn_ser.features import LogMelTransformer\n"
-        "waves = [np.random.default_rng(i).normal(size=9000) for i in range(20000)]\n"
-        f"LogMelTransformer(cache_dir={json.dumps(str(tmp_path))}).transform(waves)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code])
-    while len(_entries(tmp_path)) < 20:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    n_done = len(_entries(tmp_path))
-    assert 20 <= n_done < 20000
-    before = _state(tmp_path)
-    waves = [np.random.default_rng(i).normal(size=9000) for i in range(n_done + 5)]
-    features = LogMelTransformer(cache_dir=tmp_path).transform(waves)
-    _assert_equal(features, LogMelTransformer().transform(waves))
-    after = _state(tmp_path)
-    assert len(after) == n_done + 5
-    assert {path: after[path] for path in before} == before
-
-
-def _fill(folder):
-    waves = [_noise(seed=i) for i in range(30)]
-    LogMelTransformer(cache_dir=folder).transform(waves)
-
-
-@pytest.mark.slow
-def test_several_processes_share_a_cache(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_fill, args=(tmp_path,)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
-    assert len(_entries(tmp_path)) == 30
-    assert not list(tmp_path.rglob("*.tmp"))
-    waves = [_noise(seed=i) for i in range(30)]
-    _assert_equal(
-        LogMelTransformer(cache_dir=tmp_path).transform(waves),
-        LogMelTransformer().transform(waves),
-    )
-
-
-@pytest.fixture
-def fresh_workers():
-    """Leave joblib's workers to no other test.
-
-    They know the memory of their first task: after one without torch, the next with it
-    counts as a leak, and joblib's warning, an error here, stops its own thread.
-    """
-    yield
-    get_reusable_executor().shutdown()
-
-
-@pytest.mark.usefixtures("fresh_workers")
-@pytest.mark.parametrize(
-    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
-)
-def test_cache_with_n_jobs(tmp_path, backend):
-    waves = [_noise(1000, seed=i) for i in range(70)]
-    with parallel_config(backend=backend):
-        features = LogMelTransformer(cache_dir=tmp_path, n_jobs=2).transform(waves)
-    _assert_equal(features, LogMelTransformer().transform(waves))
-    assert len(_entries(tmp_path)) == 70
-
-
-def test_duration_gives_one_array(tmp_path, waves):
-    est = LogMelTransformer(cache_dir=tmp_path, duration=0.2)
-    features = est.transform(waves)
-    assert type(features) is np.ndarray
-    np.testing.assert_array_equal(
-        features, LogMelTransformer(duration=0.2).transform(waves)
-    )
-
-
 def test_more_entries_than_file_descriptors(tmp_path):
     resource = pytest.importorskip("resource", reason="limits are a matter of POSIX")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    waves = [_noise(50, seed=i) for i in range(300)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+    waves = [_noise(50, seed=i) for i in range(150)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
     try:
         features = LogMelTransformer(cache_dir=tmp_path).transform(waves)
         total = sum(np.asarray(x).sum() for x in features)

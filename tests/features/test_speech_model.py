@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
@@ -20,19 +19,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joblib import parallel_config
-from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
 from sklearn_ser.features import (
     SpeechModelTransformer,
     _hub,
-    recording_transformer,
     release_speech_models,
 )
 from sklearn_ser.features import speech_model as extraction
@@ -180,7 +175,7 @@ def _published(directory, kind, wave):
 def test_states_are_those_of_the_published_pipeline(models, family):
     wave = _noise(RATE)
     expected = _published(models(family), FAMILIES[family][0], wave)
-    for layer in (0, 1, "middle", -1, "last"):
+    for layer in (0, "middle", "last"):
         est = SpeechModelTransformer(models(family), layer=layer)
         (found,) = est.transform([wave])
         number = {"middle": LAYERS // 2, "last": LAYERS}.get(layer, layer)
@@ -194,12 +189,12 @@ def test_states_are_those_of_the_published_pipeline(models, family):
 def test_batch_and_order_change_nothing(models, family):
     est = SpeechModelTransformer(models(family), frames_per_batch=1)
     alone = [est.transform([wave])[0] for wave in WAVES]
+    order = [3, 5, 0, 2, 1, 4]
     for frames in (1, 40, 5000):
         est.set_params(frames_per_batch=frames)
-        for order in (range(6), [3, 5, 0, 2, 1, 4]):
-            together = est.transform([WAVES[i] for i in order])
-            for i, x in zip(order, together, strict=True):
-                np.testing.assert_allclose(x, alone[i], atol=2e-5)
+        together = est.transform([WAVES[i] for i in order])
+        for i, x in zip(order, together, strict=True):
+            np.testing.assert_allclose(x, alone[i], atol=2e-5)
     assert {x.shape[1] for x in alone} != {50}
 
 
@@ -227,19 +222,16 @@ def test_masked_batches_change_nothing(models, family):
     assert passes == [6]
 
 
-def test_some_families_are_never_padded(models):
-    gpu = torch.device("meta")
-    for family in FAMILIES:
-        unmasked = ("wavlm", "data2vec", "conformer", "hubert, batch norm", "whisper")
-        if not family.startswith(unmasked):
-            continue
-        source = locate(models(family))
-        encoder = load_encoder(source, 1, torch.device("cpu"))
-        assert not getattr(encoder, "_can_mask", False)
-        encoder.device = gpu
-        if family != "whisper":
-            encoder._load(source, 1)
-            assert not encoder._can_mask
+@pytest.mark.parametrize(
+    "family", ["wavlm, group norm", "data2vec", "conformer", "hubert, batch norm"]
+)
+def test_some_families_are_never_padded(models, family):
+    source = locate(models(family))
+    encoder = load_encoder(source, 1, torch.device("cpu"))
+    assert not encoder._can_mask
+    encoder.device = torch.device("meta")  # as on a GPU
+    encoder._load(source, 1)
+    assert not encoder._can_mask
 
 
 @pytest.mark.parametrize("family", ["whisper", "wav2vec2, layer norm", "w2v-bert"])
@@ -325,17 +317,6 @@ def test_windows_of_other_families(models, family, monkeypatch):
 # What goes in and what comes out
 
 
-def test_list_in_list_out_and_array_in_array_out(tiny):
-    est = SpeechModelTransformer(tiny)
-    features = est.transform(WAVES[:2])
-    assert isinstance(features, list)
-    assert [x.shape for x in features] == [(WIDTH, 27), (WIDTH, 12)]
-    X = np.stack([WAVES[0], WAVES[4]])
-    stacked = est.transform(X)
-    assert stacked.shape == (2, WIDTH, 27)
-    np.testing.assert_allclose(stacked[0], features[0], atol=1e-5)
-
-
 def test_forms_of_a_recording(tiny, corpus, paths):
     est = SpeechModelTransformer(tiny)
     waves = corpus.waveforms[:3]
@@ -368,7 +349,7 @@ def test_duration_cuts_and_repeats(tiny):
     np.testing.assert_allclose(features[[1, 2]], np.stack(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", np.float64])
+@pytest.mark.parametrize("dtype", ["float16", np.float64])
 def test_dtype(tiny, dtype):
     for pooling in (None, "mean"):
         est = SpeechModelTransformer(tiny, dtype=dtype, pooling=pooling)
@@ -391,10 +372,7 @@ def test_pooling(tiny, pooling):
         f"{pooling[-3:].replace('ean', 'mean')}15",
     )
     assert len(set(names)) == features.shape[1]
-
-
-def test_names_need_pooling(tiny):
-    assert not hasattr(SpeechModelTransformer(tiny), "get_feature_names_out")
+    assert not hasattr(est.set_params(pooling=None), "get_feature_names_out")
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])
@@ -410,34 +388,6 @@ def test_set_output(tiny, container):
     np.testing.assert_array_equal(frame.to_numpy(), plain)
     sequences = SpeechModelTransformer(tiny).set_output(transform=container)
     assert isinstance(sequences.fit_transform(WAVES), list)
-
-
-def test_index_of_a_series_is_kept(tiny, paths):
-    pandas = pytest.importorskip("pandas")
-    series = pandas.Series(paths[:3], index=["x", "y", "z"])
-    est = SpeechModelTransformer(tiny, pooling="mean").set_output(transform="pandas")
-    assert est.fit_transform(series).index.tolist() == ["x", "y", "z"]
-
-
-@pytest.fixture
-def fresh_workers():
-    """Leave joblib's workers, which have loaded a model, to no other test."""
-    yield
-    get_reusable_executor().shutdown()
-
-
-@pytest.mark.usefixtures("fresh_workers")
-@pytest.mark.parametrize(
-    "backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)]
-)
-def test_n_jobs_changes_nothing(tiny, backend):
-    before = torch.get_num_threads()
-    est = SpeechModelTransformer(tiny, pooling="mean", frames_per_batch=30)
-    expected = est.transform(WAVES)
-    with parallel_config(backend=backend):
-        found = clone(est).set_params(n_jobs=2).transform(WAVES)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert torch.get_num_threads() == before
 
 
 def test_progress_bar_counts_recordings(tiny, capsys):
@@ -519,17 +469,6 @@ def test_half_precision_and_shards(models, tmp_path, family):
         many.transform(WAVES)
 
 
-def test_pickled_weights_are_refused(tiny, tmp_path):
-    shutil.copytree(tiny, tmp_path / "model")
-    (tmp_path / "model" / "model.safetensors").rename(
-        tmp_path / "model" / "pytorch_model.bin"
-    )
-    with pytest.raises(
-        ValueError, match=r"has no model.safetensors, only .*convert it"
-    ):
-        SpeechModelTransformer(tmp_path / "model").fit(WAVES)
-
-
 def test_checkpoints_of_old(models, tmp_path):
     """As the first releases saved them: whole, and weight_norm by its old names."""
     kind, config, _ = FAMILIES["wav2vec2, group norm"]
@@ -589,6 +528,10 @@ def test_missing_weights_are_not_made_up(models, tmp_path):
             "has no preprocessor_config.json",
         ),
         (lambda d: (d / "model.safetensors").unlink(), "has no model.safetensors\\."),
+        (
+            lambda d: (d / "model.safetensors").rename(d / "pytorch_model.bin"),
+            "has no model.safetensors, only .*convert it",
+        ),
     ],
 )
 def test_broken_directories(tiny, tmp_path, change, message):
@@ -642,24 +585,6 @@ def test_a_name_that_is_not_there(monkeypatch, tmp_path):
         est.fit(WAVES)
     assert "model='path/to/directory'" in str(e.value)
     assert "local_files_only=True" in str(e.value)
-
-
-@pytest.mark.slow
-def test_no_network_is_told_in_one_error(tmp_path):
-    code = (
-        "from sklearn_ser import SpeechModelTransformer\n"
-        "SpeechModelTransformer('some/model').fit([[0.0] * 99])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.stderr.count("Traceback") == 1
-    assert "hf download some/model" in done.stderr.splitlines()[-1]
 
 
 class _Hub(BaseHTTPRequestHandler):
@@ -750,8 +675,9 @@ def test_a_name_on_the_hub_without_safetensors(hub, monkeypatch, tmp_path):
 
 
 def test_a_name_that_the_hub_does_not_know(hub):
-    with pytest.raises(ValueError, match=r"Hub failed \(Repo.*hf download"):
+    with pytest.raises(ValueError, match=r"Hub failed \(Repo.*hf download") as e:
         SpeechModelTransformer("some/other").fit(WAVES)
+    assert e.value.__suppress_context__  # one error, no chain of the client's own
 
 
 def test_a_network_without_an_answer(hub, monkeypatch):
@@ -766,17 +692,6 @@ def test_a_network_without_an_answer(hub, monkeypatch):
         assert time.monotonic() - start < 20
 
 
-@pytest.mark.parametrize("name", ["./nowhere", "no/such/directory", Path("/no/where")])
-def test_a_directory_that_is_not_there(name):
-    with pytest.raises(ValueError, match="there is no such directory"):
-        SpeechModelTransformer(name).fit(WAVES)
-
-
-def test_a_directory_has_no_revision(tiny):
-    with pytest.raises(ValueError, match=r"revision is 'v1', but model .* directory"):
-        SpeechModelTransformer(tiny, revision="v1").fit(WAVES)
-
-
 # Weights are never held
 
 
@@ -784,6 +699,8 @@ def test_other_weights_are_refused(models, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(models("whisper"), folder)
     est = SpeechModelTransformer(folder).fit(WAVES)
+    digest = sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert est.weights_hash_ == digest
     loaded = pickle.loads(pickle.dumps(est))
     weights = load_file(folder / "model.safetensors")
     weights["encoder.conv1.bias"] += 0.1
@@ -812,11 +729,6 @@ def test_the_cache_goes_by_the_content_of_the_weights(models, tmp_path):
     assert len(_entries(cache)) == 2
 
 
-def test_the_hash_is_that_of_the_file(tiny):
-    expected = sha256(Path(tiny, "model.safetensors").read_bytes()).hexdigest()
-    assert SpeechModelTransformer(tiny).fit(WAVES).weights_hash_ == expected
-
-
 def test_saved_estimators_are_small(tiny, tmp_path):
     pytest.importorskip("skops")
     from sklearn_ser.persistence import load, save
@@ -839,7 +751,8 @@ def test_the_loaded_model_is_shared_and_released(tiny, tmp_path):
     SpeechModelTransformer(tiny).transform(WAVES)
     SpeechModelTransformer(tiny, pooling="mean").transform(WAVES)
     assert len(extraction._LOADED) == 1
-    SpeechModelTransformer(tiny, layer=0).transform(WAVES)
+    for layer in ("last", -1, LAYERS):
+        SpeechModelTransformer(tiny, layer=layer).transform(WAVES)
     assert len(extraction._LOADED) == 2
     release_speech_models()
     assert not extraction._LOADED
@@ -873,45 +786,11 @@ def test_a_fork_while_a_model_is_loaded_does_not_wait_for_it():
     assert subprocess.run(command, timeout=60).returncode == 0
 
 
-PIPE = """
-import sys
-from sklearn_ser.features import SpeechModelTransformer
-model, pipe = sys.argv[1:]
-for recording in (pipe, {"path": pipe}):
-    try:
-        SpeechModelTransformer(model).transform([recording])
-    except ValueError as error:
-        print(error)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
-def test_a_pipe_is_refused_at_once(tiny, tmp_path):
-    pipe = tmp_path / "a.wav"
-    os.mkfifo(pipe)
-    command = [sys.executable, "-c", PIPE, tiny, str(pipe)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.stdout.count(f"X[0] ('{pipe}') does not decode: it is a folder, ") == 2
-
-
 # The cache
 
 
 def _entries(folder):
     return sorted(Path(folder).rglob("*.npy"))
-
-
-@pytest.mark.parametrize("pooling", [None, "mean_std"])
-def test_cached_features_equal_fresh_ones(tiny, tmp_path, pooling):
-    fresh = SpeechModelTransformer(tiny, pooling=pooling).transform(WAVES)
-    est = SpeechModelTransformer(tiny, pooling=pooling, cache_dir=tmp_path)
-    for _ in range(2):
-        found = est.transform(WAVES)
-        assert isinstance(found, list) == (pooling is None)
-        for a, b in zip(found, fresh, strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-6)
-    assert len(_entries(tmp_path)) == 6
 
 
 @pytest.mark.slow
@@ -962,23 +841,6 @@ def test_what_shapes_the_features_has_entries_of_its_own(models, tmp_path, name)
     assert len(_entries(tmp_path)) == (2 if name in OTHER else 1)
 
 
-def test_the_cache_knows_the_version_of_transformers(tiny, tmp_path, monkeypatch):
-    est = SpeechModelTransformer(tiny, cache_dir=tmp_path)
-    est.transform(WAVES[:1])
-    with monkeypatch.context() as patch:
-        known = recording_transformer.version
-        recording_transformer.versions.cache_clear()
-        patch.setattr(
-            recording_transformer,
-            "version",
-            lambda name: "0" if name == "transformers" else known(name),
-        )
-        est.transform(WAVES[:1])
-    recording_transformer.versions.cache_clear()
-    est.transform(WAVES[:1])
-    assert len(_entries(tmp_path)) == 2
-
-
 def test_an_extraction_that_fails_keeps_what_was_finished(tiny, tmp_path):
     waves = [*WAVES, np.full(100, np.nan)]  # the shortest comes last
     est = SpeechModelTransformer(tiny, cache_dir=tmp_path, frames_per_batch=60)
@@ -986,6 +848,7 @@ def test_an_extraction_that_fails_keeps_what_was_finished(tiny, tmp_path):
         est.transform(waves)
     before = {p: p.stat().st_mtime_ns for p in _entries(tmp_path)}
     assert len(before) >= 4
+    assert not list(tmp_path.rglob("*.tmp"))
     est.transform(WAVES)
     after = {p: p.stat().st_mtime_ns for p in _entries(tmp_path)}
     assert {p: after[p] for p in before} == before
@@ -995,33 +858,15 @@ def test_an_extraction_that_fails_keeps_what_was_finished(tiny, tmp_path):
 # Manners of an estimator
 
 
-@pytest.mark.parametrize("pooling", [None, "mean_std"])
-def test_sklearn_checks(tiny, pooling):
-    est = SpeechModelTransformer(tiny, pooling=pooling)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        results = check_estimator(est, on_fail=None)
-    failed = [r["check_name"] for r in results if r["status"] == "failed"]
-    assert failed == []
-    assert sum(r["status"] == "passed" for r in results) >= 35
-    assert len(results) == len(list(estimator_checks_generator(est)))
-
-
-def test_needs_no_fit(tiny):
-    est = SpeechModelTransformer(tiny)
-    try:
-        features = est.transform(WAVES)
-    except NotFittedError:
-        pytest.fail("requires_fit is False")
-    assert not hasattr(est, "weights_hash_")
-    assert est.fit(WAVES) is est
-    np.testing.assert_array_equal(features[0], est.transform(WAVES)[0])
-
-
 @pytest.mark.parametrize(
     ("params", "kind", "message"),
     [
         ({"model": 5}, TypeError, "model must be a name or a path, got 5"),
+        *(
+            ({"model": name}, ValueError, "there is no such directory")
+            for name in ("./nowhere", "no/such/directory", Path("/no/where"))
+        ),
+        ({"revision": "v1"}, ValueError, "revision is 'v1', but model .* directory"),
         ({"layer": "top"}, ValueError, "layer must be 'middle', 'last' or an int"),
         ({"layer": 1.5}, ValueError, "layer must be .*got 1.5"),
         ({"layer": True}, ValueError, "layer must be .*got True"),
@@ -1030,9 +875,7 @@ def test_needs_no_fit(tiny):
         ({"pooling": "max"}, ValueError, "pooling must be one of .*got 'max'"),
         ({"revision": 3}, TypeError, "revision must be a string or None, got 3"),
         ({"channel": -1}, ValueError, "channel, unless 'mean', must be .*got -1"),
-        ({"channel": "left"}, TypeError, "channel, unless 'mean', must be .*'left'"),
         ({"duration": 0}, ValueError, "duration must be a number of at least"),
-        ({"duration": 1e9}, ValueError, "duration must be a number .*at most 3600"),
         ({"frames_per_batch": 0}, ValueError, "frames_per_batch must be .*got 0"),
         ({"frames_per_batch": 9.5}, TypeError, "frames_per_batch must be an int"),
         ({"dtype": "int16"}, ValueError, "dtype must be one of .*got 'int16'"),
@@ -1055,15 +898,8 @@ def test_a_device_that_does_not_exist(tiny):
     ("bad", "kind", "message"),
     [
         (np.full(99, np.nan), ValueError, r"X\[2\] contains NaN"),
-        (np.zeros(0), ValueError, r"X\[2\] is empty"),
         ("nowhere.wav", ValueError, r"X\[2\] \('nowhere.wav'\) is missing"),
-        (object(), TypeError, r"X\[2\] is of type object"),
-        (None, TypeError, r"X\[2\] "),
-        (
-            {"array": np.ones(9), "sampling_rate": 0},
-            ValueError,
-            r"X\[2\] has sampling_",
-        ),
+        (None, TypeError, r"X\[2\] is of type NoneType"),
         ({"array": np.ones(9)}, ValueError, r"X\[2\] has no 'sampling_rate'"),
     ],
 )
@@ -1124,29 +960,11 @@ def test_whisper_base_is_transformers_own(whisper):
     wave = _noise(3 * RATE) * np.hanning(3 * RATE).astype(np.float32)
     expected = _unpadded(whisper, wave)
     assert len(expected) == 7
-    for layer, number in (("middle", 3), (0, 0), ("last", 6)):
+    for layer, number in (("middle", 3), ("last", 6)):
         est = SpeechModelTransformer("openai/whisper-base", layer=layer)
         (found,) = est.transform([wave])
         assert found.shape == (512, 150)
         np.testing.assert_allclose(found, expected[number], atol=1e-3)
-
-
-def test_whisper_base_does_not_see_the_batch(whisper, speech):
-    recordings = speech[0][:8]
-    est = SpeechModelTransformer(whisper, pooling="mean_std").fit(recordings)
-    together = est.transform(recordings[::-1])[::-1]
-    for recording, row in zip(recordings, together, strict=True):
-        np.testing.assert_allclose(est.transform([recording])[0], row, atol=1e-3)
-
-
-def test_whisper_base_beyond_30_seconds(whisper):
-    wave = np.tile(_noise(RATE) * np.hanning(RATE).astype(np.float32), 32)
-    est = SpeechModelTransformer(whisper, layer=1)
-    (features,) = est.transform([wave])
-    assert features.shape == (512, 1600)
-    # The first window's frames are those of the first 30 s.
-    (start,) = est.transform([wave[: 30 * RATE]])
-    np.testing.assert_allclose(features[:, :99], start[:, :99], atol=1e-2)
 
 
 @pytest.mark.slow
