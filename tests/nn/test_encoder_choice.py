@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn.base import clone
+
+from sklearn_ser import DIDANDomainAdapter
 from sklearn_ser._vectors import Vectors
 from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import (
@@ -120,6 +123,16 @@ def test_an_encoder_of_ones_own_may_pool(method):
     np.testing.assert_array_equal(model.predict_proba(X), pooled.predict_proba(Z))
 
 
+def test_statistics_of_a_target_are_summarised_too():
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(300, 6)).astype(np.float32) for _ in range(16)]
+    y, domain = np.arange(16) % 2, np.repeat([1, -1], 8)
+    model = DIDANDomainAdapter(max_epochs=1, batch_size=4, random_state=0)
+    model.fit(X, y, sample_domain=domain)
+    assert model.net_.module_.encoder.standardize.mean.shape == (600,)
+    assert model.predict_proba(X, domain).shape == (16, 2)
+
+
 def test_noise_has_the_covariance_of_the_residuals():
     rng = np.random.default_rng(0)
     residuals = rng.normal(size=(40, 3)) @ np.array([[1, 2, 0], [0, 1, 0], [0, 0, 0.1]])
@@ -145,6 +158,16 @@ def test_residuals_are_those_within_the_classes():
     expected = np.vstack([X[y == c] - X[y == c].mean(0) for c in "abc"])
     key = lambda rows: rows[np.argsort(rows[:, 0])]  # noqa: E731
     np.testing.assert_allclose(key(found), key(expected), atol=1e-4)
+
+
+def test_noise_acts_and_can_be_left_out(method, weights):
+    X, y = np.random.default_rng(0).normal(size=(24, 6)), np.arange(24) % 2
+    model = method(encoder="auto", **method.speakerless)
+    noisy, clean = (
+        weights(clone(model).set_params(**own).fit(X, y))
+        for own in ({}, {"feature_noise": 0})
+    )
+    assert noisy != clean
 
 
 @pytest.mark.parametrize("encoder", ["pointwise", "statistics"])
