@@ -103,6 +103,23 @@ def means(frame, keys, names):
     return markdown([*keys, *(name.replace("_", ", ") for name in names)], body)
 
 
+def by_size(curve, *whats):
+    """Return a table of figures, with a column for each number of training speakers."""
+    if not len(curve):
+        return NONE
+    curve = curve.replace("", np.nan).astype(
+        {"size": int} | dict.fromkeys(whats, float)
+    )
+    found = curve.groupby(["method", "size"])[[*whats]].mean()
+    sizes, body = sorted(set(curve["size"])), []
+    for name in (name for name in methods.LABELS if name in found.index):
+        own = found.loc[name].reindex(sizes).to_numpy()
+        if np.isfinite(own).all():
+            cells = [" / ".join(f"{value:.1f}" for value in row) for row in own]
+            body.append([methods.LABELS[name], *cells])
+    return markdown(["method", *map(str, sizes)], body)
+
+
 def sections(summary):
     """Return the parts of the READMEs by their names."""
     four, all_five = corpora.FOUR, list(corpora.CORPORA)
@@ -131,7 +148,9 @@ def sections(summary):
         "pool comparison": against(own, ["pooled44"]),
         "sentences": table(own, crossed, _three),
         "probes": means(probed, ["protocol", "method"], shown),
-        "speakers": means(curve, ["method", "size"], speakers.FIGURES),
+        "speakers": by_size(curve, "uar", "enrolled"),
+        "speakers read": by_size(curve, "speaker_seen", "speaker_unseen"),
+        "speakers calibrated": by_size(curve, "ece"),
     }
 
 
@@ -182,24 +201,29 @@ def draw(summary, labels, path):
 
 def draw_curve(curve, path):
     """Draw UAR, UAR of enrolled voices, and the speaker, by training speakers."""
-    titles = {"uar": "UAR (%)", "enrolled": "UAR, ten recordings enrolled (%)"}
-    titles["speaker_unseen"] = "a probe reads the unseen speaker (points above chance)"
+    titles = {
+        "uar": "UAR (%)",
+        "enrolled": "UAR (%), ten recordings enrolled",
+        "speaker_unseen": "unseen speaker, read by a probe\n(points above chance)",
+    }
     curve = curve.replace("", np.nan).astype(dict.fromkeys(("size", *titles), float))
-    fig, axes = _panels(len(titles), 3.6)
+    names = [name for name in methods.LABELS if name in set(curve.method)]
+    fig, axes = _panels(len(titles), 3.8)
+    axes[1].sharey(axes[0])
     for (what, title), ax in zip(titles.items(), axes, strict=True):
-        for name in methods.LABELS:
+        for color, name in enumerate(names):
             own = curve[curve.method == name].groupby("size")[what]
-            mean, error = own.mean().dropna(), own.sem()
+            mean = own.mean().dropna()
+            label, error = methods.LABELS[name], own.sem()[mean.index]
             if len(mean):
-                label = methods.LABELS[name]
-                ax.errorbar(
-                    mean.index, mean, error[mean.index], marker="o", label=label
-                )
+                options = {"marker": "o", "ms": 4, "color": f"C{color}", "label": label}
+                ax.errorbar(mean.index, mean, error, **options)
         sizes = sorted(set(curve["size"]))
         ax.set(title=title, xlabel="training speakers", xscale="log")
         ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
         ax.minorticks_off()
-    axes[0].legend(frameon=False)
+    axes[2].set_ylim(bottom=0)
+    axes[0].legend(frameon=False, loc="upper left", fontsize=8)
     _save(fig, path)
 
 
