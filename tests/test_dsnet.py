@@ -531,10 +531,13 @@ def test_the_speaker_is_in_u_rather_than_in_r():
         ).above_chance
 
     names = "calibration_weight", "orthogonality_weight", "reconstruction_weight"
-    heavy = dict.fromkeys(names, 10)
-    model = DSNetClassifier(**heavy, max_epochs=20, random_state=0)
-    model.fit(X, speech.target, speakers=speech.speakers)
-    u, r = (read(model.embed(X, subspace=s)) for s in ("irrelevant", "relevant"))
+    heavy, found = dict.fromkeys(names, 10), []
+    for seed in (0, 1):
+        model = DSNetClassifier(**heavy, max_epochs=20, random_state=seed)
+        model.fit(X, speech.target, speakers=speech.speakers)
+        spaces = "irrelevant", "relevant"
+        found.append([read(model.embed(X, subspace=space)) for space in spaces])
+    u, r = np.mean(found, axis=0)
     assert u > 1.5 * r > 0
 
 
