@@ -33,7 +33,9 @@ def command_of(args):
         values = value if isinstance(value, list) else [] if value is True else [value]
         if action.dest in PLACES and args.out is not None:
             values = [portable(each, args.out) for each in values]
-        words += [action.option_strings[0], *map(str, values)]
+        option, values = action.option_strings[0], [*map(str, values)]
+        is_like_option = len(values) == 1 and values[0].startswith("-")
+        words += [f"{option}={values[0]}"] if is_like_option else [option, *values]
     return shlex.join(words)
 
 
