@@ -439,7 +439,9 @@ def _take_options(args):
     both = args.resume is not None and args.rerun is not None
     refuse(both, "--from", "goes on from another evaluation than --resume")
     if args.resume is None:
-        return take_options(args, args.rerun, "--from")
+        asked, command = args.audio, take_options(args, args.rerun, "--from")
+        args.audio = asked or (args.audio and args.out is not None)
+        return command
     path = os.path.join(args.resume, _COMMAND)
     command = take_options(args, path, "--resume", shown=args.resume)
     args.out = args.resume

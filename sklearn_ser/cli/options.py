@@ -1,7 +1,9 @@
 """What the commands share: options, corpora, folds, front-ends and methods."""
 
 import argparse
+import contextlib
 import os
+import re
 from collections import Counter
 from importlib import import_module
 
@@ -305,13 +307,14 @@ def load_recordings(args):
         renamed = Counter(name for name, _ in {*(args.rename or ())})
         twice = [name for name, count in renamed.items() if count > 1]
         refuse(bool(twice), "--rename", f"{twice} would get several names")
-        corpus = load_corpora(
-            args.corpus,
-            args.data_home,
-            emotions=args.emotions,
-            rename=dict(args.rename or ()),
-            columns=_columns(args) or None,
-        )
+        with _naming_options():
+            corpus = load_corpora(
+                args.corpus,
+                args.data_home,
+                emotions=args.emotions,
+                rename=dict(args.rename or ()),
+                columns=_columns(args) or None,
+            )
         corpus.DESCR = f"{_size(corpus)} of {', '.join(corpus.channels)}."
     elif args.manifest is not None:
         corpus = read_manifest("--manifest", args)
@@ -321,7 +324,8 @@ def load_recordings(args):
             "--corpus",
             f"'{args.corpus}' is a table: give it to --manifest, or several ones here",
         )
-        corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
+        with _naming_options():
+            corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
         protocol = f", {corpus.protocol}" if args.protocol else ""
         corpus.DESCR = f"{_size(corpus)} of {args.corpus}{protocol}."
     else:
@@ -333,6 +337,21 @@ def load_recordings(args):
         f"no recording is {args.neutral_label!r}, expected one of {emotions}",
     )
     return corpus
+
+
+@contextlib.contextmanager
+def _naming_options():
+    """Let an error about an argument of a loader name the option that it came by."""
+    try:
+        yield
+    except ValueError as error:
+        found = re.match(r"(\w+)(?:\[\d+\])?:? (.+)", str(error), re.DOTALL)
+        name, text = found.groups() if found else ("", "")
+        option = {"name": "corpus", "corpora": "corpus"}.get(name, name)
+        if option not in ("corpus", "data_home", "emotions", "rename", "protocol"):
+            raise
+        option = option.replace("_", "-")
+        raise ValueError(f"argument --{option}: {text}") from error
 
 
 def read_manifest(option, args):

@@ -332,7 +332,7 @@ def _enroll_themselves(model, args, pairs):
             # A recording that fails is told where it is predicted.
             with contextlib.suppress(OSError, TypeError, ValueError):
                 for part in _cut(model, file):
-                    yield file, part, name
+                    yield None, part, name  # features of other windows are kept
 
     enroll_windows(model, pieces(), 6)
     print_note(

@@ -8,6 +8,7 @@ from .options import LOG_MEL, OPENSMILE, refuse
 
 # What differs between machines: where files lie, and how many processes there may be.
 PLACES = ("manifest", "target", "features")
+_WORDS = LOG_MEL, OPENSMILE  # features that lie nowhere
 _OWN = ("command", "parser", "out", "resume", "rerun", "jobs", "data_home")
 
 
@@ -32,7 +33,9 @@ def command_of(args):
         values = value if isinstance(value, list) else [] if value is True else [value]
         if action.dest in PLACES and args.out is not None:
             values = [portable(each, args.out) for each in values]
-        words += [action.option_strings[0], *map(str, values)]
+        option, values = action.option_strings[0], [*map(str, values)]
+        is_like_option = len(values) == 1 and values[0].startswith("-")
+        words += [f"{option}={values[0]}"] if is_like_option else [option, *values]
     return shlex.join(words)
 
 
@@ -44,7 +47,7 @@ def portable(path, folder):
     """Return a path from a folder, or its name if either is not below this folder."""
     here = os.getcwd()
     paths = os.path.abspath(path), os.path.abspath(folder)
-    if path in (LOG_MEL, OPENSMILE) or not os.path.exists(path):
+    if path in _WORDS or not os.path.exists(path):
         return path  # the name of features
     if os.path.dirname(here) != here and os.path.commonpath([here, *paths]) == here:
         return os.path.relpath(path, folder)
@@ -76,6 +79,8 @@ def take_options(args, path, option, shown=None):
             (first, *_), *_ = found["results"].values()
             found = first["result"]
         command = found["settings"]["command"]
+        if not isinstance(command, str):
+            raise LookupError
         name, *words = shlex.split(command)
         if name != _name_of(args):
             raise ValueError(f"it is of the command {name}")
@@ -87,12 +92,17 @@ def take_options(args, path, option, shown=None):
         ) from error
     known = vars(args.parser.parse_args(words))
     for name in PLACES:
+        if name in given:
+            _refuse_others(name, given[name], known[name], option)
         if name in given or known.get(name) is None:
             continue
         is_list = isinstance(known[name], list)
         values = known[name] if is_list else [known[name]]
         places = [os.path.join(os.path.dirname(path), value) for value in values]
-        are_there = [*map(os.path.exists, places)]
+        are_there = [
+            value not in _WORDS and os.path.exists(place)
+            for value, place in zip(values, places, strict=True)
+        ]
         refuse(
             name != "features" and not all(are_there),
             option,
@@ -107,3 +117,18 @@ def take_options(args, path, option, shown=None):
     kept = {name: getattr(args, name, None) for name in ("resume", "out")}
     vars(args).update(known | given | kept)
     return command
+
+
+def _refuse_others(name, given, known, option):
+    """Refuse other data or features than those of the evaluation, in other places."""
+    pairs = [each if isinstance(each, list) else [each] for each in (given, known)]
+    is_other = len(pairs[0]) != len(pairs[1]) or any(
+        one != other and not {None, *_WORDS}.isdisjoint((one, other))
+        for one, other in zip(*pairs, strict=True)
+    )
+    had = "none" if known is None else " ".join(pairs[1])
+    refuse(
+        is_other,
+        f"--{name}",
+        f"says where a file is now, but the evaluation of {option} had {had}",
+    )

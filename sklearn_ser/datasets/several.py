@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
 from .._csv import name_key
-from .._validation import check_column, shortened
+from .._validation import check_column, is_missing, shortened
 from ..features.audio import describe
 from ._spec import CorpusSpec
 from .duplicates import source_of
@@ -227,8 +227,13 @@ def _name_corpora(given):
                     "pass them one by one."
                 )
             found.append(str(own[0]))
+        elif not isinstance(one, str | os.PathLike | CorpusSpec):
+            raise TypeError(
+                f"corpora[{number}] must be a name, a CorpusSpec, a path or a Bunch, "
+                f"got {shortened(repr(one))}."
+            )
         elif is_table(one):
-            paths[number] = Path(one).absolute()
+            paths[number] = Path(os.path.abspath(one))  # whose folder has a name
             found.append(paths[number].stem)
         else:
             found.append(find_spec(one).name)
@@ -293,7 +298,7 @@ def _load(one, name, data_home, columns, errors, argument):
                 f"corpora: {key} of '{name}' has {len(column)} entries, expected "
                 f"one for each of its {n} recordings."
             )
-    texts[:] = list(told)
+    texts[:] = [None if is_missing(text) or text == "" else text for text in told]
     return Bunch(
         data=list(part.data),
         texts=texts,

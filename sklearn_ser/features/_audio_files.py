@@ -61,6 +61,7 @@ _BITRATES = (
     (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 )
 _MPEG = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_LONGEST_REST = 2**16  # bytes before the first frame in which it is looked for
 _MPEG_KIND = 0xFFFE0C00  # the bits of a frame's header that all frames share
 
 
@@ -97,8 +98,8 @@ def read_file(source, name, times=WHOLE):
         if fault == CUT:
             raise ValueError(
                 f"{name} is cut short: found {len(wave)} samples at {rate} Hz, "
-                "expected as many as its header says. Copy or download it again. "
-                "To use the existing samples, decode them and pass the waveform."
+                "expected as many as its header or its frames say. Copy or download it "
+                "again. To use the existing samples, decode them and pass the waveform."
             )
         if fault is not None:
             raise ValueError(wrong_header(name, fault))
@@ -332,15 +333,15 @@ def _content(source):
 
 
 def is_estimate(file, source):
-    """Tell whether the header of an MP3 file has no number of frames."""
-    if file.format not in ("MP3", "MPEG"):
+    """Tell whether nothing counts the frames of an MP3 file, not even a new header."""
+    if file.format not in ("MP3", "MPEG") or isinstance(file.name, _Mended):
         return False
     with _content(source) as data:
         return _has_no_count(data)
 
 
 def _has_no_count(data):
-    start = _start_of_mp3(data)
+    start = _first_frame(data)
     start = data[start : start + 4096]
     return not any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
 
@@ -523,6 +524,28 @@ def _start_of_mp3(data):
     return at
 
 
+def _first_frame(data):
+    """Return where the first MP3 frame begins, also behind the rest of a cut one.
+
+    A recording of a radio stream starts anywhere.
+    """
+    start = at = _start_of_mp3(data)
+    while start <= at < start + _LONGEST_REST and not _is_other_layer(data, start):
+        end = at
+        for _ in range(3):  # one or two may be chance
+            size = _size_of_frame(data[end : end + 4])
+            end += size
+        if size:
+            return at
+        at = data.find(b"\xff", at + 1)
+    return start
+
+
+def _is_other_layer(data, at):
+    bits = int.from_bytes(data[at : at + 2], "big")
+    return bits >> 5 == 0x7FF and bits >> 1 & 3 in (2, 3)
+
+
 def _behind_tag(data, at):
     size = data[at + 6 : at + 10]
     return at + 10 + sum(byte << 7 * i for i, byte in enumerate(size[::-1]))
@@ -533,7 +556,7 @@ def mp3_is_cut(data):
 
     A file that is cut between two frames cannot be told from a whole one.
     """
-    at = _start_of_mp3(data)
+    at = _first_frame(data)
     while size := _size_of_frame(data[at : at + 4]):
         at += size
     rest = data[at : at + 4]
@@ -546,7 +569,7 @@ def _with_true_count(data, source):
     Without the count, libsndfile guesses the length from the size of the first frame.
     A count that is too small is that of the first of several joined files.
     """
-    first = _start_of_mp3(data)
+    first = _first_frame(data)
     size = _size_of_frame(data[first : first + 4])
     if not size:
         return None  # of another layer

@@ -402,6 +402,31 @@ def test_a_result_is_run_again(
     assert files(tmp_path / "third", rows)[1]["confusion"] == first[1]["confusion"]
 
 
+def test_a_result_is_run_again_on_its_own_corpus_and_features(
+    run, fails, rows, table, tmp_path
+):
+    (tmp_path / table).write_text((tmp_path / table).read_text().replace("label", "-l"))
+    own = "--manifest", table, *OWN[:4], "--emotion-column=-l", *LINEAR, "--folds", 2
+    run("evaluate", *own, "--audio", "--out", "out")
+    os.mkdir("out/log-mel")  # no speech model
+    again = "evaluate", "--from", "out/result.json"
+    run(*again, "--out", "again")
+    first, second = (files(tmp_path / name, rows) for name in ("out", "again"))
+    assert first == second
+    run(*again)  # nothing is written, so --audio has no place
+    message = "--features: says where a file is now, but the evaluation of --from had"
+    assert f"{message} log-mel" in fails(*again, "--features", "opensmile")
+    had_none = "--target: says where a file is now, but the evaluation of --from had no"
+    assert had_none in fails(*again, "--target", table)
+    path = tmp_path / "of.json"
+    for command, told in (
+        ("evaluate --corpus emovo", "--manifest: says"),
+        (5, "does no"),
+    ):
+        path.write_text(json.dumps({"settings": {"command": command}}))
+        assert told in fails("evaluate", "--from", path, "--manifest", table)
+
+
 # -------------------------------------------------------------------- another corpus
 
 

@@ -180,7 +180,7 @@ def test_each_corpus_is_read_by_its_own_channel():
         (("evaluate", "--rename", "calm"), "must be NAME=EMOTION"),
         (("evaluate", "--epochs", "3"), "the method logistic has no epochs"),
         (("train", "--out", "no/such/m.skops"), "cannot be written"),
-        (("train", "--out", "m.skops"), "corpora has 'emobd', expected a path"),
+        (("train", "--out", "m.skops"), "--corpus: has 'emobd', expected a path"),
     ],
 )
 def test_options_that_do_not_fit(fails, words, message):

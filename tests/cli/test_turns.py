@@ -103,6 +103,9 @@ def test_recordings_enroll_themselves(run, rows, enrollable, call, tmp_path):
     table.write_text("file,speaker\ncall.wav,cem\n")
     run("predict", enrollable, table, "--enroll", "self", "--csv", out)
     assert [row[1:] for row in rows(out)[1]] == [row[1:] for row in alone]
+    table.write_text("file,speaker,start,end\ncall.wav,cem,0,1\ncall.wav,ben,1,2\n")
+    run("predict", enrollable, table, "--enroll", "self", "--csv", out)
+    assert [row[1] for row in rows(out)[1]] == ["0.00", "1.00"]
 
 
 def test_what_does_not_fit_is_one_line(fails, model, enrollable, call, tmp_path):

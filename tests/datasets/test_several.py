@@ -64,6 +64,21 @@ def test_names_and_tables_are_mixed(folder):
     assert corpus.texts.tolist()[:3] == [f"emodb/{text}" for text in emodb.texts]
 
 
+def test_a_table_in_the_folder_above_has_the_name_of_its_folder(folder, monkeypatch):
+    monkeypatch.chdir(folder / "work")
+    (folder / "work" / "below").mkdir()
+    monkeypatch.chdir("below")
+    given = ["../calls.csv", "../../home/calls.csv"]
+    corpus = load_corpora(given, columns={"file": "datei"})
+    assert list(corpus.channels) == ["work/calls", "home/calls"]
+
+
+def test_missing_sentences_are_not_one_sentence():
+    missing = [float("nan"), None, "", "hello"]
+    given = bunch(["anger"] * 4, texts=missing), bunch(["anger"], start=4)
+    assert load_corpora(given).texts.tolist() == [*[None] * 3, "corpus 1/hello", None]
+
+
 def test_calm_is_neutral_only_when_asked():
     given = [bunch(["calm", "anger"]), bunch(["neu", "ANGRY"], start=2)]
     assert load_corpora(given).target.tolist() == ["calm", "anger", "neutral", "anger"]
@@ -118,7 +133,7 @@ def _with(**column):
         (TWO[:1], {}, ValueError, "two corpora or more, got 1"),
         ([*TWO, "emobd"], {}, ValueError, "corpora has 'emobd', expected a path"),
         ([*TWO, "no.csv"], {}, ValueError, r"corpora\[2\] must be an existing file"),
-        ([*TWO, 3], {}, ValueError, "name must be one of"),
+        ([*TWO, 3], {}, TypeError, r"corpora\[2\] must be a name, a CorpusSpec, a p"),
         ([TWO[0], TWO[0]], {}, ValueError, r"'/nowhere/0.wav'\) of 'corpus 2' is of"),
         (TWO, {"emotions": ["angr"]}, ValueError, r"emotions has \['angr'\]"),
         (TWO, {"emotions": []}, ValueError, r"emotions has \[\]"),

@@ -496,6 +496,8 @@ READ_ON = {
         "a.mp3",
         lambda d: b"ID3\3\0\0\0\0\1\0" + bytes(1128) + d,
     ),
+    "MP3 of a radio stream": ("a.mp3", lambda d: _without_header(d)[50:]),
+    "MP3 behind a page": ("a.mp3", lambda d: b"<html>" * 50 + _without_header(d)),
     "FLAC with a tag": ("a.flac", lambda d: d + b"TAG" + b"a" * 125),
 }
 
@@ -545,6 +547,18 @@ def test_an_mp3_without_a_count_that_is_cut_is_refused(tmp_path):
         path.write_bytes(frames[:length])
         assert "cut short" in _error_of(load_audio, path)
         assert find_fault(path) == "is cut short"
+
+
+def test_an_mp3_that_ends_to_decode_in_its_middle_is_refused(tmp_path):
+    """A header of another layer in the damage ends what the decoder gives."""
+    frames = _without_header(_write(tmp_path / "a.mp3", _noise(60000)).read_bytes())
+    middle = frames.find(frames[:2], len(frames) // 2)
+    damage = b"\xff\xfd\x80\x04" + bytes(800)
+    path = tmp_path / "a.mp3"
+    path.write_bytes(frames[:middle] + damage + frames[middle:])
+    for recording in (path, {"path": path, "start": 1.0, "end": None}):
+        assert "cut short" in _error_of(load_audio, recording)
+        assert "cut short" in _error_of(lambda x: list(read_blocks(x, RATE)), recording)
 
 
 @pytest.mark.parametrize(
