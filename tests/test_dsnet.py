@@ -531,13 +531,10 @@ def test_the_speaker_is_in_u_rather_than_in_r():
         ).above_chance
 
     names = "calibration_weight", "orthogonality_weight", "reconstruction_weight"
-    heavy, found = dict.fromkeys(names, 10), []
-    for seed in (0, 1):
-        model = DSNetClassifier(**heavy, max_epochs=20, random_state=seed)
-        model.fit(X, speech.target, speakers=speech.speakers)
-        spaces = "irrelevant", "relevant"
-        found.append([read(model.embed(X, subspace=space)) for space in spaces])
-    u, r = np.mean(found, axis=0)
+    # After 40 epochs the factor is 2.6 to 7.6 over five seeds, and after 20 it is 1.1 to 2.
+    model = DSNetClassifier(**dict.fromkeys(names, 10), max_epochs=40, random_state=0)
+    model.fit(X, speech.target, speakers=speech.speakers)
+    u, r = (read(model.embed(X, subspace=s)) for s in ("irrelevant", "relevant"))
     assert u > 1.5 * r > 0
 
 
