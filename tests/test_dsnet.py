@@ -531,7 +531,7 @@ def test_the_speaker_is_in_u_rather_than_in_r():
         ).above_chance
 
     names = "calibration_weight", "orthogonality_weight", "reconstruction_weight"
-    # After 40 epochs the factor is 2.6 to 7.6 over five seeds, and after 20 it is 1.1 to 2.
+    # The factor is 2.6 to 7.6 over five seeds, and after 20 epochs it is 1.1 to 2.0.
     model = DSNetClassifier(**dict.fromkeys(names, 10), max_epochs=40, random_state=0)
     model.fit(X, speech.target, speakers=speech.speakers)
     u, r = (read(model.embed(X, subspace=s)) for s in ("irrelevant", "relevant"))
