@@ -26,7 +26,8 @@ def figure(row, what="uar", interval=True):
     """Return mean, deviation over seeds and interval over speakers as text."""
     if not row[what]:
         return "-"
-    spread = f" ± {float(row[f'{what}_std']):.1f}" if row[f"{what}_std"] else ""
+    deviation = float(row[f"{what}_std"] or 0)
+    spread = f" ± {deviation:.1f}" if deviation else ""
     low, high = row[f"{what}_low"], row[f"{what}_high"]
     bounds = f" [{float(low):.1f}, {float(high):.1f}]" if low and interval else ""
     return f"{float(row[what]):.1f}{spread}{bounds}"
