@@ -1,6 +1,8 @@
 """Frozen protocols: the same folds and hash, everywhere and always."""
 
 import copy
+import hashlib
+import json
 import pickle
 from typing import ClassVar
 
@@ -17,6 +19,7 @@ from sklearn.utils import Bunch
 
 from sklearn_ser.datasets import Protocol, apply_protocol, list_protocols
 from sklearn_ser.datasets.corpora import CORPORA
+from sklearn_ser.datasets.protocols import PROTOCOLS
 from sklearn_ser.model_selection import check_speaker_leakage, speaker_cross_validate
 
 
@@ -109,6 +112,18 @@ def test_folds_and_hash_are_pinned(name, make, n_folds, hash):
     pairs = zip(found.protocol.split(), again.protocol.split(), strict=True)
     for (_, test), (_, other) in pairs:
         assert sorted(order[other].tolist()) == sorted(test.tolist())
+
+
+def test_classes_and_folds_of_all_frozen_protocols_are_pinned():
+    told = [
+        (
+            *(name, spec.corpora, sorted(spec.classes.items())),
+            *(spec.folds or (), spec.validation, spec.version),
+        )
+        for name, spec in sorted(PROTOCOLS.items())
+    ]
+    digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    assert digest.startswith("f50cb7ba61c56548")
 
 
 def test_the_hash_tells_files_labels_folds_and_validation_apart():

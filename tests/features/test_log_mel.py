@@ -268,7 +268,14 @@ def test_normalize_utterance():
     x, found = _mel(_speech(1.0)), _mel(_speech(1.0), normalize="utterance")
     expected = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(found.mean(axis=1), 0, atol=1e-5)
+    np.testing.assert_allclose(found.std(axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_normalize_level():
+    x, found = _mel(_speech(1.0)), _mel(_speech(1.0), normalize="level")
+    np.testing.assert_allclose(found, x - x.mean(), rtol=1e-5, atol=1e-5)
 
 
 # Manners of an estimator
