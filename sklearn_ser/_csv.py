@@ -162,3 +162,13 @@ def harmless(cell):
     except ValueError:
         return f"'{cell}"
     return cell
+
+
+def aligned(cells, widths, alignment="<>"):
+    """Return a line of a table in columns of one width each.
+
+    `alignment` has "<" or ">" for each column; columns beyond it are as its last one.
+    """
+    sides = alignment.ljust(len(widths), alignment[-1])
+    parts = zip(cells, sides, widths, strict=True)
+    return "  ".join(f"{cell:{side}{width}}" for cell, side, width in parts)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .._csv import write_csv
+from .._csv import aligned, write_csv
 from . import archive, turns
 from .options import check_writable, refuse, try_front
 from .terminal import print_line, print_note
@@ -382,8 +382,6 @@ class _Table:
 
     def show(self, timeline):
         """Print the windows of a timeline."""
-        from ..timeline.windows import aligned
-
         for row in [*[self.header] * self.is_new, *_rows(timeline, self.columns)]:
             line = aligned(row, self.widths)
             print_line(line, reader_may_leave=self.reader_may_leave)

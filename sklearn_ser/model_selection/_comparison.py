@@ -17,7 +17,7 @@ from .._files import atomic_write
 from .._validation import import_or_raise
 from ..metrics._bootstrap import accuracy, mean_recall
 from ._paired import mean_interval, paired_difference
-from ._results import aligned, bounds, html_row, plain
+from ._results import bounds, html_row, plain, table_lines
 
 _ENOUGH_SEEDS = 5  # fewer are preliminary, and get no p-value
 _EXACT = 13  # speakers, up to which all signs are enumerated
@@ -285,7 +285,7 @@ class Comparison:
     def __repr__(self):
         blocks = [(title, _all(printable, rows)) for title, rows in self._blocks()]
         table = [self._head(), *(row for _, rows in blocks for row in rows)]
-        head, *rest = aligned(table)
+        head, *rest = table_lines(table)
         lines = [head]
         for title, rows in blocks:
             lines += [printable(title), *rest[: len(rows)]]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._csv import write_csv
+from .._csv import aligned, write_csv
 from .._files import atomic_write
 from .._validation import import_or_raise
 from ..metrics._bootstrap import confusion_uar, confusion_wa, speaker_confusions
@@ -280,7 +280,7 @@ class Result:
         )
 
     def __repr__(self):
-        lines = aligned(self._rows(), self._alignment)
+        lines = table_lines(self._rows(), self._alignment)
         above = [*self.verdict(), *self._notes_above()]
         return "\n".join([*above, *lines, *self._notes_below()])
 
@@ -522,20 +522,10 @@ def shorten(names):
     return ", ".join(texts)
 
 
-def aligned(rows, alignment="<"):
-    """Return rows of cells as lines of text whose columns have one width each.
-
-    `alignment` has "<" or ">" for each column; columns beyond it are as its last one.
-    """
+def table_lines(rows, alignment="<"):
+    """Return rows of cells as lines of text; `alignment` is that of `aligned`."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    forms = list(zip(alignment.ljust(len(widths), alignment[-1]), widths, strict=True))
-    return [
-        "  ".join(
-            f"{cell:{side}{width}}"
-            for cell, (side, width) in zip(row, forms, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+    return [aligned(row, widths, alignment).rstrip() for row in rows]
 
 
 def html_row(cells, kind="td"):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from .._csv import unify_names
+from .._csv import aligned, unify_names
 from ..features._audio_files import (
     UNKNOWN_LENGTH,
     WHOLE,
@@ -26,7 +26,6 @@ from .turn_files import check_turns
 from .voices import enroll_windows, predict_enrolled
 from .windows import (
     BATCH,
-    aligned,
     as_frame,
     clock,
     edges_of,

@@ -156,13 +156,6 @@ def as_frame(timeline, names):
     return pandas.DataFrame(dict(zip(names, columns, strict=True)))
 
 
-def aligned(cells, widths):
-    """Return a line of a table, whose first column alone is aligned to the left."""
-    first, *rest = zip(cells, widths, strict=True)
-    cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in rest)]
-    return "  ".join(cells)
-
-
 def first_step(model):
     """Return the step of an estimator that takes the recordings."""
     return next(s for s in flat_steps(model) if s not in (None, "passthrough"))
