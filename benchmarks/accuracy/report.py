@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import ttest_1samp, wilcoxon
 
 from . import corpora, methods, rows, speakers
 
@@ -108,17 +108,37 @@ def by_size(curve, *whats):
     """Return a table of figures, with a column for each number of training speakers."""
     if not len(curve):
         return NONE
-    curve = curve.replace("", np.nan).astype(
-        {"size": int} | dict.fromkeys(whats, float)
-    )
-    found = curve.groupby(["method", "size"])[[*whats]].mean()
-    sizes, body = sorted(set(curve["size"])), []
+    found = _floats(curve, whats).groupby(["method", "size"])[[*whats]].mean()
+    sizes, body = sorted(set(found.index.levels[1])), []
     for name in (name for name in methods.LABELS if name in found.index):
         own = found.loc[name].reindex(sizes).to_numpy()
         if np.isfinite(own).all():
             cells = [" / ".join(f"{value:.1f}" for value in row) for row in own]
             body.append([methods.LABELS[name], *cells])
     return markdown(["method", *map(str, sizes)], body)
+
+
+def differences(curve, what, ours="menan"):
+    """Return differences of one method to others: mean and interval over the draws."""
+    if not len(curve):
+        return NONE
+    found = _floats(curve, [what]).pivot(index=["size", "draw"], columns="method")[what]
+    sizes, body = found.index.levels[0], []
+    for name in (n for n in methods.LABELS if n in found and n != ours):
+        own = (found[ours] - found[name]).unstack("draw").to_numpy()
+        if np.isfinite(own).all():
+            ends = ttest_1samp(own, 0, axis=1).confidence_interval()
+            rows = zip(own.mean(axis=1), ends.low, ends.high, strict=True)
+            cells = [
+                f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" for mean, low, high in rows
+            ]
+            body.append([methods.LABELS[name], *cells])
+    return markdown([f"{methods.LABELS[ours]} against", *map(str, sizes)], body)
+
+
+def _floats(curve, whats):
+    types = {"size": int} | dict.fromkeys(whats, float)
+    return curve[["method", "draw", *types]].replace("", np.nan).astype(types)
 
 
 def sections(summary):
@@ -152,6 +172,8 @@ def sections(summary):
         "speakers": by_size(curve, "uar", "enrolled"),
         "speakers read": by_size(curve, "speaker_seen", "speaker_unseen"),
         "speakers calibrated": by_size(curve, "ece"),
+        "speakers compared": differences(curve, "uar"),
+        "speakers read compared": differences(curve, "speaker_unseen"),
     }
 
 

@@ -84,6 +84,30 @@ def test_a_stopped_curve_goes_on_and_keeps_its_rows(fake, tmp_path, monkeypatch)
     ]
 
 
+def test_methods_are_compared_over_the_draws():
+    rows_of = [
+        {"draw": str(draw), "size": size, "method": method, "uar": str(uar)}
+        for size, gains in {"8": (1, 2, 6), "60": (-1, 0, 1)}.items()
+        for draw, gain in enumerate(gains)
+        for method, uar in {"lda": 80 - draw, "menan": 80 - draw + gain}.items()
+    ]
+    curve = pd.DataFrame(rows_of)
+    assert report.by_size(curve, "uar").splitlines()[2:] == [
+        "| shrinkage LDA | 79.0 | 79.0 |",
+        "| MEnAN | 82.0 | 79.0 |",
+    ]
+    half = 4.3027 * np.array([np.std([1, 2, 6], ddof=1), 1.0]) / np.sqrt(3)  # Student's
+    cells = [
+        f"{mean:+.1f} [{mean - own:+.1f}, {mean + own:+.1f}]"
+        for mean, own in zip((3, 0), half, strict=True)
+    ]
+    assert report.differences(curve, "uar").splitlines() == [
+        "| MEnAN against | 8 | 60 |",
+        "|---|---|---|",
+        f"| shrinkage LDA | {' | '.join(cells)} |",
+    ]
+
+
 def test_test_speakers_never_train_and_sizes_are_nested():
     who = np.repeat(np.arange(78), 2)
     test, others = speakers.draw_speakers(who, 0)
