@@ -519,6 +519,19 @@ def test_embed_chooses_the_subspace_and_probabilities_come_from_the_relevant(
 
 
 @pytest.mark.slow
+def test_terms_fall_when_they_are_weighted(marked):
+    """What a term measures goes down where it is trained, and not where it is not."""
+    X, y, speakers = marked
+    for name in ("calibration", "reconstruction"):
+        ends = []
+        for weight in (1e-6, 100.0):
+            model = quick(**{f"{name}_weight": weight}, max_epochs=15, lr=1e-2)
+            model.fit(X, y, speakers=speakers)
+            ends.append(model.history_[-1, f"train_{name}"])
+        assert ends[1] < 0.7 * ends[0], name
+
+
+@pytest.mark.slow
 def test_the_speaker_is_in_u_rather_than_in_r():
     """The paper's claim, by probes."""
     speech = make_emotional_speech(n_speakers=6, n_utterances=8, random_state=0)

@@ -1,6 +1,11 @@
 """The feature cache: what it finds again, what it computes anew, what it leaves."""
 
+import json
+import multiprocessing
 import pickle
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -259,3 +264,51 @@ def test_cached_sequence_pickles_as_its_path(entry):
     blob = pickle.dumps(lazy)
     assert array.tobytes() not in blob
     np.testing.assert_array_equal(pickle.loads(blob), array)
+
+
+@pytest.mark.slow
+def test_killed_run_resumes(tmp_path):
+    code = (
+        "import numpy as np\n"
+        "from sklearn_ser.features import LogMelTransformer\n"
+        "waves = [np.random.default_rng(i).normal(size=9000) for i in range(20000)]\n"
+        f"LogMelTransformer(cache_dir={json.dumps(str(tmp_path))}).transform(waves)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while len(_entries(tmp_path)) < 20:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    n_done = len(_entries(tmp_path))
+    assert 20 <= n_done < 20000
+    before = _state(tmp_path)
+    waves = [np.random.default_rng(i).normal(size=9000) for i in range(n_done + 5)]
+    features = LogMelTransformer(cache_dir=tmp_path).transform(waves)
+    _assert_equal(features, LogMelTransformer().transform(waves))
+    after = _state(tmp_path)
+    assert len(after) == n_done + 5
+    assert {path: after[path] for path in before} == before
+
+
+def _fill(folder):
+    waves = [_noise(seed=i) for i in range(30)]
+    LogMelTransformer(cache_dir=folder).transform(waves)
+
+
+@pytest.mark.slow
+def test_several_processes_share_a_cache(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_fill, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(_entries(tmp_path)) == 30
+    assert not list(tmp_path.rglob("*.tmp"))
+    waves = [_noise(seed=i) for i in range(30)]
+    _assert_equal(
+        LogMelTransformer(cache_dir=tmp_path).transform(waves),
+        LogMelTransformer().transform(waves),
+    )
