@@ -274,7 +274,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
     method : {"menan", "dat"} or None, default="menan"
         Maximum entropy adversarial network, domain adversarial training, or neither.
     adversary_weight : float or "auto", default="auto"
-        The paper's lambda. "auto" is 0.5 for MEnAN, the paper's value, and 0.02 for
+        The paper's lambda. "auto" is 0.5 for MEnAN, the paper's value, and 0.005 for
         DAT, whose speaker loss has no upper bound and hides the emotions at 0.5. After
         the share p of the training, its factor is p for MEnAN and
         2 / (1 + exp(-10 p)) - 1 for DAT. On log-mels of few speakers MEnAN needs less
@@ -378,7 +378,7 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
         """Return the weight of the adversary."""
         if self.adversary_weight != "auto":
             return self.adversary_weight
-        return {"menan": 0.5, "dat": 0.02, None: 0.0}[self.method]
+        return {"menan": 0.5, "dat": 0.005, None: 0.0}[self.method]
 
     def _terms(self, data):
         terms = [CrossEntropy(label_smoothing=self.label_smoothing)]

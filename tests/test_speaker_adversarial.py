@@ -397,7 +397,7 @@ def test_the_history_has_every_loss(data, alternate):
     [
         ("dat", sigmoid_ramp, 0.5, -0.5),
         ("menan", linear_ramp, "auto", 0.5),
-        ("dat", sigmoid_ramp, "auto", -0.02),
+        ("dat", sigmoid_ramp, "auto", -0.005),
     ],
 )
 def test_the_loss_is_what_is_minimised(data, method, ramp, given, weight):

@@ -82,8 +82,7 @@ _adversarial, _didan = SpeakerAdversarialClassifier, DIDANDomainAdapter
 _WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
 NETWORKS = {
     "plain": ("plain net", partial(_adversarial, method=None)),
-    # The largest weight that keeps the UAR of the development corpora.
-    "dat": ("DAT, λ=0.02", partial(_adversarial, method="dat", adversary_weight=0.02)),
+    "dat": ("DAT, λ=0.005", partial(_adversarial, method="dat")),
     "menan": ("MEnAN", partial(_adversarial, method="menan")),
     "dsnet": ("DSNet", DSNetClassifier),
     "dsnet-no-terms": (
