@@ -30,7 +30,7 @@ def import_or_raise(modules, extra, purpose):
         raise ImportError(
             f"{purpose} {' and '.join(packages)}; install "
             f"{'it' if len(packages) == 1 else 'them'} with "
-            f"pip install sklearn_ser[{extra}]."
+            f'pip install "sklearn_ser[{extra}]".'
         ) from error
 
 

@@ -137,5 +137,5 @@ def test_results_show_as_tables_in_notebooks(evaluated):
 
 def test_without_skops_the_error_says_what_to_install(evaluated, monkeypatch):
     monkeypatch.setitem(sys.modules, "skops.card", None)
-    with pytest.raises(ImportError, match=r"pip install sklearn_ser\[skops\]"):
+    with pytest.raises(ImportError, match=r'pip install "sklearn_ser\[skops\]"'):
         make_model_card(evaluated[0])

@@ -15,6 +15,7 @@ from .options import (
     add_method_options,
     at_least,
     check_method,
+    check_speakers,
     duration,
     find_folds,
     find_splits,
@@ -83,6 +84,7 @@ def run(args):
     _check(args)
     command = rerun.command_of(args)
     corpus = load_recordings(args)
+    check_speakers(corpus, args)
     texts = known_texts(corpus, args)
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")

@@ -18,6 +18,7 @@ from .options import (
     add_method_options,
     at_least,
     check_method,
+    check_speakers,
     duration,
     find_folds,
     find_splits,
@@ -115,7 +116,7 @@ def run(args):
     corpus = load_recordings(args)
     corpus.caveats = ()
     if args.target is None:
-        _check_speakers(corpus, args)
+        check_speakers(corpus, args)
     else:
         corpus = _join(corpus, args)
     _check_sentences(corpus, args)
@@ -202,16 +203,6 @@ def _check(args):
     make_folder(args.out)
     unwritable = not os.access(args.out, os.W_OK)
     refuse(unwritable, "--out", f"'{args.out}' cannot be written to")
-
-
-def _check_speakers(corpus, args):
-    """Refuse too few speakers before minutes of work."""
-    n_speakers, needed = len(set(corpus.speakers.tolist())), args.folds or 2
-    if n_speakers < needed:
-        raise ValueError(
-            f"{n_speakers} speaker(s) found, but {needed} or more are needed to train "
-            "and test on separate ones."
-        )
 
 
 def _check_sentences(corpus, args):

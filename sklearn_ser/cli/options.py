@@ -284,6 +284,21 @@ def is_synthetic(args):
     return args.manifest is None and args.corpus is None
 
 
+def check_speakers(corpus, args):
+    """Refuse too few speakers before minutes of work."""
+    n_speakers = len(set(corpus.speakers.tolist()))
+    if n_speakers < 2:
+        raise ValueError(
+            "1 speaker found, but 2 or more are needed to train and test on separate "
+            "ones."
+        )
+    refuse(
+        (args.folds or 2) > n_speakers,
+        "--folds",
+        f"{args.folds} folds need as many speakers, found {n_speakers}",
+    )
+
+
 def find_folds(corpus, args):
     """Return the folds by speaker: a protocol, a number, or None for one a speaker."""
     protocol = getattr(corpus, "protocol", None)

@@ -17,7 +17,7 @@ class OpenSMILETransformer(RecordingTransformer):
     """Turn recordings into features of openSMILE, such as eGeMAPS.
 
     The transformer learns nothing from the data. It needs
-    ``pip install sklearn_ser[opensmile]``. The licence of openSMILE allows private,
+    ``pip install "sklearn_ser[opensmile]"``. The licence of openSMILE allows private,
     educational and research use. Read it before any other use.
 
     Parameters

@@ -47,7 +47,7 @@ class SpeechModelTransformer(RecordingTransformer):
     """Turn recordings into the hidden states of a pre-trained speech model.
 
     The model is frozen: nothing trains its weights. The estimator stores only the name
-    and the hash of the weights. It needs ``pip install sklearn_ser[speech-model]``.
+    and the hash of the weights. It needs ``pip install "sklearn_ser[speech-model]"``.
 
     Parameters
     ----------

@@ -57,6 +57,7 @@ def test_a_comparison_is_run_again(
         (["--method", "dsnet", "dsnet"], "--method: names one twice"),
         (["--method", "svm"], "invalid choice"),
         (["--seeds", "0"], "at least 1"),
+        (["--folds", "9"], "--folds: 9 folds need as many speakers, found"),
         (["--reference", "menan", "--folds", "2"], "'menan' is not among"),
         (["--channel", "-1"], "--channel"),
         (["--unheard-sentences", "--manifest", "my.csv"], "my.csv"),

@@ -255,7 +255,7 @@ def test_speakers_that_are_numbers_of_recordings_are_doubted(run, manifest):
     ("old", "new", "message"),
     [
         ("emotion", "Gefühl", "--speaker-column and --emotion-column."),
-        ("s01", "s00", "2 speaker(s) found, but 3"),
+        ("s01", "s00", "--folds: 3 folds need as many speakers, found 2"),
         ("anger", "neutral", "class"),
         ("\n3.wav", "\nbroken.wav", "broken.wav"),
     ],
@@ -282,7 +282,7 @@ def test_a_speech_model_is_tried_before_minutes_of_work(
     assert "got 7" in message
     release_speech_models()
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert "pip install sklearn_ser[speech-model]" in fails(*argv)
+    assert 'pip install "sklearn_ser[speech-model]"' in fails(*argv)
     assert "'no/such/dir', but there is no" in fails(*argv[:-1], "no/such/dir")
 
 

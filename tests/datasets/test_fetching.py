@@ -177,6 +177,6 @@ def test_without_pooch_the_error_says_what_to_install(serve, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "pooch", None)
     content = _zip(GOOD)
     url, _ = serve(content)
-    with pytest.raises(ImportError, match=r"pip install sklearn_ser\[datasets\]"):
+    with pytest.raises(ImportError, match=r'pip install "sklearn_ser\[datasets\]"'):
         load_corpus(_spec(url, content), tmp_path, download=True)
     assert _left(tmp_path) == []

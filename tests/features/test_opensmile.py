@@ -125,7 +125,7 @@ def test_what_is_refused(params, X, message):
 def test_without_opensmile_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "opensmile", None)
     for call in ("fit", "transform"):
-        with pytest.raises(ImportError, match=r"install sklearn_ser\[opensmile\]"):
+        with pytest.raises(ImportError, match=r'install "sklearn_ser\[opensmile\]"'):
             getattr(OpenSMILETransformer(), call)([np.ones(1000)])
 
 

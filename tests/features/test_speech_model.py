@@ -914,7 +914,7 @@ def test_bad_recording(tiny, bad, kind, message, n_jobs):
 def test_missing_extra(tiny, monkeypatch, package):
     release_speech_models()
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=r"pip install sklearn_ser\[speech-model\]"):
+    with pytest.raises(ImportError, match=r'pip install "sklearn_ser\[speech-model\]"'):
         SpeechModelTransformer(tiny).transform(WAVES)
 
 
