@@ -1,5 +1,7 @@
 """A model card names the use of a model, its test, and the tested speakers."""
 
+from __future__ import annotations
+
 import html
 import re
 from collections.abc import Mapping, Sequence

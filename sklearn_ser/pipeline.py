@@ -1,5 +1,7 @@
 """The walk through pipelines and searches: metadata for each step, embed, enroll."""
 
+from __future__ import annotations
+
 import numbers
 from copy import copy
 from typing import Any

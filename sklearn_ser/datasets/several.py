@@ -1,5 +1,7 @@
 """Several corpora as one: the same names of emotions, and speakers that stay apart."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections import Counter

@@ -1,5 +1,7 @@
 """The scores of the field, UAR and WA, and probes of an embedding."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, make_scorer

@@ -1,5 +1,7 @@
 """The expected calibration error: are predictions as often right as they say?"""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, column_or_1d

@@ -1,5 +1,7 @@
 """Probes measure how much speaker and emotion an embedding still contains."""
 
+from __future__ import annotations
+
 import numbers
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Evaluation across corpora: train on some corpora, score on another."""
 
+from __future__ import annotations
+
 import numbers
 from collections.abc import Sequence
 from os import PathLike

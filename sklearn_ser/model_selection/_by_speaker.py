@@ -1,5 +1,7 @@
 """Evaluation on speakers that are not in the training data."""
 
+from __future__ import annotations
+
 from os import PathLike
 from typing import Any
 

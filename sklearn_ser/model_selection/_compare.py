@@ -1,5 +1,7 @@
 """Several methods on the same folds, over seeds: the table of a paper."""
 
+from __future__ import annotations
+
 import json
 import numbers
 import unicodedata
@@ -47,7 +49,7 @@ def compare(
     random_state: int = 0,
     checkpoint_dir: str | PathLike | None = None,
     verbose: int = 0,
-) -> "Comparison":
+) -> Comparison:
     """Compare methods on speakers that are not in their training data.
 
     All methods get the same folds and seeds. The first steps of pipelines, if they need

@@ -1,5 +1,7 @@
 """Checks for splits with the same speaker or recording in training and test."""
 
+from __future__ import annotations
+
 import contextlib
 import warnings
 from collections.abc import Iterable

@@ -1,5 +1,7 @@
 """A report of an evaluation, as one HTML file."""
 
+from __future__ import annotations
+
 import base64
 import io
 import os
