@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -219,8 +220,17 @@ def test_the_messages_that_are_explained_are_those_of_the_library():
 
 def test_the_page_on_choosing_fits_on_a_screen_and_repeats_no_figure():
     text = (GUIDE / "choosing.md").read_text()
-    assert len(text.splitlines()) < 40
+    assert len(text.splitlines()) < 30
     assert not re.findall(r"(?<![\d.])\d+\.\d+", text)
+
+
+def test_no_page_repeats_a_row_of_another():
+    rows = Counter()
+    for page in (*FRONT, *PAGES, *DEVELOPER):
+        found = set(re.findall(r"^\|.*\|$(?!\n\|---)", page.read_text(), re.M))
+        rows.update(row for row in found if "---" not in row)
+    assert rows
+    assert [row for row, n in rows.items() if n > 1] == []
 
 
 def test_tables_that_are_included_are_there():

@@ -120,18 +120,14 @@ def test_the_lowest_versions_allowed_are_those_that_are_tested():
     assert {name: Version(tested[name]) for name in allowed} == allowed
 
 
-def test_annotations_are_for_type_checkers_of_users():
-    assert (files("sklearn_ser") / "py.typed").is_file()
-
-
 @pytest.mark.parametrize(
     "name",
     [
         *("report/page.html", "report/report.html", "report/charts.html"),
-        *("report/style.css", "timeline/timeline.html"),
+        *("report/style.css", "timeline/timeline.html", "py.typed"),
     ],
 )
-def test_the_package_has_its_templates(name):
+def test_the_package_has_what_is_no_module(name):
     """In the tree, and in what is installed from a wheel."""
     assert (files("sklearn_ser") / name).is_file()
 
