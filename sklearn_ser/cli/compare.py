@@ -175,7 +175,8 @@ def _opensmile_svm(args, corpus, cache):
 
     front = make_front(_one(args, OPENSMILE_SVM, "opensmile"), corpus)
     svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
-    pipeline = make_pipeline(front.set_params(cache_dir=cache), StandardScaler(), svm)
+    front.set_params(cache_dir=cache, verbose=0)  # each fit of the search reads it
+    pipeline = make_pipeline(front, StandardScaler(), svm)
     grid = {"linearsvc__C": [0.001, 0.01, 0.1]}
     return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3))
 

@@ -417,7 +417,7 @@ def make_front(args, corpus):
         layer = "middle" if args.layer is None else args.layer
         front = SpeechModelTransformer(args.features, layer=layer, pooling="mean_std")
     try_front(front)
-    if isinstance(front, SpeechModelTransformer):
+    if args.features != LOG_MEL:  # which takes seconds
         front.set_params(verbose=1)
     channel = "mean" if channel is None else channel
     return front.set_params(channel=channel, n_jobs=args.jobs)

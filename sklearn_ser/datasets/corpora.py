@@ -200,7 +200,7 @@ EMODB = CorpusSpec(
         url="http://emodb.bilderbar.info/download/download.zip", known_hash=None
     ),
     traps=(
-        "Ten sentences in all: the text tells nothing, but a probe may learn it.",
+        "Ten sentences in all, each said in all emotions.",
         "Published folds share all ten speakers between train and test.",
     ),
 )

@@ -40,6 +40,8 @@ class OpenSMILETransformer(RecordingTransformer):
     cache_dir : str or PathLike, default=None
         Folder that keeps the features of each recording. A later run finds them by the
         recording's content, the parameters above and the version of openSMILE.
+    verbose : int, default=0
+        A positive value shows a progress bar over the recordings.
 
     See Also
     --------
@@ -71,6 +73,7 @@ class OpenSMILETransformer(RecordingTransformer):
         channel="mean",
         n_jobs=None,
         cache_dir=None,
+        verbose=0,
     ):
         self.feature_set = feature_set
         self.level = level
@@ -78,6 +81,7 @@ class OpenSMILETransformer(RecordingTransformer):
         self.channel = channel
         self.n_jobs = n_jobs
         self.cache_dir = cache_dir
+        self.verbose = verbose
 
     _packages = ("opensmile",)
     _chunk = 16
