@@ -192,10 +192,9 @@ def open_audio(source):
         try:
             file = _open(source, stack)
         except RuntimeError:
-            bare = _behind_zeros(source)
-            if bare is None:
-                raise
-            file = soundfile.SoundFile(stack.enter_context(_Mended(source, *bare)))
+            with _content(source) as data:
+                bare = _Mended(source, b"", _first_frame(data), len(data))
+            file = soundfile.SoundFile(stack.enter_context(bare))
         stack.enter_context(file)
         if file.format not in FORMATS:
             raise OSError(
@@ -245,9 +244,16 @@ class _Mended(io.RawIOBase):
 def _open(source, stack):
     import soundfile
 
+    if not isinstance(source, bytes):
+        check_regular(source)
+    with _content(source) as data:
+        start = _behind_tags(data) if data[:3] == b"ID3" else 0
+        # Of other files behind a tag, libsndfile loses the end, or cannot seek.
+        if start and not _size_of_frame(data[start : start + 4]):
+            behind = _Mended(source, b"", start, len(data))
+            return soundfile.SoundFile(stack.enter_context(behind))
     if isinstance(source, bytes):
         return soundfile.SoundFile(io.BytesIO(source))
-    check_regular(source)
     name = os.fspath(source)
     if os.name == "posix":
         name = os.fsencode(name)  # names need not be UTF-8
@@ -256,15 +262,6 @@ def _open(source, stack):
         stack.callback(os.close, descriptor)
         return soundfile.SoundFile(descriptor, closefd=False)
     return soundfile.SoundFile(name)
-
-
-def _behind_zeros(source):
-    """Find an MP3 file behind zeros, as `_with_true_length` does; None without both."""
-    with _content(source) as data:
-        start = _start_of_mp3(data)
-        size = start and _size_of_frame(data[start : start + 4])
-        is_mp3 = size and _size_of_frame(data[start + size : start + size + 4])
-        return (b"", start, len(data)) if is_mp3 else None
 
 
 def _with_true_length(file, source):
@@ -281,7 +278,7 @@ def _with_true_length(file, source):
             if not n_times:
                 return None
             count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
-            return data[: head + 21] + count.to_bytes(5, "big"), head + 26, len(data)
+            return data[head : head + 21] + count.to_bytes(5, "big"), head + 26, len(data)
     if file.format in ("WAV", "WAVEX"):
         with _content(source) as data:
             start, claim, layout = _samples_chunk(data, file.format)
@@ -292,7 +289,7 @@ def _with_true_length(file, source):
             if claim and end == len(data):
                 return None  # libsndfile reads to the end
             size = (end - start).to_bytes(4, layout[0])
-            return data[: start - 4] + size, start, end
+            return data[_behind_tags(data) : start - 4] + size, start, end
     return None
 
 
@@ -343,7 +340,7 @@ def is_estimate(file, source):
 def _has_no_count(data):
     start = _first_frame(data)
     start = data[start : start + 4096]
-    return not any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
+    return not any(mark in start for mark in (b"Xing", b"Info"))
 
 
 def length_fault(file, source):
@@ -403,11 +400,12 @@ def _samples_chunk(data, format):
         start, claim = (int.from_bytes(data[i : i + 4], order) for i in (4, 8))
         return start, claim, None
     first, order, width, wanted = _CHUNKS[format]
-    layout = "big" if data[:4] == b"RIFX" else order, width
-    for name, start, claim in _chunks(data, first, *layout):
+    tags = _behind_tags(data)
+    layout = "big" if data[tags : tags + 4] == b"RIFX" else order, width
+    for name, start, claim in _chunks(data, tags + first, *layout):
         if name == wanted:
-            if format == "RF64" and claim == 0xFFFFFFFF:
-                claim = int.from_bytes(data[28:36], "little")  # of the chunk ds64
+            if format == "RF64" and claim == 0xFFFFFFFF:  # it is in the chunk ds64
+                claim = int.from_bytes(data[tags + 28 : tags + 36], "little")
             return start, claim, layout
     return len(data), 0, layout
 
@@ -516,8 +514,8 @@ def _crc8(data):
     return crc
 
 
-def _start_of_mp3(data):
-    """Return where the frames of an MP3 file begin, behind its tags and zeros."""
+def _behind_tags(data):
+    """Return where a file begins behind its tags and zeros."""
     at = _ZEROS.match(data).end()
     while data[at : at + 3] == b"ID3":
         at = _ZEROS.match(data, _behind_tag(data, at)).end()
@@ -529,7 +527,7 @@ def _first_frame(data):
 
     A recording of a radio stream starts anywhere.
     """
-    start = at = _start_of_mp3(data)
+    start = at = _behind_tags(data)
     while start <= at < start + _LONGEST_REST and not _is_other_layer(data, start):
         end = at
         for _ in range(3):  # one or two may be chance
@@ -577,13 +575,11 @@ def _with_true_count(data, source):
     is_mpeg1, is_mono = head >> 19 & 3 == 3, head >> 6 & 3 == 3
     side = first + 4 + (17 if is_mpeg1 == is_mono else 32 if is_mpeg1 else 9)
     side += 0 if head >> 16 & 1 else 2  # a checksum
-    claim, vbri = None, first + 36
-    has_header = data[side : side + 4] in (b"Xing", b"Info")
-    if has_header and data[side + 7] & 1:
+    claim, is_counted = None, data[side : side + 4] in (b"Xing", b"Info")
+    if is_counted and data[side + 7] & 1:
         claim = int.from_bytes(data[side + 8 : side + 12], "big")
-    elif data[vbri : vbri + 4] == b"VBRI":
-        has_header = True
-        claim = int.from_bytes(data[vbri + 14 : vbri + 18], "big")
+    # Of a header of Fraunhofer's encoder, libsndfile does not take the count.
+    has_header = is_counted or data[first + 36 : first + 40] == b"VBRI"
     start = first + size if has_header else first
     found = _count_in_file(source, start, head & _MPEG_KIND)
     if claim is not None and found <= claim + 1:  # some count their own frame
