@@ -257,6 +257,8 @@ def _join(source, args):
     import numpy as np
     from sklearn.utils import Bunch
 
+    from .._csv import unify_texts
+
     target = read_manifest("--target", args)
     kept, caveats = _kept_rows(source.speakers, target.speakers, args)
     first, second = (
@@ -269,7 +271,7 @@ def _join(source, args):
         data=[*(source.data[row] for row in kept), *target.data],
         target=np.concatenate([source.target[kept], target.target]),
         speakers=np.concatenate([source.speakers[kept], target.speakers]),
-        texts=np.concatenate([source.texts[kept], target.texts]),
+        texts=unify_texts([*source.texts[kept], *target.texts]),
         corpora=np.repeat([first, second], [len(kept), len(target.data)]),
         transfer=(first, second),
         frame={
@@ -286,10 +288,10 @@ def _kept_rows(source, target, args):
     """Return the rows of the source that train, and remarks on speakers in both."""
     import numpy as np
 
-    from .._csv import name_key
+    from .._csv import person_key
 
-    tested = {name_key(name) for name in target.tolist()}
-    is_shared = np.array([name_key(name) in tested for name in source.tolist()])
+    tested = {person_key(name) for name in target.tolist()}
+    is_shared = np.array([person_key(name) in tested for name in source.tolist()])
     rows = np.arange(len(source))
     if not is_shared.any():
         return rows, ()

@@ -278,7 +278,8 @@ def _with_true_length(file, source):
             if not n_times:
                 return None
             count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
-            return data[head : head + 21] + count.to_bytes(5, "big"), head + 26, len(data)
+            new = data[head : head + 21] + count.to_bytes(5, "big")
+            return new, head + 26, len(data)
     if file.format in ("WAV", "WAVEX"):
         with _content(source) as data:
             start, claim, layout = _samples_chunk(data, file.format)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
-from .._csv import name_key
+from .._csv import person_key
 from .._validation import check_column
 from ..datasets.duplicates import (
     duplicates_if_audio,
@@ -233,8 +233,8 @@ def doubts_about_speakers(y, speakers, corpora=None):
             "emotions, and the column may not name persons."
         )
     spellings = {}
-    for name in names.tolist() if names.dtype.kind == "U" else []:
-        spellings.setdefault(name_key(name), []).append(name)
+    for name in names.tolist():
+        spellings.setdefault(person_key(name), []).append(name)
     twins = [group for group in spellings.values() if len(group) > 1]
     if twins:
         found.append(

@@ -189,6 +189,7 @@ def test_unheard_sentences_have_a_figure(run, fails, manifest, script, tmp_path)
 def test_unheard_sentences_of_another_corpus(run, fails, manifest, script, target):
     second = target("ann", "bob")
     second = with_texts(second, second.with_name("target_script.csv"))
+    second.write_text(second.read_text().replace(",a\n", ",A.\n"))
     argv = "evaluate", "--manifest", script, "--target", second, *LINEAR
     assert "4 of 4 test recordings have their sentence" in run(*argv).out
     printed = run(*argv, "--unheard-sentences")
@@ -489,6 +490,13 @@ def test_one_name_in_both_corpora_is_one_person(
     for text in (printed.out, " ".join(page.split())):
         assert (said or "--namesakes") in text or said is None
         assert ("--manifest are speakers of" in text) == (said is not None)
+
+
+def test_zeros_that_a_program_took_away_make_no_other_person(run, manifest, target):
+    table = manifest.with_name("numbered.csv")
+    table.write_text(manifest.read_text().replace(",s00,", ",007,"))
+    argv = "evaluate", "--manifest", table, "--target", target("7", "bob"), *LINEAR
+    assert "(007): their 4 recording(s) in --manifest did not train" in run(*argv).out
 
 
 def test_nobody_is_left_to_train_on(fails, manifest, target):
