@@ -75,9 +75,9 @@ def load_manifest(
         A CSV file in UTF-8, or in UTF-16 as Excel writes it, with commas, semicolons,
         tabs or bars between the cells. The first row names the columns. ``file``,
         ``speaker`` and ``emotion`` are required, in any order and letter case. ``text``
-        is the sentence that is said, or a code of it. Other columns are kept. Blank lines, and
-        spaces around names and values, are ignored. What programs write for a missing
-        value, such as nan or #N/A, counts as an empty cell.
+        is the sentence that is said, or a code of it. Other columns are kept. Blank
+        lines, and spaces around names and values, are ignored. What programs write for
+        a missing value, such as nan or #N/A, counts as an empty cell.
 
         ``start`` and ``end`` make of a row a segment of its file: seconds (1.5), a
         clock (1:02.5) or what audformat writes (0 days 00:00:01.5). Without the one the

@@ -226,6 +226,16 @@ def test_spellings_of_a_speaker_are_told(data, name, twin):
     assert "1 name(s) have several spellings" in result.remarks()[0]
 
 
+@pytest.mark.parametrize("twin", ["Anger", "anger\u200b"])
+def test_spellings_of_an_emotion_are_told(data, twin):
+    X, y, speakers = data
+    told = y.astype("U9")
+    told[np.flatnonzero(y == "anger")[::2]] = twin
+    with pytest.warns(UserWarning, match="y: 1 name.* several .* of its own"):
+        result = within((X, told, speakers))
+    assert "y: 1 name(s) have several spellings" in result.remarks()[0]
+
+
 def test_a_corpus_with_one_speaker_is_told(data):
     X, y, speakers = data
     alone = np.where(CORPORA == "emodb", "eve", speakers)
