@@ -32,7 +32,14 @@ from .options import (
     refuse,
     shown_title,
 )
-from .rerun import PLACES, command_of, portable, take_options
+from .rerun import (
+    PLACES,
+    command_of,
+    data_of,
+    portable,
+    take_options,
+    told_changes,
+)
 from .terminal import print_line, print_note
 
 HELP = "train and test on separate speakers, print UAR and WA"
@@ -103,15 +110,14 @@ def run(args):
     """Print the table of an evaluation, and write what --out asks for."""
     from ..model_selection import check_duplicate_leakage
 
-    command = None
+    before = {}
     if args.resume is not None or args.rerun is not None:
-        command = _take_options(args)
+        before = _take_options(args)
     if isinstance(args.corpus, list):
         evaluate_corpora.run(args)
         return
     _check(args)
-    if args.resume is None:
-        command = command_of(args)
+    command = before["command"] if args.resume else command_of(args)
     corpus = load_recordings(args)
     corpus.caveats = ()
     if args.target is None:
@@ -119,11 +125,13 @@ def run(args):
     else:
         corpus = _join(corpus, args)
     _check_sentences(corpus, args)
+    data = data_of(corpus)
+    settings = {"command": command, **data}
     front, classifier = make_front(args, corpus), make_classifier(args)
     title = shown_title(args, front, corpus)
     title = f"SpeakerNormalizer and {title}" if args.enroll else title
     if args.out is not None and args.resume is None:
-        _keep(command, args.out)
+        _keep(settings, args.out)
     print_line(title)
     for note in getattr(corpus, "notes", ()):
         print_line(f"note on {args.corpus}: {note}")
@@ -142,9 +150,10 @@ def run(args):
         linear = make_classifier(args, BASELINE)
         baseline = validate(linear, X, front, corpus, args, like=result)
         result = result.against(baseline)
-    settings = result.settings | {"command": command}
-    caveats = *result.caveats, *corpus.caveats, *_heard_sentences(corpus, splits, args)
-    result = replace(result, settings=settings, caveats=caveats)
+    caveats = [*told_changes(before, data), *result.caveats, *corpus.caveats]
+    caveats += _heard_sentences(corpus, splits, args)
+    settings = result.settings | settings
+    result = replace(result, settings=settings, caveats=tuple(caveats))
     print_line(result)
     for remark in result.remarks():
         print_line(remark)
@@ -427,27 +436,27 @@ def _n_fits(corpus, splits, args):
     return len(splits) * (1 + min(TEXT_SPLITS, len(texts)))
 
 
-def _keep(command, folder):
-    """Write the command down, for --resume."""
+def _keep(settings, folder):
+    """Write down the command, and what tells its data, for --resume."""
     from .._files import atomic_write
 
-    kept = {"settings": {"command": command}}
+    kept = {"settings": settings}
     with atomic_write(os.path.join(folder, _COMMAND)) as file:
         file.write(json.dumps(kept, indent=2).encode() + b"\n")
 
 
 def _take_options(args):
-    """Take the options of an evaluation that is there, and return its command."""
+    """Take the options of an evaluation that is there, and return its settings."""
     both = args.resume is not None and args.rerun is not None
     refuse(both, "--from", "goes on from another evaluation than --resume")
     if args.resume is None:
-        asked, command = args.audio, take_options(args, args.rerun, "--from")
+        asked, before = args.audio, take_options(args, args.rerun, "--from")
         args.audio = asked or (args.audio and args.out is not None)
-        return command
+        return before
     path = os.path.join(args.resume, _COMMAND)
-    command = take_options(args, path, "--resume", shown=args.resume)
+    before = take_options(args, path, "--resume", shown=args.resume)
     args.out = args.resume
-    return command
+    return before
 
 
 def _print_folds(finished, args):

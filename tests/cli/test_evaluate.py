@@ -423,9 +423,32 @@ def test_a_result_is_run_again_on_its_own_corpus_and_features(
     for command, told in (
         ("evaluate --corpus emovo", "--manifest: says"),
         (5, "does no"),
+        ("evaluate --from a.json", "its command takes the options of another one"),
+        ("evaluate --out folder", "its command takes the options of another one"),
     ):
         path.write_text(json.dumps({"settings": {"command": command}}))
         assert told in fails("evaluate", "--from", path, "--manifest", table)
+
+
+def test_data_that_changed_are_told(run, rows, table, tmp_path):
+    """Of a result that is run again, and of an evaluation that goes on."""
+    run("evaluate", "--manifest", table, *OWN, *LINEAR, "--out", "out")
+    text, told = (tmp_path / table).read_text(), "are not those of the evaluation"
+    path = tmp_path / "data" / rows(tmp_path / table)[1][0][0]
+    sound = path.read_bytes()
+    for change, what in (
+        (lambda: None, None),
+        (lambda: path.write_bytes(sound[:-2] + b"\1\2"), "recordings"),
+        (lambda: (tmp_path / table).write_text(text.replace("s00", "bob")), "speakers"),
+    ):
+        change()
+        printed = run("evaluate", "--from", "out/result.json").out
+        assert (told in printed) == (what is not None)
+        assert what is None or f"{what} {told}" in printed
+    (tmp_path / table).write_text("\n".join(text.splitlines()[:-1]))
+    said = f"recordings and emotions and speakers {told}"
+    assert said in run("evaluate", "--resume", "out").out
+    assert said in (tmp_path / "out" / "result.json").read_text()
 
 
 # -------------------------------------------------------------------- another corpus
