@@ -52,7 +52,10 @@ _W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILIN
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _ZEROS = re.compile(rb"\0*")
 _START_OF_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
-_TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
+_NIST_BLOCK = 512  # samples to which a NIST file may be filled up
+# libsndfile's remarks on a VOC file
+_TRUNCATED = "Seems to be a truncated file"
+_SEVERAL = "Seems to be a multi-segment file"
 _RESERVOIR = 32 * 1152  # samples of MP3 frames that may hold bits of a later frame
 # kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
 # MPEG 2 and 2.5
@@ -365,11 +368,17 @@ def _fault(source, format, frames, log):
         if format in _CHUNKS or format == "AU":
             return _fault_of_chunks(data, format, frames)
         if format == "NIST":
-            claims = map(int, _NIST_COUNT.findall(data[:1024]))
-            return CUT if any(frames < claim for claim in claims) else None
-    claims = _W64_CLAIM.findall(log)
-    is_cut = any(int(found) + 1 < int(claim) < _STREAMED for claim, found in claims)
-    return CUT if is_cut or _TRUNCATED in log else None
+            for claim in map(int, _NIST_COUNT.findall(data[:1024])):
+                if 0 < claim < frames - _NIST_BLOCK:
+                    return _more(f"{frames - claim} samples", f"the first {claim}")
+                return CUT if frames < claim else None
+    for claim, found in (map(int, pair) for pair in _W64_CLAIM.findall(log)):
+        if found - _SHORT_REST > claim > 0:
+            return _more(f"{found - claim} bytes", f"the first {claim}")
+        return CUT if found + 1 < claim < _STREAMED else None
+    if _SEVERAL in log:
+        return _more("another block", "the first one")
+    return CUT if _TRUNCATED in log else None
 
 
 def _more(found, where):

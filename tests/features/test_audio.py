@@ -447,6 +447,10 @@ LONGER = {
     "CAF": ("a.caf", _put(b"data", 8000, 8, "big")),
     "RF64": ("a.rf64", _put(28, 8000, 8)),
     "FLAC": ("a.flac", _put(22, 8000, order="big")),
+    "W64, twice": ("a.w64", lambda data: data * 2),
+    "NIST, twice": ("a.nist", lambda data: data * 2),
+    "NIST": ("a.nist", lambda data: data.replace(b"-i 40000", b"-i 20000")),
+    "VOC, twice": ("a.voc", lambda data: data * 2),
     "FLAC, twice": ("a.flac", lambda data: data * 2),
     "Ogg, twice": ("a.ogg", lambda data: data * 2),
 }
