@@ -247,8 +247,8 @@ def _read_rows(table, argument):
     rows = list(table) if isinstance(table, Iterable) else [table]
     if not all(isinstance(row, Mapping) for row in rows):
         raise TypeError(
-            f"{argument} must be a path, or rows that are mappings, got "
-            f"{shortened(repr(table))}."
+            f"{argument} must be a path, or rows that are mappings, as "
+            f"DataFrame.to_dict('records') has them, got {shortened(repr(table))}."
         )
     names = list(dict.fromkeys(name for row in rows for name in row))
     raw = [[row.get(name) for name in names] for row in rows]
@@ -272,6 +272,8 @@ def _cell(value, word):
         return os.fspath(value).strip()
     if isinstance(value, np.ndarray | list | tuple | bytes):
         return "-"
+    if isinstance(value, float | np.floating) and value == value // 1:
+        value = int(value)  # NumPy and pandas make floats of integers beside a gap
     return "" if is_missing(value) else str(word(value)).strip()
 
 

@@ -569,6 +569,19 @@ def test_rows_in_memory(tmp_path, monkeypatch):
         load_manifest([])
 
 
+def test_numbers_in_memory_are_whole(tmp_path):
+    speakers = 3, 3.0, np.float32(3), "03"
+    rows = [
+        {"file": f"{i}.wav", "speaker": s, "emotion": 1.5}
+        for i, s in enumerate(speakers)
+    ]
+    for row in rows:
+        (tmp_path / row["file"]).touch()
+    corpus = load_manifest(rows, root=tmp_path)
+    assert corpus.speakers.tolist() == ["3", "3", "3", "03"]
+    assert set(corpus.target) == {"1.5"}
+
+
 def test_rows_in_memory_may_be_segments(tmp_path):
     wave = np.arange(16000) / 16000
     audio = {"array": wave, "sampling_rate": 16000, "path": "x.wav"}
