@@ -4,27 +4,32 @@ Excel and other programs write what they call CSV in several ways, and people wr
 name in several ways.
 """
 
-import contextlib
 import csv
 import io
 import re
 import unicodedata
 from collections import Counter
 
+import numpy as np
+
 from ._files import atomic_write
 
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r'^\s*"?sep=(.)"?\s*?$', re.IGNORECASE | re.MULTILINE)
 # Letters and marks that show nothing, beside the categories Cc and Cf.
+_NUMBER = re.compile(r"0*(\d+)(\.0+)?")
+# What office programs make of a hyphen or an apostrophe, and what a keyboard gives.
+_SIGNS = dict.fromkeys([*range(0x2010, 0x2016), 0x2212], "-")
+_SIGNS |= dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u00b4`"), "'")
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f]")
 
 
 def read_table(path, wanted=(), *, errors="strict"):
     """Return the names of a CSV table's columns, and its rows with their lines.
 
-    The encoding may be UTF-8 or UTF-16, the separator a comma, a semicolon, a tab or
-    what a first line ``sep=`` names. Blank rows, and columns without name and values,
-    are left out.
+    The encoding may be UTF-8 or UTF-16, the separator a comma, a semicolon, a tab, a
+    bar or what a first line ``sep=`` names. Blank rows, and columns without name and
+    values, are left out.
     """
     try:
         text = read_text(path, errors)
@@ -102,45 +107,64 @@ def clean_name(name):
 def name_key(name, spaces=True):
     """Return a key that is equal for all spellings of a name.
 
-    Spellings differ in letter case, in hidden characters, in the width of spaces, or in
-    Unicode forms that NFKC makes equal. Without `spaces` all spaces are ignored.
+    Spellings differ in letter case, in hidden characters, in the width of spaces, in
+    hyphens and apostrophes, or in Unicode forms that NFKC makes equal. Without `spaces`
+    all spaces are ignored.
     """
-    folded = unicodedata.normalize("NFKC", clean_name(name)).casefold()
+    told = clean_name(name.translate(_SIGNS))
+    folded = unicodedata.normalize("NFKC", told).casefold()
     words = clean_name(unicodedata.normalize("NFKC", folded)).split()
     return (" " if spaces else "").join(words)
 
 
-def unify_names(names, *, spaces=True, known=()):
+def person_key(name):
+    """Return a key that is equal for what may be one person, told by name or number.
+
+    Programs turn 01 into 1 or 1.0.
+    """
+    key = name_key(str(name))
+    number = _NUMBER.fullmatch(key)
+    return number[1] if number else key
+
+
+def text_key(text):
+    """Return a key that is equal for all spellings of a sentence's words."""
+    key = name_key(text)
+    words = "".join(" " if unicodedata.category(c)[0] == "P" else c for c in key)
+    return " ".join(words.split()) or key
+
+
+def unify_names(names, *, key=name_key, known=()):
     """Return names in one spelling each, and the groups of several spellings.
 
     The most frequent spelling is kept, or that of a `known` name, which may be a
-    number. With `spaces`, a space makes another name: "S 1" and "S1" may differ.
+    number. With the usual `key`, a space makes another name: "S 1" and "S1" may differ.
     """
-    counts, groups = Counter(map(clean_name, names)), {}
+    counts, keys, groups = Counter(map(clean_name, names)), {}, {}
     for name in dict.fromkeys(names):
-        groups.setdefault(name_key(name, spaces), []).append(name)
+        keys[name] = key(name)
+        groups.setdefault(keys[name], []).append(name)
     best = {
-        key: max(map(clean_name, group), key=counts.__getitem__)
-        for key, group in groups.items()
+        each: max(map(clean_name, group), key=counts.__getitem__)
+        for each, group in groups.items()
     }
-    best |= {name_key(str(name), spaces): name for name in known}
+    best |= {key(str(name)): name for name in known}
     several = [group for group in groups.values() if len(group) > 1]
-    return [best[name_key(name, spaces)] for name in names], several
+    return [best[keys[name]] for name in names], several
+
+
+def unify_texts(texts):
+    """Return sentences in one spelling each, as objects, and None for empty ones."""
+    told, _ = unify_names([text or "" for text in texts], key=text_key)
+    unified = np.full(len(told), None, dtype=object)
+    unified[:] = [text or None for text in told]
+    return unified
 
 
 def find_twin(name, known):
     """Return a known name of which another is a spelling, or a number in text."""
-    for other in known:
-        numbers = [n for n in (name, other) if not isinstance(n, str)]
-        if len(numbers) != 1:
-            if name_key(str(name)) == name_key(str(other)):
-                return other
-            continue
-        text = name if isinstance(name, str) else other
-        with contextlib.suppress(TypeError, ValueError):
-            if float(text) == float(numbers[0]):
-                return other
-    return None
+    key = person_key(name)
+    return next((other for other in known if person_key(other) == key), None)
 
 
 def write_csv(path, table):

@@ -29,6 +29,8 @@ _CONTENTS = [
         (rb"\xff[\xf0\xf1\xf8\xf9]", f"AAC audio{_CONVERT}"),
         (rb"\x30\x26\xb2\x75", f"Windows Media (wma){_CONVERT}"),
         (rb"PK\x03\x04", "a zip archive; unpack it"),
+        (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!", "compressed; unpack it"),
+        (rb"[\t\n\r -~]+\0*\Z", "text, as a failed download leaves it"),
         (rb"\x00\x05\x16\x07", "what macOS keeps beside a file, not the file itself"),
     )
 ]

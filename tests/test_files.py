@@ -114,6 +114,10 @@ def test_folder_is_not_replaced(tmp_path):
         (b"\x1a\x45\xdf\xa3\x9f", r"WebM.*ffmpeg -i"),
         (b"\xff\xf1\x50\x80", r"AAC.*ffmpeg -i"),
         (b"PK\x03\x04", "zip"),
+        (b"\x1f\x8b\x08\0", "compressed; unpack it"),
+        (b"Rar!\x1a\x07", "compressed; unpack it"),
+        (b"404: Not Found\n", "text, as a failed download"),
+        (b"Error: quota exceeded", "text, as a failed download"),
     ],
 )
 def test_what_is_no_audio_is_named(tmp_path, content, said):
@@ -132,6 +136,7 @@ def test_noise_has_no_name(tmp_path):
 
 def test_one_walk_finds_recordings_and_says_what_it_leaves_out(tmp_path):
     names = ["b.wav", "A.FLAC", "in/c.mp3", "in/d.m4a", "e.aac", "f.webm", "g.AMR"]
+    names += ["h.bwf", "i.gsm", "in/j.M4R"]
     names += ["._b.wav", ".hidden/x.wav", "notes.txt", "in/.DS_Store"]
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -139,10 +144,10 @@ def test_one_walk_finds_recordings_and_says_what_it_leaves_out(tmp_path):
     (tmp_path / "in" / "loop").symlink_to(tmp_path)
     found = find_recordings(tmp_path)
     names = [os.path.relpath(path, tmp_path) for path in found.files]
-    assert names == ["A.FLAC", "b.wav", "in/c.mp3"]
+    assert names == ["A.FLAC", "b.wav", "h.bwf", "in/c.mp3"]
     names = [os.path.relpath(path, tmp_path) for path in found.skipped]
-    assert names == ["e.aac", "f.webm", "g.AMR", "in/d.m4a"]
-    said = r"4 file\(s\) are skipped.*e\.aac.*d\.m4a.*ffmpeg -i e\.aac e\.wav"
+    assert names == ["e.aac", "f.webm", "g.AMR", "i.gsm", "in/d.m4a", "in/j.M4R"]
+    said = r"6 file\(s\) are skipped.*e\.aac.*i\.gsm.*ffmpeg -i e\.aac e\.wav"
     assert re.search(said, str(found))
     (tmp_path / "none").mkdir()
     assert str(find_recordings(tmp_path / "none")) == ""

@@ -79,12 +79,16 @@ def run(args):
     """Print the table, and write what --out asks for."""
     from ..model_selection import compare
 
+    before = {}
     if args.rerun is not None:
-        rerun.take_options(args, args.rerun, "--from")
+        before = rerun.take_options(args, args.rerun, "--from")
     _check(args)
     command = rerun.command_of(args)
     corpus = load_recordings(args)
     check_speakers(corpus, args)
+    data = rerun.data_of(corpus)
+    for change in rerun.told_changes(before, data):
+        print_note(f"warning: {change}")
     texts = known_texts(corpus, args)
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")
@@ -92,12 +96,12 @@ def run(args):
         for name in args.reference or ():
             known = ", ".join(methods)
             refuse(name not in methods, "--reference", f"{name!r} is not among {known}")
-        data = corpus.data, corpus.target, corpus.speakers
+        columns = corpus.data, corpus.target, corpus.speakers
         print_line(f"{', '.join(methods)}: {corpus.DESCR}")
         _print_estimate(methods, corpus, texts, args)
         comparison = compare(
             methods,
-            *data,
+            *columns,
             cv=find_folds(corpus, args),
             texts=texts,
             seeds=range(args.seed, args.seed + args.seeds),
@@ -109,9 +113,10 @@ def run(args):
         )
     print_line(comparison)
     if args.out is not None:
+        settings = {"command": command, **data}
         results = {  # each is told how to run it again
             name: {
-                seed: replace(each, settings=each.settings | {"command": command})
+                seed: replace(each, settings=each.settings | settings)
                 for seed, each in own.items()
             }
             for name, own in comparison.results.items()
@@ -189,7 +194,7 @@ def _print_estimate(methods, corpus, texts, args):
     from ..model_selection import compare
     from ..model_selection._sentences import TEXT_SPLITS
 
-    data = corpus.data, corpus.target, corpus.speakers
+    columns = corpus.data, corpus.target, corpus.speakers
     splits = find_splits(corpus, args)
     names, epochs, random = {}, {}, set()
     for name, method in methods.items():
@@ -203,7 +208,7 @@ def _print_estimate(methods, corpus, texts, args):
             for name, n in few.items()
         }
         options = {"cv": splits[:1], "n_bootstrap": 0, "n_jobs": args.jobs}
-        found = compare(short, *data, **options).results
+        found = compare(short, *columns, **options).results
         random.update(name for name, own in found.items() if None not in own)
         return {
             name: result.folds[0].fit_time

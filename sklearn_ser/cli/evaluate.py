@@ -33,7 +33,14 @@ from .options import (
     refuse,
     shown_title,
 )
-from .rerun import PLACES, command_of, portable, take_options
+from .rerun import (
+    PLACES,
+    command_of,
+    data_of,
+    portable,
+    take_options,
+    told_changes,
+)
 from .terminal import print_line, print_note
 
 HELP = "train and test on separate speakers, print UAR and WA"
@@ -104,15 +111,14 @@ def run(args):
     """Print the table of an evaluation, and write what --out asks for."""
     from ..model_selection import check_duplicate_leakage
 
-    command = None
+    before = {}
     if args.resume is not None or args.rerun is not None:
-        command = _take_options(args)
+        before = _take_options(args)
     if isinstance(args.corpus, list):
         evaluate_corpora.run(args)
         return
     _check(args)
-    if args.resume is None:
-        command = command_of(args)
+    command = before["command"] if args.resume else command_of(args)
     corpus = load_recordings(args)
     corpus.caveats = ()
     if args.target is None:
@@ -120,11 +126,13 @@ def run(args):
     else:
         corpus = _join(corpus, args)
     _check_sentences(corpus, args)
+    data = data_of(corpus)
+    settings = {"command": command, **data}
     front, classifier = make_front(args, corpus), make_classifier(args)
     title = shown_title(args, front, corpus)
     title = f"SpeakerNormalizer and {title}" if args.enroll else title
     if args.out is not None and args.resume is None:
-        _keep(command, args.out)
+        _keep(settings, args.out)
     print_line(title)
     for note in getattr(corpus, "notes", ()):
         print_line(f"note on {args.corpus}: {note}")
@@ -143,9 +151,10 @@ def run(args):
         linear = make_classifier(args, BASELINE)
         baseline = validate(linear, X, front, corpus, args, like=result)
         result = result.against(baseline)
-    settings = result.settings | {"command": command}
-    caveats = *result.caveats, *corpus.caveats, *_heard_sentences(corpus, splits, args)
-    result = replace(result, settings=settings, caveats=caveats)
+    caveats = [*told_changes(before, data), *result.caveats, *corpus.caveats]
+    caveats += _heard_sentences(corpus, splits, args)
+    settings = result.settings | settings
+    result = replace(result, settings=settings, caveats=tuple(caveats))
     print_line(result)
     for remark in result.remarks():
         print_line(remark)
@@ -248,6 +257,8 @@ def _join(source, args):
     import numpy as np
     from sklearn.utils import Bunch
 
+    from .._csv import unify_texts
+
     target = read_manifest("--target", args)
     kept, caveats = _kept_rows(source.speakers, target.speakers, args)
     first, second = (
@@ -260,7 +271,7 @@ def _join(source, args):
         data=[*(source.data[row] for row in kept), *target.data],
         target=np.concatenate([source.target[kept], target.target]),
         speakers=np.concatenate([source.speakers[kept], target.speakers]),
-        texts=np.concatenate([source.texts[kept], target.texts]),
+        texts=unify_texts([*source.texts[kept], *target.texts]),
         corpora=np.repeat([first, second], [len(kept), len(target.data)]),
         transfer=(first, second),
         frame={
@@ -277,10 +288,10 @@ def _kept_rows(source, target, args):
     """Return the rows of the source that train, and remarks on speakers in both."""
     import numpy as np
 
-    from .._csv import name_key
+    from .._csv import person_key
 
-    tested = {name_key(name) for name in target.tolist()}
-    is_shared = np.array([name_key(name) in tested for name in source.tolist()])
+    tested = {person_key(name) for name in target.tolist()}
+    is_shared = np.array([person_key(name) in tested for name in source.tolist()])
     rows = np.arange(len(source))
     if not is_shared.any():
         return rows, ()
@@ -416,27 +427,27 @@ def _n_fits(corpus, splits, args):
     return len(splits) * (1 + min(TEXT_SPLITS, len(texts)))
 
 
-def _keep(command, folder):
-    """Write the command down, for --resume."""
+def _keep(settings, folder):
+    """Write down the command, and what tells its data, for --resume."""
     from .._files import atomic_write
 
-    kept = {"settings": {"command": command}}
+    kept = {"settings": settings}
     with atomic_write(os.path.join(folder, _COMMAND)) as file:
         file.write(json.dumps(kept, indent=2).encode() + b"\n")
 
 
 def _take_options(args):
-    """Take the options of an evaluation that is there, and return its command."""
+    """Take the options of an evaluation that is there, and return its settings."""
     both = args.resume is not None and args.rerun is not None
     refuse(both, "--from", "goes on from another evaluation than --resume")
     if args.resume is None:
-        asked, command = args.audio, take_options(args, args.rerun, "--from")
+        asked, before = args.audio, take_options(args, args.rerun, "--from")
         args.audio = asked or (args.audio and args.out is not None)
-        return command
+        return before
     path = os.path.join(args.resume, _COMMAND)
-    command = take_options(args, path, "--resume", shown=args.resume)
+    before = take_options(args, path, "--resume", shown=args.resume)
     args.out = args.resume
-    return command
+    return before
 
 
 def _print_folds(finished, args):

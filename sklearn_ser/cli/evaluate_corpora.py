@@ -139,14 +139,14 @@ def _tell_namesakes(corpus, args):
     """Tell names that tables share. Those of named corpora are codes."""
     import numpy as np
 
-    from .._csv import name_key
+    from .._csv import person_key
     from ..datasets.several import is_table
 
     first = {}
     for name, one in zip(corpus.channels, args.corpus, strict=True):
         own = corpus.frame["speaker"][corpus.corpora == name] if is_table(one) else ()
         for speaker in np.unique(own).tolist():
-            other = first.setdefault(name_key(speaker), name)
+            other = first.setdefault(person_key(speaker), name)
             if other != name:
                 print_note(
                     f"warning: '{other}' and '{name}' have a speaker {speaker!r}, who "

@@ -14,6 +14,15 @@ LOGISTIC = "logistic"
 LINEAR = BASELINE, LOGISTIC
 _MANIFEST = "a CSV table with the columns file, speaker and emotion"
 _COLUMNS = ("file", "speaker", "emotion")
+# the loaders' arguments, with which their errors begin -> the options of the command
+_OPTIONS = {
+    "name": "--corpus",
+    "corpora": "--corpus",
+    "data_home": "--data-home",
+    "emotions": "--emotions",
+    "rename": "--rename",
+    "protocol": "--protocol",
+}
 
 # name -> (module, class or function, parameters, title) of the classifier
 _ADVERSARIAL = "speaker_adversarial", "SpeakerAdversarialClassifier"
@@ -360,13 +369,11 @@ def _naming_options():
     try:
         yield
     except ValueError as error:
-        found = re.match(r"(\w+)(?:\[\d+\])?:? (.+)", str(error), re.DOTALL)
-        name, text = found.groups() if found else ("", "")
-        option = {"name": "corpus", "corpora": "corpus"}.get(name, name)
-        if option not in ("corpus", "data_home", "emotions", "rename", "protocol"):
+        name = re.match(r"(\w*)(\[\d+\])?:? ?", str(error))
+        if name[1] not in _OPTIONS:
             raise
-        option = option.replace("_", "-")
-        raise ValueError(f"argument --{option}: {text}") from error
+        text = str(error)[name.end() :]
+        raise ValueError(f"argument {_OPTIONS[name[1]]}: {text}") from error
 
 
 def read_manifest(option, args):

@@ -54,8 +54,27 @@ def portable(path, folder):
     return os.path.basename(paths[0])
 
 
+def data_of(corpus):
+    """Return what tells the recordings, the emotions and the speakers from others."""
+    from ..model_selection._resume import digest
+
+    columns = {"recordings": "data", "emotions": "target", "speakers": "speakers"}
+    return {name: digest(corpus[key]) for name, key in columns.items()}
+
+
+def told_changes(before, data):
+    """Return a sentence on data that differ from those in an evaluation's settings."""
+    changed = [name for name in data if before.get(name, data[name]) != data[name]]
+    if not changed:
+        return []
+    return [
+        f"{' and '.join(changed)} are not those of the evaluation that is run again, "
+        "whose figures may differ for this reason alone."
+    ]
+
+
 def take_options(args, path, option, shown=None):
-    """Take the options of the evaluation of a file, and return its command.
+    """Take the options of the evaluation of a file, and return its settings.
 
     Beside them only what differs between machines can be given, and with ``--from`` a
     folder.
@@ -78,19 +97,21 @@ def take_options(args, path, option, shown=None):
         if "results" in found:  # of a comparison: each result has its command
             (first, *_), *_ = found["results"].values()
             found = first["result"]
-        command = found["settings"]["command"]
-        if not isinstance(command, str):
+        settings = found["settings"]
+        if not isinstance(settings["command"], str):
             raise LookupError
-        name, *words = shlex.split(command)
+        name, *words = shlex.split(settings["command"])
         if name != _name_of(args):
             raise ValueError(f"it is of the command {name}")
+        known = vars(args.parser.parse_args(words))
+        if any(known.get(name) is not None for name in ("out", "resume", "rerun")):
+            raise ValueError("its command takes the options of another one")
     except (OSError, ValueError, TypeError, LookupError) as error:
         lacks = isinstance(error, LookupError)
         why = "it does not name the command that wrote it" if lacks else error
         raise ValueError(
             f"argument {option}: no evaluation in '{shown or path}' ({why})"
         ) from error
-    known = vars(args.parser.parse_args(words))
     for name in PLACES:
         if name in given:
             _refuse_others(name, given[name], known[name], option)
@@ -116,7 +137,7 @@ def take_options(args, path, option, shown=None):
         known[name] = values if is_list else values[0]
     kept = {name: getattr(args, name, None) for name in ("resume", "out")}
     vars(args).update(known | given | kept)
-    return command
+    return settings
 
 
 def _refuse_others(name, given, known, option):

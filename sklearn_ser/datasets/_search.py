@@ -12,14 +12,27 @@ from ..features._audio_files import CUT, is_estimate, length_fault, open_audio
 # Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
 # recording, the one whose suffix stands first is used.
 SUFFIXES = (
-    *(".wav", ".wave", ".flac", ".aif", ".aiff", ".aifc", ".w64", ".rf64", ".caf"),
-    *(".au", ".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
+    *(
+        ".wav",
+        ".wave",
+        ".bwf",
+        ".flac",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".w64",
+        ".rf64",
+        ".caf",
+    ),
+    *(".caf", ".au", ".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
 )
 _OTHER_AUDIO = (
     *(".m4a", ".aac", ".webm", ".amr", ".wma", ".weba", ".3gp", ".3ga", ".m4b"),
-    *(".mka", ".ape", ".ac3", ".mp2", ".ra", ".dss", ".tta", ".wv", ".spx"),
+    *(".mka", ".ape", ".ac3", ".mp2", ".ra", ".dss", ".tta", ".wv", ".spx", ".m4r"),
+    *(".gsm", ".g722", ".vox", ".awb", ".dts", ".dsf", ".alac", ".raw", ".pcm"),
 )
 _VIDEO = (".avi", ".mp4", ".mov", ".flv", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v")
+_VIDEO += (".ogv", ".3g2", ".mts", ".m2ts", ".vob")
 TO_CONVERT = (*_OTHER_AUDIO, *_VIDEO)
 """Suffixes of audio and video that soundfile does not decode."""
 

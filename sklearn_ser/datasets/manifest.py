@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._csv import clean_name, read_table, unify_names
+from .._csv import clean_name, name_key, read_table, unify_names, unify_texts
 from .._validation import (
     import_or_raise,
     is_missing,
@@ -31,26 +32,31 @@ _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
 _SHOWN = 5  # faults that one message names; it counts the others
 
 # Of names in which spaces stand for all that is no letter and no digit: "start (s)".
-_UNIT = r"( ?(time|times?tamp|s|sec|secs|seconds?|ms|msecs?|samples?|frames?))*"
-_WHOLE = r"((seg(ment)?|utt(erance)?|turn|clip|audio|time|t) ?)?"
+_OTHER_UNITS = r"ms|msecs?|milliseconds?|samples?|frames?|mins?|minutes?|idx|index"
+_PART = r"seg(ment)?|utt(erance)?|turn|clip|audio"
+_UNIT = rf"( ?(time|times?tamp|s|sec|secs|seconds?|of|{_PART}|{_OTHER_UNITS}))*"
+_WHOLE = rf"(({_PART}|samples?|frames?|time|t) ?)?"
 # Columns that make of a row a part of a recording.
 _TIMES = {
     kind: re.compile(f"{_WHOLE}({names}){_UNIT}")
     for kind, names in (
-        ("start", r"start|begin|from|onset|xmin|tmin|t ?0"),
-        ("end", r"end|stop|to|xmax|tmax|t ?1"),
+        ("start", r"start|begin|from|onset|xmin|tmin|t ?0|first (?=sample|frame)"),
+        ("end", r"end|stop|to|xmax|tmax|t ?1|last (?=sample|frame)"),
         ("offset", "offset"),  # an end beside an onset, else a start
-        ("duration", "duration|dur|length"),
+        ("duration", "duration|dur|length|(num|n) ?(?=samples|frames)"),
     )
 }
-_NO_SECONDS = re.compile(r"(ms|msecs?|samples?|frames?)$")
+_NO_SECONDS = re.compile(rf"\b({_OTHER_UNITS})\b")
 _CLOCK = re.compile(
     r"((?P<d>\d+) days?,?)? ?(((?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+([.,]\d+)?)?"
 )
 _IN_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_CHANNEL = re.compile(r"(audio ?)?channels?( ?(id|index|number|no))?")
-_SIDE = re.compile(r"-?\d+(\.0)?|left|right|l|r")
+_CHANNEL = re.compile(r"(audio ?)?(ch|chan|channels?|side)( ?(id|index|number|no))?")
+_SIDE = re.compile(r"-?\d+(\.0)?|left|right|[lrab]")
 _NOTHING = ("", "nat", "nan", "none", "null", "na", "<na>", "n/a")
+# What programs write for a missing value, and people for no name.
+_MISSING = {"nan", "NaN", "-nan", "<NA>", "NaT", "None", "null", "NULL"}
+_MISSING |= {"n/a", "N/A", "#N/A"}
 _RENAME = "give it another name"
 
 
@@ -66,11 +72,12 @@ def load_manifest(
     Parameters
     ----------
     csv : str, path-like or iterable of mappings
-        A CSV file in UTF-8, or in UTF-16 as Excel writes it, with commas, semicolons or
-        tabs between the cells. The first row names the columns. ``file``, ``speaker``
-        and ``emotion`` are required, in any order and letter case. ``text`` is the
-        sentence that is said, or a code of it. Other columns are kept. Blank lines, and
-        spaces around names and values, are ignored.
+        A CSV file in UTF-8, or in UTF-16 as Excel writes it, with commas, semicolons,
+        tabs or bars between the cells. The first row names the columns. ``file``,
+        ``speaker`` and ``emotion`` are required, in any order and letter case. ``text``
+        is the sentence that is said, or a code of it. Other columns are kept. Blank
+        lines, and spaces around names and values, are ignored. What programs write for
+        a missing value, such as nan or #N/A, counts as an empty cell.
 
         ``start`` and ``end`` make of a row a segment of its file: seconds (1.5), a
         clock (1:02.5) or what audformat writes (0 days 00:00:01.5). Without the one the
@@ -107,8 +114,8 @@ def load_manifest(
             The speakers as text: "03" stays "03". Their spellings are unified in the
             same way, but a space makes another speaker, however wide it is.
         texts : ndarray of shape (n_samples,), dtype object
-            The sentences, unified like the speakers, and None where ``text`` is empty
-            or missing.
+            The sentences, unified like the speakers and whatever their punctuation
+            is, and None where ``text`` is empty or missing.
         sessions : ndarray of shape (n_samples,), dtype int
             Equal numbers for segments of one recording. As `groups` of an evaluation
             they keep these segments together.
@@ -172,15 +179,16 @@ def read_corpus(table, argument, *, root=None, columns=None):
     refuse_emotions_as_speakers(speakers, f"{path}, column 'speaker',")
     first = {}  # the number of each file or array, in their order
     sessions = [first.setdefault(source_of(file), len(first)) for file in files]
-    texts = np.full(len(files), None, dtype=object)
-    if "text" in frame:
-        texts[:] = [text or None for text in unify_names(read.columns["text"])[0]]
+    texts = [
+        "" if text in _MISSING else text
+        for text in read.columns.get("text", [""] * len(files))
+    ]
     listed = table if isinstance(table, str | os.PathLike) else "memory"
     return Bunch(
         data=files,
         target=frame["emotion"],
         speakers=speakers,
-        texts=texts,
+        texts=unify_texts(texts),
         sessions=np.array(sessions),
         rows=np.array(read.numbers),
         frame=frame,
@@ -239,8 +247,8 @@ def _read_rows(table, argument):
     rows = list(table) if isinstance(table, Iterable) else [table]
     if not all(isinstance(row, Mapping) for row in rows):
         raise TypeError(
-            f"{argument} must be a path, or rows that are mappings, got "
-            f"{shortened(repr(table))}."
+            f"{argument} must be a path, or rows that are mappings, as "
+            f"DataFrame.to_dict('records') has them, got {shortened(repr(table))}."
         )
     names = list(dict.fromkeys(name for row in rows for name in row))
     raw = [[row.get(name) for name in names] for row in rows]
@@ -264,6 +272,8 @@ def _cell(value, word):
         return os.fspath(value).strip()
     if isinstance(value, np.ndarray | list | tuple | bytes):
         return "-"
+    if isinstance(value, float | np.floating) and value == value // 1:
+        value = int(value)  # NumPy and pandas make floats of integers beside a gap
     return "" if is_missing(value) else str(word(value)).strip()
 
 
@@ -309,7 +319,8 @@ def _rename(names, renamed):
 
 def _unify(path, column, names):
     """Return names in one spelling each, and warn if that changes any."""
-    unified, several = unify_names(names, spaces=column == "speaker")
+    key = partial(name_key, spaces=column == "speaker")
+    unified, several = unify_names(names, key=key)
     if several:
         count = Counter(names)
         # Escapes show what looks alike, such as an accent or a space without width.
@@ -348,10 +359,10 @@ def _check_header(path, names, rows, required):
 
 def _check_cells(path, columns, numbers, required):
     empty = [
-        f"row {number} '{name}'"
+        f"row {number} '{name}'" + f" is {cell!r}" * bool(clean_name(cell))
         for i, number in enumerate(numbers)
-        for name in columns
-        if name in required and not clean_name(columns[name][i])
+        for name, cell in ((name, columns[name][i]) for name in columns)
+        if name in required and (not clean_name(cell) or cell in _MISSING)
     ]
     _refuse(path, "has empty cells", empty)
     long = [
@@ -499,10 +510,11 @@ def _is_longer(files, durations):
     """Tell whether a recording is clearly longer than a column says."""
     for file, duration in zip(files, durations, strict=True):
         try:
-            told = float(duration)
+            told = _seconds(duration)
         except ValueError:
             continue
-        known = length_of(file) if isinstance(file, str) else None
+        is_known = told is not None and isinstance(file, str)
+        known = length_of(file) if is_known else None
         if known is not None and 0 < told < 0.9 * known[1] / known[0] - 0.5:
             return True
     return False

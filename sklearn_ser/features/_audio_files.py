@@ -52,7 +52,10 @@ _W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILIN
 _NIST_COUNT = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
 _ZEROS = re.compile(rb"\0*")
 _START_OF_FLAC = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
-_TRUNCATED = "Seems to be a truncated file"  # libsndfile's remark on a VOC file
+_NIST_BLOCK = 512  # samples to which a NIST file may be filled up
+# libsndfile's remarks on a VOC file
+_TRUNCATED = "Seems to be a truncated file"
+_SEVERAL = "Seems to be a multi-segment file"
 _RESERVOIR = 32 * 1152  # samples of MP3 frames that may hold bits of a later frame
 # kilobits per second of an MP3's frames, from the index 1 on: layer 3 of MPEG 1, and of
 # MPEG 2 and 2.5
@@ -192,10 +195,9 @@ def open_audio(source):
         try:
             file = _open(source, stack)
         except RuntimeError:
-            bare = _behind_zeros(source)
-            if bare is None:
-                raise
-            file = soundfile.SoundFile(stack.enter_context(_Mended(source, *bare)))
+            with _content(source) as data:
+                bare = _Mended(source, b"", _first_frame(data), len(data))
+            file = soundfile.SoundFile(stack.enter_context(bare))
         stack.enter_context(file)
         if file.format not in FORMATS:
             raise OSError(
@@ -245,9 +247,16 @@ class _Mended(io.RawIOBase):
 def _open(source, stack):
     import soundfile
 
+    if not isinstance(source, bytes):
+        check_regular(source)
+    with _content(source) as data:
+        start = _behind_tags(data) if data[:3] == b"ID3" else 0
+        # Of other files behind a tag, libsndfile loses the end, or cannot seek.
+        if start and not _size_of_frame(data[start : start + 4]):
+            behind = _Mended(source, b"", start, len(data))
+            return soundfile.SoundFile(stack.enter_context(behind))
     if isinstance(source, bytes):
         return soundfile.SoundFile(io.BytesIO(source))
-    check_regular(source)
     name = os.fspath(source)
     if os.name == "posix":
         name = os.fsencode(name)  # names need not be UTF-8
@@ -256,15 +265,6 @@ def _open(source, stack):
         stack.callback(os.close, descriptor)
         return soundfile.SoundFile(descriptor, closefd=False)
     return soundfile.SoundFile(name)
-
-
-def _behind_zeros(source):
-    """Find an MP3 file behind zeros, as `_with_true_length` does; None without both."""
-    with _content(source) as data:
-        start = _start_of_mp3(data)
-        size = start and _size_of_frame(data[start : start + 4])
-        is_mp3 = size and _size_of_frame(data[start + size : start + size + 4])
-        return (b"", start, len(data)) if is_mp3 else None
 
 
 def _with_true_length(file, source):
@@ -281,7 +281,8 @@ def _with_true_length(file, source):
             if not n_times:
                 return None
             count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
-            return data[: head + 21] + count.to_bytes(5, "big"), head + 26, len(data)
+            new = data[head : head + 21] + count.to_bytes(5, "big")
+            return new, head + 26, len(data)
     if file.format in ("WAV", "WAVEX"):
         with _content(source) as data:
             start, claim, layout = _samples_chunk(data, file.format)
@@ -292,7 +293,7 @@ def _with_true_length(file, source):
             if claim and end == len(data):
                 return None  # libsndfile reads to the end
             size = (end - start).to_bytes(4, layout[0])
-            return data[: start - 4] + size, start, end
+            return data[_behind_tags(data) : start - 4] + size, start, end
     return None
 
 
@@ -343,7 +344,7 @@ def is_estimate(file, source):
 def _has_no_count(data):
     start = _first_frame(data)
     start = data[start : start + 4096]
-    return not any(mark in start for mark in (b"Xing", b"Info", b"VBRI"))
+    return not any(mark in start for mark in (b"Xing", b"Info"))
 
 
 def length_fault(file, source):
@@ -367,11 +368,17 @@ def _fault(source, format, frames, log):
         if format in _CHUNKS or format == "AU":
             return _fault_of_chunks(data, format, frames)
         if format == "NIST":
-            claims = map(int, _NIST_COUNT.findall(data[:1024]))
-            return CUT if any(frames < claim for claim in claims) else None
-    claims = _W64_CLAIM.findall(log)
-    is_cut = any(int(found) + 1 < int(claim) < _STREAMED for claim, found in claims)
-    return CUT if is_cut or _TRUNCATED in log else None
+            for claim in map(int, _NIST_COUNT.findall(data[:1024])):
+                if 0 < claim < frames - _NIST_BLOCK:
+                    return _more(f"{frames - claim} samples", f"the first {claim}")
+                return CUT if frames < claim else None
+    for claim, found in (map(int, pair) for pair in _W64_CLAIM.findall(log)):
+        if found - _SHORT_REST > claim > 0:
+            return _more(f"{found - claim} bytes", f"the first {claim}")
+        return CUT if found + 1 < claim < _STREAMED else None
+    if _SEVERAL in log:
+        return _more("another block", "the first one")
+    return CUT if _TRUNCATED in log else None
 
 
 def _more(found, where):
@@ -403,11 +410,12 @@ def _samples_chunk(data, format):
         start, claim = (int.from_bytes(data[i : i + 4], order) for i in (4, 8))
         return start, claim, None
     first, order, width, wanted = _CHUNKS[format]
-    layout = "big" if data[:4] == b"RIFX" else order, width
-    for name, start, claim in _chunks(data, first, *layout):
+    tags = _behind_tags(data)
+    layout = "big" if data[tags : tags + 4] == b"RIFX" else order, width
+    for name, start, claim in _chunks(data, tags + first, *layout):
         if name == wanted:
-            if format == "RF64" and claim == 0xFFFFFFFF:
-                claim = int.from_bytes(data[28:36], "little")  # of the chunk ds64
+            if format == "RF64" and claim == 0xFFFFFFFF:  # it is in the chunk ds64
+                claim = int.from_bytes(data[tags + 28 : tags + 36], "little")
             return start, claim, layout
     return len(data), 0, layout
 
@@ -516,8 +524,8 @@ def _crc8(data):
     return crc
 
 
-def _start_of_mp3(data):
-    """Return where the frames of an MP3 file begin, behind its tags and zeros."""
+def _behind_tags(data):
+    """Return where a file begins behind its tags and zeros."""
     at = _ZEROS.match(data).end()
     while data[at : at + 3] == b"ID3":
         at = _ZEROS.match(data, _behind_tag(data, at)).end()
@@ -529,7 +537,7 @@ def _first_frame(data):
 
     A recording of a radio stream starts anywhere.
     """
-    start = at = _start_of_mp3(data)
+    start = at = _behind_tags(data)
     while start <= at < start + _LONGEST_REST and not _is_other_layer(data, start):
         end = at
         for _ in range(3):  # one or two may be chance
@@ -577,13 +585,11 @@ def _with_true_count(data, source):
     is_mpeg1, is_mono = head >> 19 & 3 == 3, head >> 6 & 3 == 3
     side = first + 4 + (17 if is_mpeg1 == is_mono else 32 if is_mpeg1 else 9)
     side += 0 if head >> 16 & 1 else 2  # a checksum
-    claim, vbri = None, first + 36
-    has_header = data[side : side + 4] in (b"Xing", b"Info")
-    if has_header and data[side + 7] & 1:
+    claim, is_counted = None, data[side : side + 4] in (b"Xing", b"Info")
+    if is_counted and data[side + 7] & 1:
         claim = int.from_bytes(data[side + 8 : side + 12], "big")
-    elif data[vbri : vbri + 4] == b"VBRI":
-        has_header = True
-        claim = int.from_bytes(data[vbri + 14 : vbri + 18], "big")
+    # Of a header of Fraunhofer's encoder, libsndfile does not take the count.
+    has_header = is_counted or data[first + 36 : first + 40] == b"VBRI"
     start = first + size if has_header else first
     found = _count_in_file(source, start, head & _MPEG_KIND)
     if claim is not None and found <= claim + 1:  # some count their own frame

@@ -19,7 +19,7 @@ from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
     check_speaker_leakage,
-    doubts_about_speakers,
+    doubts_about_names,
     duplicates_in,
     refuse_duplicates,
 )
@@ -199,7 +199,7 @@ def cross_corpus_validate(
         plans = [plan._replace(adapt=plan.adapt[:0]) for plan in plans]
     protocol = _check_leakage(plans, keys, X, recordings, estimator)
     cells, alike = plan_transfer_texts(plans, data, control, as_generator(seed))
-    caveats = [*doubts_about_speakers(y, keys, corpora), *caveats, *alike]
+    caveats = [*doubts_about_names(y, keys, corpora), *caveats, *alike]
 
     parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
     jobs = ((clone(estimator), data, plan) for plan in parts)

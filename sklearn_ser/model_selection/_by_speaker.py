@@ -24,7 +24,7 @@ from ._enrollment import (
     kind_of,
 )
 from ._leakage import (
-    doubts_about_speakers,
+    doubts_about_names,
     duplicates_in,
     heard_sessions,
     lone_emotions,
@@ -238,7 +238,7 @@ def speaker_cross_validate(
     refuse_duplicates([plan.split for plan in plans["heard"]], source[0], copies)
     refuse_enrolled_copies(parts, source[0], copies)
     heard = heard_sessions([plan.split for plan in plans["heard"]], source[0])
-    caveats = [*doubts_about_speakers(y, speakers), *caveats, *heard]
+    caveats = [*doubts_about_names(y, speakers), *caveats, *heard]
 
     jobs = (
         (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import get_tags
 
-from .._csv import name_key
+from .._csv import person_key
 from .._validation import check_column
 from ..datasets.duplicates import (
     duplicates_if_audio,
@@ -202,8 +202,8 @@ def refuse_enrolled_copies(plans, recordings, duplicates):
                 refuse_duplicates([pair], recordings, duplicates, what=what, first=fold)
 
 
-def doubts_about_speakers(y, speakers, corpora=None):
-    """Return sentences on a column that may not name speakers, and warn of them.
+def doubts_about_names(y, speakers, corpora=None):
+    """Return sentences on columns that may not name persons, or emotions, and warn.
 
     A corpus of one speaker is told, and no reason to warn: it may be a new voice.
     """
@@ -234,16 +234,19 @@ def doubts_about_speakers(y, speakers, corpora=None):
             "have one emotion only. A figure cannot tell their voices from their "
             "emotions, and the column may not name persons."
         )
-    spellings = {}
-    for name in names.tolist() if names.dtype.kind == "U" else []:
-        spellings.setdefault(name_key(name), []).append(name)
-    twins = [group for group in spellings.values() if len(group) > 1]
-    if twins:
-        found.append(
-            f"speakers: {len(twins)} name(s) have several spellings, such as "
-            f"{twins[0]!a}. If they are one person, the same voice trains and tests: "
-            "write each name in one way."
-        )
+    for column, told, then in (
+        ("speakers", names, "If they are one person, the same voice trains and tests"),
+        ("y", np.unique(y), "Each of them counts as an emotion of its own"),
+    ):
+        spellings = {}
+        for name in told.tolist():
+            spellings.setdefault(person_key(name), []).append(name)
+        twins = [group for group in spellings.values() if len(group) > 1]
+        if twins:
+            found.append(
+                f"{column}: {len(twins)} name(s) have several spellings, such as "
+                f"{twins[0]!a}. {then}: write each name in one way."
+            )
     for sentence in found:
         warnings.warn(sentence, stacklevel=3)
     return [*alone, *found]

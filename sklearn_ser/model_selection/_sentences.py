@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator, GroupKFold, LeaveOneGroupOut
 from sklearn.utils import check_scalar
 
-from .._csv import name_key
+from .._csv import text_key
 from .._sklearn import GroupsConsumerMixin
 from .._validation import check_column, is_missing
 from ._enrollment import Draw, draw_recordings
@@ -349,7 +349,7 @@ def _text_codes(texts):
     ]
     missing = [row for row, text in enumerate(texts) if text is None]
     told = check_column([text for text in texts if text is not None], "texts").tolist()
-    keys = {text: name_key(text) if isinstance(text, str) else text for text in told}
+    keys = {text: text_key(text) if isinstance(text, str) else text for text in told}
     known = [keys[text] for text in told]
     if len(set(known)) < 2:
         raise ValueError(

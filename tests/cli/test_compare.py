@@ -46,7 +46,12 @@ def test_a_comparison_is_run_again(
     again = "compare", "--from", "out/comparison.json"
     assert "say where it is by --manifest" in fails(*again)
     moved = "--manifest", f"moved/{manifest.name}", "--features", "moved/tiny"
-    assert run(*again, *moved).lines[0].startswith("baseline, logistic: 12 recordings")
+    printed = run(*again, *moved)
+    assert printed.lines[0].startswith("baseline, logistic: 12 recordings")
+    assert "are not those of the evaluation" not in printed.err
+    shutil.copyfile("moved/0.wav", "moved/1.wav")
+    changed = "warning: recordings are not those of the evaluation"
+    assert changed in run(*again, *moved).err
     assert "--folds: --from takes the options" in fails(*again, "--folds", 3)
     assert "it is of the command compare" in fails("evaluate", *again[1:])
 

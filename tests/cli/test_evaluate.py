@@ -189,6 +189,7 @@ def test_unheard_sentences_have_a_figure(run, fails, manifest, script, tmp_path)
 def test_unheard_sentences_of_another_corpus(run, fails, manifest, script, target):
     second = target("ann", "bob")
     second = with_texts(second, second.with_name("target_script.csv"))
+    second.write_text(second.read_text().replace(",a\n", ",A.\n"))
     argv = "evaluate", "--manifest", script, "--target", second, *LINEAR
     assert "4 of 4 test recordings have their sentence" in run(*argv).out
     printed = run(*argv, "--unheard-sentences")
@@ -422,9 +423,32 @@ def test_a_result_is_run_again_on_its_own_corpus_and_features(
     for command, told in (
         ("evaluate --corpus emovo", "--manifest: says"),
         (5, "does no"),
+        ("evaluate --from a.json", "its command takes the options of another one"),
+        ("evaluate --out folder", "its command takes the options of another one"),
     ):
         path.write_text(json.dumps({"settings": {"command": command}}))
         assert told in fails("evaluate", "--from", path, "--manifest", table)
+
+
+def test_data_that_changed_are_told(run, rows, table, tmp_path):
+    """Of a result that is run again, and of an evaluation that goes on."""
+    run("evaluate", "--manifest", table, *OWN, *LINEAR, "--out", "out")
+    text, told = (tmp_path / table).read_text(), "are not those of the evaluation"
+    path = tmp_path / "data" / rows(tmp_path / table)[1][0][0]
+    sound = path.read_bytes()
+    for change, what in (
+        (lambda: None, None),
+        (lambda: path.write_bytes(sound[:-2] + b"\1\2"), "recordings"),
+        (lambda: (tmp_path / table).write_text(text.replace("s00", "bob")), "speakers"),
+    ):
+        change()
+        printed = run("evaluate", "--from", "out/result.json").out
+        assert (told in printed) == (what is not None)
+        assert what is None or f"{what} {told}" in printed
+    (tmp_path / table).write_text("\n".join(text.splitlines()[:-1]))
+    said = f"recordings and emotions and speakers {told}"
+    assert said in run("evaluate", "--resume", "out").out
+    assert said in (tmp_path / "out" / "result.json").read_text()
 
 
 # -------------------------------------------------------------------- another corpus
@@ -489,6 +513,13 @@ def test_one_name_in_both_corpora_is_one_person(
     for text in (printed.out, " ".join(page.split())):
         assert (said or "--namesakes") in text or said is None
         assert ("--manifest are speakers of" in text) == (said is not None)
+
+
+def test_zeros_that_a_program_took_away_make_no_other_person(run, manifest, target):
+    table = manifest.with_name("numbered.csv")
+    table.write_text(manifest.read_text().replace(",s00,", ",007,"))
+    argv = "evaluate", "--manifest", table, "--target", target("7", "bob"), *LINEAR
+    assert "(007): their 4 recording(s) in --manifest did not train" in run(*argv).out
 
 
 def test_nobody_is_left_to_train_on(fails, manifest, target):

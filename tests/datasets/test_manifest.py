@@ -67,6 +67,7 @@ def test_a_plain_manifest(write, tmp_path):
         "file,speaker,emotion,,\na.wav,03,anger,,\nb.wav,11,neutral,,\n",
         ",file,,speaker,emotion\n,a.wav,,03,anger\n,b.wav,,11,neutral\n",
         "file,speaker,emotion\na.wav,03,anger,,,\nb.wav,11,neutral\n",
+        GOOD.replace(",", "|"),
         "sep=;\n" + GOOD.replace(",", ";"),
         '"sep=|"\r\n' + GOOD.replace(",", "|"),
         "\ufeffSEP=\t\n" + GOOD.replace(",", "\t"),
@@ -74,7 +75,14 @@ def test_a_plain_manifest(write, tmp_path):
     ids=[
         *("bom", "crlf", "no last newline", "spaces and case", "quotes", "blank lines"),
         *("semicolons", "tabs", "semicolons and commas", "nothing behind"),
-        *("nothing between", "nothing behind rows", "sep=;", "sep=|", "sep=tab"),
+        *(
+            "nothing between",
+            "nothing behind rows",
+            "bars",
+            "sep=;",
+            "sep=|",
+            "sep=tab",
+        ),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be"])
@@ -188,7 +196,11 @@ def test_as_frame_gives_text_columns_or_names_the_extra(write, monkeypatch):
             "file;speaker;label\na.wav;1;x\n",
             r"lacks the columns \['emotion'\]; it has \['file', 'speaker', 'label'\]",
         ),
-        (HEAD.replace(",", "|") + "a.wav|1|x", r"has \['file\|speaker\|emotion'\]"),
+        (HEAD.replace(",", ":") + "a.wav:1:x", r"has \['file:speaker:emotion'\]"),
+        (
+            HEAD + "a.wav,nan,x\nb.wav,1,None\nb.wav,1,#N/A\n",
+            "empty cells: row 2 'speaker' is 'nan', row 3 'emotion' is 'None', row 4",
+        ),
         (
             "file,speaker,emotion,Speaker\na.wav,1,x,2\n",
             r"more than one column named \['speaker'\]",
@@ -289,6 +301,9 @@ def _named(column, one, other):
         (("Zo\u00eb", "Zoe\u0308"), "Zo\u00eb"),
         (("a\u200bnn\ufeff", "ann"), "ann"),
         (("\u0130da", "I\u0307DA"), "\u0130da"),
+        (("O'Neil", "O\u2019Neil"), "O'Neil"),
+        (("S\u20111", "s-1"), "S\u20111"),
+        (("ann \u2013 b", "Ann - b"), "ann \u2013 b"),
         (("Strasse", "STRA\u1e9eE"), "Strasse"),
         (("Ann\u00a0B", "Ann B"), "Ann B"),
         (("Ann   B", "ann\tb"), "Ann B"),
@@ -346,17 +361,18 @@ def test_names_that_differ_stay_apart(write, column, one, other):
 
 
 def test_texts_are_unified_in_silence(write, tmp_path):
-    texts = ["Das will sie", "das  will sie", "", "a02", "\u200b"]
+    texts = ["Das will sie", "das  will sie!", "", "a02", "\u200b", "nan", "N/A"]
     for i in range(len(texts)):
         (tmp_path / f"{i}.wav").touch()
     rows = "".join(f"{i}.wav,s1,joy,{text}\n" for i, text in enumerate(texts))
     corpus = load_manifest(write("file,speaker,emotion,Text\n" + rows))
-    assert corpus.texts.tolist() == ["Das will sie", "Das will sie", None, "a02", None]
+    expected = ["Das will sie", "Das will sie", None, "a02", None, None, None]
+    assert corpus.texts.tolist() == expected
     assert corpus.texts.dtype == object
-    assert corpus.frame["text"][1] == "das  will sie"
+    assert corpus.frame["text"][1] == "das  will sie!"
     renamed = write("file,speaker,emotion,said\n" + rows)
     assert load_manifest(renamed, columns={"text": "said"}).texts[3] == "a02"
-    assert load_manifest(renamed).texts.tolist() == [None] * 5
+    assert load_manifest(renamed).texts.tolist() == [None] * 7
 
 
 _CLIP = 3.0  # seconds
@@ -384,6 +400,7 @@ def _segment(write, tmp_path, names, cells):
         ("T_0,T_1", "0.1,0.9", (0.1, 0.9)),
         ("onset,offset", "0.1,0.9", (0.1, 0.9)),
         ("begin,stop", "0.1,0.9", (0.1, 0.9)),
+        ("Start of Segment,End of Segment", "0.1,0.9", (0.1, 0.9)),
         ("xmin,xmax,duration", "0.1,0.9,0.8", (0.1, 0.9)),
         ("offset,duration", "1,0.75", (1, 1.75)),
         ("onset", "2.5", (2.5, None)),
@@ -429,9 +446,18 @@ def test_a_row_without_times_is_a_whole_recording(write, tmp_path, names, cells)
         ("segment_start_ms", "250", r"\['segment_start_ms'\], which .* in seconds"),
         ("start,end_frame", "1,90", r"the columns \['end_frame'\], which make of a"),
         ("start,duration_ms", "1,900", r"the columns \['duration_ms'\], which make of"),
+        ("first_sample,last_sample", "8,800", r"\['first_sample', 'last_sample'\], wh"),
+        ("frame_offset,num_frames", "8,800", "'num_frames'], which make of a row a"),
+        ("start_idx", "8", r"\['start_idx'\], which make of a row a part"),
+        ("start_min,end_min", "0,0.01", r"\['start_min', 'end_min'\], which make"),
+        ("ch", "2", r"the columns \['ch'\], which make of a row a part"),
+        ("channel", "A", r"the columns \['channel'\], which make of a row a part"),
+        ("side", "left", r"the columns \['side'\], which make of a row a part"),
         ("channel", "1", r"the columns \['channel'\], which make of a row a part"),
         ("Channel", "left", r"the columns \['channel'\], which make of a row a part"),
         ("duration", "0.8", r"the columns \['duration'\], which make of a row a part"),
+        ("duration", '"0,8"', r"the columns \['duration'\], which make of a row a"),
+        ("Duration", "00:00:00.8", r"the columns \['duration'\], which make of a"),
         ("duration_s", "1", r"the columns \['duration_s'\], which make of a row a"),
         ("start,t0", "1,2", r"\['start', 't0'\], each of which may be the start of a"),
         ("start,end", "soon,2", r"no seconds \(.*name\): row 2 'start' is 'soon'"),
@@ -541,6 +567,19 @@ def test_rows_in_memory(tmp_path, monkeypatch):
             load_manifest([row | wrong])
     with pytest.raises(ValueError, match="csv is empty"):
         load_manifest([])
+
+
+def test_numbers_in_memory_are_whole(tmp_path):
+    speakers = 3, 3.0, np.float32(3), "03"
+    rows = [
+        {"file": f"{i}.wav", "speaker": s, "emotion": 1.5}
+        for i, s in enumerate(speakers)
+    ]
+    for row in rows:
+        (tmp_path / row["file"]).touch()
+    corpus = load_manifest(rows, root=tmp_path)
+    assert corpus.speakers.tolist() == ["3", "3", "3", "03"]
+    assert set(corpus.target) == {"1.5"}
 
 
 def test_rows_in_memory_may_be_segments(tmp_path):

@@ -426,16 +426,31 @@ def _without_header(data):
     return data[data.find(data[:2], mark) :]
 
 
+def _with_header_of_fraunhofer(data):
+    """An MP3 file whose count of frames stands in a header of its own."""
+    mark = max(data.find(b"Xing"), data.find(b"Info"))
+    count = data[mark + 8 : mark + 12]
+    header = b"VBRI" + bytes(10) + count + bytes(8)
+    head = data[:mark] + bytes(4) + data[mark + 4 :]
+    return head[:36] + header + head[36 + len(header) :]
+
+
+TAG = b"ID3\3\0\0\0\0\1\0" + bytes(128)
 LIST = b"LIST" + (4).to_bytes(4, "little") + b"abcd"
 LONGER = {
     "WAV": ("a.wav", _put(b"data", 8000)),
     "WAV before comments": ("a.wav", _put(b"data", 8000, extra=LIST)),
+    "WAV behind a tag": ("a.wav", lambda d: TAG + _put(b"data", 8000)(d)),
     "AIFF": ("a.aiff", _put(b"SSND", 8000, order="big")),
     "AU": ("a.au", _put(8, 8000, order="big")),
     "AU, no length": ("a.au", _put(8, 0, order="big")),
     "CAF": ("a.caf", _put(b"data", 8000, 8, "big")),
     "RF64": ("a.rf64", _put(28, 8000, 8)),
     "FLAC": ("a.flac", _put(22, 8000, order="big")),
+    "W64, twice": ("a.w64", lambda data: data * 2),
+    "NIST, twice": ("a.nist", lambda data: data * 2),
+    "NIST": ("a.nist", lambda data: data.replace(b"-i 40000", b"-i 20000")),
+    "VOC, twice": ("a.voc", lambda data: data * 2),
     "FLAC, twice": ("a.flac", lambda data: data * 2),
     "Ogg, twice": ("a.ogg", lambda data: data * 2),
 }
@@ -465,6 +480,7 @@ READ_ON = {
         lambda d: _without_header(d) + b"TAG" + b"a" * 125,
     ),
     "MP3 of another count": ("a.mp3", _put(b"Xing\0\0\0\x0f", 20, order="big")),
+    "MP3 of Fraunhofer's encoder": ("a.mp3", _with_header_of_fraunhofer),
     "MP3 before another": ("a.mp3", lambda d: d + _without_header(d)),
     "MP3 before another with a tag": (
         "a.mp3",
@@ -472,7 +488,17 @@ READ_ON = {
     ),
     "MP3 behind two tags, without a count": (
         "a.mp3",
-        lambda d: (b"ID3\3\0\0\0\0\1\0" + bytes(128)) * 2 + _without_header(d),
+        lambda d: TAG * 2 + _without_header(d),
+    ),
+    "WAV behind a tag": ("a.wav", lambda d: TAG + d),
+    "FLAC behind a tag": ("a.flac", lambda d: TAG + d),
+    "FLAC behind a tag, no length": (
+        "a.flac",
+        lambda d: TAG + _put(22, 0, order="big")(d),
+    ),
+    "WAV of a stream, behind a tag": (
+        "a.wav",
+        lambda d: TAG + _put(b"data", 0xFFFFFFFF, extra=LIST)(d),
     ),
     "WAV with comments": ("a.wav", lambda d: d + LIST),
     "WAV with cut comments": ("a.wav", lambda d: d + LIST[:7] + b"\1" + b"b" * 200),
@@ -494,7 +520,7 @@ READ_ON = {
     ),
     "MP3 behind a tag and zeros": (
         "a.mp3",
-        lambda d: b"ID3\3\0\0\0\0\1\0" + bytes(1128) + d,
+        lambda d: TAG + bytes(1000) + d,
     ),
     "MP3 of a radio stream": ("a.mp3", lambda d: _without_header(d)[50:]),
     "MP3 behind a page": ("a.mp3", lambda d: b"<html>" * 50 + _without_header(d)),
@@ -513,6 +539,8 @@ def test_a_file_is_read_to_its_end(tmp_path, kind):
         whole = load_audio(path)
         path.write_bytes(change(path.read_bytes()))
         found = load_audio(path)
+        in_memory = load_audio({"bytes": path.read_bytes()})
+        np.testing.assert_array_equal(in_memory, found)
         times = 2 if "another" in kind and "count" not in kind else 1
         assert abs(len(found) - times * len(whole)) < 3 * 1152 * times
         assert find_fault(path) is None

@@ -361,6 +361,7 @@ def test_cross_val_predict_passes_no_speakers(classifier, corpus, log_mels):
         ([1, 2], ["1", "2"], "'1' for 1"),
         (["1", "2"], [1, 2], "1 for '1'"),
         ([1.0, 2.0], ["01", "2"], "'01' for 1.0"),
+        (["1", "2"], ["01", "2"], "'01' for '1'"),
         (["Ann B", "Bo"], ["ann\u00a0b", "Bo"], "'ann\\xa0b' for 'Ann B'"),
         (["S12", "Bo"], ["S\uff11\uff12", "Bo"], "for 'S12'"),
         (["Ann", "Bo"], ["Cem", "Bo"], None),

@@ -204,15 +204,36 @@ def test_swapped_columns_are_told_before_a_fit(data, by_corpus):
     assert len(evaluate((X, y, one)).remarks()) == len(evaluate(data).remarks())
 
 
-@pytest.mark.parametrize("twin", ["ann\u00a0b", "Ann  B", "\uff21nn b"])
-def test_spellings_of_a_speaker_are_told(data, twin):
+@pytest.mark.parametrize(
+    ("name", "twin"),
+    [
+        ("ann b", "ann\u00a0b"),
+        ("ann b", "Ann  B"),
+        ("ann b", "\uff21nn b"),
+        ("O'Neil", "O\u2019Neil"),
+        ("spk-1", "spk\u20131"),
+        ("01", "1"),
+        ("7", "7.0"),
+    ],
+)
+def test_spellings_of_a_speaker_are_told(data, name, twin):
     X, y, speakers = data
     who = np.unique(speakers)
     told = speakers.astype("U9")
-    told[speakers == who[0]], told[speakers == who[1]] = "ann b", twin
+    told[speakers == who[0]], told[speakers == who[1]] = name, twin
     with pytest.warns(UserWarning, match="several spellings.*the same voice"):
         result = within((X, y, told))
     assert "1 name(s) have several spellings" in result.remarks()[0]
+
+
+@pytest.mark.parametrize("twin", ["Anger", "anger\u200b"])
+def test_spellings_of_an_emotion_are_told(data, twin):
+    X, y, speakers = data
+    told = y.astype("U9")
+    told[np.flatnonzero(y == "anger")[::2]] = twin
+    with pytest.warns(UserWarning, match="y: 1 name.* several .* of its own"):
+        result = within((X, told, speakers))
+    assert "y: 1 name(s) have several spellings" in result.remarks()[0]
 
 
 def test_a_corpus_with_one_speaker_is_told(data):
