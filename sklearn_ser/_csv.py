@@ -16,11 +16,11 @@ from ._files import atomic_write
 
 _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r'^\s*"?sep=(.)"?\s*?$', re.IGNORECASE | re.MULTILINE)
-# Letters and marks that show nothing, beside the categories Cc and Cf.
 _NUMBER = re.compile(r"0*(\d+)(\.0+)?")
 # What office programs make of a hyphen or an apostrophe, and what a keyboard gives.
 _SIGNS = dict.fromkeys([*range(0x2010, 0x2016), 0x2212], "-")
 _SIGNS |= dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u00b4`"), "'")
+# Letters and marks that show nothing, beside the categories Cc and Cf.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f]")
 
 
