@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 
 from .._csv import harmless, write_csv
 from .._files import atomic_write
@@ -133,10 +133,10 @@ def _predict(args, model, folder, missing, times, total):
     except KeyboardInterrupt:
         print_note(f"what is finished is in {args.out}; --resume goes on with it")
         raise
-    except BrokenExecutor as error:
+    except (BrokenExecutor, CancelledError, ChildProcessError) as error:
         raise OSError(
-            f"a process of --jobs was killed, perhaps since memory ran out; what is "
-            f"finished is in {args.out}; --resume goes on with it"
+            f"{error or type(error).__name__}; what is finished is in {args.out}; "
+            "--resume goes on with it"
         ) from error
 
 
