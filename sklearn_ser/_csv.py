@@ -15,6 +15,10 @@ from ._files import atomic_write
 
 _DELIMITERS = ",;\t"
 _SEPARATOR = re.compile(r'^\s*"?sep=(.)"?\s*?$', re.IGNORECASE | re.MULTILINE)
+_CLOCK = re.compile(
+    r"((?P<d>\d+) days?,?)? ?(((?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+([.,]\d+)?)?"
+)
+_IN_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Letters and marks that show nothing, beside the categories Cc and Cf.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f]")
 
@@ -91,6 +95,17 @@ def _find_delimiter(text, wanted):
     return max(_DELIMITERS, key=fit)  # a comma, if all fit as well
 
 
+def seconds_of(text):
+    """Return the seconds of a cell, such as 1.5, 1:02.5 or 0 days 00:00:01.5."""
+    match = _CLOCK.fullmatch(text)
+    if match is None or not text.strip():
+        return float(text.replace(",", "."))
+    return sum(
+        _IN_SECONDS[key] * float(part.replace(",", "."))
+        for key, part in match.groupdict("0").items()
+    )
+
+
 def clean_name(name):
     """Return a name without hidden characters, and with single spaces in it."""
     seen = (
@@ -108,6 +123,14 @@ def name_key(name, spaces=True):
     folded = unicodedata.normalize("NFKC", clean_name(name)).casefold()
     words = clean_name(unicodedata.normalize("NFKC", folded)).split()
     return (" " if spaces else "").join(words)
+
+
+def joined_name(corpus, name):
+    """Return the name of something in a corpus; no two corpora share one.
+
+    The last slash ends the name of the corpus, since those of the other are escaped.
+    """
+    return f"{corpus}/{str(name).replace('%', '%25').replace('/', '%2F')}"
 
 
 def unify_names(names, *, spaces=True, known=()):
