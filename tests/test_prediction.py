@@ -177,7 +177,7 @@ def test_a_model_that_kills_every_process_ends_the_run(model, monkeypatch):
     monkeypatch.setattr(prediction, "_DEADLY", 2)
     deadly = make_pipeline(model[0], Kills(26), model[1])
     with pytest.raises(ChildProcessError, match="of the first 2 recordings were kill"):
-        predict_table(deadly, [np.ones(4000)] * 16, n_jobs=2)
+        predict_table(deadly, [np.arange(4000) % 9 / 9.0] * 16, n_jobs=2)
 
 
 def test_a_saved_model_is_loaded_once(model, paths, tmp_path):
