@@ -20,6 +20,10 @@ _NUMBER = re.compile(r"0*(\d+)(\.0+)?")
 # What office programs make of a hyphen or an apostrophe, and what a keyboard gives.
 _SIGNS = dict.fromkeys([*range(0x2010, 0x2016), 0x2212], "-")
 _SIGNS |= dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u00b4`"), "'")
+_CLOCK = re.compile(
+    r"((?P<d>\d+) days?,?)? ?(((?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+([.,]\d+)?)?"
+)
+_IN_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 # Letters and marks that show nothing, beside the categories Cc and Cf.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f]")
 
@@ -96,6 +100,17 @@ def _find_delimiter(text, wanted):
     return max(_DELIMITERS, key=fit)  # a comma, if all fit as well
 
 
+def seconds_of(text):
+    """Return the seconds of a cell, such as 1.5, 1:02.5 or 0 days 00:00:01.5."""
+    match = _CLOCK.fullmatch(text)
+    if match is None or not text.strip():
+        return float(text.replace(",", "."))
+    return sum(
+        _IN_SECONDS[key] * float(part.replace(",", "."))
+        for key, part in match.groupdict("0").items()
+    )
+
+
 def clean_name(name):
     """Return a name without hidden characters, and with single spaces in it."""
     seen = (
@@ -132,6 +147,14 @@ def text_key(text):
     key = name_key(text)
     words = "".join(" " if unicodedata.category(c)[0] == "P" else c for c in key)
     return " ".join(words.split()) or key
+
+
+def joined_name(corpus, name):
+    """Return the name of something in a corpus; no two corpora share one.
+
+    The last slash ends the name of the corpus, since those of the other are escaped.
+    """
+    return f"{corpus}/{str(name).replace('%', '%25').replace('/', '%2F')}"
 
 
 def unify_names(names, *, key=name_key, known=()):

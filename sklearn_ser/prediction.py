@@ -3,18 +3,17 @@
 import os
 import pickle
 import sys
-import warnings
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from joblib import effective_n_jobs
-from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import ThreadpoolController
 
-from ._jobs import run_job
+from ._jobs import KILLED, in_parallel
 from ._validation import import_or_raise, is_missing
 from .features import SpeechModelTransformer
 from .features.audio import as_segment
@@ -34,6 +33,7 @@ except ImportError:  # joblib had a copy inside before it required the package
 PART = 100
 """Recordings of a part at most. What is not finished when a run ends is done again."""
 
+_DEADLY = 10  # recordings in a row that kill their processes, before any is predicted
 _PARTS = 4  # for each worker, so that none waits long for the last one
 _NO_TABLE = "recordings is a {}, expected a table with the column file, or a list."
 
@@ -127,7 +127,7 @@ def predict_table(
         model = _load(os.path.abspath(model), changed)
     names = names_of_columns(model)
     listed = _listed(recordings, has_normalizer(model))
-    n_workers = effective_n_jobs(n_jobs)
+    n_workers = max(1, effective_n_jobs(n_jobs))  # a cluster may have none yet
     size = max(1, min(PART, len(listed) // (_PARTS * n_workers)))
     size = size if n_workers > 1 else PART
     parts = [listed[start : start + size] for start in range(0, len(listed), size)]
@@ -153,23 +153,46 @@ def names_of_columns(model):
 def predict_parts(model, parts, window, hop, n_jobs):
     """Yield the number and the rows of each part, in the order in which they end.
 
-    `parts` yields numbers with lists of (name, recording, speaker or None).
+    `parts` yields numbers with lists of (name, recording, speaker or None). A part
+    whose process was killed is predicted again, one recording at a time.
     """
-    model = _Shipped(model)
-    # A batch of several parts would end as one.
-    options = {"batch_size": 1, "return_as": "generator_unordered"}
-    parallel = Parallel(n_jobs=n_jobs, **options)
-    jobs = (
-        delayed(run_job)(os.getpid(), _predict_part, model, *part, window, hop)
-        for part in parts
-    )
-    for notes, found in parallel(jobs):
-        for note in notes:
-            warnings.warn(note, stacklevel=3)
-        yield found
+    predict, seen = partial(_predict_part, window=window, hop=hop), Counter()
+    run = partial(in_parallel, predict, n_jobs=n_jobs, shared=(_Shipped(model),))
+    for (number, part), found in run(parts):
+        if found is KILLED:
+            yield number, _one_by_one(model, part, run, seen)
+        else:
+            seen["predicted"] += 1
+            yield found
 
 
-def _predict_part(model, number, part, window, hop):
+def _one_by_one(model, part, run, seen):
+    """Return the rows of a part; a recording that kills its process is a failure."""
+    rows, killed = {}, []
+    for job, found in run((i, [one]) for i, one in enumerate(part)):
+        if found is KILLED:
+            killed.append((job, KILLED))
+        else:
+            rows[found[0]] = found[1]
+    seen["predicted"] += len(rows)
+    if len(killed) > 1:  # one beside it may have been the guilty one
+        killed = (pair for job, _ in killed for pair in run([job]))
+    for job, found in killed:
+        seen["killed" if found is KILLED else "predicted"] += 1
+        if seen["killed"] == _DEADLY and not seen["predicted"]:
+            raise ChildProcessError(
+                f"the processes of the first {_DEADLY} recordings were killed, though "
+                "each had one recording alone; is there memory for the model?"
+            )
+        if found is KILLED:
+            i, [(name, *_)] = job
+            text = "its process was killed; is memory short?"
+            found = i, [_failure(model, name, text)]
+        rows[found[0]] = found[1]
+    return [row for i in range(len(part)) for row in rows[i]]
+
+
+def _predict_part(model, number, part, *, window, hop):
     """Return the number of a part and its rows, those of failures included."""
     rows = []
     with _one_thread(model.model):
@@ -196,9 +219,12 @@ def _predict(model, name, recording, speaker, window, hop):
     except (ImportError, Warning):  # of every recording, or asked for
         raise
     except Exception as error:  # one of a million must not end the run
-        text = str(error) or type(error).__name__
-        nothing = [float("nan")] * len(model.classes_)
-        return [(name, float("nan"), float("nan"), None, text, *nothing)]
+        return [_failure(model, name, str(error) or type(error).__name__)]
+
+
+def _failure(model, name, text):
+    nothing = [float("nan")] * len(model.classes_)
+    return name, float("nan"), float("nan"), None, text, *nothing
 
 
 class _Shipped:

@@ -89,42 +89,95 @@ def test_parts_on_several_workers_are_those_of_one(model, paths):
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
 
 
-class KillsAWorker(TransformerMixin, BaseEstimator):
-    """Kills the worker that meets the first recording; a file says that it did."""
+class Kills(TransformerMixin, BaseEstimator):
+    """Kills each worker that meets a sequence of some length.
 
-    def __init__(self, parent, mark):
-        self.parent, self.mark = parent, mark
+    With a `mark`, a file that says that it did, it kills only the first.
+    """
+
+    def __init__(self, n_frames, mark=None):
+        self.parent = os.getpid()
+        self.n_frames, self.mark = n_frames, mark
 
     def fit(self, X, y=None):
         return self
 
     def transform(self, X):
-        if os.getpid() != self.parent:
-            try:
-                os.close(os.open(self.mark, os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                return X
+        is_met = self.n_frames in {x.shape[1] for x in X}
+        is_first = self.mark is None or not self.mark.exists()
+        if is_met and is_first and os.getpid() != self.parent:
+            if self.mark is not None:
+                self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return X
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_worker_that_is_killed_loses_no_row(model, paths, tmp_path):
-    """Its part is predicted again on the other one, to the bit."""
+@pytest.fixture(scope="module")
+def cluster():
     distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with (  # else a worker that starts too slowly again is lost
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
+        distributed.LocalCluster(n_workers=2, **options) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def backend(request):
+    """Two workers, of Dask or of this machine's own pool."""
+    if request.param == "loky":
+        yield
+        return
+    cluster = request.getfixturevalue("cluster")
+    with cluster.get_client(), joblib.parallel_config("dask"):
+        yield
+
+
+needs_sigkill = pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+both = pytest.mark.parametrize("backend", ["dask", "loky"], indirect=True)
+
+
+@pytest.mark.slow
+@needs_sigkill
+@both
+@pytest.mark.usefixtures("backend")
+def test_a_worker_that_is_killed_loses_no_row(model, paths, tmp_path):
+    """Its part is predicted again, to the bit."""
     files, mark = [*paths * 4, "no.wav"], tmp_path / "killed"
     expected = predict_table(model, files)
-    deadly = make_pipeline(KillsAWorker(os.getpid(), mark), *model)
-    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with (
-        distributed.LocalCluster(n_workers=2, **options) as cluster,
-        cluster.get_client(),
-        joblib.parallel_config("dask"),
-    ):
-        found = predict_table(deadly, files, n_jobs=-1)
+    n_frames = model[0].transform(paths[:1])[0].shape[1]
+    deadly = make_pipeline(model[0], Kills(n_frames, mark), model[1])
+    found = predict_table(deadly, files, n_jobs=2)
     assert mark.exists()
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+@pytest.mark.slow
+@needs_sigkill
+@both
+@pytest.mark.usefixtures("backend")
+def test_a_recording_that_kills_its_process_is_a_row(model, paths):
+    """And the others of its part are predicted, to the bit."""
+    wave = np.random.default_rng(0).normal(size=16000)
+    waves = [wave[:size] for size in (*[8000] * 9, 4000, *[9000] * 6)]
+    deadly = make_pipeline(model[0], Kills(1 + 4000 // 160), model[1])
+    expected, killed = predict_table(model, waves), np.arange(16) == 9
+    found = predict_table(deadly, waves, n_jobs=2)
+    assert found.error.notna().tolist() == killed.tolist()
+    assert set(found.error[killed]) == {"its process was killed; is memory short?"}
+    assert found.file.equals(expected.file)
+    pd.testing.assert_frame_equal(found[~killed], expected[~killed], check_exact=True)
+
+
+@pytest.mark.slow
+@needs_sigkill
+def test_a_model_that_kills_every_process_ends_the_run(model, monkeypatch):
+    monkeypatch.setattr(prediction, "_DEADLY", 2)
+    deadly = make_pipeline(model[0], Kills(26), model[1])
+    with pytest.raises(ChildProcessError, match="of the first 2 recordings were kill"):
+        predict_table(deadly, [np.arange(4000) % 9 / 9.0] * 16, n_jobs=2)
 
 
 def test_a_saved_model_is_loaded_once(model, paths, tmp_path):

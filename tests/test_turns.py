@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn_ser import (
     LogMelTransformer,
     OneSidedEnrollmentWarning,
+    SilentRecordingWarning,
     SpeakerNormalizer,
     emotion_timeline,
     enroll,
@@ -77,6 +78,9 @@ WHISPERX = {
         ("call.csv", "sep=|\nstart|end|speaker\n0.5|2.25|ann\n\n2.5|4.0|Bob\n"),
         ("call.tsv", "start\tend\tspeaker\n2.5\t4.0\tbob\n0.5\t2.25\tann\n"),
         ("call", "0.5,2.25,ann\n2.5,4.0,bob\n"),
+        ("call", "00:00:00,500;00:00:02,250;ann\r\n\r\n0:02.5;0:00:04;bob"),
+        ("call.csv", "start,end,speaker\n0:00.5,0 days 00:00:02.25,ann\n2.5,4,bob\n"),
+        ("call.rttm", f";; of a call\n\n{RTTM}".replace("\n", "\r\n")),
         (
             "labels.txt",
             "0.500000\t2.250000\tann\n\\\t-1\t-1\n2.500000\t4.000000\tbob\n",
@@ -130,6 +134,18 @@ def test_spellings_of_a_name_are_one_speaker(tmp_path):
             "segment 1: has no 'speaker'; whisperX writes it with --diarize",
         ),
         ('[{"start": 0, "end": true, "speaker": "a"}, 3]', "segment 2: has no 'start'"),
+        (
+            json.dumps([*WHISPERX["segments"], {"start": 5, "end": 6}]),
+            r"segment 3: has no 'speaker'\.",
+        ),
+        ("[3, 4]", "segment 1: has no 'start'"),
+        ("start,end,speaker\n0,5,1,5,ann\n", "line 2: has 5 cells, expected 3, as the"),
+        ("0,1,a\n0,5,1,5,ann\n", "line 2: found '0,5,1,5,ann', expected RTTM"),
+        ("start,end,speaker\n0,1:2:3:4,ann\n", "line 2: the end is '1:2:3:4', expect"),
+        (
+            "SPEAKER call 1 0 1 <NA> <NA> Ann Lee <NA>\n",
+            "line 1: found .* a name in RTTM has no spaces",
+        ),
         ("RIFF\udcff\udcfe\n", "is not text in UTF-8"),
     ],
 )
@@ -459,6 +475,8 @@ def test_channels_are_speakers(model, stereo, tmp_path):
     [
         (lambda stereo: stereo[:1], "found 1 channel"),
         (lambda stereo: stereo[[0, 0]], "all 2 channels hold the same sound"),
+        (lambda stereo: 0 * stereo, "found no speech in any channel"),
+        (lambda stereo: stereo[:, :9], "found no speech in any channel"),
         (lambda stereo: 1e-5 * stereo, "found no speech in any channel"),
     ],
 )
@@ -466,6 +484,14 @@ def test_channels_without_speakers_are_told(model, stereo, make, message):
     recording = {"array": make(stereo).astype(np.float32), "sampling_rate": RATE}
     with pytest.raises(ValueError, match=message):
         emotion_timeline(model, recording, turns="channels")
+
+
+def test_a_channel_without_speech_is_told(model, stereo):
+    stereo[1] = 0
+    recording = {"array": stereo.astype(np.float32), "sampling_rate": RATE}
+    with pytest.warns(SilentRecordingWarning, match="has no speech in channel 1"):
+        found = emotion_timeline(model, recording, turns="channels")
+    assert set(found.speakers) == {"channel 0"}
 
 
 # ---------------------------------------------------------------------------- results

@@ -12,15 +12,17 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 
 from .._csv import harmless, write_csv
 from .._files import atomic_write
+from .._validation import shortened
 from .options import make_folder, refuse
 from .terminal import print_line, print_note
 
 FORMATS = ("csv", "parquet")
 _SETTINGS, _FAILED = "archive.json", "failed.csv"
+_ERRORS = ["file", "error"]
 _PART = re.compile(r"part-(\d{6,})\.(csv|parquet)")
 _BYTES = 2**25  # of files in a part: long recordings make small parts
 
@@ -97,8 +99,8 @@ def run(args, model, recordings, times):
     known = {harmless(recording[0]): recording for recording in recordings}
     folder = _Folder(args.out, args.format or "csv", model.classes_)
     with _workers(args.dask):
-        folder.begin(_settings(args, times))
-        done = folder.finished()
+        speakers = {k: r[2] and str(r[2]) for k, r in known.items()}
+        done = folder.begin(_settings(args, times), speakers)
         missing = [
             (name, os.path.abspath(file), speaker)
             for key, (name, file, speaker) in known.items()
@@ -133,10 +135,10 @@ def _predict(args, model, folder, missing, times, total):
     except KeyboardInterrupt:
         print_note(f"what is finished is in {args.out}; --resume goes on with it")
         raise
-    except BrokenExecutor as error:
+    except (BrokenExecutor, CancelledError, ChildProcessError) as error:
         raise OSError(
-            f"a process of --jobs was killed, perhaps since memory ran out; what is "
-            f"finished is in {args.out}; --resume goes on with it"
+            f"{error or type(error).__name__}; what is finished is in {args.out}; "
+            "--resume goes on with it"
         ) from error
 
 
@@ -212,37 +214,49 @@ class _Folder:
         self.names = column_names(classes)
         self.failed = {}
 
-    def begin(self, settings):
-        """Keep the settings, or refuse others; remove what a killed run left."""
+    def begin(self, settings, speakers):
+        """Return the names of the recordings that have rows, or have failed.
+
+        Other settings than those of the rows are refused, and other speakers. What a
+        killed run left is removed.
+        """
         make_folder(self.path)
         for pattern in ("part-*.tmp", f"{_FAILED}.*.tmp", f"{_SETTINGS}.*.tmp"):
             for left in glob.glob(os.path.join(glob.escape(self.path), pattern)):
                 os.remove(left)
-        path = self._file(_SETTINGS)
-        if not os.path.exists(path):
-            with atomic_write(path) as out:
-                out.write(json.dumps(settings, indent=1).encode())
-            return
-        try:
-            with open(path, encoding="utf-8") as file:
-                before = dict(json.load(file))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"'{path}' is damaged: {error}") from error
-        other = [name for name in settings if before.get(name) != settings[name]]
-        if other:
-            told = (f"{name} was {before.get(name)!r}" for name in other)
+        done, path, before = self._finished(), self._file(_SETTINGS), {}
+        if os.path.exists(path):
+            with _naming_damage(path), open(path, encoding="utf-8") as file:
+                before = dict.fromkeys(settings) | dict(json.load(file))
+        kept = before | settings
+        told = [
+            f"{name} was {value!r}"
+            for name, value in before.items()
+            if kept[name] != value
+        ]
+        voices = kept.setdefault("speakers", {})
+        told += [
+            f"the speaker of '{name}' was {voices.get(name)!r}"
+            for name in speakers
+            if name in done and voices.get(name) != speakers[name]
+        ]
+        if told:
             raise ValueError(
                 f"argument --resume: '{self.path}' was begun with other settings: "
-                f"{', '.join(told)}"
+                f"{shortened(', '.join(told))}"
             )
+        kept["speakers"] = voices | {k: v for k, v in speakers.items() if v is not None}
+        if kept != before:
+            with atomic_write(path) as out:
+                out.write(json.dumps(kept, indent=1).encode())
+        return done
 
-    def finished(self):
-        """Return the names of the recordings that have rows, or have failed."""
+    def _finished(self):
         names = set()
         for path in self._parts():
             names |= self._names_in(path)
         with contextlib.suppress(FileNotFoundError):
-            self.failed = {row[0]: row for row in _read(self._file(_FAILED))}
+            self.failed = {row[0]: row for row in _read(self._file(_FAILED), _ERRORS)}
         return names | self.failed.keys()
 
     def write(self, number, rows):
@@ -250,7 +264,7 @@ class _Folder:
         failed = [(harmless(row[0]), row[4]) for row in rows if row[4] is not None]
         if failed:
             self.failed |= {row[0]: row for row in failed}
-            write_csv(self._file(_FAILED), [("file", "error"), *self.failed.values()])
+            write_csv(self._file(_FAILED), [_ERRORS, *self.failed.values()])
         rows = [(*row[:4], *row[5:]) for row in rows if row[4] is None]
         if not rows:
             return
@@ -273,16 +287,31 @@ class _Folder:
 
     def _names_in(self, path):
         if self.kind == "csv":
-            return {row[0] for row in _read(path)}
+            return {row[0] for row in _read(path, self.names)}
         from pandas import read_parquet
 
-        return {harmless(name) for name in read_parquet(path, columns=["file"])["file"]}
+        with _naming_damage(path):
+            names = read_parquet(path, columns=["file"])["file"]
+        return {harmless(name) for name in names}
 
     def _file(self, name):
         return os.path.join(self.path, name)
 
 
-def _read(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        _, *rows = csv.reader(file)
+def _read(path, names):
+    with _naming_damage(path), open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file, strict=True)
+        if header != names or any(len(row) != len(names) for row in rows):
+            raise ValueError(f"expected whole rows of {', '.join(names)}")
     return rows
+
+
+@contextlib.contextmanager
+def _naming_damage(path):
+    """Say of a file that another program changed how the run can go on."""
+    try:
+        yield
+    except (ValueError, TypeError, csv.Error) as error:
+        raise ValueError(
+            f"'{path}' is damaged ({error}): delete it, and --resume goes on without it"
+        ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._csv import unify_names
+from .._csv import joined_name, unify_names
 from ._search import SUFFIXES, TO_CONVERT, find_fault, suffix, walk
 from ._spec import CorpusSpec, LabelLines
 from .corpora import CORPORA
@@ -401,9 +401,9 @@ def join_corpora(parts):
         for name in names
     }
     corpora = np.concatenate([part.corpora for part in parts])
-    speakers = [f"{c}/{s}" for c, s in zip(corpora, frame["speaker"], strict=True)]
+    speakers = [*map(joined_name, corpora, frame["speaker"])]
     texts = np.concatenate([part.texts for part in parts])
-    texts[:] = [t and f"{c}/{t}" for c, t in zip(corpora, texts, strict=True)]
+    texts[:] = [t and joined_name(c, t) for c, t in zip(corpora, texts, strict=True)]
     channels = {part.channel for part in parts}
     return Bunch(
         data=[path for part in parts for path in part.data],

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils import Bunch
 
-from .._csv import clean_name, name_key, read_table, unify_names, unify_texts
+from .._csv import (
+    clean_name,
+    name_key,
+    read_table,
+    seconds_of,
+    unify_names,
+    unify_texts,
+)
 from .._validation import (
     import_or_raise,
     is_missing,
@@ -47,10 +54,6 @@ _TIMES = {
     )
 }
 _NO_SECONDS = re.compile(rf"\b({_OTHER_UNITS})\b")
-_CLOCK = re.compile(
-    r"((?P<d>\d+) days?,?)? ?(((?P<h>\d+):)?(?P<m>\d+):)?(?P<s>\d+([.,]\d+)?)?"
-)
-_IN_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _CHANNEL = re.compile(r"(audio ?)?(ch|chan|channels?|side)( ?(id|index|number|no))?")
 _SIDE = re.compile(r"-?\d+(\.0)?|left|right|[lrab]")
 _NOTHING = ("", "nat", "nan", "none", "null", "na", "<na>", "n/a")
@@ -453,7 +456,8 @@ def _read_times(path, columns, numbers):
         times[kind] = [None] * len(numbers)
         for i, text in enumerate(columns[names[0]] if names else ()):
             try:
-                times[kind][i] = _seconds(text)
+                if text.lower() not in _NOTHING:
+                    times[kind][i] = seconds_of(text)
             except ValueError:
                 faults.append(f"row {numbers[i]} '{names[0]}' is {text!r}")
     _refuse(
@@ -466,19 +470,6 @@ def _read_times(path, columns, numbers):
         for start, end, length in zip(starts, ends, lengths, strict=True)
     ]
     return [*zip(starts, ends, strict=True)]
-
-
-def _seconds(text):
-    """Return the seconds of a cell, such as 1.5, 1:02.5 or 0 days 00:00:01.5."""
-    if text.lower() in _NOTHING:
-        return None
-    match = _CLOCK.fullmatch(text)
-    if match is None:
-        return float(text)
-    parts = {key: part for key, part in match.groupdict().items() if part}
-    return sum(
-        _IN_SECONDS[key] * float(part.replace(",", ".")) for key, part in parts.items()
-    )
 
 
 def _cut_segments(path, files, times, numbers):
@@ -510,11 +501,10 @@ def _is_longer(files, durations):
     """Tell whether a recording is clearly longer than a column says."""
     for file, duration in zip(files, durations, strict=True):
         try:
-            told = _seconds(duration)
+            told = seconds_of(duration)
         except ValueError:
             continue
-        is_known = told is not None and isinstance(file, str)
-        known = length_of(file) if is_known else None
+        known = length_of(file) if isinstance(file, str) else None
         if known is not None and 0 < told < 0.9 * known[1] / known[0] - 0.5:
             return True
     return False

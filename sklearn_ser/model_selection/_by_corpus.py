@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils import check_scalar
 
+from .._csv import joined_name
 from .._validation import check_column
 from ..metrics import uar_score, wa_score
 from ..metrics._bootstrap import as_generator
@@ -183,8 +184,7 @@ def cross_corpus_validate(
     if texts is not None:
         columns["texts"] = texts
     names = np.unique(corpora).tolist()
-    people = zip(corpora.tolist(), speakers.tolist(), strict=True)
-    keys = np.array([f"{corpus}/{speaker}" for corpus, speaker in people])
+    keys = np.array([*map(joined_name, corpora.tolist(), speakers.tolist())])
     data = columns | {"speakers": keys}
     # Before something is drawn, which changes a generator.
     described, seeded = describe(estimator, front_end), text_of(random_state)

@@ -6,7 +6,6 @@ import inspect
 import json
 import numbers
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -18,11 +17,10 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import joblib
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .._files import atomic_write
-from .._jobs import run_job
+from .._jobs import KILLED, in_parallel
 from .._progress import listening
 from ..features import SpeechModelTransformer
 from ..features._hub import locate
@@ -427,12 +425,14 @@ def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=No
         bar.update(len(done) + round(part, 2) - bar.n)
 
     with bar, listening(tell):
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        waiting = (delayed(run_job)(os.getpid(), function, *job) for job in jobs)
         try:
-            for notes, (number, *output) in parallel(waiting):
-                for note in notes:
-                    warnings.warn(note, stacklevel=3)
+            for _, found in in_parallel(function, jobs, n_jobs):
+                if found is KILLED:
+                    raise ChildProcessError(
+                        f"the process of a {unit} was killed; is there memory for "
+                        f"n_jobs={n_jobs}?"
+                    )
+                number, *output = found
                 done[number] = output
                 if keep is not None:
                     keep(number, *output)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..exceptions import SilentRecordingWarning, warn_caller
 from ..features._audio_files import naming_faults, open_audio
 from ..features._audio_stream import read_blocks
-from ..features.audio import as_mapping
+from ..features.audio import as_mapping, describe
 from .turn_files import Turn
 from .windows import calm
 
@@ -35,21 +36,28 @@ def channel_turns(recording):
             "found 1 channel."
         )
     levels = np.array([_levels(recording, channel) for channel in range(n_channels)])
-    if np.allclose(levels, levels[0]):
-        raise ValueError(
-            f"turns='channels' needs one speaker on each channel, but all {n_channels} "
-            "channels hold the same sound."
-        )
-    turns = []
-    for channel, is_speech in enumerate(_speech(levels)):
-        who = f"channel {channel}"
-        for start, end in _spans(is_speech):
+    turns, without = [], []
+    for channel, is_speech in enumerate(_speech(levels) if levels.size else levels):
+        who, spans = f"channel {channel}", _spans(is_speech)
+        if not len(spans):
+            without.append(who)
+        for start, end in spans:
             start, end = max(0.0, start - _MARGIN), end + _MARGIN
             turns.append(
                 Turn(start, min(end, levels.shape[1] * _FRAME), who, who, channel)
             )
     if not turns:
         raise ValueError("turns='channels' found no speech in any channel.")
+    if np.allclose(levels, levels[0]):
+        raise ValueError(
+            f"turns='channels' needs one speaker on each channel, but all {n_channels} "
+            "channels hold the same sound."
+        )
+    if shown := ", ".join(without):
+        warn_caller(
+            f"{describe(recording, 'recording')} has no speech in {shown}.",
+            SilentRecordingWarning,
+        )
     return sorted(turns, key=lambda turn: turn[:3])
 
 

@@ -4,12 +4,13 @@ import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._csv import clean_name, read_table, read_text, unify_names
+from .._csv import clean_name, read_table, read_text, seconds_of, unify_names
 from .._validation import is_missing, shortened
 
 _COLUMNS = ("start", "end", "speaker")
@@ -55,7 +56,8 @@ def read_turns(
 
     The content tells the format: RTTM, as pyannote and NeMo write it; a CSV table with
     the columns ``start``, ``end`` and ``speaker``, or lines of these three without a
-    header; the labels of Audacity; the JSON of whisperX. Times are in seconds.
+    header; the labels of Audacity; the JSON of whisperX. Times are in seconds, or
+    on a clock, such as 0:01:02.5.
 
     Parameters
     ----------
@@ -169,9 +171,8 @@ def _checked(found):
 
 
 def _seconds(value, what, where):
-    """Return a time, which may have a comma for its point."""
     try:
-        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+        number = seconds_of(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or not isinstance(value, str | Real):
@@ -201,7 +202,12 @@ def _of_rttm(lines, recording, name):
                 f"{where}: has {len(cells) + 1} cells, expected SPEAKER, the file, the "
                 "channel, start, duration, two of text, and the speaker."
             )
-        file, _, start, duration, _, _, speaker = cells[:7]
+        file, _, start, duration, _, _, speaker, *rest = cells
+        if len(rest) > 2 or any(_is_word(cell) for cell in rest):
+            raise ValueError(
+                f"{where}: found {shortened(repr(line))}, expected no more than two "
+                "numbers or <NA> after the speaker; a name in RTTM has no spaces."
+            )
         speaker = "" if speaker == "<NA>" else speaker
         begin = _seconds(start, "start", where)
         length = _seconds(duration, "duration", where)
@@ -231,6 +237,11 @@ def _of_rttm(lines, recording, name):
     return turns
 
 
+def _is_word(cell):
+    """Tell whether a cell of RTTM is more than a confidence, which may lack."""
+    return re.fullmatch(r"<NA>|[\d.,eE+-]+", cell) is None
+
+
 def _has_header(path):
     """Tell whether a table names its columns."""
     try:
@@ -252,6 +263,11 @@ def _of_table(path, name):
         raise ValueError(f"{name} has a header but no rows, expected one at least.")
     places = [names.index(column) for column in _COLUMNS]
     for number, row in rows:
+        if len(row) > len(names):
+            raise ValueError(
+                f"{name}, line {number}: has {len(row)} cells, expected {len(names)}, "
+                "as the header has; a comma in a cell needs quotes."
+            )
         row = [*row, *[""] * (len(names) - len(row))]
         yield (f"{name}, line {number}", *(row[i] for i in places))
 
@@ -270,15 +286,15 @@ def _of_labels(lines, name):
             if len(cells) == 2:  # a label without text
                 cells.append("")
             for cell in cells[:2]:
-                float(cell.replace(",", "."))
-            if len(cells) < 3:
-                raise ValueError("too few")
+                seconds_of(cell)
+            if len(cells) != 3:  # more are those of times with commas, too
+                raise ValueError("no three cells")
         except ValueError as error:
             raise ValueError(
                 f"{name}, line {number}: found {shortened(repr(line))}, expected "
                 f"{_EXPECTED}."
             ) from error
-        yield (f"{name}, line {number}", *cells[:3])
+        yield (f"{name}, line {number}", *cells)
 
 
 def _of_json(text, name):
@@ -301,7 +317,8 @@ def _of_json(text, name):
         lacking = [column for column in _COLUMNS if column not in known]
         if lacking:
             more = ""
-            if lacking == ["speaker"]:
+            dicts = [each for each in segments if isinstance(each, dict)]
+            if not any("speaker" in each for each in dicts):
                 more = "; whisperX writes it with --diarize"
             raise ValueError(f"{where}: has no {lacking[0]!r}{more}.")
         yield (where, *(segment[column] for column in _COLUMNS))

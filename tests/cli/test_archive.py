@@ -156,8 +156,33 @@ def test_another_run_does_not_get_into_a_folder(
     assert "was begun with other settings: --window was 10.0, --hop was 5.0" in message
     message = fails("predict", enrollable, formats, "--out", out, "--resume")
     assert "other settings: model was" in message
-    (out / "archive.json").write_text("{")
-    assert "archive.json' is damaged" in fails(*argv, "--resume")
+    for name in ("archive.json", "part-000000.csv"):
+        for text in ("", "{", "file,start\nweb.ogg"):
+            kept = (out / name).read_text()
+            (out / name).write_text(text)
+            message = fails(*argv, "--resume")
+            assert f"{name}' is damaged (" in message
+            assert message.endswith("delete it, and --resume goes on without it.")
+            (out / name).write_text(kept)
+    (out / "part-000000.csv").unlink()
+    run(*argv, "--resume")
+
+
+def test_a_speaker_who_is_another_one_now_is_told(
+    fails, run, enrollable, formats, tmp_path
+):
+    """The rows that are there are of the voice of then."""
+    table, out = formats / "calls.csv", tmp_path / "out"
+    argv = "predict", enrollable, table, "--out", out, "--resume"
+    table.write_text("file,speaker\nweb.ogg,s00\n")
+    run(*argv)
+    table.write_text("file,speaker\nweb.ogg,s00\nphone.mp3,s01\n")
+    run(*argv)
+    for others in ("file,speaker\nweb.ogg,s01\n", "file\nweb.ogg\n"):
+        table.write_text(others)
+        assert "/web.ogg' was 's00'" in fails(*argv)
+    table.write_text("file,speaker\nphone.mp3,s01\n")
+    run(*argv)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,22 @@ def test_missing_sentences_are_not_one_sentence():
     assert load_corpora(given).texts.tolist() == [*[None] * 3, "corpus 1/hello", None]
 
 
+@pytest.mark.parametrize(
+    "corpora", [("la", "la/m"), ("la/m", "la%2Fm"), ("la", "la/m/ann")]
+)
+def test_slashes_make_no_two_people_one(corpora):
+    """Nor two sentences."""
+    names = ["ann", "m/ann", "/ann", "m/ann/ann", ""]
+    parts = [
+        bunch(["anger"] * 5, start=5 * i, corpora=[corpus] * 5, texts=names)
+        | {"speakers": [*names[:4], "m"]}
+        for i, corpus in enumerate(corpora)
+    ]
+    joined = load_corpora([Bunch(**part) for part in parts])
+    assert len(set(joined.speakers)) == 10
+    assert len(set(joined.texts)) == 9  # those of None are one
+
+
 def test_calm_is_neutral_only_when_asked():
     given = [bunch(["calm", "anger"]), bunch(["neu", "ANGRY"], start=2)]
     assert load_corpora(given).target.tolist() == ["calm", "anger", "neutral", "anger"]

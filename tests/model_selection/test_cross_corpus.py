@@ -363,6 +363,19 @@ def test_same_names_in_two_corpora_are_two_persons(data):
         assert one.uar_interval == other.uar_interval
 
 
+def test_a_slash_in_a_name_makes_no_two_persons_one(data):
+    X, y, corpora, _ = data
+    first = corpora == corpora[0]
+    corpora = np.where(first, "la", "la/m")
+    names = np.where(first, "m/ann", "ann")
+    one, other = (
+        cross_corpus_validate(DomainCentring(), X, y, corpora, speakers)
+        for speakers in (names, np.where(first, "bob", "ann"))
+    )
+    assert str(one) == str(other)
+    assert one.uar_interval == other.uar_interval
+
+
 # --- figures ------------------------------------------------------------------------
 
 

@@ -1,8 +1,11 @@
 """On a cluster, searches, folds and features are those of one process."""
 
+import os
+
 import joblib
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 
@@ -10,6 +13,7 @@ from sklearn_ser import DSNetClassifier, LogMelTransformer
 from sklearn_ser.metrics import uar_scorer
 from sklearn_ser.model_selection import compare, speaker_cross_validate
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.slow
 
@@ -23,7 +27,8 @@ MODEL = make_pipeline(
 def on_the_cluster():
     """Return a function that calls another with joblib's work on two processes."""
     options = {"processes": True, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with (
+    with (  # else a worker that starts too slowly again is lost
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
         distributed.LocalCluster(n_workers=2, **options) as cluster,
         distributed.Client(cluster) as client,
     ):
@@ -82,3 +87,25 @@ def test_a_comparison_is_the_same(on_the_cluster, corpus):
         return compare({"dsnet": MODEL}, *data, cv=2, seeds=2, n_bootstrap=0)
 
     assert repr(on_the_cluster(comparison)) == repr(comparison())
+
+
+class Deadly(DummyClassifier):
+    """Ends each process but the one that it was made in."""
+
+    def __init__(self, parent=None):
+        super().__init__()
+        self.parent = parent
+
+    def fit(self, X, y, **rest):
+        if os.getpid() != self.parent:
+            os._exit(1)
+        return super().fit(X, y, **rest)
+
+
+def test_a_fold_that_kills_its_workers_ends_the_run(on_the_cluster, corpus):
+    def folds():
+        data = np.zeros((len(corpus.y), 1)), corpus.y, corpus.speakers
+        speaker_cross_validate(Deadly(os.getpid()), *data, cv=2, n_bootstrap=0)
+
+    with pytest.raises(ChildProcessError, match="the process of a fold was killed"):
+        on_the_cluster(folds)
