@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -272,14 +275,13 @@ def test_names_are_escaped():
     markdown = found.to_markdown().splitlines()[3]
     assert len(re.findall(r"(?<!\\)\|", markdown)) == 8
     assert r"a\|b\_\<i\>" in markdown
-    latex = r"a\textbar{}b\_\textless{}i\textgreater{}\textbackslash{}\$50\% \& "
-    latex += r"\textasciitilde{}x\textasciicircum{}2 \#\{c\}"
-    assert latex in found.to_latex()
     assert "a|b_&lt;i&gt;" in found.to_html()
     ComparisonDisplay.from_result(found).figure_.canvas.draw()
 
 
-_COMMANDS = {"begin", "end", "toprule", "midrule", "bottomrule", "multicolumn", "emph"}
+_COMMANDS = {"small", "footnotesize", "scriptsize", "setlength", "tabcolsep"}
+_COMMANDS |= {"ifdefined", "Umathchar", "else", "fi", "lambda"}
+_COMMANDS |= {"begin", "end", "toprule", "midrule", "bottomrule", "multicolumn", "emph"}
 _COMMANDS |= {"pm", "textbackslash", "textasciitilde", "textasciicircum"}
 _COMMANDS |= {"textless", "textgreater", "textbar"}
 _TOKEN = re.compile(r"\\(?P<name>[a-zA-Z]+)|\\(?P<one>.)|(?P<char>.)", re.S)
@@ -291,7 +293,7 @@ def latex_columns(text):
     for token in _TOKEN.finditer(text):
         name, one, char = token.group("name", "one", "char")
         assert name is None or name in _COMMANDS, name
-        assert one is None or one in "\\&%$#_{}", one
+        assert one is None or one in "\\&%$#_{}\"'", one
         assert char is None or char not in "%#_~^", text[token.start() :]
         assert not (after_row and char in ("[", "*")), "an argument of the end of a row"
         depth += (char == "{") - (char == "}")
@@ -311,28 +313,71 @@ def latex_columns(text):
     return found
 
 
-def test_latex_scans_whatever_the_names_are():
-    names = [
-        "[a] * b",
-        "*",
-        r"\end{tabular}",
-        "50 % & more",
-        "a~b^c_d#{e}$",
-        "x -1 | <y>",
-    ]
-    methods = {name: GaussianNB() for name in names} | {"a": Noisy()}
-    text = compare(methods, *DATA, seeds=2, **FAST).to_latex()
+NAMES = {  # and what LaTeX gets
+    "[a] * b": "{}[a] * b",
+    "*": "{}*",
+    r"\end{tabular}": r"\textbackslash{}end\{tabular\}",
+    "50 % & more": r"50 \% \& more",
+    "a~b^c_d#{e}$": r"a\textasciitilde{}b\textasciicircum{}c\_d\#\{e\}\$",
+    "x -1 | <y>": r"x $-$1 \textbar{} \textless{}y\textgreater{}",
+    "DAT, λ=0.02": r"DAT, $\lambda$=0.02",
+    "mu\u0308ller é": r"m\"{u}ller \'{e}",
+    "a -- b ''?`": "a -{}- b '{}'?{}`",
+    "一二": r"\ifdefined\Umathchar 一二\else U+4E00 U+4E8C\fi{}",
+}
+
+
+@pytest.fixture(scope="module")
+def named():
+    methods = {name: GaussianNB() for name in NAMES} | {"a": Noisy()}
+    return compare(methods, *DATA, seeds=2, **FAST)
+
+
+def test_latex_scans_whatever_the_names_are(named):
+    text = named.to_latex()
     lines = text.splitlines()
-    assert lines[:2] == [r"\begin{tabular}{lrlllll}", r"\toprule"]
-    assert lines[-1] == r"\end{tabular}"
+    assert lines[:3] == [
+        r"{\small\setlength{\tabcolsep}{3pt}",
+        r"\begin{tabular}{@{}lrlllll@{}}",
+        r"\toprule",
+    ]
+    assert lines[-1] == r"\end{tabular}}"
     assert r"\bottomrule" in lines
     assert r" $\pm$ " in text
     assert "±" not in text
-    rows = latex_columns(text)
+    for name in NAMES.values():
+        assert f"\n{name} & - & " in text
+    rows = latex_columns(text.removeprefix("{").removesuffix("}"))
     assert set(rows) == {7}
-    assert len(rows) == 3 + len(methods)  # with the head, the kind and the note
+    assert len(rows) == 4 + 2 * (len(NAMES) + 1)  # with head, kind and notes
     with pytest.raises(AssertionError, match="end of a row"):
         latex_columns(r"a & b \\" + "\n[a] & b")
+
+
+@pytest.mark.slow
+def test_latex_compiles_in_the_width_of_an_article(named, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    letters = [chr(code) for code in range(0xA1, 0x250) if chr(code).isprintable()]
+    letters += [chr(code) for code in range(0x370, 0x3D0) if chr(code).isprintable()]
+    letters += "–—‘’“”†‡•…→←€™≤≥≈∞一"
+    seven = ["baseline", "dsnet", "menan", "dat", "lda", "lidan, whisper-base"]
+    seven = {name: Noisy(i / 9) for i, name in enumerate(seven)}
+    texts = np.tile(np.repeat(list("abc"), 3), 8)
+    options = {"seeds": 2, "enrollment": 2, **FAST}
+    methods = seven | {"opensmile-svm": make_pipeline(SpeakerNormalizer(), Noisy())}
+    wide = compare(methods, *DATA, texts=texts, control=True, **options)
+    rows = tuple(named.rows[0]._replace(method=letter) for letter in letters)
+    tables = compare(methods, *DATA, **options), wide, named, replace(named, rows=rows)
+    text = "\n\n\\noindent\n".join(table.to_latex() for table in tables)
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\noindent\n"
+    path = tmp_path / "table.tex"
+    path.write_text(f"{head}{text}\n\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", path.name]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    log = (tmp_path / "table.log").read_text(encoding="utf-8", errors="replace")
+    for bad in "\n!", "Overfull \\hbox", "Missing character", "Warning":
+        assert bad not in log
 
 
 def test_a_killed_comparison_goes_on(tmp_path):
