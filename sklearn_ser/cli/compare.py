@@ -171,6 +171,7 @@ def _make_methods(args, corpus, cache):
 
 def _opensmile_svm(args, corpus, cache):
     """Return functionals and a linear SVM, whose C held-out speakers choose."""
+    import numpy as np
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -178,12 +179,21 @@ def _opensmile_svm(args, corpus, cache):
 
     from ..metrics import uar_scorer
 
+    people = np.asarray(corpus.speakers)
+    voices = [len(np.unique(people[train])) for train, _ in find_splits(corpus, args)]
+    refuse(
+        min(voices) < 2,
+        "--method",
+        f"{OPENSMILE_SVM} chooses its C by held-out speakers, but a fold trains on one "
+        "speaker only",
+    )
     front = make_front(_one(args, OPENSMILE_SVM, "opensmile"), corpus)
     svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
     front.set_params(cache_dir=cache, verbose=0)  # each fit of the search reads it
     pipeline = make_pipeline(front, StandardScaler(), svm)
     grid = {"linearsvc__C": [0.001, 0.01, 0.1]}
-    return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3))
+    folds = GroupKFold(min(3, *voices))
+    return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=folds)
 
 
 def _print_estimate(methods, corpus, texts, args):
