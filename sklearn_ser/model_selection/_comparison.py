@@ -217,7 +217,7 @@ class Comparison:
     | *inductive: nothing of the test speakers is known* | | | | | | |
     | guess | 1 | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | reference | - | - |
     <BLANKLINE>
-    Preliminary: fewer than 5 seeds, so there are no p-values.
+    Preliminary: with fewer than 5 seeds, a method has no p-value.
     """
 
     rows: tuple
@@ -262,8 +262,8 @@ class Comparison:
         found = []
         if any(row.n_seeds and row.n_seeds < _ENOUGH_SEEDS for row in self.rows):
             found.append(
-                f"Preliminary: fewer than {_ENOUGH_SEEDS} seeds, so there are no "
-                "p-values."
+                f"Preliminary: with fewer than {_ENOUGH_SEEDS} seeds, a method has no "
+                "p-value."
             )
         if self._has("control_uar"):
             found.append(

@@ -66,7 +66,8 @@ def latex_table(head, blocks, notes):
 def _lines(cells, step=1):
     """Return the lines of a row; a step of -1 turns their order around."""
     name, *figures = cells
-    columns = [[_latex(part) for part in wrap(name, _NAME, break_long_words=False)]]
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    columns = [[_latex(part) for part in wrap(name, _NAME, **whole)]]
     for cell in figures:
         figure, _, bracket = cell.partition(" [")
         columns.append([_latex(part) for part in wrap(figure, _CELL)])

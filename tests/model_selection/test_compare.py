@@ -11,9 +11,19 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, permutation_test, rankdata, wilcoxon
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import Ridge
 from sklearn.metrics import recall_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -399,6 +409,9 @@ def test_a_killed_comparison_goes_on(tmp_path):
     ]  # fmt: skip
 
 
+unfit = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9]}, refit=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -406,6 +419,9 @@ def test_a_killed_comparison_goes_on(tmp_path):
         ({"estimators": {"a": 3}}, "'a' is 3, which has no get_params"),
         ({"estimators": {"a": Noisy}}, "must hold instances"),
         ({"estimators": {"a": FunctionTransformer()}}, "has no predict"),
+        ({"estimators": {"a": Noisy(), "b": Ridge()}}, "but Ridge is a regressor"),
+        ({"estimators": {"a": Noisy(), "b": KMeans()}}, "but KMeans is a clusterer"),
+        ({"estimators": {"a": unfit}}, "has no predict"),
         ({"estimators": {"a": Noisy(), "A ": Noisy()}}, "equal names, 'a' and 'A '"),
         ({"estimators": [("a", Noisy()), ("a", Noisy())]}, "equal names"),
         ({"estimators": {1: Noisy()}}, "names of text, got 1"),
@@ -415,6 +431,8 @@ def test_a_killed_comparison_goes_on(tmp_path):
         ({"seeds": True}, "seeds must be"),
         ({"seeds": [2, 2]}, "twice"),
         ({"reference": "c"}, "'c' is not among"),
+        ({"reference": 3}, "reference 3 is not among"),
+        ({"reference": [["noisy"]]}, "['noisy'] is not among"),
         ({"reference": "adapter"}, "one method of each kind"),
         ({"reference": ["noisy", "lda", "adapter"]}, "one method of each kind"),
         ({"target": "all"}, "target must be"),
@@ -436,6 +454,42 @@ def test_wrong_input_is_refused_before_anything_is_computed(change, message):
         compare(**given | change)
     assert not Noisy.fits
     assert not Adapter.seen
+
+
+def test_a_seed_fixes_the_random_folds_inside_a_method():
+    seen = []
+
+    class Told(GaussianNB):
+        def fit(self, X, y, sample_weight=None):
+            seen.append(X.sum())
+            return super().fit(X, y, sample_weight)
+
+    def methods(**state):
+        shuffled, drawn = KFold(2, shuffle=True, **state), ShuffleSplit(2, **state)
+        return {
+            "search": GridSearchCV(Told(), {}, cv=shuffled),
+            "calibrated": make_pipeline(CalibratedClassifierCV(Told(), cv=drawn)),
+            "fixed": GridSearchCV(Told(), {}, cv=GroupKFold(2)),
+        }
+
+    found = compare(methods(), *DATA, seeds=[3, 5], **FAST)
+    assert [row.n_seeds for row in found.rows] == [2, 2, None]
+    rows = [*seen]
+    seen.clear()
+    alone = compare(methods(random_state=5), *DATA, seeds=[3, 5], **FAST)
+    assert [row.n_seeds for row in alone.rows] == [None] * 3
+    assert len(set(rows)) > len(set(seen))
+    assert set(seen) < set(rows)
+
+
+@pytest.mark.parametrize("wrap", [clone, make_pipeline, lambda e: GridSearchCV(e, {})])
+def test_predict_may_come_with_the_fit(wrap):
+    stack = StackingClassifier([("bayes", GaussianNB())], GaussianNB(), cv=2)
+    assert hasattr(stack, "predict")
+    stack.set_params(final_estimator=None)
+    assert not hasattr(wrap(stack), "predict")
+    (row,) = compare({"stack": wrap(stack)}, *DATA, **FAST).rows
+    assert 0.3 < row.uar < 1
 
 
 def test_all_methods_get_the_same_folds():
