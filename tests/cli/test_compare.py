@@ -62,6 +62,7 @@ def test_a_comparison_is_run_again(
     ("options", "message"),
     [
         (["--method", "dsnet", "dsnet"], "--method: names one twice"),
+        (["--features", "a/tiny", "b/tiny/"], "['a/tiny', 'b/tiny/'] apart"),
         (["--method", "svm"], "invalid choice"),
         (["--seeds", "0"], "at least 1"),
         (["--folds", "9"], "--folds: 9 folds need as many speakers, found"),
