@@ -237,7 +237,8 @@ def with_marks(estimator, labels, n_target):
     """Return the labels of the source, and then marks of unlabelled target rows."""
     mark = _unlabelled_mark(labels)
     if isinstance(flat_steps(estimator)[-1], SelfTrainingClassifier):
-        labels, mark = labels.astype(object), -1  # it takes no other mark
+        mark = -1  # it takes no other, and text as objects only
+        labels = labels.astype(object) if labels.dtype.kind == "U" else labels
     if not n_target:
         return labels
     return np.concatenate([labels, np.full(n_target, mark)])

@@ -250,6 +250,22 @@ def test_methods_stand_in_blocks_by_what_they_know():
     assert "adapter (source-only)" in repr(alone)
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], [2.0, 3.0, 5.0], [True, False, True]])
+@pytest.mark.parametrize("corpora", [None, np.repeat(["x", "y"], 36)])
+def test_self_training_takes_labels_of_every_type(labels, corpora):
+    names = np.unique(Y)
+    own = {"corpora": corpora} if corpora is not None else {"cv": 2}
+    texts = np.array([str(label) for label in labels])
+    uars = []
+    for known in np.array(labels), texts:
+        y = known[np.searchsorted(names, Y)]
+        method = {"self": SelfTrainingClassifier(GaussianNB(), threshold=0.9)}
+        found = compare(method, X, y, SPEAKERS, n_bootstrap=0, **own)
+        assert found.rows[0].kind == "transductive"
+        uars.append(found.rows[0].uar)
+    assert uars[0] == uars[1]
+
+
 def test_adaptation_gets_the_test_rows_without_labels():
     folds = list(GroupKFold(2).split(*DATA))
     result = speaker_cross_validate(Adapter(), *DATA, cv=folds, target="test speakers")
