@@ -259,7 +259,8 @@ def _has(estimator, name):
     """
     if hasattr(estimator, name) or name != "predict":
         return hasattr(estimator, name)
-    return is_classifier(estimator) and getattr(estimator, "refit", True)
+    known = hasattr(estimator, "__sklearn_tags__") and is_classifier(estimator)
+    return known and getattr(estimator, "refit", True)
 
 
 def _check_names(estimators):
