@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.stats import ttest_1samp, wilcoxon
 
 from . import corpora, methods, rows, speakers
@@ -72,30 +73,30 @@ def table(frame, protocols, cell=_both):
 def against(frame, protocols, ours="dsnet"):
     """Return the differences of one method to others, paired by speaker."""
     uars = {}
-    for _, row in frame[frame.protocol.isin(protocols)].iterrows():
-        pairs = (each.rpartition("=") for each in row.by_speaker.split())
-        own = {(row.protocol, who): float(uar) for who, _, uar in pairs}
-        uars.setdefault(row.method, {}).update(own)
-    body, base = [], uars.pop(ours)
-    for name in (name for name in methods.LABELS if name in uars):
-        own = np.array(
-            [base[who] - uars[name][who] for who in base & uars[name].keys()]
-        )
-        better, p = f"{(own > 0).sum()} of {len(own)}", wilcoxon(own).pvalue
-        body.append([methods.LABELS[name], f"{own.mean():+.1f}", better, f"{p:.3f}"])
+    for row in frame[frame.protocol.isin(protocols)].itertuples():
+        for who, _, uar in (each.rpartition("=") for each in row.by_speaker.split()):
+            uars.setdefault(row.method, {})[row.protocol, who] = float(uar)
+    own, body = _from_ours(pd.DataFrame(uars), ours), []
+    for name, label in methods.LABELS.items():
+        if name in own:
+            gains = own[name].dropna()
+            better, p = f"{(gains > 0).sum()} of {len(gains)}", wilcoxon(gains).pvalue
+            body.append([label, f"{gains.mean():+.1f}", better, f"{p:.3f}"])
     header = [f"{methods.LABELS[ours]} against", "points of UAR", "better on", "p"]
     return markdown(header, body)
+
+
+def _from_ours(figures, ours):
+    """Return the differences of a column to the others."""
+    return figures.drop(columns=ours).rsub(figures[ours], axis=0)
 
 
 def means(frame, keys, names):
     """Return the mean of columns by keys, methods and protocols by their labels."""
     if not len(frame):
         return NONE
-    frame = frame.replace("", np.nan).astype(dict.fromkeys(names, float))
-    found = frame.groupby(keys, sort=False)[[*names]].mean()
-    label = methods.LABELS | {
-        name: mark(name) for name in set(frame.get("protocol", ()))
-    }
+    found = _numbers(frame, names).groupby(keys, sort=False)[[*names]].mean()
+    label = methods.LABELS | {n: mark(n) for n in set(frame.get("protocol", ()))}
     body = [
         [*(label.get(key, key) for key in index)]
         + [f"{value:.1f}" if np.isfinite(value) else "-" for value in row]
@@ -108,37 +109,35 @@ def by_size(curve, *whats):
     """Return a table of figures, with a column for each number of training speakers."""
     if not len(curve):
         return NONE
-    found = _floats(curve, whats).groupby(["method", "size"])[[*whats]].mean()
-    sizes, body = sorted(set(found.index.levels[1])), []
-    for name in (name for name in methods.LABELS if name in found.index):
-        own = found.loc[name].reindex(sizes).to_numpy()
-        if np.isfinite(own).all():
-            cells = [" / ".join(f"{value:.1f}" for value in row) for row in own]
-            body.append([methods.LABELS[name], *cells])
-    return markdown(["method", *map(str, sizes)], body)
+    found = _numbers(curve, ["size", *whats]).groupby(["method", "size"])[[*whats]]
+    cells = found.mean().dropna().map("{:.1f}".format).agg(" / ".join, axis=1)
+    return _by_size("method", cells.unstack().dropna())
 
 
 def differences(curve, what, ours="menan"):
     """Return differences of one method to others: mean and interval over the draws."""
     if not len(curve):
         return NONE
-    found = _floats(curve, [what]).pivot(index=["size", "draw"], columns="method")[what]
-    sizes, body = found.index.levels[0], []
-    for name in (n for n in methods.LABELS if n in found and n != ours):
-        own = (found[ours] - found[name]).unstack("draw").to_numpy()
-        if np.isfinite(own).all():
-            ends = ttest_1samp(own, 0, axis=1).confidence_interval()
-            rows = zip(own.mean(axis=1), ends.low, ends.high, strict=True)
-            cells = [
-                f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" for mean, low, high in rows
-            ]
-            body.append([methods.LABELS[name], *cells])
-    return markdown([f"{methods.LABELS[ours]} against", *map(str, sizes)], body)
+    found = _numbers(curve, ["size", what])
+    found = found.pivot(index=["size", "draw"], columns="method", values=what)
+    found = _from_ours(found, ours).dropna(axis="columns").groupby("size")
+    return _by_size(f"{methods.LABELS[ours]} against", found.agg(_mean_of_draws).T)
 
 
-def _floats(curve, whats):
-    types = {"size": int} | dict.fromkeys(whats, float)
-    return curve[["method", "draw", *types]].replace("", np.nan).astype(types)
+def _mean_of_draws(gains):
+    low, high = ttest_1samp(gains, 0).confidence_interval()
+    return f"{gains.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _by_size(corner, cells):
+    known = [name for name in methods.LABELS if name in cells.index]
+    body = [[methods.LABELS[name], *cells.loc[name]] for name in known]
+    return markdown([corner, *(f"{size:.0f}" for size in cells)], body)
+
+
+def _numbers(frame, names):
+    """Return a table of texts in which some columns are numbers."""
+    return frame.replace("", np.nan).astype(dict.fromkeys(names, float))
 
 
 def sections(summary):
@@ -229,7 +228,7 @@ def draw_curve(curve, path):
         "enrolled": "UAR (%), ten recordings enrolled",
         "speaker_unseen": "unseen speaker, read by a probe\n(points above chance)",
     }
-    curve = curve.replace("", np.nan).astype(dict.fromkeys(("size", *titles), float))
+    curve = _numbers(curve, ["size", *titles])
     names = [name for name in methods.LABELS if name in set(curve.method)]
     fig, axes = _panels(len(titles), 3.8)
     axes[1].sharey(axes[0])

@@ -93,11 +93,12 @@ def run(args):
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")
         methods = _make_methods(args, corpus, cache)
+        listed = (", " if len(args.features) == 1 else "; ").join(methods)
         for name in args.reference or ():
-            known = ", ".join(methods)
-            refuse(name not in methods, "--reference", f"{name!r} is not among {known}")
+            unknown = f"{name!r} is not among {listed}"
+            refuse(name not in methods, "--reference", unknown)
         columns = corpus.data, corpus.target, corpus.speakers
-        print_line(f"{', '.join(methods)}: {corpus.DESCR}")
+        print_line(f"{listed}: {corpus.DESCR}")
         _print_estimate(methods, corpus, texts, args)
         comparison = compare(
             methods,
@@ -134,6 +135,9 @@ def _check(args):
     for name in ("method", "features"):
         values = vars(args)[name]
         refuse(len(set(values)) < len(values), f"--{name}", "names one twice")
+    names = [*map(_name, args.features)]
+    twice = f"the table could not tell {args.features} apart, of one name"
+    refuse(len(set(names)) < len(names), "--features", twice)
     refuse(args.protocol and args.folds, "--folds", "the protocol has its own")
     if args.out is not None:
         make_folder(args.out)
@@ -163,14 +167,19 @@ def _make_methods(args, corpus, cache):
                     methods[name] = _opensmile_svm(args, corpus, cache)
                 continue
             if len(args.features) > 1:
-                name += f", {os.path.basename(os.path.normpath(features))}"
+                name += f", {_name(features)}"
             front = make_front(own, corpus).set_params(cache_dir=cache)
             methods[name] = make_pipeline(front, make_classifier(own))
     return methods
 
 
+def _name(features):
+    return os.path.basename(os.path.normpath(features))
+
+
 def _opensmile_svm(args, corpus, cache):
     """Return functionals and a linear SVM, whose C held-out speakers choose."""
+    import numpy as np
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -178,12 +187,21 @@ def _opensmile_svm(args, corpus, cache):
 
     from ..metrics import uar_scorer
 
+    people = np.asarray(corpus.speakers)
+    voices = [len(np.unique(people[train])) for train, _ in find_splits(corpus, args)]
+    refuse(
+        min(voices) < 2,
+        "--method",
+        f"{OPENSMILE_SVM} chooses its C by held-out speakers, but a fold trains on one "
+        "speaker only",
+    )
     front = make_front(_one(args, OPENSMILE_SVM, "opensmile"), corpus)
     svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
     front.set_params(cache_dir=cache, verbose=0)  # each fit of the search reads it
     pipeline = make_pipeline(front, StandardScaler(), svm)
     grid = {"linearsvc__C": [0.001, 0.01, 0.1]}
-    return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=GroupKFold(3))
+    folds = GroupKFold(min(3, *voices))
+    return GridSearchCV(pipeline, grid, scoring=uar_scorer, cv=folds)
 
 
 def _print_estimate(methods, corpus, texts, args):

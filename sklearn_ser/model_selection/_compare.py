@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
@@ -84,8 +84,9 @@ def compare(
             default="leave_one_out"
         The transfers between `corpora`.
     seeds : int or list of int, default=1
-        The seeds, or their number. Each `random_state` of a method is set to each seed.
-        A method without one runs once.
+        The seeds, or their number. Each `random_state` of a method is set to each seed,
+        and so is that of the folds of a search if it is not fixed. A method without one
+        runs once.
     enrollment : int, "all" or None, default=None
         The recordings of each test speaker that methods with a
         :class:`~sklearn_ser.SpeakerNormalizer` enroll, as for
@@ -177,7 +178,7 @@ def compare(
 
 def _fixed(cv, random_state):
     """Return a splitter, or folds, that are the same for all methods."""
-    if not isinstance(getattr(cv, "random_state", 0), numbers.Integral):
+    if _draws_anew(cv):
         cv = copy(cv)
         cv.random_state = random_state
     return list(cv) if isinstance(cv, Iterator) else cv
@@ -194,13 +195,28 @@ class Method(NamedTuple):
 
     def seeded(self, seed):
         """Return a clone that starts from a seed, if it is one."""
-        names = _random_states(self.estimator) if seed is not None else ()
-        return clone(self.estimator).set_params(**dict.fromkeys(names, seed))
+        seeded = clone(self.estimator)
+        states = _random_states(self.estimator) if seed is not None else {}
+        for name, value in states.items():
+            states[name] = _fixed(value, seed) if _draws_anew(value) else seed
+        return seeded.set_params(**states)
 
 
 def _random_states(estimator):
-    names = estimator.get_params()
-    return [name for name in names if name.rsplit("__")[-1] == "random_state"]
+    """Return the parameters that a seed sets: of a search, its random folds, too."""
+    return {
+        name: value
+        for name, value in estimator.get_params().items()
+        if name.rsplit("__")[-1] == "random_state" or _draws_anew(value)
+    }
+
+
+def _draws_anew(cv):
+    """Tell whether a value is a splitter whose folds differ from call to call."""
+    is_random = hasattr(cv, "split") and getattr(cv, "shuffle", True)
+    return is_random and not isinstance(
+        getattr(cv, "random_state", 0), numbers.Integral
+    )
 
 
 def _check_methods(estimators, seeds, asked, target):
@@ -213,7 +229,7 @@ def _check_methods(estimators, seeds, asked, target):
         )
     for name, estimator in _check_names(estimators):
         for needed in ("get_params", "fit", "predict"):
-            if isinstance(estimator, type) or not hasattr(estimator, needed):
+            if isinstance(estimator, type) or not _has(estimator, needed):
                 raise TypeError(
                     "estimators must hold instances of classifiers, but "
                     f"{name!r} is {estimator!r}, which has no {needed}."
@@ -234,6 +250,17 @@ def _check_methods(estimators, seeds, asked, target):
             "does not adapt otherwise."
         )
     return methods
+
+
+def _has(estimator, name):
+    """Tell whether an estimator has a method, which a default may bring with the fit.
+
+    So it is with the final estimator of a StackingClassifier.
+    """
+    if hasattr(estimator, name) or name != "predict":
+        return hasattr(estimator, name)
+    known = hasattr(estimator, "__sklearn_tags__") and is_classifier(estimator)
+    return known and getattr(estimator, "refit", True)
 
 
 def _check_names(estimators):
@@ -287,9 +314,10 @@ def _check_reference(reference, kinds):
     """Return the name of the reference of each kind."""
     if reference is None:
         return {kind: name for name, kind in reversed(kinds.items())}
-    named = [reference] if isinstance(reference, str) else list(reference)
+    is_list = not isinstance(reference, str) and np.iterable(reference)
+    named = list(reference) if is_list else [reference]
     for name in named:
-        if name not in kinds:
+        if name not in [*kinds]:
             raise ValueError(
                 f"reference {name!r} is not among the estimators {list(kinds)}."
             )

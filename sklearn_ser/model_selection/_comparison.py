@@ -16,6 +16,7 @@ from .._csv import write_csv
 from .._files import atomic_write
 from .._validation import import_or_raise
 from ..metrics._bootstrap import accuracy, mean_recall
+from ._latex import latex_table
 from ._paired import mean_interval, paired_difference
 from ._results import bounds, html_row, plain, table_lines
 
@@ -37,15 +38,6 @@ svg {{max-width: 100%; height: auto}}</style>
 {figure}
 </html>
 """
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": "\\textbackslash{}",
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    "<": "\\textless{}",
-    ">": "\\textgreater{}",
-    "|": "\\textbar{}",
-    "±": "$\\pm$",
-}
 
 
 class Row(NamedTuple):
@@ -225,7 +217,7 @@ class Comparison:
     | *inductive: nothing of the test speakers is known* | | | | | | |
     | guess | 1 | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | reference | - | - |
     <BLANKLINE>
-    Preliminary: fewer than 5 seeds, so there are no p-values.
+    Preliminary: with fewer than 5 seeds, a method has no p-value.
     """
 
     rows: tuple
@@ -270,8 +262,8 @@ class Comparison:
         found = []
         if any(row.n_seeds and row.n_seeds < _ENOUGH_SEEDS for row in self.rows):
             found.append(
-                f"Preliminary: fewer than {_ENOUGH_SEEDS} seeds, so there are no "
-                "p-values."
+                f"Preliminary: with fewer than {_ENOUGH_SEEDS} seeds, a method has no "
+                "p-value."
             )
         if self._has("control_uar"):
             found.append(
@@ -316,24 +308,18 @@ class Comparison:
     def to_latex(self):
         """Return the table in LaTeX, for the package booktabs.
 
+        Intervals stand below their figures, and seven methods fit in the width of an
+        article. A character that pdfLaTeX cannot set, such as a Chinese one, is shown
+        by its code, and by itself in XeLaTeX and LuaLaTeX.
+
         Returns
         -------
         text : str
-            An environment ``tabular``.
+            An environment ``tabular`` in small type.
         """
-        head = [_latex(cell) for cell in self._head()]
-
-        def across(text):
-            return f"\\multicolumn{{{len(head)}}}{{l}}{{{text}}} \\\\"
-
-        lines = ["\\begin{tabular}{lr" + "l" * (len(head) - 2) + "}", "\\toprule"]
-        lines.append(" & ".join(head) + " \\\\")
-        for title, rows in self._blocks():
-            lines += ["\\midrule", across(f"\\emph{{{_latex(title)}}}")]
-            lines += [" & ".join(row) + " \\\\" for row in _all(_latex, rows)]
-        lines.append("\\bottomrule")
-        lines += [across(_latex(note)) for note in self._notes()]
-        return "\n".join([*lines, "\\end{tabular}"])
+        blocks = [(title, _all(printable, rows)) for title, rows in self._blocks()]
+        told = f"In brackets: {100 * self.confidence_level:g}% intervals over speakers."
+        return latex_table(self._head(), blocks, [told, *self._notes()])
 
     def to_html(self):
         """Return the table in HTML.
@@ -467,10 +453,3 @@ def printable(text):
 
 def _markdown(text):
     return re.sub(r"([\\`*_{}<>#|~$&]|(?<=.)\[(?=[^\d\-]))", r"\\\1", printable(text))
-
-
-def _latex(text):
-    text = "".join(_LATEX.get(c, c) for c in printable(text))
-    if text[:1] in ("[", "*"):  # an argument of the \\ before it
-        text = "{}" + text
-    return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)

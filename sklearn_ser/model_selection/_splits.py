@@ -14,6 +14,7 @@ from sklearn.model_selection import (
     check_cv,
 )
 from sklearn.semi_supervised import SelfTrainingClassifier
+from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 
 from .._sklearn import num_samples
@@ -55,6 +56,12 @@ def check_evaluation(estimator, columns, optional, bootstrap, kept):
         raise TypeError(
             f"estimator must be an instance of a scikit-learn estimator, got "
             f"{estimator!r}."
+        )
+    tags = get_tags(estimator) if hasattr(estimator, "__sklearn_tags__") else None
+    if tags is not None and tags.estimator_type not in (None, "classifier"):
+        raise TypeError(
+            f"estimator must be a classifier, but {type(estimator).__name__} is a "
+            f"{tags.estimator_type}."
         )
     check_lengths(columns, optional)
     check_bootstrap(*bootstrap[:2])
@@ -230,7 +237,8 @@ def with_marks(estimator, labels, n_target):
     """Return the labels of the source, and then marks of unlabelled target rows."""
     mark = _unlabelled_mark(labels)
     if isinstance(flat_steps(estimator)[-1], SelfTrainingClassifier):
-        labels, mark = labels.astype(object), -1  # it takes no other mark
+        mark = -1  # it takes no other, and text as objects only
+        labels = labels.astype(object) if labels.dtype.kind == "U" else labels
     if not n_target:
         return labels
     return np.concatenate([labels, np.full(n_target, mark)])

@@ -10,22 +10,24 @@ def test_a_table_of_recordings_becomes_the_table_of_a_paper(
     run, rows, tmp_path, write_corpus
 ):
     pytest.importorskip("pandas")
+    pytest.importorskip("opensmile")
     write_corpus(tmp_path / "my.csv", n_speakers=3, n_utterances=1)
     out = tmp_path / "results"
     command = ["compare", "--manifest", tmp_path / "my.csv", "--out", out]
-    command += ["--method", "baseline", "lidan", "--epochs", 1, "--seeds", 2]
+    command += ["--method", "baseline", "lidan", "opensmile-svm", "--epochs", 1]
+    command += ["--seeds", 2]
     printed = run(*command)
-    assert "baseline, lidan: 12 recordings" in printed.out
+    assert "baseline, lidan, opensmile-svm: 12 recordings" in printed.out
     assert "Preliminary" in printed.out
-    assert "all 9 fits take " in printed.err
+    assert "all 15 fits take " in printed.err
     head, lines = rows(out / "comparison.csv")
     kinds = [dict(zip(head, line, strict=True))["kind"] for line in lines]
-    assert kinds == ["inductive", "transductive"]
+    assert kinds == ["inductive", "inductive", "transductive"]
     page = (out / "report.html").read_text()
     assert "<svg" in page
     assert "<p>12 recordings by 3 speakers listed in my.csv.</p>" in page
     kept = {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
-    assert len(kept) == 9
+    assert len(kept) == 15
     assert run(*command).out == printed.out
     assert kept == {path: path.stat().st_mtime_ns for path in (out / "folds").iterdir()}
 
@@ -60,10 +62,12 @@ def test_a_comparison_is_run_again(
     ("options", "message"),
     [
         (["--method", "dsnet", "dsnet"], "--method: names one twice"),
+        (["--features", "a/tiny", "b/tiny/"], "['a/tiny', 'b/tiny/'] apart"),
         (["--method", "svm"], "invalid choice"),
         (["--seeds", "0"], "at least 1"),
         (["--folds", "9"], "--folds: 9 folds need as many speakers, found"),
         (["--reference", "menan", "--folds", "2"], "'menan' is not among"),
+        (["--method", "opensmile-svm", "--folds", "2"], "trains on one speaker only"),
         (["--channel", "-1"], "--channel"),
         (["--unheard-sentences", "--manifest", "my.csv"], "my.csv"),
         (["--out", "/dev/null/x"], "--out: no folder"),

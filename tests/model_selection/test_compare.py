@@ -2,15 +2,28 @@
 
 import json
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy.stats import bootstrap, permutation_test, rankdata, wilcoxon
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import Ridge
 from sklearn.metrics import recall_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    ShuffleSplit,
+)
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -237,6 +250,22 @@ def test_methods_stand_in_blocks_by_what_they_know():
     assert "adapter (source-only)" in repr(alone)
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], [2.0, 3.0, 5.0], [True, False, True]])
+@pytest.mark.parametrize("corpora", [None, np.repeat(["x", "y"], 36)])
+def test_self_training_takes_labels_of_every_type(labels, corpora):
+    names = np.unique(Y)
+    own = {"corpora": corpora} if corpora is not None else {"cv": 2}
+    texts = np.array([str(label) for label in labels])
+    uars = []
+    for known in np.array(labels), texts:
+        y = known[np.searchsorted(names, Y)]
+        method = {"self": SelfTrainingClassifier(GaussianNB(), threshold=0.9)}
+        found = compare(method, X, y, SPEAKERS, n_bootstrap=0, **own)
+        assert found.rows[0].kind == "transductive"
+        uars.append(found.rows[0].uar)
+    assert uars[0] == uars[1]
+
+
 def test_adaptation_gets_the_test_rows_without_labels():
     folds = list(GroupKFold(2).split(*DATA))
     result = speaker_cross_validate(Adapter(), *DATA, cv=folds, target="test speakers")
@@ -272,14 +301,13 @@ def test_names_are_escaped():
     markdown = found.to_markdown().splitlines()[3]
     assert len(re.findall(r"(?<!\\)\|", markdown)) == 8
     assert r"a\|b\_\<i\>" in markdown
-    latex = r"a\textbar{}b\_\textless{}i\textgreater{}\textbackslash{}\$50\% \& "
-    latex += r"\textasciitilde{}x\textasciicircum{}2 \#\{c\}"
-    assert latex in found.to_latex()
     assert "a|b_&lt;i&gt;" in found.to_html()
     ComparisonDisplay.from_result(found).figure_.canvas.draw()
 
 
-_COMMANDS = {"begin", "end", "toprule", "midrule", "bottomrule", "multicolumn", "emph"}
+_COMMANDS = {"small", "footnotesize", "scriptsize", "setlength", "tabcolsep"}
+_COMMANDS |= {"ifdefined", "Umathchar", "else", "fi", "lambda"}
+_COMMANDS |= {"begin", "end", "toprule", "midrule", "bottomrule", "multicolumn", "emph"}
 _COMMANDS |= {"pm", "textbackslash", "textasciitilde", "textasciicircum"}
 _COMMANDS |= {"textless", "textgreater", "textbar"}
 _TOKEN = re.compile(r"\\(?P<name>[a-zA-Z]+)|\\(?P<one>.)|(?P<char>.)", re.S)
@@ -291,7 +319,7 @@ def latex_columns(text):
     for token in _TOKEN.finditer(text):
         name, one, char = token.group("name", "one", "char")
         assert name is None or name in _COMMANDS, name
-        assert one is None or one in "\\&%$#_{}", one
+        assert one is None or one in "\\&%$#_{}\"'", one
         assert char is None or char not in "%#_~^", text[token.start() :]
         assert not (after_row and char in ("[", "*")), "an argument of the end of a row"
         depth += (char == "{") - (char == "}")
@@ -311,28 +339,71 @@ def latex_columns(text):
     return found
 
 
-def test_latex_scans_whatever_the_names_are():
-    names = [
-        "[a] * b",
-        "*",
-        r"\end{tabular}",
-        "50 % & more",
-        "a~b^c_d#{e}$",
-        "x -1 | <y>",
-    ]
-    methods = {name: GaussianNB() for name in names} | {"a": Noisy()}
-    text = compare(methods, *DATA, seeds=2, **FAST).to_latex()
+NAMES = {  # and what LaTeX gets
+    "[a] * b": "{}[a] * b",
+    "*": "{}*",
+    r"\end{tabular}": r"\textbackslash{}end\{tabular\}",
+    "50 % & more": r"50 \% \& more",
+    "a~b^c_d#{e}$": r"a\textasciitilde{}b\textasciicircum{}c\_d\#\{e\}\$",
+    "x -1 | <y>": r"x $-$1 \textbar{} \textless{}y\textgreater{}",
+    "DAT, λ=0.02": r"DAT, $\lambda$=0.02",
+    "mu\u0308ller é": r"m\"{u}ller \'{e}",
+    "a -- b ''?`": "a -{}- b '{}'?{}`",
+    "一二": r"\ifdefined\Umathchar 一二\else U+4E00 U+4E8C\fi{}",
+}
+
+
+@pytest.fixture(scope="module")
+def named():
+    methods = {name: GaussianNB() for name in NAMES} | {"a": Noisy()}
+    return compare(methods, *DATA, seeds=2, **FAST)
+
+
+def test_latex_scans_whatever_the_names_are(named):
+    text = named.to_latex()
     lines = text.splitlines()
-    assert lines[:2] == [r"\begin{tabular}{lrlllll}", r"\toprule"]
-    assert lines[-1] == r"\end{tabular}"
+    assert lines[:3] == [
+        r"{\small\setlength{\tabcolsep}{3pt}",
+        r"\begin{tabular}{@{}lrlllll@{}}",
+        r"\toprule",
+    ]
+    assert lines[-1] == r"\end{tabular}}"
     assert r"\bottomrule" in lines
     assert r" $\pm$ " in text
     assert "±" not in text
-    rows = latex_columns(text)
+    for name in NAMES.values():
+        assert f"\n{name} & - & " in text
+    rows = latex_columns(text.removeprefix("{").removesuffix("}"))
     assert set(rows) == {7}
-    assert len(rows) == 3 + len(methods)  # with the head, the kind and the note
+    assert len(rows) == 4 + 2 * (len(NAMES) + 1)  # with head, kind and notes
     with pytest.raises(AssertionError, match="end of a row"):
         latex_columns(r"a & b \\" + "\n[a] & b")
+
+
+@pytest.mark.slow
+def test_latex_compiles_in_the_width_of_an_article(named, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    letters = [chr(code) for code in range(0xA1, 0x250) if chr(code).isprintable()]
+    letters += [chr(code) for code in range(0x370, 0x3D0) if chr(code).isprintable()]
+    letters += "–—‘’“”†‡•…→←€™≤≥≈∞一"
+    seven = ["baseline", "dsnet", "menan", "dat", "lda", "lidan, whisper-base"]
+    seven = {name: Noisy(i / 9) for i, name in enumerate(seven)}
+    texts = np.tile(np.repeat(list("abc"), 3), 8)
+    options = {"seeds": 2, "enrollment": 2, **FAST}
+    methods = seven | {"opensmile-svm": make_pipeline(SpeakerNormalizer(), Noisy())}
+    wide = compare(methods, *DATA, texts=texts, control=True, **options)
+    rows = tuple(named.rows[0]._replace(method=letter) for letter in letters)
+    tables = compare(methods, *DATA, **options), wide, named, replace(named, rows=rows)
+    text = "\n\n\\noindent\n".join(table.to_latex() for table in tables)
+    head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\noindent\n"
+    path = tmp_path / "table.tex"
+    path.write_text(f"{head}{text}\n\\end{{document}}\n", encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", path.name]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    log = (tmp_path / "table.log").read_text(encoding="utf-8", errors="replace")
+    for bad in "\n!", "Overfull \\hbox", "Missing character", "Warning":
+        assert bad not in log
 
 
 def test_a_killed_comparison_goes_on(tmp_path):
@@ -354,6 +425,9 @@ def test_a_killed_comparison_goes_on(tmp_path):
     ]  # fmt: skip
 
 
+unfit = GridSearchCV(GaussianNB(), {"var_smoothing": [1e-9]}, refit=False)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -361,6 +435,9 @@ def test_a_killed_comparison_goes_on(tmp_path):
         ({"estimators": {"a": 3}}, "'a' is 3, which has no get_params"),
         ({"estimators": {"a": Noisy}}, "must hold instances"),
         ({"estimators": {"a": FunctionTransformer()}}, "has no predict"),
+        ({"estimators": {"a": Noisy(), "b": Ridge()}}, "but Ridge is a regressor"),
+        ({"estimators": {"a": Noisy(), "b": KMeans()}}, "but KMeans is a clusterer"),
+        ({"estimators": {"a": unfit}}, "has no predict"),
         ({"estimators": {"a": Noisy(), "A ": Noisy()}}, "equal names, 'a' and 'A '"),
         ({"estimators": [("a", Noisy()), ("a", Noisy())]}, "equal names"),
         ({"estimators": {1: Noisy()}}, "names of text, got 1"),
@@ -370,6 +447,8 @@ def test_a_killed_comparison_goes_on(tmp_path):
         ({"seeds": True}, "seeds must be"),
         ({"seeds": [2, 2]}, "twice"),
         ({"reference": "c"}, "'c' is not among"),
+        ({"reference": 3}, "reference 3 is not among"),
+        ({"reference": [["noisy"]]}, "['noisy'] is not among"),
         ({"reference": "adapter"}, "one method of each kind"),
         ({"reference": ["noisy", "lda", "adapter"]}, "one method of each kind"),
         ({"target": "all"}, "target must be"),
@@ -391,6 +470,42 @@ def test_wrong_input_is_refused_before_anything_is_computed(change, message):
         compare(**given | change)
     assert not Noisy.fits
     assert not Adapter.seen
+
+
+def test_a_seed_fixes_the_random_folds_inside_a_method():
+    seen = []
+
+    class Told(GaussianNB):
+        def fit(self, X, y, sample_weight=None):
+            seen.append(X.sum())
+            return super().fit(X, y, sample_weight)
+
+    def methods(**state):
+        shuffled, drawn = KFold(2, shuffle=True, **state), ShuffleSplit(2, **state)
+        return {
+            "search": GridSearchCV(Told(), {}, cv=shuffled),
+            "calibrated": make_pipeline(CalibratedClassifierCV(Told(), cv=drawn)),
+            "fixed": GridSearchCV(Told(), {}, cv=GroupKFold(2)),
+        }
+
+    found = compare(methods(), *DATA, seeds=[3, 5], **FAST)
+    assert [row.n_seeds for row in found.rows] == [2, 2, None]
+    rows = [*seen]
+    seen.clear()
+    alone = compare(methods(random_state=5), *DATA, seeds=[3, 5], **FAST)
+    assert [row.n_seeds for row in alone.rows] == [None] * 3
+    assert len(set(rows)) > len(set(seen))
+    assert set(seen) < set(rows)
+
+
+@pytest.mark.parametrize("wrap", [clone, make_pipeline, lambda e: GridSearchCV(e, {})])
+def test_predict_may_come_with_the_fit(wrap):
+    stack = StackingClassifier([("bayes", GaussianNB())], GaussianNB(), cv=2)
+    assert hasattr(stack, "predict")
+    stack.set_params(final_estimator=None)
+    assert not hasattr(wrap(stack), "predict")
+    (row,) = compare({"stack": wrap(stack)}, *DATA, **FAST).rows
+    assert 0.3 < row.uar < 1
 
 
 def test_all_methods_get_the_same_folds():
