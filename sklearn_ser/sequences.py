@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Set
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.sparse import issparse
+from sklearn import config_context
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
@@ -125,7 +126,9 @@ def check_batch(X, *, estimator, reset):
         return sequences
     refuse_masked(X, "X")
     # What overflows is refused by scikit-learn, or is only its sum of all cells.
-    with naming("X"), np.errstate(over="ignore", invalid="ignore"):
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    # Its dispatch would leave tensors as they are, and knows no type of NumPy's then.
+    with naming("X"), quiet, config_context(array_api_dispatch=False):
         X = validate_data(
             estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
         )

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -522,6 +524,25 @@ def test_validation_of_one_speaker(method, data):
         method, data, ValueError, ["n_samples=1"],
         validation_fraction=0.5, speakers=["a"] * 8,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(64, 64), (80, 80), (999, 80)])
+def test_the_learning_rate_follows_what_a_batch_can_hold(batch_size, size):
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    model = SpeakerAdversarialClassifier(
+        method=None, batch_size=batch_size, max_epochs=1, random_state=0
+    )
+    model.fit(X, np.arange(80) % 2)
+    assert model.net_.lr == pytest.approx(3e-3 * np.sqrt(size / 32))
+    few = model.fit(X[:8], np.arange(8) % 2)
+    assert few.net_.lr == pytest.approx(3e-3)
+
+
+def test_tensors_are_taken_under_array_api_dispatch(monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    table = torch.arange(12.0).reshape(4, 3)
+    with config_context(array_api_dispatch=True):
+        assert np.array_equal(check(table).table, table.numpy())
 
 
 def test_fewer_samples_than_a_batch(method, data):
