@@ -2,7 +2,8 @@
 
 The constructor of an encoder takes ``(n_features)``. ``forward(x, lengths)`` returns
 ``z`` of shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames
-of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. The attribute
+of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. In evaluation
+mode, neither padding nor other rows nor chance change a row's frames. The attribute
 ``spectral``, True by default, is True if neighbouring features are neighbouring
 frequencies. Only then training stretches and masks the frequency axis. A static method
 ``pool_frames`` makes one frame of a recording, once, before the network sees it; its
