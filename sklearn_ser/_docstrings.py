@@ -19,7 +19,8 @@ _PARAMETERS = {
     "lr": (
         'float or "auto"',
         """Learning rate of AdamW, the peak of the schedule. "auto" is 0.003. With
-        vectors it grows with the root of the batch: 0.003 for 32, 0.006 for 128.""",
+        vectors it grows with the root of the batch: 0.003 for 32, 0.006 for 128. A
+        batch that is larger than the training data counts as large as they are.""",
     ),
     "batch_size": (
         'int or "auto"',

@@ -72,6 +72,9 @@ def as_column(values, name, rows=None):
             f"{name} is a {type(values).__name__}, expected a list or an array, whose "
             "rows have an order and can be counted."
         )
+    refuse_masked(values, name)
+    if isinstance(values, list | tuple) and any(map(_is_odd_text, values)):
+        values = [str.__str__(v) if _is_odd_text(v) else v for v in values]
     raw = values
     try:
         values = np.asarray(values)
@@ -85,7 +88,27 @@ def as_column(values, name, rows=None):
         return values
     if values.dtype.kind == "O" or isinstance(raw, list | tuple):
         check_one_kind(raw if isinstance(raw, list | tuple) else values, name, rows)
+    if values.dtype.kind == "O" and len(values) and _kind(values[0]) == "a number":
+        values = np.array(values.tolist())  # which scikit-learn takes for no labels
     return values
+
+
+def _is_odd_text(value):
+    """Tell whether a value is text of a subclass, such as a member of an Enum.
+
+    NumPy makes an array of what the class prints, cut to the length of the text.
+    """
+    return isinstance(value, str) and type(value) not in (str, np.str_)
+
+
+def refuse_masked(values, name):
+    """Refuse arrays of `numpy.ma` with masked cells: what they hide would be used."""
+    if np.ma.is_masked(values):
+        row = np.argwhere(np.ma.getmaskarray(values))[0][0]
+        raise ValueError(
+            f"{name}[{row}] is masked, expected a value: NumPy's masked arrays hide "
+            "values that computations still see. Remove the row or fill it."
+        )
 
 
 def check_one_kind(values, name, rows=None):

@@ -107,7 +107,7 @@ def discriminant(X, codes, n_classes, train=None):
     goal, known = means.T, means[classes]
     centre = np.average(known, axis=0, weights=counts).mean()
     between = np.average(np.square(known - centre), axis=0, weights=counts).mean()
-    least = max(shrunk.mean(), within / rows.size + between, 1e-30)
+    least = max(shrunk.mean(), within / rows.size + between) or 1.0
     shrunk = np.maximum(shrunk, _LEAST_VARIANCE * least)
     if len(rows) < n_features:  # the smaller of two systems
         scaled = rows / shrunk

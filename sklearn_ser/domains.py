@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._sklearn import check_sample_weight
+from ._validation import as_column
 from ._vectors import Vectors, take
 from .base import unchanged_on_failure
 from .exceptions import TargetMissingWarning, warn_caller
@@ -371,7 +372,7 @@ def rows_of_source(domain, *, speakers, sample_weight, validation):
     for name, values in columns.items():
         if values is not None:
             check_length(name, values, n)
-            columns[name] = np.asarray(values)[source]
+            columns[name] = as_column(values, name)[source]
     kept = columns["validation"]
     if kept is not None and kept.dtype == bool and np.any(validation) > kept.any():
         raise ValueError(

@@ -11,10 +11,17 @@ from collections.abc import Iterator, Mapping, Set
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from scipy.sparse import issparse
+from sklearn import config_context
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d, validate_data
 
-from ._validation import as_column, check_one_kind, is_missing, naming
+from ._validation import (
+    as_column,
+    check_one_kind,
+    is_missing,
+    naming,
+    refuse_masked,
+)
 from ._vectors import Vectors
 from .exceptions import warn_caller
 
@@ -117,7 +124,11 @@ def check_batch(X, *, estimator, reset):
         sequences = [_check_sequence(x, i) for i, x in enumerate(X)]
         _check_n_features(sequences, estimator, reset)
         return sequences
-    with naming("X"):
+    refuse_masked(X, "X")
+    # What overflows is refused by scikit-learn, or is only its sum of all cells.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    # Its dispatch would leave tensors as they are, and knows no type of NumPy's then.
+    with naming("X"), quiet, config_context(array_api_dispatch=False):
         X = validate_data(
             estimator, X, reset=reset, dtype=np.float32, allow_nd=True, order=None
         )
@@ -160,6 +171,7 @@ def _has_rows(x):
 def _check_sequence(x, index):
     if isinstance(x, (str, bytes, dict, numbers.Number)) or hasattr(x, "__fspath__"):
         raise TypeError(f"X[{index}] is a {type(x).__name__}, not a sequence. {_HINT}")
+    refuse_masked(x, f"X[{index}]")
     try:
         cached, x = x, np.asarray(x)
     except ValueError as error:

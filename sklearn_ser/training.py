@@ -339,7 +339,9 @@ def _build_net(estimator, data, seed, valid, device):
     users = list(estimator.callbacks or [])
     batch_size, lr = _batch_size(estimator, data), estimator.lr
     if lr == "auto":
-        lr = 3e-3 * math.sqrt(batch_size / 32 if data.kind == "vector" else 1)
+        most = max(32, len(data.codes))  # what a batch can hold
+        size = min(batch_size, most) if data.kind == "vector" else 32
+        lr = 3e-3 * math.sqrt(size / 32)
     check_owners(users, estimator.get_params(deep=False))
     callbacks = default_callbacks(
         max_epochs=estimator.max_epochs,

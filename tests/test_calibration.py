@@ -171,6 +171,16 @@ def test_a_class_of_one_speaker_and_one_recording_is_no_error():
     assert np.isfinite(left_out_temperature(X * 0, y))
 
 
+@pytest.mark.parametrize("unit", [1e-40, 1e-30, 1e-16, 1e-6, 1e30])
+def test_the_temperature_does_not_depend_on_the_unit(unit):
+    X, y, speakers = (values[:96] for values in TRAIN)
+    X = X[:, :10].astype(float)
+    expected = left_out_temperature(X, y, speakers)
+    assert 1.0 < expected < 100
+    found = left_out_temperature(X * unit, y, speakers)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_classes_that_are_never_confused_do_not_become_certain():
     y = np.arange(40) % 2
     X = np.random.default_rng(0).normal(size=(40, 2)) + 50 * y[:, None]

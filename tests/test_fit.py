@@ -323,6 +323,24 @@ class FunctionalDropout(Masked):
         return F.dropout(z, 0.5, self.training)
 
 
+class Complex(Masked):
+    """An encoder with a complex parameter, which fused optimisers refuse."""
+
+    def __init__(self, n_features):
+        super().__init__(n_features)
+        self.turn = nn.Parameter(torch.ones(1, dtype=torch.complex64))
+
+    def forward(self, x, lengths):
+        z, lengths = super().forward(x, lengths)
+        return z * self.turn.real, lengths
+
+
+def test_complex_parameters_are_trained(method, data):
+    model = method(encoder=Complex).fit(**data)
+    [encoder] = [m for m in model.net_.module_.modules() if isinstance(m, Complex)]
+    assert encoder.turn.real != 1
+
+
 def test_accelerators_are_not_seeded(data, method, monkeypatch):
     def refuse(*args):
         raise AssertionError("seeds the generators of every device")

@@ -724,6 +724,48 @@ def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, tmp_path):
         np.testing.assert_array_equal(found, model.predict_proba(log_mels))
 
 
+class Tied(nn.Module):
+    """An encoder with a parameter, a layer and a buffer of two names each."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.first, self.second = nn.Conv1d(n_features, 8, 1), nn.Conv1d(8, 8, 1)
+        self.third, self.again = nn.Conv1d(8, 8, 1), self.second
+        self.third.weight = self.second.weight
+        self.register_buffer("shift", torch.zeros(8))
+        self.norm = nn.BatchNorm1d(8)
+        self.same = self.norm
+
+    def forward(self, x, lengths):
+        frames = torch.arange(x.shape[-1])
+        mask = (frames < lengths[:, None])[:, None]
+        for layer in (self.first, self.same, self.again, self.third):
+            x = layer(x) * mask
+        return x, lengths
+
+
+def test_parameters_of_two_names_are_copied_and_stay_one(log_mels, corpus, tmp_path):
+    data = {"X": log_mels, "y": corpus.y}
+    model = SpeakerAdversarialClassifier(
+        method=None, encoder=Tied, max_epochs=1, warm_start=True, random_state=0
+    ).fit(**data)
+    expected = model.predict_proba(log_mels)
+    save(model, tmp_path / "model.skops")
+    copies = (
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        load(tmp_path / "model.skops", trusted=[f"{__name__}.Tied"]),
+    )
+    continued = [m.fit(**data) for m in (copy.deepcopy(model), model)]
+    for twin in copies:
+        np.testing.assert_array_equal(twin.predict_proba(log_mels), expected)
+    for twin in (*copies, *continued):
+        encoder = twin.net_.module_.ENC.encoder
+        assert encoder.third.weight is encoder.second.weight
+        assert encoder.again is encoder.second
+    np.testing.assert_array_equal(*[m.predict_proba(log_mels) for m in continued])
+
+
 def test_read_only_arrays_are_neither_warned_of_nor_shared(
     method, log_mels, corpus, tmp_path
 ):

@@ -2,13 +2,16 @@
 
 import re
 import tracemalloc
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -21,7 +24,11 @@ from sklearn_ser import (
 from sklearn_ser._validation import check_column
 from sklearn_ser._vectors import Vectors
 from sklearn_ser.baseline import make_baseline
-from sklearn_ser.domains import check_mixed_labels, check_sample_domain
+from sklearn_ser.domains import (
+    check_mixed_labels,
+    check_sample_domain,
+    rows_of_source,
+)
 from sklearn_ser.model_selection import speaker_cross_validate
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
@@ -167,6 +174,17 @@ def test_large_finite_values_pass():
     X = [np.full((2, 4), 3e38, np.float32)]  # their sum overflows
     with np.errstate(over="ignore"):
         assert np.array_equal(check(X)[0], X[0])
+    table = np.tile(np.float32([3e38, -3e38]), (20, 20))
+    table[:10] = 3e38  # some sums are infinite, of both signs
+    table[10:] = -3e38
+    assert np.array_equal(check(table).table, table)
+
+
+def test_a_table_too_large_for_float32_is_one_error():
+    """Warnings are errors here, and NumPy's would come first."""
+    for form in (np.full((4, 2), 1e300), np.full((4, 2, 3), -1e300)):
+        with pytest.raises(ValueError, match=r"X contains infinity or a value too lar"):
+            check(form)
 
 
 # ----------------------------------------------------------------- what does not
@@ -361,6 +379,55 @@ def test_a_column_of_one_kind():
             assert len(check_labels(values, 3, estimator=None)) == 3
 
 
+class Emotion(str, Enum):  # noqa: UP042  its text is not its value
+    ANGER = "anger"
+    NEUTRAL = "neutral"
+
+
+class Word(str):
+    """Text that prints itself otherwise."""
+
+    def __str__(self):
+        return f"a word: {self!r}"
+
+
+@pytest.mark.parametrize("form", [list, tuple])
+@pytest.mark.parametrize("kind", [Emotion, Word, np.str_])
+def test_members_of_an_enum_are_their_text(method, data, form, kind):
+    """NumPy makes text of what they print, cut, so that all of them are one."""
+    values = form(kind(v) for v in ("anger", "neutral", "anger", "neutral"))
+    found = check_labels(values, 4, estimator=None)
+    assert found.tolist() == ["anger", "neutral"] * 2
+    assert {type(v) for v in found.tolist()} == {str}
+    assert check_speakers(values, 4).tolist() == [0, 1, 0, 1]
+    _, columns = rows_of_source(
+        np.ones(4), speakers=values, sample_weight=None, validation=None
+    )
+    assert columns["speakers"].tolist() == ["anger", "neutral"] * 2
+
+
+@pytest.mark.parametrize("values", [[0, 1, 0], [True, False, True], [0.0, 2.0, 0.0]])
+def test_numbers_among_objects_are_numbers(values):
+    found = check_labels(objects(values), 3, estimator=Stranger())
+    assert found.dtype == np.array(values).dtype
+    assert found.tolist() == values
+
+
+def test_what_a_mask_hides_is_not_used():
+    masked = np.ma.array([[1.0, 2.0], [3.0, 4.0]], mask=[[0, 0], [1, 0]])
+    column = np.ma.array(["a", "b"], mask=[False, True])
+    for name, call in {
+        "X[1]": lambda: check(masked),
+        "X[0][1]": lambda: check([masked, np.ones((2, 3))]),
+        "y[1]": lambda: check_labels(column, 2, estimator=Stranger()),
+        "speakers[1]": lambda: check_speakers(column, 2),
+    }.items():
+        with pytest.raises(ValueError, match=rf"^{re.escape(name)} is masked, expect"):
+            call()
+    masked.mask = False
+    assert np.array_equal(check(masked).table, [[1, 2], [3, 4]])
+
+
 @pytest.mark.parametrize("name", ["y", "speakers"])
 def test_a_fit_refuses_a_column_of_several_kinds(method, data, name):
     if name == "y" and method.cls is DIDANDomainAdapter:
@@ -429,7 +496,7 @@ def test_parameters_out_of_range(method, data, name, values):
         refused(method, data, InvalidParameterError, [message], **{name: value})
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "best"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "best", "meta", "xpu", "hpu:1"])
 def test_an_unknown_device_is_named(method, data, device):
     refused(method, data, ValueError, ["device", device], device=device)
 
@@ -457,6 +524,25 @@ def test_validation_of_one_speaker(method, data):
         method, data, ValueError, ["n_samples=1"],
         validation_fraction=0.5, speakers=["a"] * 8,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(64, 64), (80, 80), (999, 80)])
+def test_the_learning_rate_follows_what_a_batch_can_hold(batch_size, size):
+    X = np.random.default_rng(0).normal(size=(80, 3))
+    model = SpeakerAdversarialClassifier(
+        method=None, batch_size=batch_size, max_epochs=1, random_state=0
+    )
+    model.fit(X, np.arange(80) % 2)
+    assert model.net_.lr == pytest.approx(3e-3 * np.sqrt(size / 32))
+    few = model.fit(X[:8], np.arange(8) % 2)
+    assert few.net_.lr == pytest.approx(3e-3)
+
+
+def test_tensors_are_taken_under_array_api_dispatch(monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    table = torch.arange(12.0).reshape(4, 3)
+    with config_context(array_api_dispatch=True):
+        assert np.array_equal(check(table).table, table.numpy())
 
 
 def test_fewer_samples_than_a_batch(method, data):

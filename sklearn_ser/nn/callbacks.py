@@ -90,10 +90,15 @@ def uar(net, X, y):
 
 
 def check_owners(callbacks, settings):
-    """Refuse callbacks that set what a parameter of the estimator sets already."""
+    """Refuse what is no callback, or sets what a parameter of the estimator sets."""
     owners = {"schedule": LRScheduler, "gradient_clip_value": GradientNormClipping}
-    for callback in map(_unnamed, callbacks):
+    for i, callback in enumerate(map(_unnamed, callbacks)):
         kind = callback if isinstance(callback, type) else type(callback)
+        if callback is not None and not issubclass(kind, Callback):
+            raise TypeError(
+                f"callbacks[{i}] is {callbacks[i]!r}, expected a skorch callback, or a "
+                "tuple of a name and one."
+            )
         for name, owner in owners.items():
             if issubclass(kind, owner) and settings[name] is not None:
                 raise ValueError(
@@ -110,7 +115,8 @@ def loads_best(callback):
 
 def _unnamed(callback):
     """Return an item of skorch's `callbacks`, which may have a name, without it."""
-    return callback[1] if isinstance(callback, tuple) else callback
+    named = isinstance(callback, tuple | list) and len(callback) == 2
+    return callback[1] if named else callback
 
 
 class Reporter(Callback):

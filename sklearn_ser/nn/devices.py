@@ -74,9 +74,15 @@ def existing_device(device):
         if n_devices and (device.index or 0) >= n_devices:
             return torch.device("cuda", 0)
         return device if n_devices else torch.device("cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        return torch.device("cpu")
-    return device
+    return device if device.type == "cpu" or _computes(device) else torch.device("cpu")
+
+
+def _computes(device):
+    """Tell whether tensors of a device have values; those of "meta" have none."""
+    try:
+        return torch.zeros(1, device=device).item() == 0
+    except Exception:  # each backend that is not there has its own kind
+        return False
 
 
 class _DefaultType:

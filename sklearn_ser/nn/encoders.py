@@ -2,7 +2,8 @@
 
 The constructor of an encoder takes ``(n_features)``. ``forward(x, lengths)`` returns
 ``z`` of shape (n_samples, n_channels, n_frames_out) and the lengths of its rows. Frames
-of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. The attribute
+of ``x`` beyond a length are zero, and frames of ``z`` must be zero, too. In evaluation
+mode, neither padding nor other rows nor chance change a row's frames. The attribute
 ``spectral``, True by default, is True if neighbouring features are neighbouring
 frequencies. Only then training stretches and masks the frequency axis. A static method
 ``pool_frames`` makes one frame of a recording, once, before the network sees it; its
@@ -295,23 +296,47 @@ def without_noise(encoder):
 
 def check_encoder(encoder, n_features, n_frames=16):
     """Try an encoder on a batch of two and return its number of channels."""
+    name = type(encoder).__name__
+    if not isinstance(encoder, nn.Module):
+        raise TypeError(f"encoder makes a {name}, expected a torch.nn.Module.")
     training = encoder.training
     encoder.eval()
     with torch.no_grad():
-        lengths = torch.tensor([n_frames, n_frames // 2])
-        x = torch.zeros(2, n_features, n_frames)
+        lengths = torch.tensor([n_frames, n_frames // 2 + 1])
+        x = torch.arange(2.0 * n_features * n_frames).sin()
+        x = x.view(2, n_features, n_frames) * frame_mask(lengths, n_frames)[:, None]
         cause = None
         try:
-            z, lengths = encoder(x, lengths)
-            ok = z.ndim == 3 and len(z) == 2 and lengths.shape == (2,)
-            ok = ok and int(lengths.min()) >= 1 and int(lengths.max()) <= z.shape[2]
+            z, found = encoder(x.clone(), lengths.clone())
+            ok = z.ndim == 3 and len(z) == 2 and found.shape == (2,)
+            ok = ok and int(found.min()) >= 1 and int(found.max()) <= z.shape[2]
         except (TypeError, ValueError, AttributeError) as error:
             ok, cause = False, error
-    if not ok:
-        raise ValueError(
-            f"encoder {type(encoder).__name__} breaks its contract: forward(x, lengths)"
-            " must return (z, lengths) with z of shape (n_samples, n_channels, "
-            "n_frames) and one length in [1, n_frames] per sample."
-        ) from cause
+        if not ok:
+            raise ValueError(
+                f"encoder {name} breaks its contract: forward(x, lengths) must return "
+                "(z, lengths) with z of shape (n_samples, n_channels, n_frames) and "
+                "one length in [1, n_frames] per sample."
+            ) from cause
+        own = type(encoder) in ENCODERS.values()
+        if not own and _hears_neighbours(encoder, x, lengths, z, found):
+            raise ValueError(
+                f"encoder {name} breaks its contract: z of a sequence must not depend "
+                "on its padding, on the other sequences of its batch or on chance, but "
+                "differs when the sequence is alone. Mask z after each layer by "
+                "frame_mask of sklearn_ser.nn.layers, and normalise by MaskedBatchNorm."
+            )
     encoder.train(training)
     return z.shape[1]
+
+
+def _hears_neighbours(encoder, x, lengths, z, found):
+    """Tell whether z of a sequence is another without its neighbour and padding."""
+    for i, n in enumerate(lengths.tolist()):
+        alone, length = encoder(x[i : i + 1, :, :n].clone(), lengths[i : i + 1].clone())
+        if (m := int(found[i])) != int(length[0]):
+            return True
+        gap = (alone[0, :, :m] - z[i, :, :m]).abs().max()
+        if gap > 1e-2 * z[i, :, :m].abs().max():  # half precision may round so much
+            return True
+    return False

@@ -33,6 +33,8 @@ from .randomness import Draws, NothingDrawn, is_own
 
 # Batches of up to this many recordings, if their frames fit, for the statistics.
 _FEW = 64
+# Smaller batches of vectors are filled up to this size, or to the net's batch size.
+_FILLED = 128
 # By the size of a number: the integers in which NumPy can hold its bits.
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32}
 
@@ -95,7 +97,11 @@ class SpeechNet(skorch.NeuralNet):
 
         The first optimiser of a process takes seconds: torch imports its compiler.
         """
-        return self if self.only_predicts else super().initialize_optimizer()
+        if self.only_predicts:
+            return self
+        if any(p.is_complex() for p in self.module_.parameters()):
+            self.set_params(optimizer__fused=False)  # which takes real numbers only
+        return super().initialize_optimizer()
 
     def initialize_criterion(self):
         """Sum the terms given to ``__init__``."""
@@ -475,7 +481,7 @@ class SpeechNet(skorch.NeuralNet):
         batches = self.get_iterator(dataset)
         # BLAS may round a row differently in a batch of another size. Batches of few
         # vectors are filled up to one size, so that their outputs never vary.
-        least = self.batch_size if dataset.vectors else 0
+        least = min(self.batch_size, _FILLED) if dataset.vectors else 0
         out = None
 
         def compute(x, lengths):
@@ -496,7 +502,7 @@ def all_tensors(module):
 
 def restore(module, tensors, device=None):
     """Put what `all_tensors` returned into a module of the same class."""
-    parameters = dict(module.named_parameters())
+    parameters = dict(module.named_parameters(remove_duplicate=False))
     for name, value in tensors.items():
         path, _, leaf = name.rpartition(".")
         owner = module.get_submodule(path)

@@ -15,6 +15,7 @@ from skorch.callbacks import (
 )
 
 from sklearn_ser.nn.batching import SequenceDataset
+from sklearn_ser.nn.callbacks import check_owners
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,14 @@ def test_a_setting_has_one_owner(make, data, how):
     for callback in given:
         model = make(callbacks=[callback], schedule=None).fit(**data)
         assert len(set(model.history_[:, "event_lr"])) > 1
+
+
+@pytest.mark.parametrize("odd", ["EarlyStopping", 3, print, int, (), ("mine",)])
+def test_what_is_no_callback_is_named(odd):
+    settings = {"schedule": "one_cycle", "gradient_clip_value": None}
+    check_owners([None, ("a", None), ["b", EarlyStopping()], EarlyStopping], settings)
+    with pytest.raises(TypeError, match=r"^callbacks\[1\] is .*, expected a skorch"):
+        check_owners([EarlyStopping(), odd], settings)
 
 
 def test_probabilities_of_the_net_need_no_more_than_logits(make, data):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sklearn_ser.nn.batching import pad
-from sklearn_ser.nn.encoders import ENCODERS, UtteranceEncoder
+from sklearn_ser.nn.encoders import ENCODERS, UtteranceEncoder, check_encoder
 from sklearn_ser.nn.layers import Dropout, frame_mask
 from sklearn_ser.nn.normalization import MaskedBatchNorm
 
@@ -273,6 +273,79 @@ def test_a_broken_encoder_is_named(method, returns):
         method(encoder=broken(returns)).fit(
             X, ["neutral", "anger"] * 4, speakers=["a", "b"] * 4
         )
+
+
+class Unmasked(nn.Module):
+    """The bias of the first layer fills the padding, and the second layer hears it."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.Conv1d(n_features, 8, 3, padding=1), nn.Conv1d(8, 8, 3, padding=1)
+        )
+
+    def forward(self, x, lengths):
+        z = self.convs(x)
+        return z * frame_mask(lengths, z.shape[-1])[:, None], lengths
+
+
+class OfTheBatch(nn.Module):
+    """A batch normalisation that keeps no statistics."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_features, track_running_stats=False)
+
+    def forward(self, x, lengths):
+        return self.norm(x), lengths
+
+
+class FromTheEnd(nn.Module):
+    """A recurrent layer that begins with the padding."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.gru = nn.GRU(n_features, 8, batch_first=True, bidirectional=True)
+
+    def forward(self, x, lengths):
+        return self.gru(x.transpose(1, 2))[0].transpose(1, 2), lengths
+
+
+class ByChance(nn.Module):
+    """Dropout in prediction, too."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.alike = nn.Identity()
+
+    def forward(self, x, lengths):
+        return nn.functional.dropout(x, 0.5, training=True), lengths
+
+
+@pytest.mark.parametrize("encoder", [Unmasked, OfTheBatch, FromTheEnd, ByChance])
+def test_an_encoder_that_hears_neighbours_or_padding_is_refused(encoder):
+    torch.manual_seed(0)
+    message = rf"encoder {encoder.__name__} breaks its contract.*padding.*frame_mask"
+    with pytest.raises(ValueError, match=message):
+        check_encoder(encoder(4), 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_an_encoder_may_compute_in_another_precision(dtype):
+    class Own(OwnEncoder):
+        def forward(self, x, lengths):
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float64):
+                z, lengths = super().forward(x, lengths)
+            return z.to(dtype), lengths
+
+    for n_features in (1, 4, 88):
+        assert check_encoder(Own(n_features), n_features) == 12
+
+
+def test_what_makes_no_module_is_named(method):
+    X, y = make_sequences([20] * 8), ["neutral", "anger"] * 4
+    with pytest.raises(TypeError, match=r"encoder makes a float, expected a torch.nn"):
+        method(encoder=float).fit(X, y, speakers=["a", "b"] * 4)
 
 
 @pytest.mark.parametrize("short", [1, 7])

@@ -11,7 +11,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import nn
 
-from sklearn_ser import didan, dsnet, speaker_adversarial
+from sklearn_ser import SpeakerAdversarialClassifier, didan, dsnet, speaker_adversarial
 from sklearn_ser.exceptions import TrainingDivergedError
 from sklearn_ser.nn.batching import Batch, OutOfMemoryError
 from sklearn_ser.nn.devices import threads_for
@@ -165,6 +165,19 @@ def test_batch_size_of_a_prediction(method, data):
     for batch_size in (2, 3, 7, 64):
         found = probabilities(model, data["X"], batch_size)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_few_vectors_are_not_filled_up_to_a_huge_batch():
+    """A row's outputs are the same bits beside others and alone."""
+    X, rows = np.random.default_rng(0).normal(size=(40, 5)), []
+    model = SpeakerAdversarialClassifier(
+        method=None, max_epochs=1, batch_size=1_000_000, random_state=0
+    ).fit(X, np.arange(40) % 2)
+    note = lambda _, args: rows.append(len(args[0]))  # noqa: E731
+    model.net_.module_.register_forward_pre_hook(note)
+    alone = np.vstack([model.predict_proba(x[None]) for x in X])
+    np.testing.assert_array_equal(model.predict_proba(X), alone)
+    assert set(rows) == {128}
 
 
 @pytest.fixture
