@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._vectors import Vectors
+from ..exceptions import warn_caller
 from .augment import Augment, ClassNoise
 from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
 from .normalization import MaskedBatchNorm, Standardize
@@ -320,11 +321,12 @@ def check_encoder(encoder, n_features, n_frames=16):
             ) from cause
         own = type(encoder) in ENCODERS.values()
         if not own and _hears_neighbours(encoder, x, lengths, z, found):
-            raise ValueError(
+            warn_caller(
                 f"encoder {name} breaks its contract: z of a sequence must not depend "
                 "on its padding, on the other sequences of its batch or on chance, but "
-                "differs when the sequence is alone. Mask z after each layer by "
-                "frame_mask of sklearn_ser.nn.layers, and normalise by MaskedBatchNorm."
+                "differs when the sequence is alone. So a prediction depends on its "
+                "batch. Mask z after each layer by frame_mask of "
+                "sklearn_ser.nn.layers, and normalise by MaskedBatchNorm."
             )
     encoder.train(training)
     return z.shape[1]
