@@ -282,13 +282,10 @@ def run(args):
     if args.check:
         raise SystemExit(f"stale: {', '.join(stale)}" if stale else 0)
     draw(summary, SHOWN, rows.RESULTS / "front.svg")
-    own = summary[(summary.kind == "inductive") & summary.protocol.isin(CHANCE)]
-    for features, end in ("log-mel", ""), ("speech-model", "-speech-model"):
-        known = set(own[own.features == features].method)
-        labels = {
-            (features, n): methods.LABELS[n] for n in methods.LABELS if n in known
-        }
-        draw(summary, labels, rows.RESULTS / f"uar{end}.svg")
+    of_speech_model = [("speech-model", name) for name in methods.LABELS]
+    known = [key for key in of_speech_model if _shown(summary, *key)]
+    labels = {key: methods.LABELS[key[1]] for key in known}
+    draw(summary, labels, rows.RESULTS / "uar-speech-model.svg")
     curve = rows.read(rows.RESULTS / "speakers.csv")
     if len(curve):
         draw_curve(curve, rows.RESULTS / "speakers.svg")
