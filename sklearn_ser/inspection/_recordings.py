@@ -364,7 +364,8 @@ class EmotionTurnsDisplay(Display):
         for low, own in zip(base, overlaps, strict=True):
             marks = [(start, end - start) for start, end in own]
             place = low + _COLUMN + 0.02, 0.03
-            self.ax_.broken_barh(marks, place, color="k", **_EXACT)
+            if marks:
+                self.ax_.broken_barh(marks, place, color="k", **_EXACT)
         self.ax_.set_ylim(-0.05, len(lanes) - 0.05)
         names = [fill(who, 20, max_lines=3, placeholder="…") for who in lanes]
         self.ax_.set_yticks(np.arange(len(lanes))[::-1] + 0.45, names, **AS_IT_IS)
