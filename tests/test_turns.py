@@ -562,6 +562,14 @@ def test_a_page_has_a_lane_for_each_speaker(result):
     )
 
 
+def test_a_column_of_a_page_hides_no_other_one(result):
+    # What is drawn over the whole of another area mixes with it at the edges.
+    text = timeline_page([result])
+    columns = re.findall(r'<path d="(.*?)" fill="(.*?)"', text, re.DOTALL)[:2]
+    ends = [re.findall(r"M\S+,(\d+)h\S+?V(\d+)h", d) for d, _ in columns]
+    assert ends == [[("0", "110"), ("0", "810")], [("100", "1000"), ("800", "1000")]]
+
+
 @pytest.mark.parametrize("width", [3.5, 9.0])
 def test_a_picture_has_a_lane_for_each_speaker(plt, result, width):
     figure, ax = plt.subplots(figsize=(width, 3), layout="constrained")
@@ -582,6 +590,47 @@ def test_a_picture_has_a_lane_for_each_speaker(plt, result, width):
     legend = ax.get_legend().get_window_extent()
     assert legend.y1 < ax.xaxis.label.get_window_extent().y0
     assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+
+
+def test_a_long_name_leaves_room_for_the_lanes(plt, result):
+    who = "Dr. Maria-Magdalena von Hohenstein, customer-service"
+    P = np.full((3, 8), 1 / 8)
+    classes = np.array([f"emotion {i}" for i in range(8)])
+    speakers = np.where(result.speakers == "ann", who, "bob")
+    long = replace(result, speakers=speakers, probabilities=P, classes=classes)
+    figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
+    EmotionTurnsDisplay.from_result(long, ax=ax)
+    figure.canvas.draw()
+    label = ax.get_yticklabels()[0].get_text()
+    assert label.replace("-\n", "-").replace("\n", " ") == who
+    assert ax.get_window_extent().width > figure.bbox.width / 2
+    legend = ax.get_legend().get_window_extent()
+    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+
+
+def test_no_turn_of_an_hour_vanishes_or_joins(plt):
+    starts = 5.9 * np.arange(600)
+    hour = EmotionTurns(
+        "hour.wav",
+        speakers=np.tile(["ann", "bob"], 300),
+        starts=starts,
+        ends=starts + 3.8,
+        seconds=np.full(600, 3.8),
+        overlaps=np.zeros(600),
+        kinds=np.full(600, "inductive"),
+        probabilities=np.tile([0.9, 0.1], (600, 1)),
+        classes=np.array(["neutral", "anger"]),
+    )
+    figure, ax = plt.subplots(figsize=(5, 3), dpi=80)
+    EmotionTurnsDisplay.from_result(hour, ax=ax)
+    figure.canvas.draw()
+    ink = 255.0 - np.asarray(figure.canvas.buffer_rgba())[..., :3].mean(axis=2)
+    box = ax.get_window_extent()
+    top = figure.bbox.height
+    lane = ink[int(top - box.y1) + 5 : int(top - (box.y0 + box.y1) / 2)]
+    lane = lane[:, int(box.x0) + 3 : int(box.x1) - 3].mean(axis=0)
+    parts = [part.mean() for part in np.array_split(lane, 12)]
+    assert max(parts) < 1.2 * min(parts)
 
 
 def test_a_picture_of_an_estimator(plt, model, talk):

@@ -8,6 +8,9 @@ from .terminal import discard_output, in_rows, print_note, printable, warnings_i
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, **kwargs)  # --enrol is not --enrollable
+
     def error(self, message):
         """End in one line, without the usage."""
         if message.startswith("unrecognized") and message.lower().endswith(".csv"):

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 from collections import Counter
+from difflib import get_close_matches
 from importlib import import_module
 
 from .terminal import name_rows
@@ -423,7 +424,14 @@ def make_front(args, corpus):
     else:
         layer = "middle" if args.layer is None else args.layer
         front = SpeechModelTransformer(args.features, layer=layer, pooling="mean_std")
-    try_front(front)
+    try:
+        try_front(front)
+    except Exception as error:
+        # a real name is never refused: only what fails may be a slip
+        for name in get_close_matches(args.features.lower(), (LOG_MEL, OPENSMILE), 1):
+            if name != args.features:
+                error.add_note(f"Is {name} meant in --features?")
+        raise
     if args.features != LOG_MEL:  # which takes seconds
         front.set_params(verbose=1)
     channel = "mean" if channel is None else channel

@@ -43,6 +43,11 @@ def find_turns(where, files):
 
 
 def _files_of_turns(where, files):
+    refuse(
+        not os.path.exists(where),
+        "--turns",
+        f"must be an existing file or folder, found none at '{where}'",
+    )
     if not os.path.isdir(where):
         refuse(
             len(files) > 1,

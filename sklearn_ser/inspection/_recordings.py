@@ -1,6 +1,7 @@
 """Displays of recordings: the log-mel spectrogram, the emotions over time."""
 
 import os
+from textwrap import fill
 
 import numpy as np
 
@@ -229,7 +230,7 @@ class EmotionTimelineDisplay(Display):
         low, height = _STRIP
         for i in np.unique(best := P.argmax(axis=1)):
             spans = np.c_[edges[:-1], np.diff(edges)][best == i]
-            self.ax_.broken_barh(spans, (low, height), color=colours[i], linewidth=0)
+            self.ax_.broken_barh(spans, (low, height), color=colours[i], **_EXACT)
         self.ax_.set(ylim=(0, low + height), ylabel="probability")
         self.ax_.set_yticks([0, 0.5, 1, low + height / 2], ["0", "0.5", "1", "emotion"])
         _finish(self, *edges[[0, -1]], self.areas_)
@@ -354,7 +355,8 @@ class EmotionTurnsDisplay(Display):
                 np.stack([left, left, right, right]),
                 np.stack([low, high, high, low]),
             )
-            columns = PolyCollection(np.stack([x, y]).T, facecolors=colour, linewidth=0)
+            corners = np.stack([x, y]).T
+            columns = PolyCollection(corners, facecolors=colour, **_EXACT)
             self.areas_.append(self.ax_.add_collection(columns))
             self._strip(spans, base, known & (best == i), colour)
         self._strip(spans, base, ~known, "0.6")
@@ -362,9 +364,11 @@ class EmotionTurnsDisplay(Display):
         for low, own in zip(base, overlaps, strict=True):
             marks = [(start, end - start) for start, end in own]
             place = low + _COLUMN + 0.02, 0.03
-            self.ax_.broken_barh(marks, place, color="k", linewidth=0)
+            if marks:
+                self.ax_.broken_barh(marks, place, color="k", **_EXACT)
         self.ax_.set_ylim(-0.05, len(lanes) - 0.05)
-        self.ax_.set_yticks(np.arange(len(lanes))[::-1] + 0.45, lanes, **AS_IT_IS)
+        names = [fill(who, 20, max_lines=3, placeholder="…") for who in lanes]
+        self.ax_.set_yticks(np.arange(len(lanes))[::-1] + 0.45, names, **AS_IT_IS)
         self.ax_.tick_params(axis="y", length=0)
         _finish(self, 0.0, turns.ends.max(), self.areas_)
 
@@ -373,10 +377,12 @@ class EmotionTurnsDisplay(Display):
         for low in np.unique(base[rows]):
             own = spans[rows & (base == low)]
             place = low + _COLUMN + 0.05, 0.12
-            self.ax_.broken_barh(own, place, color=colour, linewidth=0)
+            self.ax_.broken_barh(own, place, color=colour, **_EXACT)
 
 
 _COLUMN = 0.68  # height of the probabilities in a lane
+# Rounded to whole pixels, the turns of an hour would vanish or join.
+_EXACT = {"linewidth": 0, "snap": False}
 
 
 def _finish(display, start, end, areas):
@@ -385,6 +391,8 @@ def _finish(display, start, end, areas):
     label = "time (min:s)" if end < 3600 else "time (h:min:s)"
     ax.set(xlim=(start, end), xlabel=label)
     ax.set_title(display.title, **AS_IT_IS)
+    if layout := display.figure_.get_layout_engine():
+        layout.execute(display.figure_)  # long names leave less width
     inches = ax.get_window_extent().width / display.figure_.dpi
     ax.xaxis.set_major_locator(_locator(end - start, inches))
     ax.xaxis.set_major_formatter(lambda seconds, _: clock(seconds))

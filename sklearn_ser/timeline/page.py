@@ -104,18 +104,24 @@ def _spans_of_turns(lane, colours, end):
 
 
 def _areas_of_turns(lane, colours, end):
-    """Return the path and the colour of each emotion's columns, the largest first."""
+    """Return the path and the colour of each emotion's columns, from the top down.
+
+    A column ends soon below its own part, where the next one covers it: drawn over the
+    whole of another one, it would mix with its colour at the edges.
+    """
     rows = lane.known
     x, width = (
         1000 * lane.starts[rows] / end,
         1000 * (lane.ends - lane.starts)[rows] / end,
     )
-    tops = 1000 * (1 - np.cumsum(lane.probabilities[rows], axis=1))
+    P = lane.probabilities[rows]
+    tops = 1000 * (1 - np.cumsum(P, axis=1))
+    ends = np.minimum(1000, tops + 1000 * P + 10)
     return [
         (
             " ".join(
-                f"M{a:.2f},{top:.0f}h{w:.2f}V1000h-{w:.2f}z"
-                for a, w, top in zip(x, width, tops[:, i], strict=True)
+                f"M{a:.2f},{top:.0f}h{w:.2f}V{low:.0f}h-{w:.2f}z"
+                for a, w, top, low in zip(x, width, tops[:, i], ends[:, i], strict=True)
             ),
             colour,
         )

@@ -91,6 +91,17 @@ def test_wrong_arguments_end_in_one_line(fails, monkeypatch, argv, message):
         assert message in fails(*argv)
 
 
+def test_options_and_features_are_not_guessed(fails, manifest, monkeypatch):
+    message = fails("evaluate", "--manifest", manifest, "--fold", 4)
+    assert "unrecognized arguments: --fold 4" in message
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    argv = "evaluate", "--manifest", manifest, "--features"
+    assert "Is log-mel meant in --features?" in fails(*argv, "logmel")
+    assert "Is opensmile meant in --features?" in fails(*argv, "OpenSmile")
+    assert "meant" not in fails(*argv, "no-such/wav2vec2")
+
+
 def test_a_file_of_another_command_is_no_evaluation(fails, tmp_path):
     path = tmp_path / "comparison.json"
     path.write_text("{}")

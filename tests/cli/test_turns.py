@@ -115,6 +115,7 @@ def test_what_does_not_fit_is_one_line(fails, model, enrollable, call, tmp_path)
     message = fails("predict", model, path, path, "--turns", turns)
     assert "is one file for 2 recordings; give a folder" in message
     message = fails("predict", model, path, "--turns", tmp_path / "no.rttm")
+    assert "argument --turns: must be an existing file or folder, found" in message
     assert "no.rttm" in message
     message = fails("predict", model, "-", "--turns", turns)
     assert "known at its end" in message
