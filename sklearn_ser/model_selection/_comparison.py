@@ -30,12 +30,13 @@ _KNOWN = {  # of the test speakers, by the kind of a figure
 _ENDS = "", "_std", "_interval"
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>Comparison</title>
-<style>body {{font: 16px sans-serif; margin: 2em}} table {{border-collapse: collapse}}
+<meta name="viewport" content="width=device-width">
+<style>body {{font: 16px sans-serif; margin: 5vw}} table {{border-collapse: collapse}}
 th, td {{padding: 0.3em 0.8em; text-align: left; border-bottom: 1px solid #ccc}}
-svg {{max-width: 100%; height: auto}}</style>
+div {{overflow-x: auto}} svg {{width: 100%; min-width: 36em; height: auto}}</style>
 <h1>Comparison</h1>
-{description}{table}
-{figure}
+{description}<div>{table}</div>
+<div>{figure}</div>
 </html>
 """
 
