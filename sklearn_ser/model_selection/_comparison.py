@@ -33,7 +33,7 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width">
 <style>body {{font: 16px sans-serif; margin: 5vw}} table {{border-collapse: collapse}}
 th, td {{padding: 0.3em 0.8em; text-align: left; border-bottom: 1px solid #ccc}}
-div {{overflow-x: auto}} svg {{width: 100%; min-width: 36em; height: auto}}</style>
+div {{overflow-x: auto}} svg {{max-width: 100%; min-width: 22em; height: auto}}</style>
 <h1>Comparison</h1>
 {description}<div>{table}</div>
 <div>{figure}</div>
