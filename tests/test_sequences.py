@@ -541,8 +541,12 @@ def test_the_learning_rate_follows_what_a_batch_can_hold(batch_size, size):
 def test_tensors_are_taken_under_array_api_dispatch(monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     table = torch.arange(12.0).reshape(4, 3)
-    with config_context(array_api_dispatch=True):
-        assert np.array_equal(check(table).table, table.numpy())
+    try:
+        with config_context(array_api_dispatch=True):
+            found = check(table).table
+    except ImportError as error:  # older releases need another package for it
+        pytest.skip(str(error))
+    assert np.array_equal(found, table.numpy())
 
 
 def test_fewer_samples_than_a_batch(method, data):
