@@ -86,7 +86,7 @@ def run(args):
     command = rerun.command_of(args)
     corpus = load_recordings(args)
     check_speakers(corpus, args)
-    data = rerun.data_of(corpus)
+    data = rerun.data_of(corpus) if args.out or before else {}  # it reads all files
     for change in rerun.told_changes(before, data):
         print_note(f"warning: {change}")
     texts = known_texts(corpus, args)

@@ -126,7 +126,7 @@ def run(args):
     else:
         corpus = _join(corpus, args)
     _check_sentences(corpus, args)
-    data = data_of(corpus)
+    data = data_of(corpus) if args.out or before else {}  # it reads all files
     settings = {"command": command, **data}
     front, classifier = make_front(args, corpus), make_classifier(args)
     title = shown_title(args, front, corpus)

@@ -12,18 +12,7 @@ from ..features._audio_files import CUT, is_estimate, length_fault, open_audio
 # Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
 # recording, the one whose suffix stands first is used.
 SUFFIXES = (
-    *(
-        ".wav",
-        ".wave",
-        ".bwf",
-        ".flac",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".w64",
-        ".rf64",
-        ".caf",
-    ),
+    *(".wav", ".wave", ".bwf", ".flac", ".aif", ".aiff", ".aifc", ".w64", ".rf64"),
     *(".caf", ".au", ".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
 )
 _OTHER_AUDIO = (
