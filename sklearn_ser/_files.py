@@ -1,4 +1,4 @@
-"""Files: written completely or not at all; no devices; what is no audio."""
+"""Files: found by any of their names, told by their content, written completely."""
 
 import contextlib
 import functools
@@ -6,12 +6,28 @@ import os
 import re
 import stat
 import time
+import unicodedata
 import uuid
+from pathlib import Path
+from typing import NamedTuple
 
-HOW_TO_CONVERT = "convert it, for example with ffmpeg -i {0} {1}.wav"
-"""What to do with a file that is audio, but that soundfile does not decode."""
+# Suffixes that soundfile decodes. Lossless ones come first: of several copies of a
+# recording, the one whose suffix stands first is used.
+SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".flac", ".aif", ".aiff", ".aifc", ".w64", ".rf64"),
+    *(".caf", ".au", ".snd", ".sph", ".nist", ".voc", ".ogg", ".oga", ".opus", ".mp3"),
+)
+TO_CONVERT = (
+    *(".m4a", ".aac", ".webm", ".amr", ".wma", ".weba", ".3gp", ".3ga", ".m4b"),
+    *(".mka", ".ape", ".ac3", ".mp2", ".ra", ".dss", ".tta", ".wv", ".spx", ".m4r"),
+    *(".gsm", ".g722", ".vox", ".awb", ".dts", ".dsf", ".alac", ".raw", ".pcm"),
+    *(".avi", ".mp4", ".mov", ".flv", ".mkv", ".mpg", ".mpeg", ".wmv", ".m4v"),
+    *(".ogv", ".3g2", ".mts", ".m2ts", ".vob"),
+)
+"""Suffixes of audio and video that soundfile does not decode."""
 
-_CONVERT = "; " + HOW_TO_CONVERT.format("FILE", "FILE")
+_HOW_TO_CONVERT = "; convert it, for example with ffmpeg -i {0} {1}.wav"
+_CONVERT = _HOW_TO_CONVERT.format("FILE", "FILE")
 # What stands in files with the names of recordings, by their first bytes.
 _CONTENTS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), text)
@@ -34,8 +50,7 @@ _CONTENTS = [
         (rb"\x00\x05\x16\x07", "what macOS keeps beside a file, not the file itself"),
     )
 ]
-
-
+_SHOWN = 5  # files that one message names; it counts the others
 _JUST_NOW = 2 * 10**9  # nanoseconds; clocks of file systems are coarse
 
 
@@ -130,3 +145,111 @@ def naming_content(source):
         if content is None:  # without the name, which the caller tells in its own way
             raise OSError(str(error).rpartition(": ")[2]) from error
         raise OSError(f"it is {content}.") from error
+
+
+class FoundRecordings(NamedTuple):
+    """The recordings below a folder, and what was left out, which its text says."""
+
+    files: list
+    skipped: list  # audio and video that soundfile does not decode
+    unreadable: list  # messages on folders
+
+    def __str__(self):
+        if not self.skipped:
+            return "; ".join(self.unreadable)
+        names = ", ".join(f"'{path}'" for path in self.skipped[:_SHOWN])
+        rest = len(self.skipped) - _SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
+        base = os.path.basename(self.skipped[0])
+        how = _HOW_TO_CONVERT.format(base, os.path.splitext(base)[0])
+        told = (
+            f"{len(self.skipped)} file(s) are skipped, because soundfile does not "
+            f"decode them: {names}{more}{how}"
+        )
+        return "; ".join([told, *self.unreadable])
+
+
+def find_recordings(folder):
+    """Find the recordings below a folder, by their suffixes."""
+    found = FoundRecordings([], [], [])
+    for path, _ in walk(folder, found.unreadable):
+        if suffix(path) in SUFFIXES:
+            found.files.append(path)
+        elif suffix(path) in TO_CONVERT:
+            found.skipped.append(path)
+    return found
+
+
+def suffix(path):
+    """Return the suffix of a file in lower case."""
+    return os.path.splitext(path)[1].lower().strip()
+
+
+def walk(top, unreadable):
+    """Yield each file below a folder, and the names of the folders that lead to it.
+
+    Hidden ones are left out: they are remains of archives (._03a01Wa.wav) or of a
+    download. `unreadable` gets a message for each folder that cannot be read.
+    """
+
+    def note(error):
+        unreadable.append(f"'{error.filename}' cannot be read ({error.strerror})")
+
+    seen = set()
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=note):
+        real = os.path.realpath(folder)
+        if real in seen:  # symbolic links may lead in circles
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        parts = Path(os.path.relpath(folder, top)).parts
+        for name in sorted(f for f in files if not f.startswith(".")):
+            yield os.path.join(folder, name), parts
+
+
+class FileFinder:
+    """Finds files under the names that another system gave them.
+
+    A name may have backslashes, another Unicode form of accented letters (macOS: NFD)
+    or another letter case than the file on this disk.
+    """
+
+    def __init__(self, root):
+        self._root, self._listings = os.path.abspath(root), {}
+
+    def find(self, name):
+        """Return the path of a file, and the files that it may mean if it has none."""
+        told = os.path.abspath(os.path.join(self._root, name))
+        if os.path.isfile(told):  # where Path.is_file would raise, False will do
+            return told, []
+        found = []
+        for spelling in (name, name.replace("\\", "/")):
+            path = os.path.abspath(os.path.join(self._root, spelling))
+            found = found or [p for p in self._like(path) if os.path.isfile(p)]
+        return (found[0], []) if len(found) == 1 else (told, found)
+
+    def _like(self, path):
+        """Return the existing paths that differ in letter case or Unicode form."""
+        if os.path.isdir(path):
+            return [path]
+        folder, name = os.path.split(path)
+        if not name:
+            return []
+        return [
+            os.path.join(parent, other)
+            for parent in self._like(folder)
+            for other in self._listing(parent).get(_folded(name), ())
+        ]
+
+    def _listing(self, folder):
+        if folder not in self._listings:
+            names = self._listings[folder] = {}
+            with contextlib.suppress(OSError):  # it is no folder, or closed to us
+                for name in sorted(os.listdir(folder)):
+                    names.setdefault(_folded(name), []).append(name)
+        return self._listings[folder]
+
+
+def _folded(name):
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -54,6 +54,13 @@ def shortened(text):
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
+def first_of(texts, between, most=5):
+    """Return the first texts as one, and the number of the others."""
+    rest = len(texts) - most
+    more = f"{between.strip()} and {rest} more" if rest > 0 else ""
+    return f"{between.join(texts[:most])}{more}"
+
+
 def shown(value):
     """Return a value for a message, with NumPy's scalars as Python's."""
     if isinstance(value, list):

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from sklearn_ser._files import atomic_write
-from sklearn_ser.datasets._search import find_fault, find_recordings
+from sklearn_ser._files import atomic_write, find_recordings
+from sklearn_ser.datasets.loading import find_fault
 from sklearn_ser.features import load_audio
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")

@@ -446,7 +446,7 @@ def _shown(path):
 
 def _audio_files(paths):
     """Return the files, with those of audio below each folder in order."""
-    from ..datasets._search import find_recordings
+    from .._files import find_recordings
 
     files = []
     for path in paths:

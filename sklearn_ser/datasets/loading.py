@@ -3,6 +3,9 @@
 import filecmp
 import os
 import re
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path, PurePath
@@ -12,14 +15,17 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._csv import joined_name, unify_names
-from ._search import SUFFIXES, TO_CONVERT, find_fault, suffix, walk
+from .._files import SUFFIXES, TO_CONVERT, suffix, walk
+from .._validation import first_of, import_or_raise
+from ..features._audio_files import CUT, is_estimate, length_fault, open_audio
 from ._spec import CorpusSpec, LabelLines
 from .corpora import CORPORA
-from .fetching import fetch
 from .protocols import apply_protocol, check_protocol
 
 _SHOWN = 20  # faults that one message names; it counts the others
 _COLUMNS = ("gender", "text", "session", "intensity", "raters")
+_TAIL = 1024  # frames at the end that are read to see whether a file is whole
+_TIMEOUT = 30  # seconds of a download without a byte
 
 
 def list_corpora() -> list[str]:
@@ -156,8 +162,7 @@ def find_spec(name):
     if isinstance(name, CorpusSpec):
         return name
     for spec in CORPORA.values():
-        spellings = {_plain(known) for known in (spec.name, *spec.aliases)}
-        if isinstance(name, str) and _plain(name) in spellings:
+        if isinstance(name, str) and _plain(name) in _spellings(spec):
             return spec
     raise ValueError(
         f"name must be one of {list_corpora()}, a CorpusSpec or a list of these, got "
@@ -185,38 +190,46 @@ def _plain(name):
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+def _spellings(spec):
+    return {_plain(name) for name in (spec.name, *spec.aliases)}
+
+
 class CorpusFiles:
-    """The files of a corpus below a folder."""
+    """The files of a corpus below a folder, and what is wrong with them."""
 
     def __init__(self, spec, home):
         self.recordings, self.videos, self.labels, self.tables = [], [], [], []
-        self.faults, self._spec, self._home = [], spec, home
-        spellings = {_plain(name) for name in (spec.name, *spec.aliases)}
-        folders = sorted(home.iterdir()) if home.is_dir() else []
-        corpus_folders = [
-            p for p in folders if _plain(p.name) in spellings and p.is_dir()
+        self.faults, self._spec = [], spec
+        inside = sorted(home.iterdir()) if home.is_dir() else []
+        names = _spellings(spec)
+        named = [
+            path for path in inside if _plain(path.name) in names and path.is_dir()
         ]
-        for folder in corpus_folders or [home] * home.is_dir():
+        for folder in named or [home] * home.is_dir():
             for path, parts in walk(folder, self.faults):
-                self._file(path, parts)
+                self._add(path, parts)
 
-    def _file(self, path, parts):
+    def _add(self, path, parts):
         spec = self._spec
         for kind, paths in (spec.labels, self.labels), (spec.speakers, self.tables):
             if kind and PurePath(path.lower()).match(kind.files.lower()):
                 paths.append(path)
         kind = suffix(path)
-        if kind not in SUFFIXES and kind not in TO_CONVERT:
-            return
-        files = self.recordings if kind in SUFFIXES else self.videos
-        stem = os.path.splitext(os.path.basename(path))[0]
+        if kind in SUFFIXES or kind in TO_CONVERT:
+            stem = os.path.splitext(os.path.basename(path))[0]
+            name = "/".join(part.strip() for part in (*parts, stem))
+            columns = self._decode(spec.parse, name, f"'{path}'")
+            if columns:
+                files = self.recordings if kind in SUFFIXES else self.videos
+                files.append(columns | {"path": path})
+
+    def _decode(self, decode, codes, whose, place=""):
+        """Return columns by their codes; None, and a fault, if one has no meaning."""
         try:
-            columns = spec.parse("/".join(part.strip() for part in (*parts, stem)))
+            return decode(codes)
         except KeyError as error:
-            self.faults.append(f"'{path}' has the unknown code {error}")
-            return
-        if columns:
-            files.append(columns | {"path": path})
+            self.faults.append(f"{whose} has the unknown code {error}{place}")
+            return None
 
     def candidates(self, wanted=None):
         """Return the copies of each utterance, in the order in which to try them.
@@ -230,14 +243,11 @@ class CorpusFiles:
             if wanted is None or key in wanted:
                 copies.setdefault(key, []).append(columns)
         for key in list(copies):
-            first, *others = copies[key]
+            first, *others = (columns["path"] for columns in copies[key])
             for other in others:
-                if suffix(first["path"]) == suffix(other["path"]) and not _same(
-                    first, other
-                ):
+                if suffix(first) == suffix(other) and not _same(first, other):
                     self.faults.append(
-                        f"'{other['path']}' has the name of '{first['path']}', but "
-                        "other content"
+                        f"'{other}' has the name of '{first}', but other content"
                     )
                     copies.pop(key, None)
         return copies
@@ -247,62 +257,121 @@ class CorpusFiles:
         utterances, contradicted, spec = {}, set(), self._spec
         if not self.labels:
             self.faults.append(f"the label files {spec.labels.files} are missing")
-        for utterance, columns, path in spec.labels.read(self.labels):
-            try:
-                columns = spec.decode(columns) | {"utterance": utterance}
-            except KeyError as error:
-                self.faults.append(
-                    f"{utterance} has the unknown code {error} in '{path}'"
-                )
+        for name, codes, path in spec.labels.read(self.labels):
+            columns = self._decode(spec.decode, codes, name, f" in '{path}'")
+            if columns is None:
                 continue
-            first = utterances.setdefault(utterance.lower(), columns)
+            key = name.lower()
+            first = utterances.setdefault(key, columns | {"utterance": name})
             if first["emotion"] != columns["emotion"]:
-                contradicted.add(utterance.lower())
+                contradicted.add(key)
                 self.faults.append(
-                    f"{utterance} has two labels, {first['emotion']} and "
+                    f"{name} has two labels, {first['emotion']} and "
                     f"{columns['emotion']}, the latter in '{path}'"
                 )
         if isinstance(spec.labels, LabelLines):  # these label every utterance
             paths = {c["utterance"].lower(): c["path"] for c in self.recordings}
             unlabelled = sorted(set(paths) - set(utterances))
             self.faults += [f"'{paths[key]}' has no label" for key in unlabelled]
-        return {
-            key: columns
-            for key, columns in utterances.items()
-            if key not in contradicted
-        }
+        return {key: utterances[key] for key in utterances if key not in contradicted}
 
     def read_speakers(self):
         """Return the columns of each speaker in the tables."""
         speakers = {}
         for path in self.tables:
-            for speaker, columns in self._spec.speakers.read(path):
-                try:
-                    speakers[speaker] = self._spec.decode(columns)
-                except KeyError as error:
-                    self.faults.append(
-                        f"speaker {speaker} has the unknown code {error} in '{path}'"
-                    )
+            for name, codes in self._spec.speakers.read(path):
+                whose = f"speaker {name}"
+                columns = self._decode(self._spec.decode, codes, whose, f" in '{path}'")
+                speakers |= {} if columns is None else {name: columns}
         return speakers
 
 
 def _rank(columns):
     path = Path(columns["path"])
-    return SUFFIXES.index(suffix(columns["path"])), len(path.parts), str(path)
+    return SUFFIXES.index(suffix(path)), len(path.parts), str(path)
 
 
 def _same(one, other):
     try:
-        return filecmp.cmp(one["path"], other["path"], shallow=False)
+        return filecmp.cmp(one, other, shallow=False)
     except OSError:  # a file that cannot be read is reported by find_fault
         return True
+
+
+def find_fault(path):
+    """Return the fault of a file, or None. Only its header and end are read.
+
+    Damage in its middle shows only when it is decoded.
+    """
+    try:
+        if os.path.getsize(path) == 0:
+            return "is empty"
+        with open_audio(path) as file:
+            fault = length_fault(file, path)
+            if fault is not None or file.frames == 0:
+                return fault or "holds no samples"
+            if file.seekable() and not is_estimate(file, path):
+                wanted = min(file.frames, _TAIL)
+                file.seek(file.frames - wanted)
+                if len(file.read(wanted)) < wanted:
+                    return CUT
+    except FileNotFoundError:  # a link to nowhere
+        return "is missing"
+    except (OSError, RuntimeError, TypeError) as error:
+        return f"does not decode ({error})"
+    return None
+
+
+def _fetch(spec, home):
+    """Download a corpus and unpack it to a folder of its name."""
+    archive, folder = spec.archive, home / spec.name
+    by_hand = f"To get it: {spec.access or 'see its declaration'}."
+    if archive is None:
+        raise ValueError(f"{spec.name} cannot be downloaded without a form. {by_hand}")
+    if archive.known_hash is None:
+        raise ValueError(
+            f"{spec.name} is not downloaded, because the checksum of its archive is "
+            f"not known. {by_hand}"
+        )
+    if folder.exists():
+        raise ValueError(
+            f"'{folder}' exists without recordings of {spec.name}: remove it first."
+        )
+    pooch = import_or_raise("pooch", "datasets", "download=True needs")
+    home.mkdir(parents=True, exist_ok=True)
+    # A hidden folder, which load_corpus does not search. It is always deleted.
+    with tempfile.TemporaryDirectory(dir=home, prefix=f".{spec.name}-") as work:
+        try:
+            path = pooch.retrieve(
+                archive.url,
+                archive.known_hash,
+                fname="archive.zip",
+                path=work,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=_TIMEOUT),
+            )
+        except OSError as error:
+            raise ConnectionError(
+                f"{spec.name} could not be downloaded from {archive.url}: {error}. "
+                f"No file was kept. Try again, or download it by hand: {spec.access}."
+            ) from error
+        except ValueError as error:
+            raise ValueError(
+                f"The download from {archive.url} is not the archive of {spec.name}: "
+                f"{error} No file was kept. {by_hand}"
+            ) from error
+        try:  # the names of files that lead elsewhere lose what leads there
+            pooch.Unzip(extract_dir="unpacked")(path, "download", None)
+            os.replace(Path(work, "unpacked"), folder)
+        # RuntimeError: it is encrypted; OSError: a name that is a file and a folder.
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as e:
+            raise ValueError(f"The archive cannot be unpacked: {e}.") from e
 
 
 def _load_one(spec, home, keep, download, errors):
     """Load the utterances of a corpus whose emotions are among those to keep."""
     files = CorpusFiles(spec, home)
     if not files.recordings and download:
-        fetch(spec, home)
+        _fetch(spec, home)
         files = CorpusFiles(spec, home)
     faults, videos = files.faults, files.videos
     if not (files.recordings or files.labels or faults):
@@ -312,11 +381,9 @@ def _load_one(spec, home, keep, download, errors):
             f"'{home}'{hint * bool(videos)}. To get the corpus: "
             f"{spec.access or 'see its declaration'}."
         )
-    if spec.labels:
-        utterances = files.read_labels()
-        copies = files.candidates(utterances)
-    else:
-        copies = files.candidates()
+    utterances = files.read_labels() if spec.labels else None
+    copies = files.candidates(utterances)
+    if utterances is None:
         # A video whose audio was not taken out is a recording that is missing.
         utterances = {video["utterance"].lower(): video for video in videos}
         utterances |= {key: candidates[0] for key, candidates in copies.items()}
@@ -336,12 +403,10 @@ def _load_one(spec, home, keep, download, errors):
         row = utterances[key] | copies[key][found.index(None)] | {"emotion": emotion}
         rows.append(row | speakers.get(row["speaker"], {}))
     if faults and errors == "raise":
-        rest = len(faults) - _SHOWN
-        more = f"; and {rest} more" if rest > 0 else ""
         hint = " ".join(("", *spec.traps)) if spec.labels and not copies else ""
         raise ValueError(
             f"{spec.name} in '{home}': {len(faults)} recordings cannot be used: "
-            f"{'; '.join(faults[:_SHOWN])}{more}. Pass errors='drop' to leave them "
+            f"{first_of(faults, '; ', _SHOWN)}. Pass errors='drop' to leave them "
             f"out.{hint}"
         )
     if not rows:
@@ -353,8 +418,7 @@ def _load_one(spec, home, keep, download, errors):
     for column in "speaker", "text":
         spelt, _ = unify_names([row.get(column, "") for row in rows])
         for row, name in zip(rows, spelt, strict=True):
-            if column in row:
-                row[column] = name
+            row[column] = name
     rows.sort(key=lambda row: (row["speaker"], row["utterance"]))
     return _bunch(spec, rows, faults, unlabelled)
 

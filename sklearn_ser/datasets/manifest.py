@@ -20,6 +20,7 @@ from .._csv import (
     unify_names,
     unify_texts,
 )
+from .._files import FileFinder
 from .._validation import (
     import_or_raise,
     is_missing,
@@ -29,7 +30,6 @@ from .._validation import (
 from ..exceptions import warn_caller
 from ..features._audio_files import WHOLE, sample_range
 from ..features.audio import as_segment, describe, times_of
-from ._search import FileFinder
 from .duplicates import length_of, source_of
 
 _REQUIRED = ("file", "speaker", "emotion")

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from sklearn_ser import SilentRecordingWarning
 from sklearn_ser.datasets import find_duplicates
-from sklearn_ser.datasets._search import find_fault
+from sklearn_ser.datasets.loading import find_fault
 from sklearn_ser.features import LogMelTransformer, load_audio
 from sklearn_ser.features._audio_files import mp3_is_cut
 from sklearn_ser.features._audio_stream import read_blocks
