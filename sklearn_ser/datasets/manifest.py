@@ -22,6 +22,7 @@ from .._csv import (
 )
 from .._files import FileFinder
 from .._validation import (
+    first_of,
     import_or_raise,
     is_missing,
     refuse_emotions_as_speakers,
@@ -36,7 +37,6 @@ _REQUIRED = ("file", "speaker", "emotion")
 _RENAMED = (*_REQUIRED, "text", "start", "end")
 _NAMES = ("speaker", "emotion")
 _LONGEST = 200  # characters of these: NumPy gives each row those of the longest
-_SHOWN = 5  # faults that one message names; it counts the others
 
 # Of names in which spaces stand for all that is no letter and no digit: "start (s)".
 _OTHER_UNITS = r"ms|msecs?|milliseconds?|samples?|frames?|mins?|minutes?|idx|index"
@@ -60,6 +60,7 @@ _NOTHING = ("", "nat", "nan", "none", "null", "na", "<na>", "n/a")
 # What programs write for a missing value, and people for no name.
 _MISSING = {"nan", "NaN", "-nan", "<NA>", "NaT", "None", "null", "NULL"}
 _MISSING |= {"n/a", "N/A", "#N/A"}
+_PART_OF_ONE = "which make of a row a part of a recording, expected"
 _RENAME = "give it another name"
 
 
@@ -78,9 +79,9 @@ def load_manifest(
         A CSV file in UTF-8, or in UTF-16 as Excel writes it, with commas, semicolons,
         tabs or bars between the cells. The first row names the columns. ``file``,
         ``speaker`` and ``emotion`` are required, in any order and letter case. ``text``
-        is the sentence that is said, or a code of it. Other columns are kept. Blank
-        lines, and spaces around names and values, are ignored. What programs write for
-        a missing value, such as nan or #N/A, counts as an empty cell.
+        is the sentence that is said, or a code of it. Blank lines, and spaces around
+        names and values, are ignored. What programs write for a missing value, such as
+        nan or #N/A, counts as an empty cell.
 
         ``start`` and ``end`` make of a row a segment of its file: seconds (1.5), a
         clock (1:02.5) or what audformat writes (0 days 00:00:01.5). Without the one the
@@ -174,24 +175,21 @@ def load_manifest(
 def read_corpus(table, argument, *, root=None, columns=None):
     """Return the corpus of a table, which is the caller's argument of this name."""
     read = read_recordings(table, argument, root=root, columns=columns)
-    path, files = read.path, read.files
+    files = read.files
     frame = {name: np.array(told, dtype=object) for name, told in read.columns.items()}
     for name in _NAMES:
-        frame[name] = np.array(_unify(path, name, read.columns[name]))
+        frame[name] = np.array(_unify(read.path, name, read.columns[name]))
     speakers = frame["speaker"]
-    refuse_emotions_as_speakers(speakers, f"{path}, column 'speaker',")
+    refuse_emotions_as_speakers(speakers, f"{read.path}, column 'speaker',")
     first = {}  # the number of each file or array, in their order
     sessions = [first.setdefault(source_of(file), len(first)) for file in files]
-    texts = [
-        "" if text in _MISSING else text
-        for text in read.columns.get("text", [""] * len(files))
-    ]
+    told = read.columns.get("text", [""] * len(files))
     listed = table if isinstance(table, str | os.PathLike) else "memory"
     return Bunch(
         data=files,
         target=frame["emotion"],
         speakers=speakers,
-        texts=unify_texts(texts),
+        texts=unify_texts(["" if text in _MISSING else text for text in told]),
         sessions=np.array(sessions),
         rows=np.array(read.numbers),
         frame=frame,
@@ -209,14 +207,14 @@ def read_recordings(table, argument, *, root=None, columns=None, required=_REQUI
     """
     if root is not None and not isinstance(root, str | os.PathLike):
         raise TypeError(f"root must be a path, got {root!r}.")
+    path, own_root = argument, os.curdir
     if isinstance(table, str | os.PathLike):
-        path, raw = f"{argument} '{table}'", None
+        path, own_root = f"{argument} '{table}'", os.path.dirname(table)
         names, rows = _read_file(table, argument)
-        root = Path(table).parent if root is None else Path(root)
+        given = [cells for _, cells in rows]
     else:
-        path = argument
-        names, rows, raw = _read_rows(table, argument)
-        root = Path.cwd() if root is None else Path(root)
+        names, rows, given = _read_rows(table, argument)
+    root = Path(own_root if root is None else root)
     if not os.path.isdir(root):  # where Path.is_dir would raise, False will do
         raise ValueError(f"root must be an existing folder, found none at '{root}'.")
     names = _rename(names, columns or {})
@@ -225,7 +223,7 @@ def read_recordings(table, argument, *, root=None, columns=None, required=_REQUI
     found = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
     _check_cells(path, found, numbers, {*required, *_NAMES} & found.keys())
     times = _read_times(path, found, numbers)
-    told = found["file"] if raw is None else [row[names.index("file")] for row in raw]
+    told = [row[names.index("file")] for row in given]
     files = _find_files(path, root, told, times, numbers)
     recordings = _cut_segments(path, files, times, numbers)
     _refuse_parts(path, found, recordings)
@@ -286,9 +284,8 @@ def _describe(folder):
     names = [name for name in names if os.path.isfile(os.path.join(folder, name))]
     if not names:
         return "a folder that holds no files"
-    first = ", ".join(map(repr, names[:_SHOWN]))
-    more = ", ..." if len(names) > _SHOWN else ""
-    found = f"a folder that holds {len(names)} file(s): {first}{more}"
+    first = ", ".join(map(repr, names[:5])) + ", ..." * (len(names) > 5)
+    found = f"a folder that holds {len(names)} file(s): {first}"
     tables = [name for name in names if name.lower().endswith((".csv", ".tsv"))]
     if not tables:
         return f"{found}. None of them is a CSV table"
@@ -333,7 +330,7 @@ def _unify(path, column, names):
         ]
         warn_caller(
             f"{path} has {len(groups)} {column}(s) with several spellings. Each counts "
-            f"as one and gets its most frequent spelling: {_first(groups, '; ')}. If "
+            f"as one and gets its most frequent spelling: {first_of(groups, '; ')}. If "
             f"two of them are different {column}s, rename one in the file."
         )
     return unified
@@ -361,26 +358,22 @@ def _check_header(path, names, rows, required):
 
 
 def _check_cells(path, columns, numbers, required):
-    empty = [
-        f"row {number} '{name}'" + f" is {cell!r}" * bool(clean_name(cell))
-        for i, number in enumerate(numbers)
-        for name, cell in ((name, columns[name][i]) for name in columns)
-        if name in required and (not clean_name(cell) or cell in _MISSING)
-    ]
+    empty, long = [], []
+    for number, *cells in zip(numbers, *columns.values(), strict=True):
+        for name, cell in zip(columns, cells, strict=True):
+            told = clean_name(cell)
+            if name in required and (not told or cell in _MISSING):
+                empty.append(f"row {number} '{name}'" + f" is {cell!r}" * bool(told))
+            if name in _NAMES and len(cell) > _LONGEST:
+                long.append(f"row {number} '{name}' has {len(cell)}")
     _refuse(path, "has empty cells", empty)
-    long = [
-        f"row {number} '{name}' has {len(columns[name][i])}"
-        for i, number in enumerate(numbers)
-        for name in _NAMES
-        if name in columns and len(columns[name][i]) > _LONGEST
-    ]
     _refuse(path, f"has names of more than {_LONGEST} characters", long)
 
 
 def _find_files(path, root, names, times, numbers):
     """Return the recordings, and refuse those that are missing or there twice."""
     finder, files, first, missing, repeated = FileFinder(root), [], {}, [], []
-    for number, name, span in zip(numbers, names, times, strict=True):
+    for number, name, (start, end) in zip(numbers, names, times, strict=True):
         if not isinstance(name, str | os.PathLike):  # a recording in memory
             files.append(name)
             continue
@@ -391,7 +384,6 @@ def _find_files(path, root, names, times, numbers):
         elif not os.path.isfile(file):
             missing.append(f"row {number} '{file}'")
         # "a.wav" and "./a.wav" are the same file.
-        start, end = span
         key = file if "\0" in file else os.path.realpath(file), start or 0.0, end
         if first.setdefault(key, number) != number:
             repeated.append(f"row {number} '{file}' (first in row {first[key]})")
@@ -411,10 +403,9 @@ def _refuse_parts(path, columns, files):
             parts.append(name)
     if parts:
         raise ValueError(
-            f"{path} has the columns {parts}, which make of a row a part of a "
-            "recording, expected whole recordings, or the columns start and end in "
-            "seconds. Pass one channel by the parameter channel of the transformer. If "
-            f"a column does not mean this, {_RENAME}."
+            f"{path} has the columns {parts}, {_PART_OF_ONE} whole recordings, or the "
+            "columns start and end in seconds. Pass one channel by the parameter "
+            f"channel of the transformer. If a column does not mean this, {_RENAME}."
         )
 
 
@@ -428,48 +419,47 @@ def _told(values):
 
 def _read_times(path, columns, numbers):
     """Return start and end of each row in seconds, None where the table has none."""
-    found = {kind: [] for kind in _TIMES}
-    for name, values in columns.items():
-        for kind, pattern in _TIMES.items():
-            if pattern.fullmatch(_words(name)) and _told(values):
-                found[kind].append(name)
+    found = {
+        kind: [
+            name
+            for name, values in columns.items()
+            if pattern.fullmatch(_words(name)) and _told(values)
+        ]
+        for kind, pattern in _TIMES.items()
+    }
     beside_onset = any("onset" in name for name in found["start"])
     found["end" if beside_onset else "start"] += found.pop("offset")
     if found["end"] or not found["start"]:
-        del found["duration"]  # which says nothing new, or is no part of a segment
+        found["duration"] = []  # it says nothing new, or is no part of a segment
     for kind, names in found.items():
         if len(names) > 1:
             raise ValueError(
                 f"{path} has the columns {names}, each of which may be the {kind} of a "
                 f"segment, expected one. If a column does not mean this, {_RENAME}."
             )
-    used = [name for names in found.values() for name in names]
-    other = [name for name in used if _NO_SECONDS.search(_words(name))]
+    used = {kind: names[0] for kind, names in found.items() if names}
+    other = [name for name in used.values() if _NO_SECONDS.search(_words(name))]
     if other:
         raise ValueError(
-            f"{path} has the columns {other}, which make of a row a part of a "
-            "recording, expected the columns start and end in seconds. If a column "
-            f"does not mean this, {_RENAME}."
+            f"{path} has the columns {other}, {_PART_OF_ONE} the columns start and end "
+            f"in seconds. If a column does not mean this, {_RENAME}."
         )
-    faults, times = [], {}
-    for kind, names in found.items():
-        times[kind] = [None] * len(numbers)
-        for i, text in enumerate(columns[names[0]] if names else ()):
+    times = {kind: [None] * len(numbers) for kind in found}
+    faults = []
+    for kind, name in used.items():
+        for i, text in enumerate(columns[name]):
             try:
                 if text.lower() not in _NOTHING:
                     times[kind][i] = seconds_of(text)
             except ValueError:
-                faults.append(f"row {numbers[i]} '{names[0]}' is {text!r}")
+                faults.append(f"row {numbers[i]} '{name}' is {text!r}")
     _refuse(
         path, f"has times that are no seconds (if they are none, {_RENAME})", faults
     )
-    starts, ends = times["start"], times["end"]
-    lengths = times.get("duration", [None] * len(numbers))
-    ends = [
-        end if length is None else (start or 0.0) + length
-        for start, end, length in zip(starts, ends, lengths, strict=True)
+    return [
+        (start, end if duration is None else (start or 0.0) + duration)
+        for start, end, duration in zip(*times.values(), strict=True)
     ]
-    return [*zip(starts, ends, strict=True)]
 
 
 def _cut_segments(path, files, times, numbers):
@@ -513,12 +503,5 @@ def _is_longer(files, durations):
 def _refuse(path, fault, places):
     """Raise one error that names all places of a fault, if there are any."""
     if places:
-        raise ValueError(f"{path} {fault}: {_first(map(shortened, places), ', ')}.")
-
-
-def _first(faults, between):
-    """Return the first faults as text, and the number of the others."""
-    faults = list(faults)
-    rest = len(faults) - _SHOWN
-    more = f"{between.strip()} and {rest} more" if rest > 0 else ""
-    return f"{between.join(faults[:_SHOWN])}{more}"
+        told = first_of([*map(shortened, places)], ", ")
+        raise ValueError(f"{path} {fault}: {told}.")
