@@ -92,15 +92,16 @@ def duplicates_if_audio(X, *, vectors_are_waveforms):
 
 def _is_table(batch):
     """Tell whether all entries are vectors of one length, or sequences of one frame."""
-    shapes = set()
-    for entry in batch:
-        is_decoder = hasattr(entry, "get_all_samples")
-        if is_decoder or isinstance(entry, str | os.PathLike | Mapping):
-            return False
-        try:
-            shapes.add(np.shape(entry))
-        except ValueError:  # lists of unequal lengths
-            return False
+    if any(
+        isinstance(entry, str | os.PathLike | Mapping)
+        or hasattr(entry, "get_all_samples")
+        for entry in batch
+    ):
+        return False
+    try:
+        shapes = set(map(np.shape, batch))
+    except ValueError:  # lists of unequal lengths
+        return False
     return len(shapes) == 1 and all(n == 1 for n in shapes.pop()[1:])
 
 
@@ -127,9 +128,7 @@ def _joined(groups):
     for rows in groups:
         joined = {*rows}.union(*(group_of[row] for row in rows if row in group_of))
         group_of |= dict.fromkeys(joined, joined)
-    return sorted(
-        sorted(rows) for rows in {id(g): g for g in group_of.values()}.values()
-    )
+    return sorted(map(list, {tuple(sorted(group)) for group in group_of.values()}))
 
 
 def overlapping_segments(recordings):
@@ -144,10 +143,10 @@ def overlapping_segments(recordings):
     for spans in by_source.values():
         if len(spans) < 2 or all(times == WHOLE for _, times in spans):
             continue
-        ends = [_end(recordings[row], times) for row, times in spans]
-        known = zip(spans, ends, strict=True)
         before = []
-        for start, end, row in sorted((t[0], end, row) for (row, t), end in known):
+        for start, end, row in sorted(
+            (start, _end(recordings[row], end), row) for row, (start, end) in spans
+        ):
             before = [other for other in before if other[1] > start]
             for other_start, other_end, other in before:
                 shared = min(end, other_end) - start
@@ -158,22 +157,20 @@ def overlapping_segments(recordings):
     return pairs
 
 
-def _end(recording, times):
+def _end(recording, end):
     """Return the end of a segment in seconds, or infinity if no header tells it."""
-    found = None if times[1] is not None else length_of(recording)
-    if found is not None:
-        return found[1] / found[0]
-    return np.inf if times[1] is None else times[1]
+    if end is not None:
+        return end
+    found = length_of(recording)
+    return np.inf if found is None else found[1] / found[0]
 
 
 def source_of(recording):
     """Return what is equal for the segments of one file or array, and differs else."""
-    path = _path(recording)
-    if isinstance(path, bytes):
-        return path
-    if path is not None:
-        return os.path.realpath(path)
-    return id(recording.get("array") if isinstance(recording, Mapping) else recording)
+    source = _path(recording)
+    if source is None:
+        return id(_array(recording))
+    return source if isinstance(source, bytes) else os.path.realpath(source)
 
 
 def length_of(recording):
@@ -181,38 +178,48 @@ def length_of(recording):
 
     None stands for a recording that does not open, or whose header does not tell it.
     """
-    source = _path(recording)
     try:
-        if source is None:
-            return recording["sampling_rate"], np.shape(recording["array"])[-1]
-        with open_audio(source) as file:
-            is_known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, source)
-            return (file.samplerate, file.frames) if is_known else None
-    except (OSError, RuntimeError, TypeError, ValueError, LookupError):
+        rate, n_times, is_known = _header(recording, "recording")
+    except (OSError, RuntimeError, TypeError, ValueError):
         return None
+    return (rate, n_times) if is_known and rate is not None else None
 
 
 def _path(recording):
+    """Return the path or the bytes of a file, or None of an array."""
     if isinstance(recording, Mapping) and recording.get("array") is None:
         content = recording.get("bytes")
         return recording.get("path") if content is None else content
     return recording if isinstance(recording, str | os.PathLike) else None
 
 
+def _array(recording):
+    return recording.get("array") if isinstance(recording, Mapping) else recording
+
+
 def _header(recording, name):
-    """Return the rate, or None without one, and the number of samples or frames."""
-    path = _path(recording)
-    if path is not None:
-        with naming_faults(describe(recording, name)), open_audio(path) as file:
-            return file.samplerate, file.frames
-    rate = recording.get("sampling_rate") if isinstance(recording, Mapping) else None
-    return rate, (np.shape(_array(recording, name)) or (None,))[-1]
+    """Return the rate, or None, the number of samples or frames, and if it is known."""
+    source = _path(recording)
+    if source is not None:
+        with naming_faults(describe(recording, name)), open_audio(source) as file:
+            is_known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, source)
+            return file.samplerate, file.frames, is_known
+    rate = None
+    if isinstance(recording, Mapping):
+        rate = recording.get("sampling_rate")
+        if "array" not in recording:
+            raise TypeError(
+                f"{name} is a mapping with neither 'array' nor 'path', found "
+                f"keys {sorted(map(str, recording))}."
+            )
+    shape = np.shape(_array(recording))
+    return rate, (shape or (None,))[-1], bool(shape)
 
 
 def _length(recording, name):
     """Return the number of samples or frames, from the header of a file alone."""
     times = times_of(recording, name)
-    rate, n_times = _header(recording, name)
+    rate, n_times, _ = _header(recording, name)
     if times == WHOLE:
         return n_times
     if rate is None:
@@ -223,26 +230,14 @@ def _length(recording, name):
 
 def _content(recording, name):
     """Return a digest of the audio, or None if it could be equal by chance."""
-    rate, _ = _header(recording, name)
-    array = None if rate else np.asarray(_array(recording, name))
+    rate, *_ = _header(recording, name)
+    array = None if rate else np.asarray(_array(recording))
     if rate or (array.ndim == 1 and array.dtype.kind in "fiu"):
         # Equal audio has equal digests, whether in a file, a mapping or an array.
         source = recording if rate else array
         array = load_audio(source, sampling_rate=rate or 16000, name=name)
-    if array.dtype.kind not in "fiu" or array.size < _MIN_VALUES:
-        return None
-    if (array == array.flat[0]).all():
+    is_number = array.dtype.kind in "fiu"
+    if not is_number or array.size < _MIN_VALUES or (array == array.flat[0]).all():
         return None
     array = np.ascontiguousarray(array, np.float32)
     return rate or 16000, array.shape, hashlib.sha256(array.tobytes()).digest()
-
-
-def _array(recording, name):
-    if not isinstance(recording, Mapping):
-        return recording
-    if "array" not in recording:
-        raise TypeError(
-            f"{name} is a mapping with neither 'array' nor 'path', found "
-            f"keys {sorted(map(str, recording))}."
-        )
-    return recording["array"]

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from os import PathLike
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
-from .._csv import name_key
+from .._csv import aligned, name_key
 from .._validation import check_column, is_missing, shortened
 from ..features.audio import describe
 from ._spec import CorpusSpec
@@ -150,7 +151,7 @@ def load_corpora(
     corpus = join_corpora(parts)
     corpus.channels = dict(zip(names, (part.channel for part in parts), strict=True))
     original = corpus.frame["emotion"]
-    common = _common_names(original.tolist(), rename)
+    common = corpus.target = _common_names(original.tolist(), rename)
     keep = _check_emotions(emotions, rename, common)
     kept = np.isin(common, list(keep))
     for name in names:
@@ -163,7 +164,6 @@ def load_corpora(
     corpus.table = _table(names, corpus.corpora, original, common, keep)
     corpus.frame |= {"original emotion": original, "emotion": common}
     corpus.frame["corpus"] = corpus.corpora
-    corpus.target = common
     for name in ("target", "speakers", "texts", "corpora"):
         corpus[name] = corpus[name][kept]
     corpus.frame = {name: column[kept] for name, column in corpus.frame.items()}
@@ -330,28 +330,24 @@ def _check_rename(rename):
     """Return the names to bring together, by their keys."""
     if not isinstance(rename, Mapping | None):
         raise TypeError(f"rename must be a dict or None, got {rename!r}.")
-    wrong = [each for each in (rename or {}).items() if not all(map(_is_name, each))]
+    pairs = [*(rename or {}).items()]
+    wrong = [
+        pair
+        for pair in pairs
+        if not all(isinstance(name, str) and _key(name) for name in pair)
+    ]
     if wrong:
         raise TypeError(f"rename must map names to names, got {dict(wrong)!r}.")
-    keys = {_key(name): _common(new) for name, new in (rename or {}).items()}
-    if len(keys) < len(rename or {}):
+    keys = {_key(name): _common(new) for name, new in pairs}
+    if len(keys) < len(pairs):
         raise ValueError(f"rename has one name in several spellings: {rename!r}.")
-    again = [
-        new
-        for new in keys.values()
-        for key, other in keys.items()
-        if _key(_common(key)) == _key(new) != _key(other)
-    ]
-    if again:
-        raise ValueError(
-            f"rename has {again[0]!r} as a new name, and gives it another name, too: "
-            f"{rename!r}. Expected names that stay."
-        )
+    for new, (key, other) in product(keys.values(), keys.items()):
+        if _key(_common(key)) == _key(new) != _key(other):
+            raise ValueError(
+                f"rename has {new!r} as a new name, and gives it another name, too: "
+                f"{rename!r}. Expected names that stay."
+            )
     return keys
-
-
-def _is_name(name):
-    return isinstance(name, str) and bool(_key(name))
 
 
 def _key(name):
@@ -367,18 +363,17 @@ def _common(name, rename=None):
 
 def _common_names(names, rename):
     """Return the common name of each recording's emotion, in one spelling each."""
-    lacking = rename.keys() - {
-        key for name in set(names) for key in (_key(name), _key(_common(name)))
-    }
+    own = {_key(name) for name in names}
+    lacking = rename.keys() - own - {_key(_common(name)) for name in names}
     if lacking:
         raise ValueError(
             f"rename has {sorted(lacking)}, but no recording is called so; there are "
             f"{shortened(str(sorted(set(names))))}."
         )
-    spelt = {}
-    for name in names:
-        spelt.setdefault(_key(_common(name, rename)), _common(name, rename))
-    return np.array([spelt[_key(_common(name, rename))] for name in names])
+    common, spelt = [_common(name, rename) for name in names], {}
+    for name in common:
+        spelt.setdefault(_key(name), name)
+    return np.array([spelt[_key(name)] for name in common])
 
 
 def _check_emotions(emotions, rename, common):
@@ -390,37 +385,32 @@ def _check_emotions(emotions, rename, common):
     names = list(emotions) if is_list else [None]
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"emotions must be a list of names, got {emotions!r}.")
-    emotions = names
-    missing = [name for name in emotions if _key(_common(name, rename)) not in there]
-    if missing or not len(emotions):
+    keys = [_key(_common(name, rename)) for name in names]
+    missing = [name for name, k in zip(names, keys, strict=True) if k not in there]
+    if missing or not names:
         raise ValueError(
             f"emotions has {missing}, expected names of emotions that a corpus has: "
             f"{shortened(str(sorted(there.values())))}."
         )
-    return {there[_key(_common(name, rename))] for name in emotions}
+    return {there[key] for key in keys}
 
 
 def _table(names, corpora, original, common, keep):
-    """Return a table of what became of each corpus's names of emotions."""
+    """Return a table of what became of each corpus's names of emotions.
+
+    A cell has numbers of recordings, with the names that differ from the emotion.
+    """
+    counts = Counter(zip(common, corpora, map(str, original), strict=True))
     cells = {}
-    for emotion, corpus, name in zip(common, corpora, original, strict=True):
+    for (emotion, corpus, name), n in sorted(
+        counts.items(), key=lambda each: each[0][2]
+    ):
         row = emotion if emotion in keep else _LEFT_OUT
-        cells.setdefault((row, corpus), Counter())[str(name)] += 1
+        told = str(n) if name == row else f"{n} {name}"
+        cells.setdefault(row, {}).setdefault(corpus, []).append(told)
     rows = [["emotion", *names]]
-    for emotion in [*sorted(keep), _LEFT_OUT]:
-        found = [cells.get((emotion, name), Counter()) for name in names]
-        told = [_cell(emotion, counts) or "-" for counts in found]
-        rows += [[emotion, *told]] * (emotion != _LEFT_OUT or any(found))
+    for row in [*sorted(keep), *({_LEFT_OUT} & cells.keys())]:
+        told = [", ".join(cells[row].get(name, ["-"])) for name in names]
+        rows.append([row, *told])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def _cell(emotion, counts):
-    """Return numbers of recordings, with the names that differ from the emotion."""
-    return ", ".join(
-        str(n) if name == emotion else f"{n} {name}"
-        for name, n in sorted(counts.items())
-    )
+    return "\n".join(aligned(row, widths, "<").rstrip() for row in rows)
