@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -50,29 +51,21 @@ class LabelLines:
     rater: str | None = None
 
     def read(self, paths):
-        """Yield (utterance, columns, path) of files.
+        """Yield the name, the dict of columns and the file of each utterance.
 
         Parameters
         ----------
         paths : iterable of path
             The files.
-
-        Yields
-        ------
-        utterance : str
-            Its name.
-        columns : dict
-            Its columns in the file.
-        path : path
-            The file.
         """
         for path in paths:
             found = []
-            for text in _lines(path):
-                if match := re.match(self.line, text):
+            text = Path(path).read_text("utf-8-sig", "replace")
+            for line in map(str.strip, text.split("\n")):
+                if match := re.match(self.line, line):
                     columns = _groups(match)
                     found.append((columns.pop("utterance"), columns, path))
-                elif found and (match := re.match(self.rater or "$^", text)):
+                elif found and (match := re.match(self.rater or "$^", line)):
                     rating = f"{match['rater']}: {match['label'].replace(';', ',')}"
                     earlier = columns.get("raters")
                     columns["raters"] = f"{earlier}; {rating}" if earlier else rating
@@ -102,21 +95,12 @@ class LabelVotes:
     votes: Mapping
 
     def read(self, paths):
-        """Yield (utterance, columns, path) of files, which share utterances.
+        """Yield the name of each utterance, its emotion and raters, and its first file.
 
         Parameters
         ----------
         paths : iterable of path
             The files.
-
-        Yields
-        ------
-        utterance : str
-            Its name.
-        columns : dict
-            Its emotion and the number of its raters.
-        path : path
-            The first file that names it.
         """
         ratings = {}
         for path in paths:
@@ -156,19 +140,12 @@ class SpeakerTable:
     columns: Mapping
 
     def read(self, path):
-        """Yield (speaker, columns) of a file.
+        """Yield the name and the dict of columns of each speaker.
 
         Parameters
         ----------
         path : path
             The file.
-
-        Yields
-        ------
-        speaker : str
-            Its name.
-        columns : dict
-            Its columns in the file.
         """
         for row in _rows(path):
             columns = {
@@ -266,16 +243,12 @@ class CorpusSpec:
         return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
 
     def parse(self, path):
-        """Return the columns that a path holds, or None if it is not a recording's.
+        """Return the dict of columns that a path holds; None if it is no recording's.
 
         Parameters
         ----------
         path : str
             Relative, with "/" between folders, without suffix.
-
-        Returns
-        -------
-        columns : dict of str to str, or None
 
         Raises
         ------
@@ -294,15 +267,12 @@ class CorpusSpec:
         return None
 
     def decode(self, columns):
-        """Return columns with the meaning of their codes in place of the codes.
+        """Return a dict of columns with the meanings of codes in their place.
 
         Parameters
         ----------
         columns : dict of str to str
-
-        Returns
-        -------
-        columns : dict of str to str or None
+            The codes.
 
         Raises
         ------
@@ -316,12 +286,6 @@ class CorpusSpec:
         if callable(codes):
             return codes(code)
         return {k.lower(): word for k, word in codes.items()}[code.lower()]
-
-
-def _lines(path):
-    with open(path, encoding="utf-8-sig", errors="replace") as stream:
-        for line in stream:
-            yield line.strip()
 
 
 def _rows(path):

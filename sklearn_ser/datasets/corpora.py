@@ -11,16 +11,17 @@ from ._spec import (
     SpeakerTable,
 )
 
-_GENDER = {"f": "female", "m": "male"}
-_WORDS = {
-    "angry": "anger",
-    "disgust": "disgust",
-    "fear": "fear",
-    "happy": "happiness",
-    "neutral": "neutral",
-    "sad": "sadness",
-    "surprise": "surprise",
-}
+
+def _codes(text):
+    """Return codes and their meanings, "A fear, W anger", as a dict."""
+    return dict(pair.split() for pair in text.split(", "))
+
+
+_GENDER = _codes("f female, m male")
+_WORDS = _codes(
+    "angry anger, disgust disgust, fear fear, happy happiness, neutral neutral, "
+    "sad sadness, surprise surprise"
+)
 _FIVE = ("anger", "disgust", "fear", "happiness", "sadness")
 _SIX = (*_FIVE, "surprise")
 
@@ -174,15 +175,9 @@ EMODB = CorpusSpec(
     codes={
         "gender": dict.fromkeys(("03", "10", "11", "12", "15"), "male")
         | dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
-        "emotion": {
-            "A": "fear",
-            "E": "disgust",
-            "F": "happiness",
-            "L": "boredom",
-            "N": "neutral",
-            "T": "sadness",
-            "W": "anger",
-        },
+        "emotion": _codes(
+            "A fear, E disgust, F happiness, L boredom, N neutral, T sadness, W anger"
+        ),
     },
     counts={
         "anger": 127,
@@ -248,12 +243,9 @@ CASIA = CorpusSpec(
     formats={"gender": "{speaker}"},
     codes={
         "emotion": _WORDS,
-        "gender": {
-            "liuchanhg": "female",
-            "wangzhe": "male",
-            "zhaoquanyin": "female",
-            "ZhaoZuoxiang": "male",
-        },
+        "gender": _codes(
+            "liuchanhg female, wangzhe male, zhaoquanyin female, ZhaoZuoxiang male"
+        ),
     },
     counts=dict.fromkeys(
         ("anger", "fear", "happiness", "neutral", "sadness", "surprise"), 200
@@ -273,17 +265,11 @@ RAVDESS = CorpusSpec(
     formats={"gender": "{speaker}"},
     codes={
         "gender": {f"{i:02d}": ("female", "male")[i % 2] for i in range(1, 25)},
-        "intensity": {"01": "normal", "02": "strong"},
-        "emotion": {
-            "01": "neutral",
-            "02": "calm",
-            "03": "happiness",
-            "04": "sadness",
-            "05": "anger",
-            "06": "fear",
-            "07": "disgust",
-            "08": "surprise",
-        },
+        "intensity": _codes("01 normal, 02 strong"),
+        "emotion": _codes(
+            "01 neutral, 02 calm, 03 happiness, 04 sadness, 05 anger, 06 fear, "
+            "07 disgust, 08 surprise"
+        ),
     },
     counts=dict.fromkeys((*_SIX, "calm"), 192) | {"neutral": 96},
     license="CC BY-NC-SA 4.0",
@@ -308,15 +294,10 @@ EMOVO = CorpusSpec(
     r"(?P<speaker>(?P<gender>[fm])\d)-(?P<text>[a-z]\d)",
     codes={
         "gender": _GENDER,
-        "emotion": {
-            "dis": "disgust",
-            "gio": "happiness",
-            "neu": "neutral",
-            "pau": "fear",
-            "rab": "anger",
-            "sor": "surprise",
-            "tri": "sadness",
-        },
+        "emotion": _codes(
+            "dis disgust, gio happiness, neu neutral, pau fear, rab anger, "
+            "sor surprise, tri sadness"
+        ),
     },
     channel=0,
     counts=dict.fromkeys((*_SIX, "neutral"), 84),
@@ -387,7 +368,7 @@ TESS = CorpusSpec(
     formats={"speaker": "{age}AF", "gender": "female"},
     codes={
         "speaker": str.upper,
-        "age": {"O": "older", "Y": "younger"},
+        "age": _codes("O older, Y younger"),
         "emotion": _WORDS | {"ps": "surprise"},
     },
     license="CC BY-NC-ND 4.0",
@@ -426,17 +407,7 @@ ESD = CorpusSpec(
 CORPORA = {
     spec.name: spec
     for spec in (
-        IEMOCAP,
-        CMU_MOSEI,
-        MSP_IMPROV,
-        EMODB,
-        ENTERFACE05,
-        CASIA,
-        RAVDESS,
-        EMOVO,
-        CREMA_D,
-        SAVEE,
-        TESS,
-        ESD,
+        *(IEMOCAP, CMU_MOSEI, MSP_IMPROV, EMODB, ENTERFACE05, CASIA),
+        *(RAVDESS, EMOVO, CREMA_D, SAVEE, TESS, ESD),
     )
 }

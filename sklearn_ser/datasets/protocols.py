@@ -1,6 +1,5 @@
 """Protocols: classes and folds over the rows of a corpus; the frozen ones."""
 
-import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -17,9 +16,9 @@ from .corpora import CORPORA
 class Protocol:
     """The folds of a protocol over the rows of a corpus: a scikit-learn splitter.
 
-    Two protocols with the same `hash` have the same utterances, labels and folds. The
-    order of rows and files does not change the hash. :func:`load_corpus` and
-    :func:`apply_protocol` make the protocols of the literature.
+    Two protocols with the same `hash` have the same utterances, labels and folds, in
+    whatever order. :func:`load_corpus` and :func:`apply_protocol` make the protocols of
+    the literature.
 
     Parameters
     ----------
@@ -41,13 +40,13 @@ class Protocol:
         The recordings. If given, `split` refuses another order of them.
     missing : dict of str to (int, int), default=None
         The classes of which the whole corpus has more recordings than this copy, with
-        the number that is missing and that of the whole corpus.
+        the number that is missing and that of the whole corpus. The protocol prints
+        it, since figures on a part do not compare with figures on the whole.
 
     Attributes
     ----------
     missing : dict of str to (int, int)
-        As given. The protocol prints it, since figures on a part of a corpus do not
-        compare with figures on all of it.
+        As given.
     hash : str
         The first 16 hexadecimal digits of a SHA-256 over utterances, labels, folds and
         validation rows, but not over the name or the audio.
@@ -80,7 +79,7 @@ class Protocol:
     ):
         self.name, self.version = name, version
         self.missing = dict(missing or {})
-        self._places = None if data is None else [place(path) for path in data]
+        self._places = None if data is None else [*map(_place, data)]
         self._labels, self._folds = np.asarray(labels), np.asarray(folds)
         names = [str(utterance).lower() for utterance in utterances]
         lengths = [len(names), len(self._labels), len(self._folds)]
@@ -91,18 +90,17 @@ class Protocol:
                 f"not be empty; got {lengths}."
             )
         numbers = np.unique(self._folds)
-        if self._folds.ndim != 1 or not np.array_equal(
-            numbers[numbers != -1], np.arange(len(numbers[numbers != -1]))
-        ):
+        tested = numbers[numbers != -1]
+        if self._folds.ndim != 1 or not np.array_equal(tested, np.arange(len(tested))):
             raise ValueError(
                 "folds must hold the number 0, 1, ... of the test fold of each row, "
                 f"or -1; got {numbers.tolist()}."
             )
-        self._folds = self._folds.astype(int)
-        if self._folds.max() < 0:
+        if not len(tested):
             raise ValueError(
                 "folds must hold the number of at least one test fold, got only -1."
             )
+        self._folds = self._folds.astype(int)
         repeated = [n for n, times in Counter(names).items() if times > 1]
         if repeated:
             raise ValueError(
@@ -164,17 +162,12 @@ class Protocol:
             yield np.flatnonzero(~test), np.flatnonzero(test)
 
     def get_n_splits(self, X=None, y=None, groups=None):
-        """Return the number of folds.
+        """Return the number of folds, an int.
 
         Parameters
         ----------
         X, y, groups : object, default=None
             Not used.
-
-        Returns
-        -------
-        n_splits : int
-            Number of folds.
         """
         return int(self._folds.max()) + 1
 
@@ -187,7 +180,7 @@ class Protocol:
                 )
         paths = [None] if X is None or getattr(X, "ndim", 1) > 1 else list(X)
         if self._places and all(isinstance(x, str | os.PathLike) for x in paths):
-            self._refuse_other("X", [place(path) for path in paths], self._places)
+            self._refuse_other("X", map(_place, paths), self._places)
         labels = np.asarray(self._labels[:0] if y is None else y)
         if len(labels) and labels.dtype.kind in "OU":
             self._refuse_other("y", labels.tolist(), self._labels.tolist())
@@ -209,10 +202,16 @@ class Protocol:
         )
 
 
-def place(path):
+def _place(path):
     """Return two folders and the stem of a path, to compare recordings."""
+    folders, stem = _parts(path)
+    return "/".join([*folders[-2:], stem])
+
+
+def _parts(path):
+    """Return the folders and the stem of a path; of other recordings, nothing."""
     path = Path(path) if isinstance(path, str | os.PathLike) else Path()
-    return "/".join([*path.parts[-3:-1], path.stem.strip()])
+    return path.parent.parts, path.stem.strip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +228,7 @@ class ProtocolSpec:
     validation: str | None = None  # column of what the validation speaker shares
     version: int = 1
 
-    def count_missing(self, target, corpora=None):
+    def count_missing(self, target, corpora):
         """Return the classes of which a copy has too few recordings, as in Protocol."""
         missing, several = {}, len(self.corpora) > 1
         for name in self.corpora:
@@ -372,23 +371,25 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     data = [corpus.data[i] for i in rows]
     speakers = np.asarray(corpus.speakers)[rows]
     target = np.array([spec.classes[word] for word in emotions[rows].tolist()])
-    corpora = corpus.get("corpora")
-    corpora = None if corpora is None else np.asarray(corpora)[rows]
+    others = {
+        name: np.asarray(corpus[name])[rows]
+        for name in ("corpora", "texts")
+        if corpus.get(name) is not None
+    }
+    corpora = others.get("corpora")
     is_transfer = len(spec.corpora) == 2
     if is_transfer and corpora is None:
         raise ValueError(
             f"'{spec.name}' needs recordings of {list(spec.corpora)}, and an "
             "array 'corpora' with the corpus of each recording."
         )
-    if corpora is not None and set(corpora.tolist()) != set(spec.corpora):
-        raise ValueError(
-            f"'{spec.name}' is a protocol of {list(spec.corpora)}, not of "
-            f"{np.unique(corpora).tolist()}."
-        )
+    if corpora is not None:
+        check_protocol(spec.name, np.unique(corpora).tolist())
     # load_corpus names the utterances. A column of one's own by that name may be text.
-    known = frame.get("utterance") if corpora is not None else None
-    utterances = [_utterance(spec, path) for path in data] if known is None else known
-    if corpora is not None and is_transfer:
+    utterances = frame.get("utterance") if corpora is not None else None
+    if utterances is None:
+        utterances = [_utterance(spec, path) for path in data]
+    if is_transfer:
         named = zip(corpora, utterances, strict=True)
         utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]
     folds = _number_folds(spec, speakers, corpora)
@@ -397,27 +398,23 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
         utterances,
         target,
         folds,
-        validation=_validation_rows(spec, speakers, folds, frame),
+        validation=_validation_rows(spec, folds, frame),
         version=spec.version,
         data=data,
         missing=spec.count_missing(target, corpora),
     )
     columns = {"data": data, "target": target, "speakers": speakers, "frame": frame}
-    if corpora is not None:
-        columns["corpora"] = corpora
-    if corpus.get("texts") is not None:
-        columns["texts"] = np.asarray(corpus.texts)[rows]
-    return Bunch(**{**corpus, **columns, "protocol": bound})
+    return Bunch(**{**corpus, **columns, **others, "protocol": bound})
 
 
 def _utterance(spec, path):
     """Return the utterance's name in load_corpus, or else the name of its file."""
-    path = Path(path) if isinstance(path, str | os.PathLike) else Path()
-    stem = path.stem.strip()
-    with contextlib.suppress(KeyError):
-        columns = CORPORA[spec.corpora[0]].parse("/".join([*path.parent.parts, stem]))
-        return columns["utterance"] if columns else stem
-    return stem
+    folders, stem = _parts(path)
+    try:
+        columns = CORPORA[spec.corpora[0]].parse("/".join([*folders, stem]))
+    except KeyError:  # a code without meaning
+        columns = None
+    return columns["utterance"] if columns else stem
 
 
 def check_protocol(name, corpora=None):
@@ -450,7 +447,7 @@ def _number_folds(spec, speakers, corpora):
     return np.unique([numbers[who] for who in speakers], return_inverse=True)[1]
 
 
-def _validation_rows(spec, speakers, folds, frame):
+def _validation_rows(spec, folds, frame):
     """Return the rows of each fold's validation speaker."""
     if spec.validation is None:
         return None
