@@ -63,12 +63,10 @@ def read_table(path, wanted=(), *, errors="strict"):
         for i, name in enumerate(names)
         if name or any(row[i] for _, row in rows if i < len(row))
     ]
-    if len(used) < len(names):
-        rows = [
-            (number, [row[i] for i in used if i < len(row)] + row[len(names) :])
-            for number, row in rows
-        ]
-    return [names[i] for i in used], rows
+    return [names[i] for i in used], [
+        (number, [row[i] for i in used if i < len(row)] + row[len(names) :])
+        for number, row in rows
+    ]
 
 
 def read_text(path, errors="strict"):

@@ -193,10 +193,6 @@ class CorpusSpec:
     archive : Archive or None
         The archive that ``download=True`` downloads.
 
-    See Also
-    --------
-    load_corpus : Load a corpus from its declaration.
-
     Examples
     --------
     >>> from sklearn_ser.datasets import CorpusSpec

@@ -29,10 +29,10 @@ _ROUNDING = 1e-6  # seconds, less than a sample
 def find_duplicates(recordings: Any) -> list[list[int]]:
     """Find recordings that decode to the same audio, and segments that overlap.
 
-    The function finds copies with other names, in other folders or in other lossless
-    formats. It does not find copies that were cut, filtered, resampled or compressed.
-    Segments of one file or array that have half of the shorter one in common, or more,
-    count as one recording, and so do those that others link, as windows do.
+    Copies may have other names, folders or lossless formats. Those that were cut,
+    filtered, resampled or compressed are not found. Segments of one file or array that
+    have half of the shorter one in common, or more, count as one recording, and so do
+    those that others link, as windows do.
 
     Parameters
     ----------

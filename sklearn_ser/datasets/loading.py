@@ -53,11 +53,10 @@ def load_corpus(
     download: bool = False,
     errors: str = "raise",
 ) -> Bunch:
-    """Load a corpus as its authors distribute it.
+    """Load a corpus as its authors distribute it, in any format that soundfile decodes.
 
-    The recordings may be in any folder below `data_home`, and in any format that
-    soundfile decodes. Emotions, speakers and other columns come from the file names and
-    from the label files of the corpus.
+    Emotions, speakers and other columns come from the names of the files and from the
+    label files of the corpus.
 
     Parameters
     ----------
@@ -65,7 +64,7 @@ def load_corpus(
         A corpus in :func:`list_corpora`, in any spelling ("CREMA-D", "crema_d"), or the
         declaration of another corpus. Several corpora are joined, as for a transfer.
     data_home : str or path-like, default=None
-        The folder of the corpus, or a folder above it. None reads the environment
+        The folder of the corpus, or any folder above it. None reads the environment
         variable ``SKLEARN_SER_DATA``.
     protocol : str, default=None
         A protocol in :func:`list_protocols`. The corpus then has only the protocol's
@@ -74,9 +73,8 @@ def load_corpus(
         If True, download the corpus into `data_home` if it has no recording there and
         its licence allows the download.
     errors : {"raise", "drop"}, default="raise"
-        The action for recordings that are missing, empty or cut short, or that have two
-        labels or none. "raise" raises an error that names them, and "drop" leaves them
-        out.
+        "drop" leaves out the recordings that are missing, empty or cut short, or that
+        have two labels or none. "raise" raises an error that names them.
 
     Returns
     -------
@@ -90,8 +88,8 @@ def load_corpus(
         speakers : ndarray of shape (n_samples,), dtype str
             The speakers. For several corpora, they are ``"corpus/speaker"``.
         texts : ndarray of shape (n_samples,), dtype object
-            The code of the sentence that is said, or None where speech is free. For
-            several corpora, it is ``"corpus/text"``.
+            The code of the sentence, ``"corpus/text"`` for several corpora, or None
+            where speech is free.
         frame : dict of str to ndarray of shape (n_samples,)
             More columns: ``gender``, ``text``, ``session``, ``intensity``, ``raters``
             ("" where unknown), ``utterance``, and the corpus's further columns.
@@ -112,8 +110,7 @@ def load_corpus(
     ------
     ValueError
         If the corpus or the protocol is unknown, or `data_home` has no recording of the
-        corpus. If recordings cannot be used, labels contradict each other, or the
-        corpus cannot be downloaded.
+        corpus. If recordings cannot be used, or the corpus cannot be downloaded.
     ConnectionError
         If a download was interrupted. It leaves no file behind.
     ImportError
@@ -148,21 +145,19 @@ def load_corpus(
     names = [spec.name for spec in specs]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name must hold one or more different corpora, got {name!r}.")
-    if protocol is not None:
-        protocol = check_protocol(protocol, names)
+    keep = None if protocol is None else check_protocol(protocol, names).classes
     home = _find_home(data_home)
-    keep = None if protocol is None else protocol.classes
     parts = [_load_one(spec, home, keep, download, errors) for spec in specs]
     corpus = join_corpora(parts) if several else parts[0]
-    return corpus if protocol is None else apply_protocol(protocol.name, corpus)
+    return corpus if protocol is None else apply_protocol(protocol, corpus)
 
 
 def find_spec(name):
     """Return the declaration of a corpus by a name in any spelling."""
     if isinstance(name, CorpusSpec):
         return name
-    for spec in CORPORA.values():
-        if isinstance(name, str) and _plain(name) in _spellings(spec):
+    for spec in CORPORA.values() if isinstance(name, str) else ():
+        if _plain(name) in _spellings(spec):
             return spec
     raise ValueError(
         f"name must be one of {list_corpora()}, a CorpusSpec or a list of these, got "

@@ -112,11 +112,11 @@ def load_manifest(
             ``path``, ``start`` and ``end``. Rows in memory may hold other recordings.
         target : ndarray of shape (n_samples,), dtype str
             The emotions. Spellings that differ only in letter case, Unicode form
-            (NFKC), hidden characters or spaces are one emotion. It gets the most
-            frequent spelling, without hidden characters.
+            (NFKC), hidden characters or spaces are one emotion, in the most frequent
+            spelling without hidden characters.
         speakers : ndarray of shape (n_samples,), dtype str
-            The speakers as text: "03" stays "03". Their spellings are unified in the
-            same way, but a space makes another speaker, however wide it is.
+            The speakers as text: "03" stays "03". Their spellings are unified, too,
+            but a space makes another speaker, however wide it is.
         texts : ndarray of shape (n_samples,), dtype object
             The sentences, unified like the speakers and whatever their punctuation
             is, and None where ``text`` is empty or missing.
@@ -126,10 +126,9 @@ def load_manifest(
         rows : ndarray of shape (n_samples,), dtype int
             The lines of the file, from 1 on, or the places of rows in memory, from 0.
         frame : dict of str to ndarray of shape (n_samples,), or DataFrame
-            All columns as text, with names in lower case. ``speaker`` and ``emotion``
-            are as above and have at most 200 characters. Other columns are as in the
-            table. They are object arrays, because one long text would lengthen every
-            row of a text array.
+            All columns as text, with names in lower case: ``speaker`` and ``emotion``
+            as above, of at most 200 characters, and the others as in the table, as
+            object arrays.
         DESCR : str
             The origin and the size of the corpus.
 
@@ -137,10 +136,9 @@ def load_manifest(
     ------
     ValueError
         If the CSV file is missing, is not a table or has no rows. If it lacks a
-        required column or value, or lists a recording or a segment twice, or a
-        recording that does not exist. If a segment starts before 0, ends before it
-        starts, or ends more than a sample behind its file. If the speakers are words
-        for emotions. The message names the rows.
+        required column or value, lists a recording twice or one that does not exist,
+        or has a segment that is not in its file. If the speakers are words for
+        emotions. The message names the rows.
     TypeError
         If ``csv`` is no path and no rows, or ``root`` is not a path.
     ImportError
@@ -149,8 +147,7 @@ def load_manifest(
     Warns
     -----
     UserWarning
-        If a speaker or an emotion has several spellings. The warning counts the rows of
-        each spelling.
+        If a speaker or an emotion has several spellings, with the rows of each.
 
     Examples
     --------

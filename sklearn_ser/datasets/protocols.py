@@ -389,7 +389,7 @@ def apply_protocol(protocol: str, corpus: Bunch) -> Bunch:
     utterances = frame.get("utterance") if corpora is not None else None
     if utterances is None:
         utterances = [_utterance(spec, path) for path in data]
-    if is_transfer:
+    if corpora is not None and is_transfer:
         named = zip(corpora, utterances, strict=True)
         utterances = [f"{corpus}/{utterance}" for corpus, utterance in named]
     folds = _number_folds(spec, speakers, corpora)

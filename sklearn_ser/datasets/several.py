@@ -57,9 +57,9 @@ def load_corpora(
 ) -> Bunch:
     """Load several corpora as one, with the same names of emotions.
 
-    Corpora call one emotion by several names. Words that mean the same, such as
-    "angry" and "anger" or "joy" and "happiness", become one name. Everything else is
-    kept apart: calm speech becomes neutral only if `rename` says so.
+    Words that mean the same, such as "angry" and "anger" or "joy" and "happiness",
+    become one name. Everything else is kept apart: calm speech becomes neutral only if
+    `rename` says so.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def load_corpora(
     columns : dict of str to str, default=None
         The names of columns in the tables, as in :func:`load_manifest`.
     errors : {"raise", "drop"}, default="raise"
-        The action for recordings of named corpora that cannot be used.
+        As in :func:`load_corpus`.
 
     Returns
     -------
@@ -109,9 +109,9 @@ def load_corpora(
     ------
     ValueError
         If there are fewer than two corpora, or two have one name. If a corpus is
-        unknown, a table is missing, or two corpora hold the same file, or segments of
-        it. If no recording has an emotion of `emotions` or a name of `rename`, or a
-        corpus has none of the emotions.
+        unknown, a table is missing, or two corpora hold the same recording. If no
+        recording has an emotion of `emotions` or a name of `rename`, or a corpus has
+        none of the emotions.
     TypeError
         If an argument is not as described.
 
@@ -176,7 +176,7 @@ def balanced_weights(target: ArrayLike, corpora: ArrayLike) -> np.ndarray:
     """Return weights of recordings by which classes and corpora count alike.
 
     All classes have the same sum of weights, and within a class all corpora that have
-    it. So a large corpus does not outvote a small one.
+    it.
 
     Parameters
     ----------

@@ -68,10 +68,7 @@ def make_emotional_speech(
     change the level, range and slope of F0, the loudness, the syllable rate and the
     voice quality. Their intensity is random, so classes overlap. Speakers differ in the
     same quantities, in vocal-tract length and in the colouring of their recordings.
-
-    An utterance depends only on ``random_state``, the index of its speaker, its emotion
-    and its own index. It does not change if there are more speakers, emotions or
-    utterances.
+    An utterance does not change if there are more speakers, emotions or utterances.
 
     Parameters
     ----------
@@ -94,9 +91,8 @@ def make_emotional_speech(
     sampling_rate : int, default=16000
         Samples per second, at least 4000.
     random_state : int, RandomState instance or None, default=None
-        An int gives the same corpus at every call. A RandomState instance gives a new
-        corpus at every call, and so does None. None does not use numpy's global
-        generator.
+        An int gives the same corpus at every call, and anything else a new one. None
+        does not use numpy's global generator.
 
     Returns
     -------

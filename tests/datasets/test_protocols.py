@@ -200,19 +200,23 @@ class Declining(Validating):
 @pytest.fixture
 def validated():
     """Five speakers of three rows; two folds validate on the next speaker."""
-    speakers = np.repeat([*"abcde"], 3)
-    order = np.random.default_rng(0).permutation(15)
-    speakers = speakers[order]
+    speakers = np.random.default_rng(0).permutation(np.repeat([*"abcde"], 3))
+    y = np.array(["x", "y", "z"] * 5)
     folds = np.select([speakers == "a", speakers == "b"], [0, 1], -1)
-    protocol = Protocol(
-        "mine",
-        [f"u{i}" for i in range(15)],
-        ["x", "y", "z"] * 5,
-        folds,
-        validation=[np.flatnonzero(speakers == who) for who in "bc"],
-    )
-    data = np.arange(15.0)[:, None], np.array(["x", "y", "z"] * 5), speakers
-    return protocol, data
+    rows = [f"u{i}" for i in range(15)], y, folds
+    validation = [np.flatnonzero(speakers == who) for who in "bc"]
+    protocol = Protocol("mine", *rows, validation=validation)
+
+    def fitted(model, cv=protocol, **options):
+        """Yield the training rows of each fold, and the model of it."""
+        result = speaker_cross_validate(
+            model, X, y, speakers, cv=cv, return_estimator=True, **options
+        )
+        for fold, one in zip(result.folds, result.estimators, strict=True):
+            yield fold.train, one
+
+    X = np.arange(15.0)[:, None]
+    return Bunch(protocol=protocol, rows=rows, X=X, speakers=speakers, fitted=fitted)
 
 
 def wrapped(model):
@@ -221,65 +225,41 @@ def wrapped(model):
 
 @pytest.mark.parametrize("wrap", [lambda model: model, wrapped])
 def test_the_validation_rows_of_a_protocol_reach_who_requests_them(validated, wrap):
-    protocol, (X, y, speakers) = validated
-    result = speaker_cross_validate(
-        wrap(Validating()), X, y, speakers, cv=protocol, return_estimator=True
-    )
-    for who, fold, model in zip("bc", result.folds, result.estimators, strict=True):
+    for who, (train, model) in zip(
+        "bc", validated.fitted(wrap(Validating())), strict=True
+    ):
         model = model[-1] if hasattr(model, "steps") else model
-        assert model.rows_.tolist() == fold.train.tolist()
+        assert model.rows_.tolist() == train.tolist()
         assert model.validation_.dtype == bool
-        assert model.validation_.tolist() == (speakers[fold.train] == who).tolist()
+        assert model.validation_.tolist() == (validated.speakers[train] == who).tolist()
 
 
 def test_a_search_slices_the_validation_rows(validated):
-    protocol, (X, y, speakers) = validated
     search = GridSearchCV(Validating(), {}, cv=GroupKFold(2))
-    result = speaker_cross_validate(
-        search, X, y, speakers, cv=protocol, return_estimator=True
-    )
-    for who, fold, model in zip("bc", result.folds, result.estimators, strict=True):
-        expected = speakers[fold.train] == who
+    for who, (train, model) in zip("bc", validated.fitted(search), strict=True):
+        expected = validated.speakers[train] == who
         assert model.best_estimator_.validation_.tolist() == expected.tolist()
 
 
 def test_others_train_on_the_validation_rows(validated):
-    protocol, (X, y, speakers) = validated
-    result = speaker_cross_validate(
-        Declining(), X, y, speakers, cv=protocol, return_estimator=True
-    )
-    for fold, model in zip(result.folds, result.estimators, strict=True):
+    for train, model in validated.fitted(Declining()):
         assert model.validation_ is None
-        assert len(model.rows_) == len(fold.train) == 12
-    names = [f"u{i}" for i in range(15)]
-    folds = np.select([speakers == "a", speakers == "b"], [0, 1], -1)
-    bare = Protocol("bare", names, y, folds)
-    none = Protocol("none", names, y, folds, validation=[np.array([], int)] * 2)
+        assert len(model.rows_) == len(train) == 12
+    bare = Protocol("bare", *validated.rows)
+    none = Protocol("none", *validated.rows, validation=[[], []])
     for cv in (bare, none, None):
-        result = speaker_cross_validate(
-            Validating(), X, y, speakers, cv=cv, return_estimator=True
-        )
-        assert all(model.validation_ is None for model in result.estimators)
+        models = [model for _, model in validated.fitted(Validating(), cv)]
+        assert all(model.validation_ is None for model in models)
 
 
 def test_validation_rows_of_the_caller_come_first(validated):
-    protocol, (X, y, speakers) = validated
-    mask = speakers == "e"
-    result = speaker_cross_validate(
-        Validating(),
-        X,
-        y,
-        speakers,
-        cv=protocol,
-        fit_params={"validation": mask},
-        return_estimator=True,
-    )
-    for fold, model in zip(result.folds, result.estimators, strict=True):
-        assert model.validation_.tolist() == mask[fold.train].tolist()
+    mask = validated.speakers == "e"
+    for train, model in validated.fitted(Validating(), fit_params={"validation": mask}):
+        assert model.validation_.tolist() == mask[train].tolist()
 
 
 def test_recordings_of_any_form_are_split(validated):
-    protocol, (X, _, _) = validated
+    protocol, X = validated.protocol, validated.X
     expected = [test.tolist() for _, test in protocol.split()]
     waveforms = [np.zeros(100 + i) for i in range(15)]
     sequences = [np.zeros((2, 3 + i)) for i in range(15)]
