@@ -218,7 +218,8 @@ def read_recordings(table, argument, *, root=None, columns=None, required=_REQUI
     _check_header(path, names, rows, required)
     numbers = [number for number, _ in rows]
     found = {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
-    _check_cells(path, found, numbers, {*required, *_NAMES} & found.keys())
+    filled = {name: found[name] for name in names if name in (*required, *_NAMES)}
+    _check_cells(path, filled, numbers)
     times = _read_times(path, found, numbers)
     told = [row[names.index("file")] for row in given]
     files = _find_files(path, root, told, times, numbers)
@@ -354,12 +355,13 @@ def _check_header(path, names, rows, required):
     _refuse(path, f"has rows without {len(names)} values as in the header", uneven)
 
 
-def _check_cells(path, columns, numbers, required):
+def _check_cells(path, columns, numbers):
+    """Refuse empty cells of these columns, and names without end."""
     empty, long = [], []
     for number, *cells in zip(numbers, *columns.values(), strict=True):
         for name, cell in zip(columns, cells, strict=True):
             told = clean_name(cell)
-            if name in required and (not told or cell in _MISSING):
+            if not told or cell in _MISSING:
                 empty.append(f"row {number} '{name}'" + f" is {cell!r}" * bool(told))
             if name in _NAMES and len(cell) > _LONGEST:
                 long.append(f"row {number} '{name}' has {len(cell)}")

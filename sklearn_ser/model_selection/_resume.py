@@ -21,10 +21,10 @@ from tqdm.auto import tqdm
 
 from .._files import atomic_write
 from .._jobs import KILLED, in_parallel
-from .._progress import listening
 from ..features import SpeechModelTransformer
 from ..features._hub import locate
 from ..features.cache import content_key
+from ..nn import listening
 from ._speaker_result import Fold
 
 _PACKAGES = (

@@ -21,10 +21,12 @@ from sklearn_ser.features import load_audio
 HEAD = "file,speaker,emotion\n"
 GOOD = HEAD + "a.wav,03,anger\nb.wav,11,neutral\n"
 
+# What programs write for a missing value is no name.
+MISSING = {"", "nan", "-nan", "<na>", "nat", "none", "null", "n/a", "#n/a"}
 # Any printable text survives, but for the spaces around it, which are dropped.
 words = st.text(
     st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=8
-).filter(lambda word: word.strip())
+).filter(lambda word: clean_name(word).lower() not in MISSING)
 
 
 @pytest.fixture
@@ -118,7 +120,6 @@ def test_paths_start_from_the_csv_the_root_or_nowhere(write, tmp_path, monkeypat
 def test_what_is_written_is_what_is_read(rows, order):
     for column, spaces in ((0, True), (1, False)):
         names = {clean_name(row[column]) for row in rows}
-        assume("" not in names)
         assume(len({name_key(name, spaces) for name in names}) == len(names))
     with tempfile.TemporaryDirectory() as folder:
         for i in range(len(rows)):

@@ -30,10 +30,10 @@ from sklearn_ser import (
     SpeakerNormalizer,
     SpeechModelTransformer,
 )
-from sklearn_ser._progress import listening, report
 from sklearn_ser.cli import main
 from sklearn_ser.datasets import Protocol, make_emotional_speech
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
+from sklearn_ser.nn import listening, report
 
 
 class Fragile(ClassifierMixin, BaseEstimator):
