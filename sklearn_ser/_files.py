@@ -231,16 +231,20 @@ class FileFinder:
 
     def _like(self, path):
         """Return the existing paths that differ in letter case or Unicode form."""
-        if os.path.isdir(path):
-            return [path]
-        folder, name = os.path.split(path)
-        if not name:
-            return []
-        return [
-            os.path.join(parent, other)
-            for parent in self._like(folder)
-            for other in self._listing(parent).get(_folded(name), ())
-        ]
+        parts = []
+        while not os.path.isdir(path):
+            path, part = os.path.split(path)
+            if not part:
+                return []
+            parts.append(part)
+        paths = [path]
+        for part in reversed(parts):
+            paths = [
+                os.path.join(folder, name)
+                for folder in paths
+                for name in self._listing(folder).get(_folded(part), ())
+            ]
+        return paths
 
     def _listing(self, folder):
         if folder not in self._listings:

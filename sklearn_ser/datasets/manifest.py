@@ -471,15 +471,12 @@ def _cut_segments(path, files, times, numbers):
         try:
             segment = as_segment(file, start, end)
             span = times_of(segment, describe(file, f"row {number}"))
-            if span == WHOLE:
-                recordings.append(file)
-                continue
             key = file if isinstance(file, str) else id(file)
-            if key not in lengths:
+            if span != WHOLE and key not in lengths:
                 lengths[key] = length_of(segment)
-            if lengths[key] is not None:
+            if lengths.get(key) is not None:
                 sample_range(span, *lengths[key], describe(segment, f"row {number}"))
-            recordings.append(as_segment(file, *span))
+            recordings.append(file if span == WHOLE else as_segment(file, *span))
         except ValueError as error:
             faults.append(str(error).rstrip("."))
     _refuse(path, "has segments that are none", faults)
