@@ -24,7 +24,7 @@ from .._jobs import KILLED, in_parallel
 from ..features import SpeechModelTransformer
 from ..features._hub import locate
 from ..features.cache import content_key
-from ..nn import listening
+from ..nn.progress import listening
 from ._speaker_result import Fold
 
 _PACKAGES = (

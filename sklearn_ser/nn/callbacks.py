@@ -16,7 +16,7 @@ from skorch.callbacks import (
 from skorch.utils import noop
 from tqdm.auto import tqdm
 
-from . import report
+from .progress import report
 
 
 def default_callbacks(*, max_epochs, peak_lr, clip, validate, keep_best, verbose):

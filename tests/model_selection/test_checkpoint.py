@@ -33,7 +33,7 @@ from sklearn_ser import (
 from sklearn_ser.cli import main
 from sklearn_ser.datasets import Protocol, make_emotional_speech
 from sklearn_ser.model_selection import cross_corpus_validate, speaker_cross_validate
-from sklearn_ser.nn import listening, report
+from sklearn_ser.nn.progress import listening, report
 
 
 class Fragile(ClassifierMixin, BaseEstimator):
