@@ -3,8 +3,11 @@
 They need matplotlib: ``pip install "sklearn_ser[plot]"``.
 """
 
-from ._comparison import ComparisonDisplay
-from ._evaluations import SpeakerRecallDisplay, TransferMatrixDisplay
+from ._evaluations import (
+    ComparisonDisplay,
+    SpeakerRecallDisplay,
+    TransferMatrixDisplay,
+)
 from ._models import EmbeddingDisplay, HistoryDisplay
 from ._recordings import EmotionTimelineDisplay, EmotionTurnsDisplay, LogMelDisplay
 

@@ -1,4 +1,6 @@
-"""What the displays share: axes, maps of percentages, names shown as they are."""
+"""What the displays share: help, axes, maps of percentages, names shown as they are."""
+
+import inspect
 
 import numpy as np
 
@@ -6,6 +8,38 @@ from .._sklearn import check_matplotlib_support
 
 # Of text with names of users, in which $ is no formula.
 AS_IT_IS = {"parse_math": False}
+
+# What stands in the docstrings of several displays, by its marker in them.
+_PARAGRAPHS = {
+    "{figure}": """\
+figure_ : matplotlib Figure
+    The figure that holds the plot.""",
+    "{figure and axes}": """\
+figure_ : matplotlib Figure
+    The figure that holds the plot.
+ax_ : matplotlib Axes
+    The axes that hold the plot.""",
+    "{drawn}": """\
+ax : matplotlib Axes or array-like of these, default=None
+    Axes to draw in, as many as the display has; None makes a new figure.
+
+Returns
+-------
+display : {name}
+    The display, drawn.""",
+}
+
+
+def shared_help(cls):
+    """Fill in the markers of a display's docstrings, which lose their indentation."""
+    methods = [m.__func__ for m in vars(cls).values() if isinstance(m, classmethod)]
+    for documented in (cls, *methods):
+        if documented.__doc__:
+            doc = inspect.cleandoc(documented.__doc__) + "\n"
+            for marker, text in _PARAGRAPHS.items():
+                doc = doc.replace(marker, text)
+            documented.__doc__ = doc.replace("{name}", cls.__name__)
+    return cls
 
 
 class Display:

@@ -1,12 +1,14 @@
-"""Displays of evaluations: the recall by speaker, the UAR of transfers."""
+"""Displays of evaluations: recall by speaker, UAR of transfers, compared methods."""
 
 import numpy as np
 
 from ..metrics._bootstrap import confusion_uar, speaker_confusions
 from ..model_selection import cross_corpus_validate
-from ._axes import AS_IT_IS, Display, axes_of, percent_map
+from ..model_selection._comparison import printable
+from ._axes import AS_IT_IS, Display, axes_of, percent_map, shared_help
 
 
+@shared_help
 class SpeakerRecallDisplay(Display):
     """Recall by speaker and emotion, beside the confusion matrix.
 
@@ -28,8 +30,7 @@ class SpeakerRecallDisplay(Display):
     recall : ndarray of shape (n_speakers, n_classes)
         Recall of each emotion for each speaker. It is NaN if the speaker has no
         utterance of the emotion.
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
+    {figure}
     axes_ : ndarray of Axes of shape (2,)
         The recall on the left, the confusion matrix on the right.
 
@@ -67,13 +68,7 @@ class SpeakerRecallDisplay(Display):
             True and predicted emotions.
         speakers : array-like of shape (n_samples,)
             The speaker of each row.
-        ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : SpeakerRecallDisplay
-            The display, drawn.
+        {drawn}
         """
         classes = np.unique(np.concatenate([np.asarray(y_true), np.asarray(y_pred)]))
         names, counts = speaker_confusions(y_true, y_pred, speakers, classes)
@@ -87,13 +82,7 @@ class SpeakerRecallDisplay(Display):
         ----------
         result : SpeakerCVResult
             The result of :func:`~sklearn_ser.model_selection.speaker_cross_validate`.
-        ax : array-like of two matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : SpeakerRecallDisplay
-            The display, drawn.
+        {drawn}
         """
         return cls.from_predictions(
             result.y_true, result.predictions, result.speakers, ax=ax
@@ -122,6 +111,7 @@ def _shares(counts, support):
     return np.divide(counts, support, shares, where=support > 0)
 
 
+@shared_help
 class TransferMatrixDisplay(Display):
     """UAR of each transfer: a row for each source, a column for each target.
 
@@ -137,10 +127,7 @@ class TransferMatrixDisplay(Display):
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
-    ax_ : matplotlib Axes
-        The axes that hold the matrix.
+    {figure and axes}
     image_ : matplotlib AxesImage
         The matrix.
 
@@ -174,13 +161,7 @@ class TransferMatrixDisplay(Display):
         ----------
         result : CrossCorpusResult
             The result of :func:`~sklearn_ser.model_selection.cross_corpus_validate`.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : TransferMatrixDisplay
-            The display, drawn.
+        {drawn}
         """
         title = f"UAR (%), {result.protocol}, mean {100 * result.uar:.1f}"
         return cls(result.table(), title=title).plot(ax=ax)
@@ -225,3 +206,111 @@ class TransferMatrixDisplay(Display):
         self.image_ = percent_map(self.ax_, values, sources, targets, missing="-")
         self.ax_.set(xlabel="target", ylabel="source")
         self.ax_.set_title(self.title, **AS_IT_IS)
+
+
+@shared_help
+class ComparisonDisplay(Display):
+    """UAR of each speaker, beside the differences to the reference.
+
+    On the left, a dot is a speaker, and the bar is the figure of the method. On the
+    right, a line is the interval of a difference, and an open dot is the reference. A
+    new figure has the width of one column of a paper.
+
+    Use :meth:`from_result`; the arguments are stored as attributes.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The rows of a :class:`~sklearn_ser.model_selection.Comparison`.
+    per_speaker : dict of str to dict of speaker to float
+        The UAR of each speaker, by method.
+
+    Attributes
+    ----------
+    {figure}
+    axes_ : ndarray of Axes of shape (2,)
+        The speakers on the left, the differences on the right.
+
+    See Also
+    --------
+    sklearn_ser.model_selection.compare : Compare methods.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> from sklearn_ser.inspection import ComparisonDisplay
+    >>> from sklearn_ser.model_selection import compare
+    >>> y, speakers = np.tile(["angry", "sad"], 8), np.repeat(list("abcd"), 4)
+    >>> methods = {"guess": DummyClassifier(strategy="prior"), "bayes": GaussianNB()}
+    >>> comparison = compare(methods, (y == "sad")[:, None], y, speakers)
+    >>> display = ComparisonDisplay.from_result(comparison)
+    >>> display.per_speaker["bayes"]["a"]
+    1.0
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, rows, *, per_speaker):
+        self.rows = rows
+        self.per_speaker = per_speaker
+
+    @classmethod
+    def from_result(cls, result, *, ax=None):
+        """Draw a comparison.
+
+        Parameters
+        ----------
+        result : Comparison
+            The result of :func:`~sklearn_ser.model_selection.compare`.
+        {drawn}
+        """
+        return cls(result.rows, per_speaker=result.per_speaker()).plot(ax=ax)
+
+    def _draw(self, ax):
+        lines = list(self._lines())
+        high = 0.75 + 0.22 * len(lines)
+        self.figure_, axes = axes_of(self, ax, (1, 2), (1.75, high))
+        self.axes_ = left, right = axes[0]
+        for place, (_, row) in enumerate(lines):
+            if row is not None:
+                self._draw_row(place, row)
+        right.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+        for axis, label in (left, "UAR (%)"), (right, "difference"):
+            axis.set_ylim(len(lines) - 0.4, -0.6)
+            axis.set_xlabel(label, fontsize=8)
+            axis.tick_params(labelsize=8)
+            axis.grid(axis="x", color="0.9", linewidth=0.6)
+            axis.set_axisbelow(True)
+            axis.spines[["top", "right", "left"]].set_visible(False)
+        left.set_yticks(range(len(lines)), [text for text, _ in lines])
+        right.set_yticks(range(len(lines)), [""] * len(lines))
+        for axis in self.axes_:
+            axis.tick_params(axis="y", length=0)
+        for tick, (_, row) in zip(left.get_yticklabels(), lines, strict=True):
+            tick.set_parse_math(False)
+            tick.set_fontstyle("italic" if row is None else "normal")
+
+    def _lines(self):
+        """Yield the name and the row of each line; a line for each of several kinds."""
+        kinds = dict.fromkeys(row.kind for row in self.rows)
+        for kind in kinds:
+            if len(kinds) > 1:
+                yield kind, None
+            for row in self.rows:
+                if row.kind == kind:
+                    yield printable(row.label), row
+
+    def _draw_row(self, place, row):
+        left, right = self.axes_
+        uars = 100 * np.array(list(self.per_speaker[row.method].values()))
+        dots = {"s": 12, "alpha": 0.5, "linewidths": 0, "color": "C0"}
+        left.scatter(uars, np.full(len(uars), place), **dots)
+        left.plot([100 * row.uar], [place], "|", color="k", markersize=9)
+        if row.wins is None:
+            right.plot([0], [place], "o", color="k", markersize=4, fillstyle="none")
+            return
+        low, high = row.difference_interval
+        right.plot([100 * low, 100 * high], [place, place], color="k", linewidth=1)
+        right.plot([100 * row.difference], [place], "o", color="k", markersize=4)

@@ -11,9 +11,10 @@ from sklearn.utils.validation import (
 )
 
 from ..pipeline import embed, flat_steps, training_history
-from ._axes import AS_IT_IS, Display, add_legend, axes_of
+from ._axes import AS_IT_IS, Display, add_legend, axes_of, shared_help
 
 
+@shared_help
 class HistoryDisplay(Display):
     """Every loss term of a training, and the validation score, by epoch.
 
@@ -26,8 +27,7 @@ class HistoryDisplay(Display):
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
+    {figure}
     axes_ : ndarray of Axes of shape (n_terms,)
         One for each term, because terms differ by orders of magnitude.
     lines_ : list of matplotlib Line2D
@@ -61,13 +61,7 @@ class HistoryDisplay(Display):
         ----------
         estimator : estimator
             A fitted classifier of this library, a pipeline or a search with one.
-        ax : array-like of matplotlib Axes, default=None
-            Axes to draw in, one for each term; None makes a new figure.
-
-        Returns
-        -------
-        display : HistoryDisplay
-            The display, drawn.
+        {drawn}
 
         Raises
         ------
@@ -103,6 +97,7 @@ class HistoryDisplay(Display):
             axis.set_xlabel("epoch")
 
 
+@shared_help
 class EmbeddingDisplay(Display):
     """Embeddings in two dimensions, coloured by emotion and by speaker.
 
@@ -118,8 +113,7 @@ class EmbeddingDisplay(Display):
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
+    {figure}
     axes_ : ndarray of Axes of shape (n_embeddings, 2)
         One column by emotion, one by speaker.
 
@@ -165,13 +159,7 @@ class EmbeddingDisplay(Display):
             The emotions.
         speakers : array-like of shape (n_samples,)
             The speakers. Steps that request the speakers get them.
-        ax : array-like of matplotlib Axes, default=None
-            Axes to draw in, two for each embedding; None makes a new figure.
-
-        Returns
-        -------
-        display : EmbeddingDisplay
-            The display, drawn.
+        {drawn}
         """
         method = getattr(flat_steps(estimator)[-1], "embed", None)
         if method is not None and "subspace" in signature(method).parameters:
@@ -197,13 +185,7 @@ class EmbeddingDisplay(Display):
             The emotions.
         speakers : array-like of shape (n_samples,)
             The speakers.
-        ax : array-like of matplotlib Axes, default=None
-            Axes to draw in, two for each embedding; None makes a new figure.
-
-        Returns
-        -------
-        display : EmbeddingDisplay
-            The display, drawn.
+        {drawn}
         """
         if not isinstance(embeddings, dict):
             embeddings = {"embedding": embeddings}

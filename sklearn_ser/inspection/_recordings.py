@@ -10,9 +10,15 @@ from ..pipeline import flat_steps, transform
 from ..timeline import emotion_timeline
 from ..timeline.turns import find_overlaps
 from ..timeline.windows import clock, colours_of
-from ._axes import AS_IT_IS, Display, add_legend, axes_of
+from ._axes import AS_IT_IS, Display, add_legend, axes_of, shared_help
+
+_STRIP = 1.06, 0.1  # lower edge and height of the band of most probable emotions
+_COLUMN = 0.68  # height of the probabilities in a lane
+# Rounded to whole pixels, the turns of an hour would vanish or join.
+_EXACT = {"linewidth": 0, "snap": False}
 
 
+@shared_help
 class LogMelDisplay(Display):
     """Log-mel spectrogram of one recording.
 
@@ -29,10 +35,7 @@ class LogMelDisplay(Display):
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
-    ax_ : matplotlib Axes
-        The axes that hold the spectrogram.
+    {figure and axes}
     image_ : matplotlib QuadMesh
         The spectrogram.
 
@@ -67,13 +70,7 @@ class LogMelDisplay(Display):
             recording first, so they must be fitted if they need a fit.
         recording : str, PathLike, ndarray of shape (n_times,) or mapping
             One recording.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : LogMelDisplay
-            The display, drawn.
+        {drawn}
 
         Raises
         ------
@@ -113,9 +110,7 @@ class LogMelDisplay(Display):
         self.figure_.colorbar(self.image_, ax=self.ax_, label="dB")
 
 
-_STRIP = 1.06, 0.1  # lower edge and height of the band of most probable emotions
-
-
+@shared_help
 class EmotionTimelineDisplay(Display):
     """Probability of each emotion over time, and the most probable emotion.
 
@@ -136,10 +131,7 @@ class EmotionTimelineDisplay(Display):
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
-    ax_ : matplotlib Axes
-        The axes that hold the areas.
+    {figure and axes}
     areas_ : list of matplotlib PolyCollection
         One for each emotion.
 
@@ -181,13 +173,7 @@ class EmotionTimelineDisplay(Display):
         hop : float, default=None
             Seconds between the starts of two neighbouring windows. None means half a
             window.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : EmotionTimelineDisplay
-            The display, drawn.
+        {drawn}
         """
         result = emotion_timeline(estimator, recording, window=window, hop=hop)
         return cls.from_result(result, ax=ax)
@@ -200,13 +186,7 @@ class EmotionTimelineDisplay(Display):
         ----------
         result : EmotionTimeline
             The result of :func:`~sklearn_ser.emotion_timeline`.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : EmotionTimelineDisplay
-            The display, drawn.
+        {drawn}
         """
         display = cls(
             result.probabilities,
@@ -236,6 +216,7 @@ class EmotionTimelineDisplay(Display):
         _finish(self, *edges[[0, -1]], self.areas_)
 
 
+@shared_help
 class EmotionTurnsDisplay(Display):
     """The emotions of a conversation, with a lane for each speaker.
 
@@ -253,10 +234,7 @@ class EmotionTurnsDisplay(Display):
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The figure that holds the plot.
-    ax_ : matplotlib Axes
-        The axes that hold the lanes.
+    {figure and axes}
     areas_ : list of matplotlib PolyCollection
         The columns of each emotion.
 
@@ -302,13 +280,7 @@ class EmotionTurnsDisplay(Display):
             Who talks when, as for :func:`~sklearn_ser.emotion_timeline`.
         enroll : {"self"} or None, default=None
             With "self", each speaker is enrolled with its own turns first.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : EmotionTurnsDisplay
-            The display, drawn.
+        {drawn}
         """
         result = emotion_timeline(estimator, recording, turns=turns, enroll=enroll)
         return cls.from_result(result, ax=ax)
@@ -321,13 +293,7 @@ class EmotionTurnsDisplay(Display):
         ----------
         result : EmotionTurns
             The result of :func:`~sklearn_ser.emotion_timeline` with turns.
-        ax : matplotlib Axes, default=None
-            Axes to draw in; None makes a new figure.
-
-        Returns
-        -------
-        display : EmotionTurnsDisplay
-            The display, drawn.
+        {drawn}
         """
         return cls(result).plot(ax=ax)
 
@@ -342,32 +308,26 @@ class EmotionTurnsDisplay(Display):
         base = len(lanes) - 1.0 - np.array([lanes.index(who) for who in turns.speakers])
         spans = np.c_[turns.starts, turns.ends - turns.starts]
         known, best = turns.known, turns.probabilities.argmax(axis=1)
-        tops = (
-            base[:, None]
-            + _COLUMN
-            * np.c_[np.zeros(len(base)), np.cumsum(turns.probabilities, axis=1)]
-        )
+        sums = np.cumsum(turns.probabilities, axis=1)
+        tops = (base[:, None] + _COLUMN * np.c_[np.zeros(len(base)), sums])[known]
+        left, right = turns.starts[known], turns.ends[known]
         self.areas_ = []
         for i, colour in enumerate(colours_of(turns.classes)):
-            corners = turns.starts, turns.ends, tops[:, i], tops[:, i + 1]
-            left, right, low, high = (corner[known] for corner in corners)
-            x, y = (
-                np.stack([left, left, right, right]),
-                np.stack([low, high, high, low]),
-            )
-            corners = np.stack([x, y]).T
+            low, high = tops[:, i], tops[:, i + 1]
+            x, y = np.c_[left, left, right, right], np.c_[low, high, high, low]
+            corners = np.stack([x, y], axis=-1)
             columns = PolyCollection(corners, facecolors=colour, **_EXACT)
             self.areas_.append(self.ax_.add_collection(columns))
             self._strip(spans, base, known & (best == i), colour)
         self._strip(spans, base, ~known, "0.6")
         overlaps = find_overlaps(turns.starts, turns.ends, turns.speakers)
         for low, own in zip(base, overlaps, strict=True):
-            marks = [(start, end - start) for start, end in own]
-            place = low + _COLUMN + 0.02, 0.03
-            if marks:
+            if own:
+                marks = [(start, end - start) for start, end in own]
+                place = low + _COLUMN + 0.02, 0.03
                 self.ax_.broken_barh(marks, place, color="k", **_EXACT)
         self.ax_.set_ylim(-0.05, len(lanes) - 0.05)
-        names = [fill(who, 20, max_lines=3, placeholder="…") for who in lanes]
+        names = [fill(str(who), 20, max_lines=3, placeholder="…") for who in lanes]
         self.ax_.set_yticks(np.arange(len(lanes))[::-1] + 0.45, names, **AS_IT_IS)
         self.ax_.tick_params(axis="y", length=0)
         _finish(self, 0.0, turns.ends.max(), self.areas_)
@@ -378,11 +338,6 @@ class EmotionTurnsDisplay(Display):
             own = spans[rows & (base == low)]
             place = low + _COLUMN + 0.05, 0.12
             self.ax_.broken_barh(own, place, color=colour, **_EXACT)
-
-
-_COLUMN = 0.68  # height of the probabilities in a lane
-# Rounded to whole pixels, the turns of an hour would vanish or join.
-_EXACT = {"linewidth": 0, "snap": False}
 
 
 def _finish(display, start, end, areas):
