@@ -27,7 +27,7 @@ from benchmarks.accuracy.corpora import load, vectors
 from sklearn_ser import OneSidedEnrollmentWarning, SpeakerNormalizer, enroll
 from sklearn_ser.baseline import EqualPriorsLDA
 from sklearn_ser.pipeline import with_own_voices
-from sklearn_ser.timeline.voices import enroll_own
+from sklearn_ser.timeline.windows import enroll_own
 
 CORPORA = "emovo", "ravdess", "casia"
 TURNS = 20  # of each speaker

@@ -27,8 +27,8 @@ from sklearn_ser.features import load_audio
 from sklearn_ser.inspection import EmotionTurnsDisplay
 from sklearn_ser.pipeline import find_normalizer, with_own_voices
 from sklearn_ser.timeline import EmotionTurns, Turn, read_turns
-from sklearn_ser.timeline.channels import channel_turns
 from sklearn_ser.timeline.page import timeline_page
+from sklearn_ser.timeline.turn_sources import channel_turns
 from sklearn_ser.timeline.turns import cut_spans
 
 RATE = 16000
@@ -345,7 +345,7 @@ def test_speakers_enroll_themselves(model, talk, monkeypatch, kept, n_computed):
     before, seen = dict(find_normalizer(model).speaker_statistics_), []
     transform = LogMelTransformer.transform
     spy = lambda self, X: seen.extend(X) or transform(self, X)  # noqa: E731
-    monkeypatch.setattr("sklearn_ser.timeline.voices._KEPT", kept)
+    monkeypatch.setattr("sklearn_ser.timeline.windows._KEPT", kept)
     with monkeypatch.context() as patch:
         patch.setattr(LogMelTransformer, "transform", spy)
         found = emotion_timeline(model, talk, turns=TURNS, enroll="self")

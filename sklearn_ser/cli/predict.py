@@ -320,7 +320,7 @@ def _voices(model, args, files):
 def _enroll_themselves(model, args, pairs):
     """Enroll each speaker with its recordings; one without a name is a voice itself."""
     from .._csv import unify_names
-    from ..timeline.voices import enroll_windows
+    from ..timeline.windows import enroll_windows
 
     if args.turns is not None:  # each recording has its own speakers
         return pairs

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._html import render
 from ..datasets.duplicates import rows_of
 from ..features.audio import describe, load_audio
 from ..metrics import expected_calibration_error
 from ..model_card import LIMITS, USE, describe_evaluation
+from .page import render
 
 __all__ = ["make_report"]
 
@@ -94,18 +94,16 @@ def make_report(
         result = result.against(baseline)
     summary = result.summary()
     recordings = _check_recordings(recordings, summary, audio)
+    classes = {str(name) for part in summary.parts for name in part.classes}
     return render(
         "report/report.html",
         title=title,
         what=what,
         summary=summary,
-        has_baseline=summary.parts[0].baseline is not None,
         overview=_overview(summary),
         parts=[
             {
-                "name": part.name,
-                "scores": _scores(part),
-                "classes": part.classes,
+                "view": part,
                 "emotions": _emotions(part),
                 "groups": _groups(part, by),
                 "calibration": _calibration(part),
@@ -115,7 +113,11 @@ def make_report(
         ],
         audio=audio,
         curves_of=_curves([fold.history for fold in summary.folds if fold.history]),
-        card=_card(summary),
+        card={
+            "Intended use": USE.format(classes=", ".join(sorted(classes))),
+            "Limits": LIMITS,
+            "Evaluation": describe_evaluation(summary),
+        },
     )
 
 
@@ -150,39 +152,11 @@ def _overview(summary):
         ]
         for fold in summary.folds
     ]
-    known = [f.baseline_uar for f in summary.folds if f.baseline_uar is not None]
-    if known:
+    if summary.folds[0].baseline_uar is not None:
         head.append("baseline UAR %")
-        rows = [[*row, 100 * uar] for row, uar in zip(rows, known, strict=True)]
+        for row, fold in zip(rows, summary.folds, strict=True):
+            row.append(100 * fold.baseline_uar)
     return head, rows
-
-
-def _scores(part):
-    """Return the bars at the top: both scores, and below each that of the baseline."""
-    names = {
-        "uar": "UAR, the mean recall of the classes",
-        "wa": "WA, the share of correct predictions",
-    }
-    bars = []
-    for (key, name), chance in zip(names.items(), part.chance, strict=True):
-        bars.append((part, key, name, chance, ""))
-        if part.baseline is not None:
-            name = f"{key.upper()} of the linear baseline"
-            bars.append((part.baseline, key, name, chance, "base"))
-    return [
-        {
-            "name": name,
-            "value": getattr(scored, key),
-            "interval": _known(getattr(scored, f"{key}_interval")),
-            "chance": chance,
-            "style": style,
-        }
-        for scored, key, name, chance, style in bars
-    ]
-
-
-def _known(interval):
-    return interval if np.isfinite(interval[0]) else None
 
 
 def _emotions(part):
@@ -220,32 +194,25 @@ def _calibration(part):
     confidence = part.probabilities.max(axis=1)
     right = part.predictions == part.y_true
     number = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    bins = [
-        {
-            "low": i / _BINS,
-            "name": f"{100 * i / _BINS:.0f}–{100 * (i + 1) / _BINS:.0f}%",
-            "n": int((number == i).sum()),
-            "mean": confidence[number == i].mean(),
-            "right": right[number == i].mean(),
-        }
-        for i in np.unique(number).tolist()
-    ]
+    bins, rows = [], []
+    for i in np.unique(number).tolist():
+        own = number == i
+        mean, share = confidence[own].mean(), right[own].mean()
+        bins.append({"low": i / _BINS, "n": int(own.sum()), "right": share})
+        name = f"{100 * i / _BINS:.0f}–{100 * (i + 1) / _BINS:.0f}%"
+        rows.append([name, int(own.sum()), 100 * mean, 100 * share])
     proba = np.clip(part.probabilities, 0, 1)  # which rounding may leave
     gap, judgement = confidence.mean() - right.mean(), "about as sure as it was right"
     if abs(gap) > _FAIR:
         judgement = "too sure" if gap > 0 else "not sure enough"
+    error = expected_calibration_error(part.y_true, proba, part.classes, n_bins=_BINS)
     return {
-        "error": expected_calibration_error(
-            part.y_true, proba, part.classes, n_bins=_BINS
-        ),
+        "error": error,
         "sure": confidence.mean(),
         "right": right.mean(),
         "judgement": judgement,
         "bins": bins,
-        "rows": [
-            [each["name"], each["n"], 100 * each["mean"], 100 * each["right"]]
-            for each in bins
-        ],
+        "rows": rows,
     }
 
 
@@ -304,12 +271,3 @@ def _curves(histories):
         for name in names
         if all(np.isfinite(e.get(name, np.nan)) for h in histories for e in h)
     }
-
-
-def _card(summary):
-    classes = {str(name) for part in summary.parts for name in part.classes}
-    texts = {
-        "Intended use": USE.format(classes=", ".join(sorted(classes))),
-        "Limits": LIMITS,
-    }
-    return texts | {"Evaluation": describe_evaluation(summary)}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, overload
 
-from .turn_files import Turn, read_turns
+from .turn_sources import Turn, read_turns
 from .turns import EmotionTurns, predict_turns
 from .windows import (
     EmotionTimeline,

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from numbers import Real
 from typing import NamedTuple
@@ -21,25 +20,28 @@ from ..features._audio_files import (
 )
 from ..features.audio import describe, times_of
 from ..pipeline import find_normalizer, has_normalizer, with_own_voices
-from .channels import channel_turns
-from .turn_files import check_turns
-from .voices import enroll_windows, predict_enrolled
+from .turn_sources import channel_turns, check_turns
 from .windows import (
     BATCH,
-    as_frame,
+    EmotionTable,
     clock,
     edges_of,
+    enroll_windows,
     open_recording,
     predict_parts,
     recording_name,
     sampling_rate,
 )
 
-CHANNELS = "channels"
-"""In place of turns: one speaker on each channel."""
-
 SHORTEST = 0.5
 """Seconds of speech below which a turn alone tells no emotion."""
+
+INDUCTIVE, ENROLLED, TRANSDUCTIVE = "inductive", "enrolled", "transductive"
+
+TURN_COLUMNS = (
+    *("file", "speaker", "start", "end", "seconds", "overlap", "kind", "emotion"),
+)
+"""The columns of a table of turns, in front of the probabilities."""
 
 _NEAR = 1.0  # seconds between a turn that is too short and the one that it is joined to
 _SLACK = 0.5  # seconds that a turn may end behind the recording, by rounding
@@ -47,7 +49,7 @@ _TALKED_OVER = 0.5  # share of a turn; one with more does not show its speaker's
 
 
 @dataclass(frozen=True)
-class EmotionTurns:
+class EmotionTurns(EmotionTable):
     """The probabilities of the emotions in each turn of a conversation.
 
     Attributes
@@ -78,6 +80,8 @@ class EmotionTurns:
     sklearn_ser.emotion_timeline : Predict the emotions of turns.
     sklearn_ser.inspection.EmotionTurnsDisplay : Draw a lane for each speaker.
     """
+
+    _columns = TURN_COLUMNS
 
     name: str
     speakers: np.ndarray
@@ -117,40 +121,24 @@ class EmotionTurns:
     @property
     def lanes(self):
         """The turns of each speaker, as a dict, by the first of them."""
-        own = [field.name for field in fields(self)][1:-1]
-        return {
-            who: EmotionTurns(
-                name=self.name,
-                classes=self.classes,
-                **{name: getattr(self, name)[self.speakers == who] for name in own},
-            )
-            for who in dict.fromkeys(self.speakers.tolist())
-        }
-
-    def to_frame(self):
-        """Return the turns as a table.
-
-        Returns
-        -------
-        frame : pandas DataFrame
-            The columns are ``file``, ``speaker``, ``start``, ``end``, ``seconds``,
-            ``overlap``, ``kind``, ``emotion``, and one for the probability of each
-            emotion. An emotion with the name of another column, such as "start", gets
-            ``p_`` before it.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        return as_frame(self, TURN_COLUMNS)
+        names = [field.name for field in fields(self)][1:-1]
+        lanes = {}
+        for who in dict.fromkeys(self.speakers.tolist()):
+            rows = self.speakers == who
+            own = {name: getattr(self, name)[rows] for name in names}
+            lanes[who] = replace(self, **own)
+        return lanes
 
     def __str__(self):
         lanes, names = self.lanes, [str(name) for name in self.classes]
         head = ["speaker", "turns", "speech (s)", "voice", *names]
         rows = [
             [
-                *(who, str(len(lane.starts)), f"{(lane.ends - lane.starts).sum():.1f}"),
+                *(
+                    str(who),
+                    str(len(lane.starts)),
+                    f"{(lane.ends - lane.starts).sum():.1f}",
+                ),
                 *(lane.kinds[0], *(f"{100 * share:.1f}" for share in lane.shares)),
             ]
             for who, lane in lanes.items()
@@ -163,21 +151,21 @@ class EmotionTurns:
     @property
     def remarks(self):
         """Sentences about turns that are too short, and voices of their own turns."""
-        n_short = np.sum(~self.known)
-        remarks = []
-        if n_short:
-            remarks.append(
+        n_short, n_over = np.sum(~self.known), np.sum(self.overlaps > 0)
+        remarks = [
+            (
+                n_short,
                 f"{n_short} turn(s) are too short: below {SHORTEST:g} s, and no other "
-                f"turn of the speaker is within {_NEAR:g} s."
-            )
-        if n_over := np.sum(self.overlaps > 0):
-            remarks.append(f"{n_over} turn(s) overlap with another speaker's.")
-        if TRANSDUCTIVE in self.kinds:
-            remarks.append(
+                f"turn of the speaker is within {_NEAR:g} s.",
+            ),
+            (n_over, f"{n_over} turn(s) overlap with another speaker's."),
+            (
+                TRANSDUCTIVE in self.kinds,
                 "Voices marked transductive were enrolled with the turns that are "
-                "predicted."
-            )
-        return remarks
+                "predicted.",
+            ),
+        ]
+        return [remark for is_true, remark in remarks if is_true]
 
 
 def told_turns(turns):
@@ -185,14 +173,6 @@ def told_turns(turns):
     n_speakers = len({*turns.speakers.tolist()})
     end = clock(turns.ends.max())
     return f"{len(turns.starts)} turn(s) of {n_speakers} speaker(s) up to {end}"
-
-
-INDUCTIVE, ENROLLED, TRANSDUCTIVE = "inductive", "enrolled", "transductive"
-
-TURN_COLUMNS = (
-    *("file", "speaker", "start", "end", "seconds", "overlap", "kind", "emotion"),
-)
-"""The columns of a table of turns, in front of the probabilities."""
 
 
 class _Unit(NamedTuple):
@@ -249,34 +229,29 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
             "recording: turns have the times of a whole one."
         )
     seconds = None
-    if isinstance(turns, str) and turns == CHANNELS:
+    if isinstance(turns, str) and turns == "channels":
         turns = channel_turns(recording)
     else:
         turns = _respelled(check_turns(turns, recording), model)
         seconds = _known_length(recording, rate)
         _check_ends(turns, seconds)
     units = _units(turns, rate, seconds)
-    units = [u for u in units if u.length >= SHORTEST * rate]
-    size, hop = (max(1, round(seconds * rate)) for seconds in times)
+    units = [unit for unit in units if unit.length >= SHORTEST * rate]
+    size, hop = (max(1, round(length * rate)) for length in times)
     n_at_once = int(BATCH * rate // size)
     call = _Call(recording, turns, units, size, hop, n_at_once, verbose)
     starts, ends, speakers = map(np.array, list(zip(*turns, strict=True))[:3])
     spans = find_overlaps(starts, ends, speakers)
     overlaps = np.array([sum(end - start for start, end in own) for own in spans])
-    own, known, kept = set(), {}, {}
+    own, kept = set(), {}
     if enroll is not None:
         clear = overlaps <= _TALKED_OVER * (ends - starts)
         model, own, kept = _with_own_turns(model, call, clear)
-    if has_normalizer(model):
-        known = find_normalizer(model).speaker_statistics_
-    P = np.full((len(turns), len(model.classes_)), np.nan)
-    for place, row in enumerate(_predict(model, call, kept)):
-        P[units[place].places] = row
-    seconds = ends - starts
-    for unit in units:
+    kind_of = dict.fromkeys(_voices(model), ENROLLED) | dict.fromkeys(own, TRANSDUCTIVE)
+    P, seconds = np.full((len(turns), len(model.classes_)), np.nan), ends - starts
+    for unit, row in zip(units, _predict(model, call, kept), strict=True):
+        P[unit.places] = row
         seconds[unit.places] = unit.length / rate
-    kind_of = dict.fromkeys(known, ENROLLED) | dict.fromkeys(own, TRANSDUCTIVE)
-    kinds = [kind_of.get(turn.speaker, INDUCTIVE) for turn in turns]
     return EmotionTurns(
         recording_name(recording),
         speakers=speakers,
@@ -284,16 +259,20 @@ def predict_turns(model, recording, turns, times, *, enroll=None, verbose=0):
         ends=ends,
         seconds=seconds,
         overlaps=overlaps,
-        kinds=np.array(kinds),
+        kinds=np.array([kind_of.get(turn.speaker, INDUCTIVE) for turn in turns]),
         probabilities=P,
         classes=np.asarray(model.classes_),
     )
 
 
+def _voices(model):
+    """Return the voices that a model knows, by their names."""
+    return find_normalizer(model).speaker_statistics_ if has_normalizer(model) else {}
+
+
 def _respelled(turns, model):
     """Return turns whose speakers are spelt as the voices that the model knows."""
-    known = find_normalizer(model).speaker_statistics_ if has_normalizer(model) else ()
-    names, _ = unify_names([turn.speaker for turn in turns], known=known)
+    names, _ = unify_names([turn.speaker for turn in turns], known=_voices(model))
     found = [t._replace(speaker=name) for t, name in zip(turns, names, strict=True)]
     numbers = [turn for turn in found if not isinstance(turn.speaker, str)]
     if not numbers:
@@ -347,8 +326,7 @@ def _predict(model, call, kept):
     sound = _sound(model, call, windows, "turns", kept)
     if not has_normalizer(model):  # no step asks who speaks
         sound = ((window, wave, None) for window, wave, _ in sound)
-    predict = partial(predict_enrolled, kept=kept) if kept else predict_parts
-    for window, row in predict(model, sound, call.n_at_once):
+    for window, row in predict_parts(model, sound, call.n_at_once, kept):
         P[window.unit] += windows[window] * row
         known[window.unit] += windows[window]
     return P / np.where(known > 0, known, np.nan)[:, None]
@@ -362,7 +340,7 @@ def _sound(model, call, windows, what, kept=()):
     """
     bar = tqdm(total=len(windows), desc=what, leave=False, disable=not call.verbose)
     with bar:
-        for channel in {unit.channel: None for unit in call.units}:
+        for channel in dict.fromkeys(unit.channel for unit in call.units):
             own = [w for w in windows if call.units[w.unit].channel == channel]
             own.sort(key=lambda window: window.spans[-1][1])
             new = [window.spans for window in own if window not in kept]
@@ -383,26 +361,19 @@ def cut_spans(blocks, windows):
     `blocks` are a waveform. A window is one span or several, (start, end) in samples,
     whose samples are joined. Only what a later window needs is held in memory.
     """
-    order = sorted(range(len(windows)), key=lambda i: windows[i][-1][1])
-    firsts = [windows[i][0][0] for i in order]
-    needed = np.minimum.accumulate(firsts[::-1])[::-1]  # from each window on
+    windows = sorted(enumerate(windows), key=lambda window: window[1][-1][1])
+    firsts = [spans[0][0] for _, spans in windows]
+    needed = [*np.minimum.accumulate(firsts[::-1])[::-1], np.inf]  # from each window on
     held, start, n_done = np.empty(0, np.float32), 0, 0
     for block in chain(blocks, [None]):
-        is_end = block is None  # a window may end a moment behind the recording
-        held = held if is_end else np.concatenate([held, block])
-        while n_done < len(order):
-            spans = windows[order[n_done]]
-            if spans[-1][1] > start + len(held) and not is_end:
+        held = held if block is None else np.concatenate([held, block])
+        for place, spans in windows[n_done:]:
+            # A window may end a moment behind the recording.
+            if block is not None and spans[-1][1] > start + len(held):
                 break
-            yield (
-                order[n_done],
-                np.concatenate([held[a - start : b - start] for a, b in spans]),
-            )
+            yield place, np.concatenate([held[a - start : b - start] for a, b in spans])
             n_done += 1
-        if is_end or n_done == len(order):
-            drop = len(held)
-        else:
-            drop = min(len(held), max(0, needed[n_done] - start))
+        drop = int(min(len(held), max(0, needed[n_done] - start)))
         held, start = held[drop:], start + drop
 
 
@@ -456,10 +427,8 @@ def _known_length(recording, rate):
                 return None
             return file.frames / file.samplerate
     if isinstance(recording, Mapping):
-        shape, own_rate = (
-            np.shape(recording.get("array")),
-            recording.get("sampling_rate"),
-        )
+        shape = np.shape(recording.get("array"))
+        own_rate = recording.get("sampling_rate")
         is_known = shape and isinstance(own_rate, Real) and own_rate > 0
         return shape[-1] / own_rate if is_known else None
     return len(recording) / rate if hasattr(recording, "__len__") else None

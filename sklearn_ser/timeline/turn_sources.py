@@ -1,4 +1,4 @@
-"""Turns of a conversation: read from the files that diarisation writes, and checked."""
+"""Who talks when: turns from files, from rows or from channels, checked."""
 
 import csv
 import json
@@ -10,8 +10,15 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .._csv import clean_name, read_table, read_text, seconds_of, unify_names
 from .._validation import is_missing, shortened
+from ..exceptions import SilentRecordingWarning, warn_caller
+from ..features._audio_files import naming_faults, open_audio
+from ..features._audio_stream import read_blocks
+from ..features.audio import as_mapping, describe
+from .windows import calm
 
 _COLUMNS = ("start", "end", "speaker")
 _EXPECTED = (
@@ -25,6 +32,18 @@ _RTTM = (
 )
 # What stands in RTTM where a waveform without a name was diarised.
 _NO_FILE = ("<NA>", "waveform")
+_NUMBER = re.compile(r"<NA>|[\d.,eE+-]+")  # a confidence in RTTM, which may lack
+
+# Of the channels of a call.
+_RATE = 16000
+_FRAME = 0.02  # seconds of a level
+_SILENT = -70.0  # dB of full scale: a channel whose speech is not above holds none
+_RANGE = 30.0  # dB that speech may lie below the loud speech of its channel
+_ABOVE = 0.3  # of the way from the noise to the loud speech
+_CROSSTALK = 15.0  # dB: what is weaker beside another channel's speech is an echo of it
+_PAUSE = 0.5  # seconds: a shorter pause is within a turn
+_SHORTEST = 0.2  # seconds: a shorter sound is no turn
+_MARGIN = 0.1  # seconds around a turn, in which speech begins and ends softly
 
 
 class Turn(NamedTuple):
@@ -97,9 +116,14 @@ def read_turns(
     (0.5, 2.5, 'ann')
     """
     name = f"turns '{path}'"
-    text = _read(path, name)
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{name} is not text in UTF-8 or UTF-16, expected {_EXPECTED}."
+        ) from error
     lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1)]
-    lines = [(number, line) for number, line in lines if line]
+    lines = [(f"{name}, line {i}", line) for i, line in lines if line]
     if not lines:
         raise ValueError(f"{name} is empty, expected {_EXPECTED}.")
     first = lines[0][1]
@@ -110,7 +134,7 @@ def read_turns(
     elif first.startswith(_RTTM):
         found = _of_rttm(lines, recording, name)
     else:
-        found = _of_labels(lines, name)
+        found = _of_labels(lines)
     return _checked(found)
 
 
@@ -137,15 +161,6 @@ def check_turns(turns: Any, recording: Any) -> list[Turn]:
     if not found:
         raise ValueError("turns is empty, expected one turn at least.")
     return _checked(found)
-
-
-def _read(path, name):
-    try:
-        return read_text(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{name} is not text in UTF-8 or UTF-16, expected {_EXPECTED}."
-        ) from error
 
 
 def _checked(found):
@@ -186,10 +201,9 @@ def _seconds(value, what, where):
 
 
 def _of_rttm(lines, recording, name):
-    found, first = {}, {}
-    for number, line in lines:
+    found = {}
+    for where, line in lines:
         kind, *cells = line.split()
-        where = f"{name}, line {number}"
         if not line.startswith(_RTTM):
             raise ValueError(
                 f"{where}: found {shortened(repr(line))}, expected a line of RTTM, as "
@@ -203,7 +217,7 @@ def _of_rttm(lines, recording, name):
                 "channel, start, duration, two of text, and the speaker."
             )
         file, _, start, duration, _, _, speaker, *rest = cells
-        if len(rest) > 2 or any(_is_word(cell) for cell in rest):
+        if len(rest) > 2 or not all(map(_NUMBER.fullmatch, rest)):
             raise ValueError(
                 f"{where}: found {shortened(repr(line))}, expected no more than two "
                 "numbers or <NA> after the speaker; a name in RTTM has no spaces."
@@ -212,34 +226,27 @@ def _of_rttm(lines, recording, name):
         begin = _seconds(start, "start", where)
         length = _seconds(duration, "duration", where)
         found.setdefault(file, []).append((where, begin, begin + length, speaker))
-        first.setdefault(file, where)
     if not found:
         raise ValueError(
             f"{name} is RTTM without a line SPEAKER, expected one at least."
         )
+    first, *others = found
+    if recording is None and others:
+        raise ValueError(
+            f"{found[others[0]][0][0]}: is of the file '{others[0]}', but the first "
+            f"turn is of '{first}'; `recording` must say which one is meant."
+        )
     if recording is None:
-        if len(found) > 1:
-            raise ValueError(
-                f"{first[list(found)[1]]}: is of the file '{list(found)[1]}', but the "
-                f"first turn is of '{next(iter(found))}'; `recording` must say which "
-                "one is meant."
-            )
-        return next(iter(found.values()))
+        return found[first]
     path = Path(os.fsdecode(recording))
     known = [path.stem, path.name, path.stem.replace(" ", "_"), *_NO_FILE]
     turns = [turn for file in dict.fromkeys(known) for turn in found.get(file, [])]
     if not turns:
-        file = next(iter(found))
         raise ValueError(
-            f"{first[file]}: is of the file '{file}', and no line is of the recording "
-            f"'{path.stem}'."
+            f"{found[first][0][0]}: is of the file '{first}', and no line is of the "
+            f"recording '{path.stem}'."
         )
     return turns
-
-
-def _is_word(cell):
-    """Tell whether a cell of RTTM is more than a confidence, which may lack."""
-    return re.fullmatch(r"<NA>|[\d.,eE+-]+", cell) is None
 
 
 def _has_header(path):
@@ -272,29 +279,23 @@ def _of_table(path, name):
         yield (f"{name}, line {number}", *(row[i] for i in places))
 
 
-def _of_labels(lines, name):
-    """Return rows without a header: Audacity's labels, or a table of three columns."""
-    first = lines[0][1]
-    delimiter = next((d for d in "\t;," if d in first), None)
-    is_audacity = delimiter == "\t"
-    for number, line in lines:
-        if is_audacity and line.startswith("\\"):  # the frequencies of a label
+def _of_labels(lines):
+    """Yield rows without a header: Audacity's labels, or a table of three columns."""
+    delimiter = next((d for d in "\t;," if d in lines[0][1]), ",")
+    for where, line in lines:
+        if delimiter == "\t" and line.startswith("\\"):  # the frequencies of a label
             continue
-        cells = next(csv.reader([line], delimiter=delimiter)) if delimiter else [line]
-        cells = [cell.strip() for cell in cells]
+        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+        if len(cells) == 2:  # a label without text
+            cells.append("")
         try:
-            if len(cells) == 2:  # a label without text
-                cells.append("")
-            for cell in cells[:2]:
-                seconds_of(cell)
-            if len(cells) != 3:  # more are those of times with commas, too
-                raise ValueError("no three cells")
+            start, end, speaker = cells  # more are those of times with commas, too
+            seconds_of(start), seconds_of(end)
         except ValueError as error:
             raise ValueError(
-                f"{name}, line {number}: found {shortened(repr(line))}, expected "
-                f"{_EXPECTED}."
+                f"{where}: found {shortened(repr(line))}, expected {_EXPECTED}."
             ) from error
-        yield (f"{name}, line {number}", *cells)
+        yield where, start, end, speaker
 
 
 def _of_json(text, name):
@@ -322,3 +323,88 @@ def _of_json(text, name):
                 more = "; whisperX writes it with --diarize"
             raise ValueError(f"{where}: has no {lacking[0]!r}{more}.")
         yield (where, *(segment[column] for column in _COLUMNS))
+
+
+# --- one speaker on each channel: speech by its energy ------------------------------
+
+
+def channel_turns(recording):
+    """Return the turns of a recording that has one speaker on each channel.
+
+    The speakers are called "channel 0", "channel 1" and so on. The recording is read
+    once for each channel, in blocks.
+    """
+    n_channels = _count_channels(recording)
+    if n_channels < 2:
+        raise ValueError(
+            "turns='channels' needs a recording with one speaker on each channel, "
+            "found 1 channel."
+        )
+    levels = np.array([_levels(recording, channel) for channel in range(n_channels)])
+    turns, without = [], []
+    for channel, is_speech in enumerate(_speech(levels) if levels.size else levels):
+        who, spans = f"channel {channel}", _spans(is_speech)
+        if not len(spans):
+            without.append(who)
+        turns += [Turn(start, end, who, who, channel) for start, end in spans]
+    if not turns:
+        raise ValueError("turns='channels' found no speech in any channel.")
+    if np.allclose(levels, levels[0]):
+        raise ValueError(
+            f"turns='channels' needs one speaker on each channel, but all {n_channels} "
+            "channels hold the same sound."
+        )
+    if shown := ", ".join(without):
+        warn_caller(
+            f"{describe(recording, 'recording')} has no speech in {shown}.",
+            SilentRecordingWarning,
+        )
+    return sorted(turns, key=lambda turn: turn[:3])
+
+
+def _count_channels(recording):
+    known = as_mapping(recording)
+    if not isinstance(known, Mapping):
+        return 1
+    if known.get("array") is not None:
+        shape = np.shape(known["array"])
+        return shape[0] if len(shape) == 2 else 1
+    source = known.get("bytes")
+    source = known.get("path") if source is None else source
+    if not isinstance(source, bytes | str | os.PathLike):
+        return 1
+    name = "recording" if isinstance(source, bytes) else f"recording ({str(source)!r})"
+    with naming_faults(name), open_audio(source) as file:
+        return file.channels
+
+
+def _levels(recording, channel):
+    """Return the level of each frame of a channel, in dB of full scale."""
+    size, rest, levels = round(_FRAME * _RATE), np.empty(0, np.float32), []
+    with calm():
+        for block in read_blocks(recording, _RATE, channel):
+            wave = np.concatenate([rest, block])
+            n_frames = len(wave) // size
+            frames = wave[: n_frames * size].reshape(-1, size)
+            rest = wave[n_frames * size :]
+            levels.append(np.square(frames).mean(axis=1))
+    return 10 * np.log10(np.concatenate(levels) + 1e-10)
+
+
+def _speech(levels):
+    """Tell for each channel and frame whether the channel's own speaker talks."""
+    noise, loud = np.percentile(levels, [10, 95], axis=1)[..., None]
+    least = np.maximum(loud - _RANGE, noise + _ABOVE * (loud - noise))
+    own = levels - loud
+    return (levels > least) & (loud > _SILENT) & (own > own.max(axis=0) - _CROSSTALK)
+
+
+def _spans(is_speech):
+    """Return start and end of each turn in seconds."""
+    edges = np.flatnonzero(np.diff(np.r_[False, is_speech, False])) * _FRAME
+    starts, ends = edges[::2], edges[1::2]
+    after = np.r_[True, starts[1:] - ends[:-1] >= _PAUSE]
+    before = np.r_[after[1:], True]
+    spans = np.c_[starts[after[: len(starts)]], ends[before[: len(ends)]]]
+    spans = spans[spans[:, 1] - spans[:, 0] >= _SHORTEST]
+    return np.clip(np.add(spans, [-_MARGIN, _MARGIN]), 0, len(is_speech) * _FRAME)

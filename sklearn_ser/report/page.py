@@ -15,7 +15,7 @@ def render(template, **values):
 @cache
 def _environment():
     environment = Environment(
-        loader=PackageLoader(__package__, ""),
+        loader=PackageLoader("sklearn_ser", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
