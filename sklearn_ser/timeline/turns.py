@@ -130,23 +130,15 @@ class EmotionTurns(EmotionTable):
         return lanes
 
     def __str__(self):
-        lanes, names = self.lanes, [str(name) for name in self.classes]
-        head = ["speaker", "turns", "speech (s)", "voice", *names]
-        rows = [
-            [
-                *(
-                    str(who),
-                    str(len(lane.starts)),
-                    f"{(lane.ends - lane.starts).sum():.1f}",
-                ),
-                *(lane.kinds[0], *(f"{100 * share:.1f}" for share in lane.shares)),
-            ]
-            for who, lane in lanes.items()
-        ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        about = f"{told_turns(self)}; share of the speech in %"
-        lines = [aligned(row, widths) for row in (head, *rows)]
-        return "\n".join([f"{self.name}: {about}", *lines, *self.remarks])
+        rows = [["speaker", "turns", "speech (s)", "voice", *map(str, self.classes)]]
+        for who, lane in self.lanes.items():
+            seconds = (lane.ends - lane.starts).sum()
+            cells = [str(who), str(len(lane.starts)), f"{seconds:.1f}", lane.kinds[0]]
+            rows.append([*cells, *(f"{100 * share:.1f}" for share in lane.shares)])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        about = f"{self.name}: {told_turns(self)}; share of the speech in %"
+        lines = [aligned(row, widths) for row in rows]
+        return "\n".join([about, *lines, *self.remarks])
 
     @property
     def remarks(self):

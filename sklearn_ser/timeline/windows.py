@@ -225,26 +225,21 @@ def predict_parts(model, windows, n_at_once, kept=None):
             f"model is a {type(model).__name__} without predict_proba, expected a "
             "fitted pipeline that takes recordings and predicts probabilities."
         )
+    called = model
     if kept:
         steps = flat_steps(model)
-        rest = make_pipeline(*steps[steps.index(find_normalizer(model)) :])
+        called = make_pipeline(*steps[steps.index(find_normalizer(model)) :])
     for keys, waves, speakers in in_batches(windows, n_at_once):
         if kept:
             X = _features(model, keys, waves, speakers, kept)
-            rows = _probabilities(rest, X, speakers)
         else:
             X = [as_recording(model, wave) for wave in waves]
-            rows = _probabilities(model, X, speakers)
+        known = {} if speakers[0] is None else {"speakers": speakers}
+        if known:  # a search passes no metadata on
+            called = getattr(called, "best_estimator_", called)
+        with config_context(enable_metadata_routing=True if known else None), calm():
+            rows = called.predict_proba(X, **known)
         yield from zip(keys, rows, strict=True)
-
-
-def _probabilities(model, X, speakers):
-    """Return the probabilities of a batch, whose speakers are names or all None."""
-    known = {} if speakers[0] is None else {"speakers": speakers}
-    # A search passes no metadata on.
-    called = getattr(model, "best_estimator_", model) if known else model
-    with config_context(enable_metadata_routing=True if known else None), calm():
-        return called.predict_proba(X, **known)
 
 
 def in_batches(windows, n_at_once):
