@@ -1,7 +1,9 @@
 """What several files share: a tiny corpus in each form, and the classifiers."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
@@ -156,6 +158,26 @@ def plt():
     yield plt
     plt.close("all")
     plt.switch_backend(before)
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Return a function from a page to its HTML, once a browser has run its scripts."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs Chromium")
+
+    def dump(page):
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        options += ["--allow-file-access-from-files", "--virtual-time-budget=10000"]
+        options.append(f"--user-data-dir={tmp_path / 'profile'}")
+        command = [browser, *options, page.as_uri()]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=True
+        )
+        return done.stdout
+
+    return dump
 
 
 @pytest.fixture(scope="session")

@@ -160,13 +160,11 @@ def test_what_is_wrong_has_its_line(tmp_path, text, message):
 def test_rttm_of_several_files_has_the_turns_of_one(tmp_path):
     path = tmp_path / "all.rttm"
     path.write_text(f"{RTTM}SPEAKER other 1 7 1 <NA> <NA> cem <NA> <NA>\n")
-    assert [turn.speaker for turn in read_turns(path, recording="x/other.wav")] == [
-        "cem"
-    ]
+    (turn,) = read_turns(path, recording="x/other.wav")
+    assert turn.speaker == "cem"
     assert len(read_turns(path, recording="call.mp3")) == 2
-    with pytest.raises(
-        ValueError, match=r"line 3: is of the file 'call', and no li.*'x'"
-    ):
+    message = r"line 3: is of the file 'call', and no li.*'x'"
+    with pytest.raises(ValueError, match=message):
         read_turns(path, recording="x.wav")
 
 
@@ -193,10 +191,8 @@ def test_windows_are_parts_of_the_whole(spans, cuts):
 def test_what_no_later_window_needs_is_dropped():
     blocks = [np.zeros(10, np.float32)] * 1000
     windows = [[(start, start + 15)] for start in range(0, 9900, 50)]
-    sizes = [
-        sound.base.nbytes if sound.base is not None else sound.nbytes
-        for _, sound in cut_spans(blocks, windows)
-    ]
+    sounds = (sound for _, sound in cut_spans(blocks, windows))
+    sizes = [(s if s.base is None else s.base).nbytes for s in sounds]
     assert len(sizes) == len(windows)
     assert max(sizes) < 40 * 4
 
@@ -281,10 +277,9 @@ def test_turns_are_of_a_whole_recording(model, talk, turns):
 def test_a_turn_ends_with_its_recording(model, talk, tmp_path, is_stream):
     path = tmp_path / "talk.mp3"
     soundfile.write(path, talk[: 3 * RATE], RATE)
-    n_header = next(
-        i for i in range(4, 999) if path.read_bytes()[i:][:2] == b"\xff\xf3"
-    )
-    path.write_bytes(path.read_bytes()[n_header if is_stream else 0 :])
+    data = path.read_bytes()
+    if is_stream:
+        path.write_bytes(data[data.index(b"\xff\xf3", 4) :])
     end = len(load_audio(path)) / RATE
     times = {"window": 0.1, "hop": 0.1}
     found, known = (
@@ -314,6 +309,7 @@ def test_a_known_voice_may_be_a_number_or_spelt_otherwise(model, corpus, talk, e
     turns = [(0, 2, "1"), (2, 4, "77")]
     found = emotion_timeline(by_number, talk, turns=turns, enroll=enrolls)
     assert found.speakers.tolist() == [1, 77]
+    assert [line.split()[0] for line in str(found).splitlines()[2:4]] == ["1", "77"]
     message = r"turns\[0\]: the speaker 'ann' is a word, but the model knows the speak"
     with pytest.raises(ValueError, match=message):
         emotion_timeline(by_number, talk, turns=[(0, 2, "ann"), *turns], enroll=enrolls)
@@ -325,9 +321,8 @@ def test_the_end_of_a_stream_is_told(model, talk, tmp_path):
     soundfile.write(path, talk, RATE)
     data = path.read_bytes()
     path.write_bytes(re.sub(rb"Xing|Info", b"\0\0\0\0", data))
-    with pytest.raises(
-        ValueError, match=r"turns\[0\].*beyond the recording, which has"
-    ):
+    message = r"turns\[0\].*beyond the recording, which has"
+    with pytest.raises(ValueError, match=message):
         emotion_timeline(model, path, turns=[(9, 12, "ann")])
 
 
@@ -407,9 +402,8 @@ def test_a_one_sided_mix_enrolls_nobody_and_is_said():
 def test_enrolment_that_cannot_be(model, talk, corpus):
     plain = make_pipeline(LogMelTransformer(n_mels=16), make_baseline(True))
     plain.fit(corpus.waveforms, corpus.y)
-    with pytest.raises(
-        TypeError, match="enroll='self' needs a model with a SpeakerNorm"
-    ):
+    message = "enroll='self' needs a model with a SpeakerNorm"
+    with pytest.raises(TypeError, match=message):
         emotion_timeline(plain, talk, turns=TURNS, enroll="self")
     assert set(emotion_timeline(plain, talk, turns=TURNS).kinds) == {"inductive"}
     with pytest.raises(ValueError, match="enroll='self' needs turns"):
@@ -554,12 +548,10 @@ def test_a_page_has_a_lane_for_each_speaker(result):
     spans = re.findall(r'<rect x="(.*?)" width="(.*?)"', text)[:3]
     expected = [[0, 2000 / 7], [4000 / 7, 3000 / 7], [2000 / 7, 250 / 7]]
     np.testing.assert_allclose(np.array(spans, float), expected, atol=0.006)
-    over = replace(result, ends=np.array([2.5, 2.25, 7.0]))
-    page = timeline_page([over])
-    marks = re.findall(r'class="overlap" x="(.*?)" y=".*?"\s+width="(.*?)"', page)
-    np.testing.assert_allclose(
-        np.array(marks, float), [[2000 / 7, 250 / 7]] * 2, atol=0.01
-    )
+    text = timeline_page([replace(result, ends=np.array([2.5, 2.25, 7.0]))])
+    marks = re.findall(r'class="overlap" x="(.*?)" y=".*?"\s+width="(.*?)"', text)
+    expected = [[2000 / 7, 250 / 7]] * 2
+    np.testing.assert_allclose(np.array(marks, float), expected, atol=0.01)
 
 
 def test_a_column_of_a_page_hides_no_other_one(result):
@@ -570,11 +562,26 @@ def test_a_column_of_a_page_hides_no_other_one(result):
     assert ends == [[("0", "110"), ("0", "810")], [("100", "1000"), ("800", "1000")]]
 
 
+@pytest.fixture
+def drawn(plt):
+    """Return a function that draws turns in a figure of so many inches."""
+
+    def draw(turns, width):
+        figure, ax = plt.subplots(figsize=(width, 3), layout="constrained")
+        display = EmotionTurnsDisplay.from_result(turns, ax=ax)
+        figure.canvas.draw()
+        legend = ax.get_legend().get_window_extent()
+        assert legend.y1 < ax.xaxis.label.get_window_extent().y0
+        assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+        return display
+
+    return draw
+
+
 @pytest.mark.parametrize("width", [3.5, 9.0])
-def test_a_picture_has_a_lane_for_each_speaker(plt, result, width):
-    figure, ax = plt.subplots(figsize=(width, 3), layout="constrained")
-    display = EmotionTurnsDisplay.from_result(result, ax=ax)
-    figure.canvas.draw()
+def test_a_picture_has_a_lane_for_each_speaker(drawn, result, width):
+    display = drawn(result, width)
+    ax = display.ax_
     assert [label.get_text() for label in ax.get_yticklabels()] == ["ann", "bob"]
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["neutral", "<b>"]
@@ -587,25 +594,20 @@ def test_a_picture_has_a_lane_for_each_speaker(plt, result, width):
         heights.append([np.ptp(c[:, 1]) for c in corners])
     heights = np.array(heights) / np.sum(heights, axis=0)
     np.testing.assert_allclose(heights.T, [[0.9, 0.1], [0.2, 0.8]])
-    legend = ax.get_legend().get_window_extent()
-    assert legend.y1 < ax.xaxis.label.get_window_extent().y0
-    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
 
 
-def test_a_long_name_leaves_room_for_the_lanes(plt, result):
+def test_a_long_name_leaves_room_for_the_lanes(drawn, result):
     who = "Dr. Maria-Magdalena von Hohenstein, customer-service"
     P = np.full((3, 8), 1 / 8)
     classes = np.array([f"emotion {i}" for i in range(8)])
     speakers = np.where(result.speakers == "ann", who, "bob")
     long = replace(result, speakers=speakers, probabilities=P, classes=classes)
-    figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
-    EmotionTurnsDisplay.from_result(long, ax=ax)
-    figure.canvas.draw()
-    label = ax.get_yticklabels()[0].get_text()
+    display = drawn(long, 5)
+    label = display.ax_.get_yticklabels()[0].get_text()
     assert label.replace("-\n", "-").replace("\n", " ") == who
-    assert ax.get_window_extent().width > figure.bbox.width / 2
-    legend = ax.get_legend().get_window_extent()
-    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+    assert display.ax_.get_window_extent().width > display.figure_.bbox.width / 2
+    numbers = replace(result, speakers=np.array([1, 2, 1]))
+    assert drawn(numbers, 5).ax_.get_yticklabels()[0].get_text() == "1"
 
 
 def test_no_turn_of_an_hour_vanishes_or_joins(plt):
