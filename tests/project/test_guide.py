@@ -26,14 +26,8 @@ FRONT = [page for page in (ROOT / "README.md", DOCS / "index.md") if page.exists
 PAGES = sorted(GUIDE.glob("*.md"))
 DEVELOPER = sorted((DOCS / "developer").glob("*.md"))
 OPTIONAL = (
-    "skada",
-    "skops",
-    "opensmile",
-    "dask",
-    "matplotlib",
-    "pandas",
-    "transformers",
-    "onnxruntime",
+    *("skada", "skops", "opensmile", "dask"),
+    *("matplotlib", "pandas", "transformers", "onnxruntime"),
 )
 
 if not PAGES:
@@ -56,13 +50,9 @@ def missing_packages(script):
     return [name for name in wanted if find_spec(name) is None]
 
 
-def skip_without_packages(page, script):
+def run(page, script, program, cwd):
     if missing := missing_packages(script):
         pytest.skip(f"{page.name} needs {', '.join(missing)}")
-
-
-def run(page, script, program, cwd):
-    skip_without_packages(page, script)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=cwd,

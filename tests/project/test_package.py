@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import pydoc
 import re
 import subprocess
 import sys
@@ -31,23 +32,11 @@ from sklearn_ser import (
 )
 from sklearn_ser.base import BaseSpeechClassifier
 
-CLASSIFIERS = [
-    sklearn_ser.DSNetClassifier,
-    sklearn_ser.SpeakerAdversarialClassifier,
-    sklearn_ser.DIDANDomainAdapter,
-]
+MODULES = [sklearn_ser, datasets, features, inspection, metrics]
+MODULES += [model_card, model_selection, persistence]
 PUBLIC = [
     f"{module.__name__}.{name}"
-    for module in (
-        sklearn_ser,
-        datasets,
-        features,
-        inspection,
-        metrics,
-        model_card,
-        model_selection,
-        persistence,
-    )
+    for module in MODULES
     for name in module.__all__
     if callable(getattr(module, name)) and not name.endswith("_scorer")
 ]
@@ -55,8 +44,7 @@ PUBLIC = [
 
 def own_methods(name):
     """Public methods of a class that are written here."""
-    module, _, attribute = name.rpartition(".")
-    found = getattr(sys.modules[module], attribute)
+    found = pydoc.locate(name)
     if not inspect.isclass(found):
         return []
     return [
@@ -152,8 +140,7 @@ def test_public_names_are_there():
 def test_docstrings_are_numpydoc(name):
     """Every parameter is documented, and nothing that is none (PR01, PR02)."""
     errors = dict(validate(name)["errors"])
-    module, _, attribute = name.rpartition(".")
-    found = getattr(sys.modules[module], attribute)
+    found = pydoc.locate(name)
     fitted = hasattr(found, "fit")  # an estimator, whose parameters stand as such
     if dataclasses.is_dataclass(found) and not fitted:
         attributes = ClassDoc(found, config={"show_class_members": False})["Attributes"]
@@ -165,9 +152,8 @@ def test_docstrings_are_numpydoc(name):
 
 def test_help_begins_with_signatures_that_can_be_read():
     """Annotations such as ArrayLike stay names: their unions fill a screen."""
-    split = (name.rpartition(".") for name in PUBLIC)
-    found = [getattr(sys.modules[module], own) for module, _, own in split]
-    signatures = [str(inspect.signature(f)) for f in found if inspect.isfunction(f)]
+    found = filter(inspect.isfunction, map(pydoc.locate, PUBLIC))
+    signatures = [str(inspect.signature(function)) for function in found]
     assert len(signatures) > 20
     assert not [text for text in signatures if "_typing" in text]
 
@@ -178,14 +164,21 @@ def test_parameters_of_methods_are_documented(name):
     assert not errors.keys() & {"GL08", "PR01", "PR02"}, errors
 
 
-@pytest.mark.parametrize("cls", CLASSIFIERS)
-def test_the_help_of_a_classifier_has_every_parameter(cls):
-    doc = inspect.getdoc(cls)
+def test_the_help_of_a_classifier_has_every_parameter(method):
+    doc = inspect.getdoc(method.cls)
     assert "{shared" not in doc
     heads = re.findall(r"^(\w+(?:, \w+)*) : ", doc, re.M)
     named = [name for head in heads for name in head.split(", ")]
-    assert set(named) >= set(inspect.signature(cls).parameters)
+    assert set(named) >= set(inspect.signature(method.cls).parameters)
     assert len(named) == len(set(named))
+
+
+@pytest.mark.parametrize("name", inspection.__all__)
+def test_the_help_of_a_display_has_what_all_share(name):
+    text = pydoc.plain(pydoc.render_doc(getattr(inspection, name)))
+    assert not re.search(r"{[a-z ]+}", text)
+    assert "figure_ : matplotlib Figure\n" in text
+    assert f"display : {name}\n" in text
 
 
 @pytest.mark.parametrize("indentation", ["    ", "", "\t"])
