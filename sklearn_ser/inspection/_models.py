@@ -161,16 +161,11 @@ class EmbeddingDisplay(Display):
             The speakers. Steps that request the speakers get them.
         {drawn}
         """
-        method = getattr(flat_steps(estimator)[-1], "embed", None)
-        if method is not None and "subspace" in signature(method).parameters:
-            embeddings = {
-                "r (relevant)": embed(estimator, X, speakers=speakers),
-                "u (irrelevant)": embed(
-                    estimator, X, speakers=speakers, subspace="irrelevant"
-                ),
-            }
-        else:
-            embeddings = {"embedding": embed(estimator, X, speakers=speakers)}
+        Z = embed(estimator, X, speakers=speakers)
+        embeddings = {"embedding": Z}
+        if "subspace" in signature(flat_steps(estimator)[-1].embed).parameters:
+            other = embed(estimator, X, speakers=speakers, subspace="irrelevant")
+            embeddings = {"r (relevant)": Z, "u (irrelevant)": other}
         return cls.from_embeddings(embeddings, y, speakers, ax=ax)
 
     @classmethod

@@ -176,15 +176,14 @@ def _emotions(part):
 
 
 def _groups(part, by):
-    """Return the figures of each value of a column."""
-    groups = []
-    for name, column in {"speaker": part.speakers, **part.pick(by)}.items():
-        column = np.asarray(column).astype(str)
-        if 2 <= len(np.unique(column)) <= _MOST_VALUES:
-            rows = part.groups(column)
-            lowest = min(rows, key=lambda group: group.uar).value
-            groups.append({"name": name, "rows": rows, "lowest": lowest})
-    return groups
+    """Return the figures of each value of a column, by the column's name."""
+    columns = {"speaker": part.speakers, **part.pick(by)}
+    columns = {name: np.asarray(column).astype(str) for name, column in columns.items()}
+    return {
+        name: part.groups(column)
+        for name, column in columns.items()
+        if 2 <= len(np.unique(column)) <= _MOST_VALUES
+    }
 
 
 def _calibration(part):

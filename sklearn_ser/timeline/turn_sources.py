@@ -312,15 +312,14 @@ def _of_json(text, name):
         raise ValueError(
             f"{name}, line 1: is JSON without a list 'segments', expected {_EXPECTED}."
         )
+    dicts = [each for each in segments if isinstance(each, dict)]
+    is_diarised = any("speaker" in each for each in dicts)
+    more = "" if is_diarised else "; whisperX writes it with --diarize"
     for i, segment in enumerate(segments, 1):
         where = f"{name}, segment {i}"
         known = segment if isinstance(segment, dict) else {}
         lacking = [column for column in _COLUMNS if column not in known]
         if lacking:
-            more = ""
-            dicts = [each for each in segments if isinstance(each, dict)]
-            if not any("speaker" in each for each in dicts):
-                more = "; whisperX writes it with --diarize"
             raise ValueError(f"{where}: has no {lacking[0]!r}{more}.")
         yield (where, *(segment[column] for column in _COLUMNS))
 
