@@ -26,13 +26,8 @@ CUT = "is cut short"
 WHOLE = (0.0, None)
 """Start and end in seconds of a recording that is no segment of a longer one."""
 
-FORMATS = (
-    *("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "VOC", "HTK"),
-    *("FLAC", "OGG", "MP3", "MPEG"),
-)
-"""Formats of libsndfile whose files store their length, so a cut is noticed."""
-
 _LONGEST_NAME = 1023  # bytes of a path that libsndfile keeps
+_MP3 = ("MP3", "MPEG")
 # Where the chunks of a format begin, the byte order and width of their sizes, and the
 # name of the chunk with the samples.
 _CHUNKS = {
@@ -41,11 +36,9 @@ _CHUNKS = {
     "CAF": (8, "big", 8, b"data"),
 }
 # Chunks that may follow the samples, even if the file ends within them.
-_BEHIND = (
-    *(b"LIST", b"JUNK", b"PAD ", b"FLLR", b"PEAK", b"bext", b"cue ", b"id3 ", b"ID3 "),
-    *(b"iXML", b"smpl", b"junk"),
+_OTHER_CHUNKS = re.compile(
+    rb"LIST|JUNK|PAD |FLLR|PEAK|bext|cue |id3 |iXML|smpl", re.IGNORECASE
 )
-_OTHER_CHUNKS = re.compile(b"|".join(_BEHIND), re.IGNORECASE)
 _STREAMED = 0x7FFFF000  # claims from here on stand for an unknown length
 _SHORT_REST = 128  # bytes behind the samples that may be anything, such as an ID3 tag
 _W64_CLAIM = re.compile(r"^\s*riff\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -185,138 +178,44 @@ def open_audio(source):
 
     The name may be long or not UTF-8. A file whose header has no length, or an MP3 file
     whose header has one that is too small, is read to its end. A file that is not
-    regular may never end, and is an OSError; so is one of a format that is not in
-    `FORMATS`.
+    regular may never end, and is an OSError; so is one of a format whose files do not
+    store their length.
     """
     import soundfile
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(naming_content(source))
+        if not isinstance(source, bytes):
+            check_regular(source)
+        data = stack.enter_context(_content(source))
         try:
-            file = _open(source, stack)
+            file = soundfile.SoundFile(_decoded(source, data))
         except RuntimeError:
-            with _content(source) as data:
-                bare = _Mended(source, b"", _first_frame(data), len(data))
-            file = soundfile.SoundFile(stack.enter_context(bare))
+            file = soundfile.SoundFile(_Part(data, _first_frame(data)))
         stack.enter_context(file)
-        if file.format not in FORMATS:
+        if file.format not in _FORMATS:
             raise OSError(
                 f"it has the format {file.format}, whose files do not store their "
-                f"length. Convert it to one of {', '.join(FORMATS)}."
+                f"length. Convert it to one of {', '.join(_FORMATS)}."
             )
-        mended = _with_true_length(file, source)
-        if mended is not None:
-            content = stack.enter_context(_Mended(source, *mended))
-            file = stack.enter_context(soundfile.SoundFile(content))
+        _, mended = _FORMATS[file.format]
+        if part := mended and mended(data, file, source):
+            file = stack.enter_context(soundfile.SoundFile(part))
         yield file
 
 
-class _Mended(io.RawIOBase):
-    """A file, or its bytes, from `start` to `end` behind a `head` of its own.
-
-    It is read where it is decoded: an hour may be larger than the memory to spare.
-    """
-
-    def __init__(self, source, head, start, end):
-        is_bytes = isinstance(source, bytes)
-        self._file = io.BytesIO(source) if is_bytes else open(source, "rb")  # noqa: SIM115
-        self._head, self._start, self._at = head, start, 0
-        self._size = len(head) + end - start
-
-    def seek(self, offset, whence=os.SEEK_SET):
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def tell(self):
-        return self._at
-
-    def readinto(self, buffer):
-        n_wanted = max(0, min(len(buffer), self._size - self._at))
-        data = self._head[self._at : self._at + n_wanted]
-        self._file.seek(self._start + max(0, self._at - len(self._head)))
-        data += self._file.read(n_wanted - len(data))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-    def close(self):
-        self._file.close()
-        super().close()
-
-
-def _open(source, stack):
-    import soundfile
-
-    if not isinstance(source, bytes):
-        check_regular(source)
-    with _content(source) as data:
-        start = _behind_tags(data) if data[:3] == b"ID3" else 0
-        # Of other files behind a tag, libsndfile loses the end, or cannot seek.
-        if start and not _size_of_frame(data[start : start + 4]):
-            behind = _Mended(source, b"", start, len(data))
-            return soundfile.SoundFile(stack.enter_context(behind))
+def _decoded(source, data):
+    """Return what libsndfile reads of a file: its name, where that is possible."""
+    start = _behind_tags(data) if data[:3] == b"ID3" else 0
+    # Of other files behind a tag, libsndfile loses the end, or cannot seek.
+    if start and not _size_of_frame(data[start : start + 4]):
+        return _Part(data, start)
     if isinstance(source, bytes):
-        return soundfile.SoundFile(io.BytesIO(source))
+        return io.BytesIO(source)
     name = os.fspath(source)
     if os.name == "posix":
         name = os.fsencode(name)  # names need not be UTF-8
-    if os.name == "posix" and len(name) > _LONGEST_NAME:
-        descriptor = os.open(name, os.O_RDONLY)
-        stack.callback(os.close, descriptor)
-        return soundfile.SoundFile(descriptor, closefd=False)
-    return soundfile.SoundFile(name)
-
-
-def _with_true_length(file, source):
-    """Find a header that tells the length of a file; None if its own one does.
-
-    It is a head of bytes, and the start and end of what follows in the file.
-    """
-    if file.format in ("MP3", "MPEG"):
-        with _content(source) as data:
-            return _with_true_count(data, source)
-    if file.format == "FLAC" and file.frames == UNKNOWN_LENGTH:
-        with _content(source) as data:
-            head, n_times = data.find(b"fLaC"), _length_of_flac(data)
-            if not n_times:
-                return None
-            count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
-            new = data[head : head + 21] + count.to_bytes(5, "big")
-            return new, head + 26, len(data)
-    if file.format in ("WAV", "WAVEX"):
-        with _content(source) as data:
-            start, claim, layout = _samples_chunk(data, file.format)
-            is_known = 0 < claim < _STREAMED or (claim == 0 and file.frames)
-            if is_known or _is_no_sound(data, start, layout):
-                return None
-            end = _end_of_samples(data, start, layout)
-            if claim and end == len(data):
-                return None  # libsndfile reads to the end
-            size = (end - start).to_bytes(4, layout[0])
-            return data[_behind_tags(data) : start - 4] + size, start, end
-    return None
-
-
-def _end_of_samples(data, start, layout):
-    """Return where samples of unknown size end: before chunks that fill the rest."""
-    ends = [len(data)]
-    for name in _BEHIND:
-        at = data.find(name, start)
-        while at >= 0:
-            if _are_chunks(data, at, layout):
-                ends.append(at)
-            at = data.find(name, at + 1)
-    return min(ends)
-
-
-def _are_chunks(data, at, layout):
-    """Tell whether chunks fill a file from here to its end."""
-    end = at
-    for name, start, size in _chunks(data, at, *layout):
-        if not all(32 <= byte < 127 for byte in name):
-            return False
-        end = start + size
-    return end == len(data) or (end % 2 == 1 and end + 1 == len(data))
+    return name if len(name) <= _LONGEST_NAME else _Part(data, 0)
 
 
 @contextlib.contextmanager
@@ -333,18 +232,39 @@ def _content(source):
             yield data
 
 
+class _Part(io.RawIOBase):
+    """The content of a file from `start` to `end`, behind a `head` of its own.
+
+    It is read where it is decoded: an hour may be larger than the memory to spare.
+    """
+
+    def __init__(self, data, start, end=None, head=b""):
+        self._data, self._start, self._head, self._at = data, start, head, 0
+        self._size = len(head) + (len(data) if end is None else end) - start
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self):
+        return self._at
+
+    def readinto(self, buffer):
+        n_wanted = max(0, min(len(buffer), self._size - self._at))
+        data = self._head[self._at : self._at + n_wanted]
+        start = self._start + max(0, self._at - len(self._head))
+        data += self._data[start : start + n_wanted - len(data)]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
 def is_estimate(file, source):
     """Tell whether nothing counts the frames of an MP3 file, not even a new header."""
-    if file.format not in ("MP3", "MPEG") or isinstance(file.name, _Mended):
+    if file.format not in _MP3 or isinstance(file.name, _Part):
         return False
     with _content(source) as data:
         return _has_no_count(data)
-
-
-def _has_no_count(data):
-    start = _first_frame(data)
-    start = data[start : start + 4096]
-    return not any(mark in start for mark in (b"Xing", b"Info"))
 
 
 def length_fault(file, source):
@@ -358,34 +278,23 @@ def length_fault(file, source):
 
 @once_a_file
 def _fault(source, format, frames, log):
+    fault_of, _ = _FORMATS[format]
     with _content(source) as data:
-        if format == "OGG":
-            return _fault_of_ogg(data)
-        if format == "FLAC":
-            return _fault_of_flac(data, frames)
-        if format in ("MP3", "MPEG"):
-            return CUT if _has_no_count(data) and mp3_is_cut(data) else None
-        if format in _CHUNKS or format == "AU":
-            return _fault_of_chunks(data, format, frames)
-        if format == "NIST":
-            for claim in map(int, _NIST_COUNT.findall(data[:1024])):
-                if 0 < claim < frames - _NIST_BLOCK:
-                    return _more(f"{frames - claim} samples", f"the first {claim}")
-                return CUT if frames < claim else None
-    for claim, found in (map(int, pair) for pair in _W64_CLAIM.findall(log)):
-        if found - _SHORT_REST > claim > 0:
-            return _more(f"{found - claim} bytes", f"the first {claim}")
-        return CUT if found + 1 < claim < _STREAMED else None
-    if _SEVERAL in log:
-        return _more("another block", "the first one")
-    return CUT if _TRUNCATED in log else None
+        return fault_of(data, format, frames, log)
 
 
 def _more(found, where):
     return f"holds more than its header says: found {found} behind {where}"
 
 
-def _fault_of_chunks(data, format, frames):
+def _number(data, at, width, order="big"):
+    return int.from_bytes(data[at : at + width], order)
+
+
+# Chunks: their names and their sizes stand in front of them
+
+
+def _fault_of_chunks(data, format, frames, log):
     """Return the fault of a file whose samples have a start and a size in bytes."""
     start, claim, layout = _samples_chunk(data, format)
     left = len(data) - start
@@ -400,6 +309,19 @@ def _fault_of_chunks(data, format, frames):
     return _more(f"{left - claim} bytes", f"the {claim} bytes of samples")
 
 
+def _mended_wav(data, file, source):
+    start, claim, layout = _samples_chunk(data, file.format)
+    is_known = 0 < claim < _STREAMED or (claim == 0 and file.frames)
+    if is_known or _is_no_sound(data, start, layout):
+        return None
+    chunks = (found.start() for found in _OTHER_CHUNKS.finditer(data, start))
+    end = next((at for at in chunks if _are_chunks(data, at, layout)), len(data))
+    if claim and end == len(data):
+        return None  # libsndfile reads to the end
+    size = (end - start).to_bytes(4, layout[0])
+    return _Part(data, start, end, data[_behind_tags(data) : start - 4] + size)
+
+
 def _samples_chunk(data, format):
     """Return start and size of the samples, and the layout of the chunks behind them.
 
@@ -407,15 +329,14 @@ def _samples_chunk(data, format):
     """
     if format == "AU":
         order = "big" if data[:4] == b".snd" else "little"
-        start, claim = (int.from_bytes(data[i : i + 4], order) for i in (4, 8))
-        return start, claim, None
+        return _number(data, 4, 4, order), _number(data, 8, 4, order), None
     first, order, width, wanted = _CHUNKS[format]
     tags = _behind_tags(data)
     layout = "big" if data[tags : tags + 4] == b"RIFX" else order, width
     for name, start, claim in _chunks(data, tags + first, *layout):
         if name == wanted:
             if format == "RF64" and claim == 0xFFFFFFFF:  # it is in the chunk ds64
-                claim = int.from_bytes(data[tags + 28 : tags + 36], "little")
+                claim = _number(data, tags + 28, 8, "little")
             return start, claim, layout
     return len(data), 0, layout
 
@@ -424,9 +345,19 @@ def _chunks(data, at, order, width):
     """Yield name, start and size of each chunk, also of one that is cut short."""
     while at + 4 + width <= len(data):
         name, start = data[at : at + 4], at + 4 + width
-        size = int.from_bytes(data[at + 4 : start], order)
+        size = _number(data, at + 4, width, order)
         yield name, start, size
         at = start + size + size % 2 * (width == 4)
+
+
+def _are_chunks(data, at, layout):
+    """Tell whether chunks fill a file from here to its end."""
+    end = at
+    for name, start, size in _chunks(data, at, *layout):
+        if not all(32 <= byte < 127 for byte in name):
+            return False
+        end = start + size
+    return end == len(data) or (end % 2 == 1 and end + 1 == len(data))
 
 
 def _is_no_sound(data, at, layout):
@@ -447,7 +378,31 @@ def _is_no_sound(data, at, layout):
     return True
 
 
-def _fault_of_ogg(data):
+# Formats whose length libsndfile's log or the number of samples tells
+
+
+def _fault_of_nist(data, format, frames, log):
+    claim = _NIST_COUNT.search(data[:1024])
+    claim = int(claim[1]) if claim else frames
+    if 0 < claim < frames - _NIST_BLOCK:
+        return _more(f"{frames - claim} samples", f"the first {claim}")
+    return CUT if frames < claim else None
+
+
+def _fault_in_log(data, format, frames, log):
+    for claim, found in (map(int, pair) for pair in _W64_CLAIM.findall(log)):
+        if found - _SHORT_REST > claim > 0:
+            return _more(f"{found - claim} bytes", f"the first {claim}")
+        return CUT if found + 1 < claim < _STREAMED else None
+    if _SEVERAL in log:
+        return _more("another block", "the first one")
+    return CUT if _TRUNCATED in log else None
+
+
+# Ogg: pages
+
+
+def _fault_of_ogg(data, format, frames, log):
     """Walk through the pages: one recording, whose last page is marked and whole."""
     at, end, flags, sounds = data.find(b"OggS"), 0, 0, False
     while at >= 0 and at + 27 <= len(data):
@@ -461,14 +416,27 @@ def _fault_of_ogg(data):
     return None if is_whole else CUT
 
 
-def _fault_of_flac(data, n_times):
+# FLAC: frames with a number and a checksum
+
+
+def _fault_of_flac(data, format, frames, log):
     head = data.find(b"fLaC")
     if _START_OF_FLAC.search(data, head + 4):
         return _more("another recording", "the end of the first one")
     found = _length_of_flac(data)
-    if found is None or found <= n_times:
+    if found is None or found <= frames:
         return None
-    return _more(f"samples up to number {found}", f"the first {n_times}")
+    return _more(f"samples up to number {found}", f"the first {frames}")
+
+
+def _mended_flac(data, file, source):
+    n_times = _length_of_flac(data) if file.frames == UNKNOWN_LENGTH else None
+    if not n_times:
+        return None
+    head = data.find(b"fLaC")
+    count = (data[head + 21] & 0xF0) << 32 | n_times  # behind four other bits
+    new = data[head : head + 21] + count.to_bytes(5, "big")
+    return _Part(data, head + 26, head=new)
 
 
 def _length_of_flac(data):
@@ -477,8 +445,8 @@ def _length_of_flac(data):
     at, is_last = head + 4, False
     while not is_last and at + 4 <= len(data):
         is_last = data[at] & 128
-        at += 4 + int.from_bytes(data[at + 1 : at + 4], "big")
-    first, block = data[at : at + 4], int.from_bytes(data[head + 8 : head + 10], "big")
+        at += 4 + _number(data, at + 1, 3)
+    first, block = data[at : at + 4], _number(data, head + 8, 2)
     if first[:1] != b"\xff":
         return None
     at = len(data)
@@ -499,23 +467,20 @@ def _end_of_flac_frame(head, fixed_block):
     number_end = 4 + max(ones, 1)
     length_end = number_end + {6: 1, 7: 2}.get(code, 0)
     end = length_end + {12: 1, 13: 2, 14: 2}.get(rate, 0)
-    if (
-        ones in (1, 8)
-        or code == 0
-        or len(head) <= end
-        or _crc8(head[:end]) != head[end]
-    ):
+    if ones in (1, 8) or code == 0 or len(head) <= end or _crc8(head[: end + 1]):
         return None
     number = head[4] & 0x7F >> ones
     for byte in head[5:number_end]:
         number = number << 6 | byte & 63
-    length = int.from_bytes(head[number_end:length_end], "big") + 1
-    if length_end == number_end:
+    if length_end > number_end:
+        length = _number(head, number_end, length_end - number_end) + 1
+    else:
         length = 192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8
     return (number if head[1] & 1 else number * fixed_block) + length
 
 
 def _crc8(data):
+    """Return a checksum, which is 0 of data that end in their own one."""
     crc = 0
     for byte in data:
         crc ^= byte
@@ -524,39 +489,17 @@ def _crc8(data):
     return crc
 
 
-def _behind_tags(data):
-    """Return where a file begins behind its tags and zeros."""
-    at = _ZEROS.match(data).end()
-    while data[at : at + 3] == b"ID3":
-        at = _ZEROS.match(data, _behind_tag(data, at)).end()
-    return at
+# MP3: frames that are found from one to the next, and tags
 
 
-def _first_frame(data):
-    """Return where the first MP3 frame begins, also behind the rest of a cut one.
-
-    A recording of a radio stream starts anywhere.
-    """
-    start = at = _behind_tags(data)
-    while start <= at < start + _LONGEST_REST and not _is_other_layer(data, start):
-        end = at
-        for _ in range(3):  # one or two may be chance
-            size = _size_of_frame(data[end : end + 4])
-            end += size
-        if size:
-            return at
-        at = data.find(b"\xff", at + 1)
-    return start
+def _fault_of_mp3(data, format, frames, log):
+    return CUT if _has_no_count(data) and mp3_is_cut(data) else None
 
 
-def _is_other_layer(data, at):
-    bits = int.from_bytes(data[at : at + 2], "big")
-    return bits >> 5 == 0x7FF and bits >> 1 & 3 in (2, 3)
-
-
-def _behind_tag(data, at):
-    size = data[at + 6 : at + 10]
-    return at + 10 + sum(byte << 7 * i for i, byte in enumerate(size[::-1]))
+def _has_no_count(data):
+    start = _first_frame(data)
+    start = data[start : start + 4096]
+    return not any(mark in start for mark in (b"Xing", b"Info"))
 
 
 def mp3_is_cut(data):
@@ -564,15 +507,13 @@ def mp3_is_cut(data):
 
     A file that is cut between two frames cannot be told from a whole one.
     """
-    at = _first_frame(data)
-    while size := _size_of_frame(data[at : at + 4]):
-        at += size
+    at, _ = _walk(data, _first_frame(data))
     rest = data[at : at + 4]
     return at > len(data) or (len(rest) < 4 and rest[:1] == b"\xff")
 
 
-def _with_true_count(data, source):
-    """Find a header that counts the frames of an MP3 file; None if its own one does.
+def _mended_mp3(data, file, source):
+    """Give an MP3 file a header that counts its frames, if its own one does not.
 
     Without the count, libsndfile guesses the length from the size of the first frame.
     A count that is too small is that of the first of several joined files.
@@ -581,51 +522,66 @@ def _with_true_count(data, source):
     size = _size_of_frame(data[first : first + 4])
     if not size:
         return None  # of another layer
-    head = int.from_bytes(data[first : first + 4], "big")
-    is_mpeg1, is_mono = head >> 19 & 3 == 3, head >> 6 & 3 == 3
-    side = first + 4 + (17 if is_mpeg1 == is_mono else 32 if is_mpeg1 else 9)
-    side += 0 if head >> 16 & 1 else 2  # a checksum
-    claim, is_counted = None, data[side : side + 4] in (b"Xing", b"Info")
-    if is_counted and data[side + 7] & 1:
-        claim = int.from_bytes(data[side + 8 : side + 12], "big")
+    bits = _number(data, first, 4)
+    is_mpeg1, is_mono = bits >> 19 & 3 == 3, bits >> 6 & 3 == 3
+    side = 4 + (17 if is_mpeg1 == is_mono else 32 if is_mpeg1 else 9)
+    side += 0 if bits >> 16 & 1 else 2  # a checksum
+    head = data[first : first + size + 12]
+    is_counted = head[side : side + 4] in (b"Xing", b"Info")
+    has_claim = is_counted and head[side + 7] & 1
     # Of a header of Fraunhofer's encoder, libsndfile does not take the count.
-    has_header = is_counted or data[first + 36 : first + 40] == b"VBRI"
-    start = first + size if has_header else first
-    found = _count_in_file(source, start, head & _MPEG_KIND)
-    if claim is not None and found <= claim + 1:  # some count their own frame
+    is_header = is_counted or head[36:40] == b"VBRI"
+    start = first + size if is_header else first
+    found = _count_frames(source, start, bits & _MPEG_KIND)
+    if has_claim and found <= _number(head, side + 8, 4) + 1:  # some count their own
         return None
-    header = bytearray(size)
-    header[:4] = data[first : first + 4]
     mark = b"Xing" + (1).to_bytes(4, "big") + found.to_bytes(4, "big")
-    header[side - first : side - first + len(mark)] = mark
-    return bytes(header), start, len(data)
+    new = data[first : first + 4] + bytes(side - 4) + mark
+    return _Part(data, start, head=new.ljust(size, b"\0"))
 
 
 @once_a_file
-def _count_in_file(source, at, kind):
-    with _content(source) as data:
-        return _count_frames(data, at, kind)
-
-
-def _count_frames(data, at, kind):
+def _count_frames(source, at, kind):
     """Count the frames of an MP3 file, over tags and damage between them."""
-
-    def size_at(at):
-        head = data[at : at + 4]
-        known = int.from_bytes(head, "big") & _MPEG_KIND == kind
-        return _size_of_frame(head) if known else 0
-
     count = 0
-    while at >= 0:
-        while size := size_at(at):
-            at, count = at + size, count + 1
-        if data[at : at + 3] == b"ID3":
-            at = _behind_tag(data, at)
-            continue
-        at = data.find(b"\xff", at + 1)
-        while at >= 0 and not ((size := size_at(at)) and size_at(at + size)):
+    with _content(source) as data:
+        while at >= 0:
+            at, n_found = _walk(data, at, kind=kind)
+            count += n_found
+            if data[at : at + 3] == b"ID3":
+                at = _behind_tag(data, at)
+                continue
             at = data.find(b"\xff", at + 1)
+            while at >= 0 and _walk(data, at, 2, kind)[1] < 2:
+                at = data.find(b"\xff", at + 1)
     return count
+
+
+def _first_frame(data):
+    """Return where the first MP3 frame begins, also behind the rest of a cut one.
+
+    A recording of a radio stream starts anywhere.
+    """
+    start = at = _behind_tags(data)
+    if _number(data, at, 2) >> 5 == 0x7FF and data[at + 1] >> 1 & 3 in (2, 3):
+        return start  # of another layer
+    while start <= at < start + _LONGEST_REST:
+        if _walk(data, at, 3)[1] == 3:  # one or two may be chance
+            return at
+        at = data.find(b"\xff", at + 1)
+    return start
+
+
+def _walk(data, at, most=None, kind=None):
+    """Return where MP3 frames end that follow each other, and their number."""
+    count = 0
+    while count != most:
+        head = data[at : at + 4]
+        is_other = kind is not None and int.from_bytes(head, "big") & _MPEG_KIND != kind
+        if is_other or not (size := _size_of_frame(head)):
+            break
+        at, count = at + size, count + 1
+    return at, count
 
 
 def _size_of_frame(head):
@@ -638,3 +594,31 @@ def _size_of_frame(head):
     rate = _MPEG[version][rate]
     per_second = 1000 * _BITRATES[version != 3][bitrate - 1]
     return (144 if version == 3 else 72) * per_second // rate + (bits >> 9 & 1)
+
+
+def _behind_tags(data):
+    """Return where a file begins behind its tags and zeros."""
+    at = _ZEROS.match(data).end()
+    while data[at : at + 3] == b"ID3":
+        at = _ZEROS.match(data, _behind_tag(data, at)).end()
+    return at
+
+
+def _behind_tag(data, at):
+    size = data[at + 6 : at + 10]
+    return at + 10 + sum(byte << 7 * i for i, byte in enumerate(size[::-1]))
+
+
+# Of each format: what finds its fault, and what makes a part of the file with a header
+# that tells the length. It returns None if the file's own one does.
+_FORMATS = {
+    **dict.fromkeys(("WAV", "WAVEX"), (_fault_of_chunks, _mended_wav)),
+    "RF64": (_fault_of_chunks, None),
+    "W64": (_fault_in_log, None),
+    **dict.fromkeys(("AIFF", "AU", "CAF"), (_fault_of_chunks, None)),
+    "NIST": (_fault_of_nist, None),
+    **dict.fromkeys(("VOC", "HTK"), (_fault_in_log, None)),
+    "FLAC": (_fault_of_flac, _mended_flac),
+    "OGG": (_fault_of_ogg, None),
+    **dict.fromkeys(_MP3, (_fault_of_mp3, _mended_mp3)),
+}
