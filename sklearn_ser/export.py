@@ -28,7 +28,7 @@ from .base import BaseSpeechClassifier
 from .baseline import FrameStatistics
 from .domains import known_domains
 from .features import LogMelTransformer, SpeakerNormalizer, SpeechModelTransformer
-from .features.spectrogram import AMIN, FLAT, basis, check_settings
+from .features.log_mel import AMIN, FLAT, basis, check_settings
 from .nn.encoders import encoder_class
 from .nn.layers import frame_mask
 

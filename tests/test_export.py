@@ -36,7 +36,7 @@ from sklearn_ser.baseline import EqualPriorsLDA, make_baseline
 from sklearn_ser.datasets import load_manifest
 from sklearn_ser.export import LogMel, to_onnx
 from sklearn_ser.features import load_audio
-from sklearn_ser.features.spectrogram import check_settings
+from sklearn_ser.features.log_mel import check_settings
 from sklearn_ser.nn.encoders import ENCODERS, ConvEncoder
 from sklearn_ser.nn.layers import frame_mask
 from sklearn_ser.nn.net import SpeechNet

@@ -3,11 +3,9 @@
 from functools import partial
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 
 from .._validation import import_or_raise
-from ._parameters import check_option
-from .recording_transformer import RecordingTransformer, gives_vectors
+from .recording_transformer import RecordingTransformer, check_option
 
 _SHORTEST = 0.07  # seconds, for which every set has finite values
 _LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
@@ -97,22 +95,8 @@ class OpenSMILETransformer(RecordingTransformer):
         settings = self.feature_set, self.level, self.sampling_rate
         return partial(_features, settings=settings), (*settings, self.channel)
 
-    @available_if(gives_vectors)
-    def get_feature_names_out(self, input_features=None):
-        """Return the names of the functionals in openSMILE.
-
-        Parameters
-        ----------
-        input_features : ignored
-            For the API's sake.
-
-        Returns
-        -------
-        names : ndarray of str
-            One for each column of what `transform` returns.
-        """
-        names = _make_smile(self.feature_set, self.level).feature_names
-        return np.array(names, dtype=object)
+    def _feature_names(self):
+        return _make_smile(self.feature_set, self.level).feature_names
 
 
 def _make_smile(feature_set, level):

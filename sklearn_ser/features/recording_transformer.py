@@ -1,18 +1,21 @@
-"""The base of the transformers of recordings: jobs, cache and form of the output."""
+"""The base of the transformers of recordings: parameters, jobs, cache, output."""
 
 import contextlib
+import os
 from abc import ABC, abstractmethod
 from functools import lru_cache, partial
 from importlib.metadata import version
+from math import inf, isfinite
+from numbers import Integral, Real
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from tqdm.auto import tqdm
 
 from ..exceptions import SilentRecordingWarning, warn_caller
-from ._parameters import check_cache_dir
 from .audio import check_recordings, load_with_remark
 from .cache import content_key, read, write
 
@@ -29,9 +32,6 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
     _packages: tuple = ()  # that shape the features, beside those of decoding
     _chunk = 32  # recordings that a worker takes at once
 
-    def _check(self):
-        """Refuse parameters that are out of their range."""
-
     @abstractmethod
     def _computation(self):
         """Return a function of waveforms to features, and what shapes the features.
@@ -39,6 +39,16 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         The function gets `waves`, and yields an array (n_features, n_frames) for each
         waveform of ``waves(sampling_rate)``. It can be pickled.
         """
+
+    def _check(self):
+        """Refuse parameters that are out of their range."""
+
+    def _learn(self):
+        """Keep what a fit finds."""
+
+    def _feature_names(self):
+        """Return the names of the columns of vectors."""
+        raise NotImplementedError
 
     def _batches(self, batch, rows):
         """Divide rows of a batch into those of each job."""
@@ -50,7 +60,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         return contextlib.nullcontext()
 
     def fit(self, X, y=None):
-        """Check the parameters and the form of X, and learn nothing.
+        """Check the parameters and the form of X, and learn nothing from the data.
 
         Parameters
         ----------
@@ -71,10 +81,14 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         TypeError, ValueError
             If a parameter is out of its range, or `X` is not a batch of recordings.
         """
+        self._checked(X)
+        self._learn()
+        return self
+
+    def _checked(self, X):
         check_cache_dir(self.cache_dir)
         self._check()
-        check_recordings(X)
-        return self
+        return check_recordings(X)
 
     def transform(self, X):
         """Compute the features of each recording.
@@ -109,9 +123,7 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         SilentRecordingWarning
             If recordings are silent. The message names them.
         """
-        check_cache_dir(self.cache_dir)
-        self._check()
-        batch = check_recordings(X)
+        batch = self._checked(X)
         compute, settings = self._computation()
         keys, features = [None] * len(batch), [None] * len(batch)
         if self.cache_dir is not None:
@@ -159,6 +171,22 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
                 bar.update(len(result[0]))
                 yield result
 
+    @available_if(lambda self: self._gives_vectors)
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the features, where each recording has one vector.
+
+        Parameters
+        ----------
+        input_features : ignored
+            For the API's sake.
+
+        Returns
+        -------
+        names : ndarray of str
+            One for each column of what `transform` returns.
+        """
+        return np.array(self._feature_names(), dtype=object)
+
     def set_output(self, *, transform=None):
         """Choose the container of vectors.
 
@@ -183,11 +211,6 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         tags.input_tags.dict = True
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def gives_vectors(transformer):
-    """Tell whether a transformer's output has columns with names."""
-    return transformer._gives_vectors
 
 
 def _extract(rows, recordings, keys, *, compute, channel, cache_dir):
@@ -233,3 +256,49 @@ def versions(packages):
 
     names = ("soundfile", "soxr", *packages)
     return soundfile.__libsndfile_version__, *(f"{n} {version(n)}" for n in names)
+
+
+def check_number(name, value, low, high=inf, *, kind=Real, optional=False):
+    """Return a float, or an int for the kind Integral; None if that is allowed."""
+    if optional and value is None:
+        return None
+    expected = "an int" if kind is Integral else "a number"
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} must be {expected}, got {value!r}.")
+    if not (isfinite(value) and low <= value <= high):
+        limits = f"of at least {low:g}" + ("" if high == inf else f", at most {high:g}")
+        raise ValueError(f"{name} must be {expected} {limits}, got {value!r}.")
+    return int(value) if kind is Integral else float(value)
+
+
+check_integer = partial(check_number, kind=Integral)
+
+
+def check_option(name, value, options):
+    """Refuse what is not one of the options."""
+    if not isinstance(value, str | None) or value not in options:
+        raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+def check_dtype(dtype):
+    """Return the name of a type of floats."""
+    options = ("float16", "float32", "float64")
+    try:
+        name = None if dtype is None else np.dtype(dtype).name
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"dtype must be one of {options}, got {dtype!r}.") from error
+    check_option("dtype", name, options)
+    return name
+
+
+def check_channel(channel):
+    """Return "mean" or an int."""
+    if isinstance(channel, str) and channel == "mean":
+        return channel
+    return check_integer("channel, unless 'mean',", channel, 0)
+
+
+def check_cache_dir(cache_dir):
+    """Refuse what is no folder's path."""
+    if not isinstance(cache_dir, str | os.PathLike | None):
+        raise TypeError(f"cache_dir must be a path or None, got {cache_dir!r}.")

@@ -10,20 +10,19 @@ from numbers import Integral
 
 import numpy as np
 from joblib import cpu_count
-from sklearn.utils.metaestimators import available_if
 
 from .._validation import import_or_raise
 from ._audio_files import open_audio
 from ._hub import locate
-from ._parameters import (
+from .audio import MAX_DURATION, times_of
+from .recording_transformer import (
+    RecordingTransformer,
     check_channel,
     check_dtype,
     check_integer,
     check_number,
     check_option,
 )
-from .audio import MAX_DURATION, times_of
-from .recording_transformer import RecordingTransformer, gives_vectors
 
 # The statistics over frames of each pooling.
 _POOLINGS = {"mean": ("mean",), "mean_std": ("mean", "std")}
@@ -162,36 +161,6 @@ class SpeechModelTransformer(RecordingTransformer):
         self.local_files_only = local_files_only
         self.verbose = verbose
 
-    def fit(self, X, y=None):
-        """Find the model and store the hash of its weights, and learn nothing.
-
-        Parameters
-        ----------
-        X : list or array of recordings, or array of shape (n_samples, n_times)
-            As in `transform`. No recording is decoded.
-        y : ignored
-            For the API's sake.
-
-        Returns
-        -------
-        self : SpeechModelTransformer
-            The transformer itself.
-
-        Raises
-        ------
-        ImportError
-            If transformers or safetensors is not installed.
-        TypeError, ValueError
-            If a parameter is out of its range, the model is not found or not of a known
-            family, or `X` is not a batch of recordings.
-        """
-        super().fit(X, y)
-        source = locate(self.model, self.revision, self.local_files_only)
-        source.layer(self.layer)
-        self.weights_hash_ = source.weights_hash
-        self.revision_ = source.revision
-        return self
-
     _packages = ("transformers",)
 
     @property
@@ -199,7 +168,6 @@ class SpeechModelTransformer(RecordingTransformer):
         return self.pooling is not None
 
     def _check(self):
-        """Refuse a parameter that is out of its range."""
         if not isinstance(self.model, str | os.PathLike):
             raise TypeError(f"model must be a name or a path, got {self.model!r}.")
         layer, revision = self.layer, self.revision
@@ -269,29 +237,15 @@ class SpeechModelTransformer(RecordingTransformer):
         finally:
             torch.set_num_threads(before)
 
-    @available_if(gives_vectors)
-    def get_feature_names_out(self, input_features=None):
-        """Return the names of the pooled features, such as ``"mean0"``.
+    def _learn(self):
+        source = locate(self.model, self.revision, self.local_files_only)
+        source.layer(self.layer)
+        self.weights_hash_ = source.weights_hash
+        self.revision_ = source.revision
 
-        Parameters
-        ----------
-        input_features : ignored
-            For the API's sake.
-
-        Returns
-        -------
-        names : ndarray of str
-            One for each column of what `transform` returns.
-        """
-        n_features = self._source().n_features
-        return np.array(
-            [
-                f"{kind}{i}"
-                for kind in _POOLINGS[self.pooling]
-                for i in range(n_features)
-            ],
-            dtype=object,
-        )
+    def _feature_names(self):
+        columns = range(self._source().n_features)
+        return [f"{kind}{i}" for kind in _POOLINGS[self.pooling] for i in columns]
 
     def _source(self):
         """Find the model, and refuse another model than in the fit."""

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import config_context
 
-from sklearn_ser.features import LogMelTransformer
-from sklearn_ser.features.spectrogram import mel_filterbank
+from sklearn_ser.features.log_mel import LogMelTransformer, mel_filterbank
 
 PLAIN = {"top_db": 80, "normalize": None}  # librosa's own settings
 
@@ -177,7 +176,7 @@ def test_frames_are_transformed_alike_alone_and_with_others(
     params = {"hop_length": hop_length, "top_db": top_db}
     expected = _mel(_noise(n_times), **params)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sklearn_ser.features.spectrogram._BLOCK", block)
+        patch.setattr("sklearn_ser.features.log_mel._BLOCK", block)
         found = _mel(_noise(n_times), **params)
     np.testing.assert_array_equal(found, expected)
 
