@@ -1,7 +1,6 @@
 """Long recordings: read block by block, resampled as they come, cut into windows."""
 
 import os
-from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -18,7 +17,7 @@ from ._audio_files import (
     skip,
     wrong_header,
 )
-from .audio import FEWEST_SAMPLES, describe, load_with_remark, times_of
+from .audio import FEWEST_SAMPLES, describe, file_of, load_with_remark, times_of
 
 LONGEST = 24 * 3600.0
 """Longest recording in seconds that is read block by block."""
@@ -34,11 +33,7 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     may last `LONGEST` seconds, and that it is cut short may show only at its end. A
     recording that is silent as a whole is a `SilentRecordingWarning`.
     """
-    path, times = recording, times_of(recording, name)
-    if isinstance(recording, Mapping):
-        others = recording.get("array"), recording.get("bytes")
-        in_memory = any(other is not None for other in others)
-        path = None if in_memory else recording.get("path")
+    path, times = file_of(recording), times_of(recording, name)
     if isinstance(path, str | os.PathLike):
         name = describe(recording, name)
         what = yield from _read_file(path, sampling_rate, channel, name, times)

@@ -184,7 +184,8 @@ def load_with_remark(recording, sampling_rate, channel, name):
     Parameters and errors are those of `load_audio`. The remark is the name of the
     recording, with its path, and what is wrong; None if there is sound.
     """
-    rate = _check_output(sampling_rate, channel)
+    _check_channel(channel)
+    rate = _check_rate(sampling_rate, "sampling_rate is ", least=1)
     times = times_of(recording, name)
     recording = as_mapping(recording, name)
     if isinstance(recording, Mapping):
@@ -196,7 +197,7 @@ def load_with_remark(recording, sampling_rate, channel, name):
         raise ValueError(f"{name} is empty: found 0 samples, expected at least one.")
     if wave.shape[-1] > MAX_DURATION * rate:
         raise ValueError(too_long(name, wave.shape[-1], rate))
-    _check_rate(rate, name)  # a file's rate is unchecked so far
+    _check_rate(rate, f"{name} has sampling_rate=")  # a file's is unchecked so far
     source, wave = wave, _to_mono(wave, channel, name)
     low, high = wave.min(), wave.max()
     if not (high < _MAX_AMPLITUDE and low > -_MAX_AMPLITUDE):
@@ -226,6 +227,16 @@ def as_mapping(recording, name="recording"):
         raise ValueError(f"{name} does not decode: {error}") from error
     others = recording if is_mapping else {}
     return {**others, "array": array, "sampling_rate": rate}
+
+
+def file_of(recording):
+    """Return the path or the bytes of a recording in a file, and None of another."""
+    if not isinstance(recording, Mapping):
+        return recording if isinstance(recording, str | os.PathLike) else None
+    if recording.get("array") is not None:
+        return None
+    content = recording.get("bytes")
+    return recording.get("path") if content is None else content
 
 
 def times_of(recording, name="recording"):
@@ -283,7 +294,6 @@ def describe(recording, name):
 
 def _read_mapping(recording, name, times):
     """Return a waveform (n_times,) or (n_channels, n_times), and its rate."""
-    path, content = recording.get("path"), recording.get("bytes")
     if recording.get("array") is not None:
         if "sampling_rate" not in recording:
             raise ValueError(
@@ -291,18 +301,18 @@ def _read_mapping(recording, name, times):
                 f"{sorted(map(str, recording))}."
             )
         wave = _as_array(recording["array"], name, (1, 2))
-        rate = _check_rate(recording["sampling_rate"], name)
+        rate = _check_rate(recording["sampling_rate"], f"{name} has sampling_rate=")
         first, last = sample_range(times, rate, wave.shape[-1], name)
         return wave[..., first:last], rate
-    if content is None and path is None:
+    source = file_of(recording)
+    if source is None:
         raise ValueError(
             f"{name} is a mapping without 'array', 'bytes' or 'path', found keys "
             f"{sorted(map(str, recording))}; expected {_EXPECTED}."
         )
-    key, source, kinds = "bytes", content, bytes
-    if content is None:
-        key, source, kinds = "path", path, str | os.PathLike
-    if not isinstance(source, kinds):
+    is_path = recording.get("bytes") is None
+    key = "path" if is_path else "bytes"
+    if not isinstance(source, str | os.PathLike if is_path else bytes):
         raise TypeError(
             f"{name} has a {key!r} of type {type(source).__name__}, expected "
             f"{_EXPECTED}."
@@ -329,8 +339,7 @@ def _what_is_silent(span, wave, channel):
     return f"{what}, but channel={alive[0]} has sound"
 
 
-def _check_output(sampling_rate, channel):
-    """Check the rate to resample to and the channel; return the rate."""
+def _check_channel(channel):
     is_int = isinstance(channel, Integral) and not isinstance(channel, bool)
     if not is_int and not (isinstance(channel, str) and channel == "mean"):
         raise TypeError(
@@ -339,17 +348,21 @@ def _check_output(sampling_rate, channel):
         )
     if is_int and channel < 0:
         raise ValueError(f"channel is {channel}, expected 'mean' or an int from 0.")
-    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
+
+
+def _check_rate(rate, told, least=0):
+    """Return a rate; messages have `told` in front of it."""
+    if isinstance(rate, bool) or not isinstance(rate, Real):
         raise TypeError(
-            f"sampling_rate is {sampling_rate!r} of type {type(sampling_rate).__name__}"
-            ", expected a number of Hz."
+            f"{told}{rate!r} of type {type(rate).__name__}, expected a number of Hz."
         )
-    if not 1 <= sampling_rate <= MAX_SAMPLING_RATE:
+    if not (0 < rate <= MAX_SAMPLING_RATE and rate >= least):
+        limits = f"at least {least} and at most" if least else "at most"
         raise ValueError(
-            f"sampling_rate is {sampling_rate!r}, expected a number of Hz from 1 to "
+            f"{told}{rate!r}, expected a positive number of Hz, {limits} "
             f"{MAX_SAMPLING_RATE:g}."
         )
-    return sampling_rate
+    return rate
 
 
 def _as_array(recording, name, ndims):
@@ -387,31 +400,17 @@ def _as_array(recording, name, ndims):
     return wave
 
 
-def _check_rate(rate, name):
-    if isinstance(rate, bool) or not isinstance(rate, Real):
-        raise TypeError(
-            f"{name} has sampling_rate={rate!r} of type {type(rate).__name__}, "
-            "expected a number of Hz."
-        )
-    if not 0 < rate <= MAX_SAMPLING_RATE:
-        raise ValueError(
-            f"{name} has sampling_rate={rate!r}, expected a positive number of Hz, at "
-            f"most {MAX_SAMPLING_RATE:g}."
-        )
-    return rate
-
-
 def _to_mono(wave, channel, name):
-    wave = _to_float32(wave)
-    if channel == "mean":
-        return wave.mean(axis=0, dtype=np.float32) if wave.ndim == 2 else wave
-    n_channels = len(wave) if wave.ndim == 2 else 1
-    if channel >= n_channels:
+    channels = np.atleast_2d(_to_float32(wave))
+    if channel == "mean" and len(channels) > 1:
+        return channels.mean(axis=0, dtype=np.float32)
+    number = 0 if channel == "mean" else channel
+    if number >= len(channels):
         raise ValueError(
-            f"{name} has {n_channels} channel(s), but channel is {channel}, "
-            f"expected channel='mean' or an int below {n_channels}."
+            f"{name} has {len(channels)} channel(s), but channel is {channel}, "
+            f"expected channel='mean' or an int below {len(channels)}."
         )
-    return wave[channel] if wave.ndim == 2 else wave
+    return channels[number]
 
 
 def _to_float32(wave):

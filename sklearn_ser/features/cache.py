@@ -20,7 +20,7 @@ import numpy as np
 from .._files import atomic_write, check_regular, once_a_file
 from ..sequences import CachedSequence
 from ._audio_files import WHOLE, sample_range
-from .audio import as_mapping, times_of
+from .audio import as_mapping, file_of, times_of
 
 # Raise this number whenever the same settings begin to give other features.
 _FORMAT = 1
@@ -36,14 +36,12 @@ def content_key(recording, settings):
     digest = hashlib.sha256(f"{_FORMAT}:{settings!r}:".encode())
     try:
         source, rate = as_mapping(recording), None
-        times = times_of(source)
+        times, file = times_of(source), file_of(source)
+        if file is not None:
+            _update_by_file(digest, file, times)
+            return digest.hexdigest()
         if isinstance(source, Mapping):
-            rate = source.get("sampling_rate")
-            named = [source.get(key) for key in ("array", "bytes", "path")]
-            source = next((value for value in named if value is not None), None)
-            if source is not named[0]:
-                _update_by_file(digest, source, times)
-                return digest.hexdigest()
+            source, rate = source.get("array"), source.get("sampling_rate")
         wave = np.asarray(source)
         if times != WHOLE:
             n_times = wave.shape[-1]
@@ -67,19 +65,19 @@ def _update_by_file(digest, source, times):
         check_regular(source)  # a device may never end
     if times != WHOLE:
         digest.update(f"{times!r}:".encode() + _digest_of_file(source))
-    elif isinstance(source, bytes):
-        digest.update(source)
     else:
-        with open(source, "rb") as file:
-            hashlib.file_digest(file, lambda: digest)
+        _read_into(digest, source)
 
 
 @once_a_file
 def _digest_of_file(source):
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).digest()
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return _read_into(hashlib.sha256(), source).digest()
+
+
+def _read_into(digest, source):
+    is_bytes = isinstance(source, bytes)
+    with io.BytesIO(source) if is_bytes else open(source, "rb") as file:
+        return hashlib.file_digest(file, lambda: digest)
 
 
 def read(cache_dir, key):

@@ -4,7 +4,6 @@ The estimator keeps what `fit_voices` and `add_voices` find: the offset of a voi
 the average voice, also from few recordings of any emotion.
 """
 
-from dataclasses import dataclass
 from numbers import Number, Real
 from typing import ClassVar
 
@@ -256,7 +255,8 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
         self._tell_twins(names or [])
         statistics = [self._statistics(name) for name in names or [None]]
         alone = np.array([own is None for own in statistics])[codes]
-        statistics = [own or (self.mean_, self.scale_) for own in statistics]
+        average = self.mean_, self.scale_
+        statistics = [self._used(*(own or average)) for own in statistics]
         are_vectors = isinstance(sequences, np.ndarray) and sequences.ndim == 2
         short = [are_vectors or x.shape[1] == 1 for x in sequences]
         alone, n_short = alone & ~np.array(short), np.sum(alone & short)
@@ -264,19 +264,17 @@ class SpeakerNormalizer(TransformerMixin, BaseEstimator):
             warn_caller(_ONE_FRAME.format(n_short))
         if are_vectors:
             means, scales = map(np.stack, zip(*statistics, strict=True))
-            return normalized_by_group(
-                sequences,
-                codes,
-                means if self.center else None,
-                scales if self.scale else None,
-            )
+            return normalized_by_group(sequences, codes, means, scales)
         Z = []
         for x, code, is_alone in zip(sequences, codes, alone, strict=True):
-            mean, scale = frame_statistics([x]) if is_alone else statistics[code]
-            mean = mean if self.center else np.zeros_like(mean)
-            scale = scale if self.scale else np.ones_like(scale)
-            Z.append(standardized(x, mean, scale))
+            own = self._used(*frame_statistics([x])) if is_alone else statistics[code]
+            Z.append(standardized(x, *own))
         return Z if is_ragged(X) else np.stack(Z)
+
+    def _used(self, mean, scale):
+        """Return what is subtracted, and what is divided by."""
+        mean = mean if self.center else np.zeros_like(mean)
+        return mean, scale if self.scale else np.ones_like(scale)
 
     def _tell_twins(self, names):
         """Warn about unknown speakers that seem to be known ones, written otherwise."""
@@ -358,16 +356,15 @@ def add_voices(normalizer, X, speakers):
         raise ValueError("speakers is None, expected a speaker for each recording.")
     names, codes = numbered(speakers, len(sequences))
     means, variances = _recording_statistics(sequences)
-    model, average = EmotionModel(**normalizer.emotion_model_), normalizer.scale_
+    model, average = normalizer.emotion_model_, normalizer.scale_
     factor, n_features = normalizer.relevance_factor, len(average)
-    with_deviations = len(model.mean) > n_features
-    order = np.argsort(codes, kind="stable")
-    starts = np.flatnonzero(np.diff(codes[order])) + 1
+    with_deviations = len(model["mean"]) > n_features
     voices, seen = {}, {}
-    for name, own in zip(names, np.split(order, starts), strict=True):
+    for code, name in enumerate(names):
+        own = np.flatnonzero(codes == code)
         parts = means[own], None if variances is None else variances[own]
         vectors = _vectors(*parts, with_deviations=with_deviations).astype(np.float64)
-        offset, shares = model.offset(vectors, factor)
+        offset, shares = _offset(model, vectors, factor)
         deviation = average
         if normalizer.scale:
             values = vectors[:, :n_features]
@@ -376,9 +373,9 @@ def add_voices(normalizer, X, speakers):
             if variances is not None:
                 squares += parts[1].sum(axis=0)
             deviation = _shrunk_deviation(squares, mean, len(own), average, factor)
-        voices[name] = (model.mean + offset)[:n_features], deviation
+        voices[name] = (model["mean"] + offset)[:n_features], deviation
         if shares is not None:
-            _, sharp_shares = model.offset(vectors, factor, is_sharp=True)
+            _, sharp_shares = _offset(model, vectors, factor, is_sharp=True)
             seen[name] = shares, len(own), sharp_shares
     normalizer.speaker_statistics_ = normalizer.speaker_statistics_ | voices
     return seen
@@ -469,8 +466,7 @@ def _usable_labels(y, n_samples):
 def speaker_offsets(vectors, y, groups, relevance_factor):
     """Return the offset of each training speaker, and the model for later ones.
 
-    There is one vector for each recording. The model has the arguments of
-    `EmotionModel`.
+    There is one vector for each recording. Without emotions, the model is a mean.
     """
     n_recordings, counts = len(vectors), groups.counts[:, None]
     shrink = counts / (counts + relevance_factor)
@@ -510,44 +506,30 @@ def speaker_offsets(vectors, y, groups, relevance_factor):
     }
 
 
-@dataclass(frozen=True)
-class EmotionModel:
-    """The model of a new voice from the training speakers; see `SpeakerNormalizer`.
+def _offset(model, vectors, relevance_factor, *, is_sharp=False):
+    """Return a new voice's offset, and the share of each emotion in its recordings.
 
-    Without emotions, the offset is that of the mean alone.
+    The shares are None if the model is only a mean. Sharp scores take all that
+    recordings seem to show for emotion, and so tell a mix of all emotions from one of
+    mostly one.
     """
-
-    mean: np.ndarray
-    emotions: np.ndarray | None = None
-    coef: np.ndarray | None = None
-    intercept: np.ndarray | None = None
-
-    def offset(self, vectors, relevance_factor, *, is_sharp=False):
-        """Return a voice's offset, and the share of each emotion in its recordings.
-
-        Sharp scores take all that recordings seem to show for emotion, and so tell a
-        mix of all emotions from one of mostly one.
-        """
-        k = len(vectors)
-        shrink = k / (k + relevance_factor)
-        gap = vectors.mean(axis=0) - self.mean
-        if self.emotions is None:
-            return shrink * gap, None
-        offset = np.zeros_like(gap)
-        for _ in range(_N_ROUNDS):
-            softening = 1 if is_sharp else _SOFTENING
-            shares = mix = self._probabilities(vectors - offset, softening).mean(axis=0)
-            if not is_sharp:
-                even = effective_number(shares) / len(shares)
-                mix = (1 - even) * shares + even / len(shares)
-            offset = shrink * (gap - mix @ self.emotions)
-        return offset, shares
-
-    def _probabilities(self, vectors, softening):
-        scores = vectors @ self.coef.T + self.intercept
+    k = len(vectors)
+    shrink = k / (k + relevance_factor)
+    gap = vectors.mean(axis=0) - model["mean"]
+    if "emotions" not in model:
+        return shrink * gap, None
+    offset = np.zeros_like(gap)
+    for _ in range(_N_ROUNDS):
+        scores = (vectors - offset) @ model["coef"].T + model["intercept"]
         if scores.shape[1] == 1:  # of two classes, the second one's score
             scores = np.hstack([np.zeros_like(scores), scores])
-        return softmax(scores / softening, axis=1)
+        softening = 1 if is_sharp else _SOFTENING
+        shares = mix = softmax(scores / softening, axis=1).mean(axis=0)
+        if not is_sharp:
+            even = effective_number(shares) / len(shares)
+            mix = (1 - even) * shares + even / len(shares)
+        offset = shrink * (gap - mix @ model["emotions"])
+    return offset, shares
 
 
 def effective_number(shares):
@@ -610,15 +592,11 @@ def sums_by_group(values, codes, n_groups, about=None):
 def normalized_by_group(values, codes, means, scales):
     """Subtract from each row the mean of its group, and divide by its scale.
 
-    None changes nothing. The rows are float32 and computed in float64.
+    The rows are float32 and computed in float64.
     """
     normalized = np.empty_like(values)
     for start in range(0, len(values), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        x = values[rows].astype(np.float64)
-        if means is not None:
-            x -= means[codes[rows]]
-        if scales is not None:
-            x /= scales[codes[rows]]
-        normalized[rows] = x
+        own = codes[rows]
+        normalized[rows] = (values[rows].astype(np.float64) - means[own]) / scales[own]
     return normalized

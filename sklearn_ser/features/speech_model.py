@@ -14,7 +14,7 @@ from joblib import cpu_count
 from .._validation import import_or_raise
 from ._audio_files import open_audio
 from ._hub import locate
-from .audio import MAX_DURATION, times_of
+from .audio import MAX_DURATION, file_of, times_of
 from .recording_transformer import (
     RecordingTransformer,
     check_channel,
@@ -300,21 +300,18 @@ class Settings:
 
 def _seconds(recording):
     """Return the length in seconds by the header, or 0 without one, for planning."""
-    rate, file, (start, end) = _SAMPLING_RATE, None, times_of(recording)
-    if isinstance(recording, str | os.PathLike):
-        file = recording
-    elif isinstance(recording, Mapping):
-        rate, array = recording.get("sampling_rate"), recording.get("array")
-        file = recording.get("bytes") or recording.get("path")
-        file, recording = (file, None) if array is None else (None, array)
+    start, end = times_of(recording)
+    if end is not None:
+        return end - start
     try:
-        if end is not None:
-            return end - start
-        if file is None:
-            return np.shape(recording)[-1] / rate - start
-        with open_audio(file) as opened:
-            return opened.frames / opened.samplerate - start
-    except (OSError, RuntimeError, TypeError, ValueError, IndexError, ArithmeticError):
+        if (file := file_of(recording)) is not None:
+            with open_audio(file) as opened:
+                return opened.frames / opened.samplerate - start
+        array, rate = recording, _SAMPLING_RATE
+        if isinstance(recording, Mapping):
+            array, rate = recording["array"], recording["sampling_rate"]
+        return np.shape(array)[-1] / rate - start
+    except (OSError, RuntimeError, TypeError, ValueError, LookupError, ArithmeticError):
         return 0.0
 
 
