@@ -113,7 +113,7 @@ def _snapshot(name, revision, local_files_only):
     )
     try:
         directory = huggingface_hub.snapshot_download(**where, local_files_only=True)
-        if _is_complete(directory):
+        if _weights(name, directory):  # a look at the config leaves none
             return directory
     except (OSError, ValueError):
         pass  # it is not there
@@ -123,20 +123,14 @@ def _snapshot(name, revision, local_files_only):
             f"a download. {remedy}"
         )
     try:
-        files = [
-            file.rfilename
-            for file in huggingface_hub.HfApi()
-            .model_info(name, revision=revision, timeout=_TIMEOUT)
-            .siblings
-        ]
-        wanted = [f for f in (*_SETTINGS, _WEIGHTS) if f in files]
+        api = huggingface_hub.HfApi()
+        found = api.model_info(name, revision=revision, timeout=_TIMEOUT)
+        files = [file.rfilename for file in found.siblings]
+        wanted = [file for file in (*_SETTINGS, _WEIGHTS) if file in files]
         if _WEIGHTS not in files:
             wanted += [_INDEX, "model-*-of-*.safetensors"]
-        if not {_WEIGHTS, _INDEX} & set(files):
-            raise _NoSafetensorsError(_no_safetensors(name, files))
-        return huggingface_hub.snapshot_download(**where, allow_patterns=wanted)
-    except _NoSafetensorsError:
-        raise
+        if {_WEIGHTS, _INDEX} & set(files):
+            return huggingface_hub.snapshot_download(**where, allow_patterns=wanted)
     # The errors of the Hub's client, and of the network library below it, differ
     # between versions. They are only quoted.
     except Exception as error:
@@ -146,17 +140,7 @@ def _snapshot(name, revision, local_files_only):
             f"Hugging Face Hub failed ({type(error).__name__}: {reason}). "
             f"{remedy}"
         ) from None
-
-
-class _NoSafetensorsError(ValueError):
-    """A model's weights are in a format that is not read."""
-
-
-def _is_complete(directory):
-    try:
-        return bool(_weights(directory, directory))
-    except (OSError, ValueError):
-        return False
+    raise ValueError(_no_safetensors(name, files))
 
 
 def _source(name, directory, revision):
@@ -194,7 +178,7 @@ def _weights(name, directory):
         return (path,)
     index = os.path.join(directory, _INDEX)
     if not os.path.isfile(index):
-        raise _NoSafetensorsError(_no_safetensors(name, os.listdir(directory)))
+        raise ValueError(_no_safetensors(name, os.listdir(directory)))
     with open(index, encoding="utf-8") as file:
         shards = sorted(set(json.load(file)["weight_map"].values()))
     paths = tuple(os.path.join(directory, shard) for shard in shards)
@@ -205,14 +189,10 @@ def _weights(name, directory):
 
 def _no_safetensors(name, files):
     found = sorted(file for file in files if file.endswith((".bin", ".h5", ".msgpack")))
+    only = f", only {found}, whose format can run code when it is read" if found else ""
     return (
-        f"model {name!r} has no {_WEIGHTS}"
-        + (
-            f", only {found}, whose format can run code when it is read"
-            if found
-            else ""
-        )
-        + ". If you trust its origin, convert it once with torch: "
+        f"model {name!r} has no {_WEIGHTS}{only}. If you trust its origin, convert it "
+        "once with torch: "
         'python -c "from transformers import AutoModel, AutoFeatureExtractor as F; '
         f"[c.from_pretrained('{name}').save_pretrained('DIRECTORY') "
         "for c in (AutoModel, F)]\". Then pass model='DIRECTORY'."

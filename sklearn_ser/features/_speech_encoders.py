@@ -9,6 +9,7 @@ GPU, where batches are faster, they run on padded batches if all layers use the 
 
 import contextlib
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from math import ceil, prod
 
 import numpy as np
@@ -127,26 +128,17 @@ def _joined(parts, n_frames):
         return parts[0][1]
     parts = sorted(parts, key=lambda part: part[0])
     reach, n_features = parts[0][1].shape
-    starts = [start for start, _ in parts]
     total = parts[0][1].new_zeros(n_frames, n_features)
     weight = total.new_zeros(n_frames, 1)
-    for i, (start, states) in enumerate(parts):
-        fade = total.new_ones(reach)
-        if i > 0:
-            overlap = starts[i - 1] + reach - start
-            fade *= _ramp(fade, overlap)
-        if i + 1 < len(parts):
-            overlap = start + reach - starts[i + 1]
-            fade *= _ramp(fade, overlap).flip(0)
+    steps = torch.arange(reach, device=total.device) + 0.5
+    overlaps = [a + reach - b for (a, _), (b, _) in pairwise(parts)]
+    # A frame at an edge has seen one side only. The ends of a recording do not fade.
+    befores, afters = [0.5, *overlaps], [*overlaps, 0.5]
+    for (start, states), before, after in zip(parts, befores, afters, strict=True):
+        fade = (steps / before).clamp(max=1) * (steps / after).clamp(max=1).flip(0)
         total[start : start + reach] += fade[:, None] * states
         weight[start : start + reach] += fade[:, None]
     return total / weight
-
-
-def _ramp(fade, overlap):
-    """Rise from 0 to 1 over an overlap: a frame at an edge has seen one side only."""
-    steps = torch.arange(len(fade), device=fade.device)
-    return ((steps + 0.5) / overlap).clamp(max=1.0)
 
 
 class _Whisper(SpeechEncoder):

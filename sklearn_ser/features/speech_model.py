@@ -3,8 +3,8 @@
 import contextlib
 import os
 import threading
+from collections import namedtuple
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 
@@ -285,17 +285,8 @@ def release_speech_models() -> None:
         _LOADED.clear()
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the features. Their repr is part of a cache entry's key."""
-
-    weights: str
-    files: str
-    layer: int
-    pooling: str | None
-    channel: str | int
-    duration: float | None
-    dtype: str
+# Their repr is part of a cache entry's key.
+Settings = namedtuple("Settings", "weights files layer pooling channel duration dtype")
 
 
 def _seconds(recording):
@@ -335,11 +326,10 @@ def _pooled(states, pooling):
         return states
     import torch
 
-    statistics = {
-        "mean": lambda: states.mean(dim=0),
-        "std": lambda: states.std(dim=0, correction=0),
-    }
-    return torch.cat([statistics[kind]() for kind in _POOLINGS[pooling]])[None]
+    statistics = [states.mean(dim=0)]
+    if pooling == "mean_std":
+        statistics.append(states.std(dim=0, correction=0))
+    return torch.cat(statistics)[None]
 
 
 def _shared_encoder(source, layer, device):
