@@ -1,5 +1,6 @@
 """The feature cache: what it finds again, what it computes anew, what it leaves."""
 
+import io
 import json
 import multiprocessing
 import pickle
@@ -131,7 +132,22 @@ def test_keys_of_waveforms():
     assert content_key(wave, "others") != keys[0]
 
 
-DAMAGES = ["truncated", "empty", "garbage", "pickle", "1-D", "NaN", "header", "longer"]
+def _saved(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+DAMAGES = {
+    "truncated": lambda whole: whole[:-100],
+    "empty": lambda whole: b"",
+    "garbage": lambda whole: b"\x93NUMPY garbage" * 20,
+    "pickle": lambda whole: _saved(np.array([[print]], dtype=object)),
+    "1-D": lambda whole: _saved(np.zeros(5, np.float32)),
+    "NaN": lambda whole: _saved(np.full((80, 29), np.nan, np.float32)),
+    "header": lambda whole: whole.replace(b"'shape': (80", b"'shape': ((0", 1),
+    "longer": lambda whole: whole + b"0",
+}
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "another's"])
@@ -139,26 +155,11 @@ def test_broken_entry_is_computed_anew(tmp_path, waves, damage):
     est = LogMelTransformer(cache_dir=tmp_path)
     expected = LogMelTransformer().transform(waves)
     est.transform(waves)
-    entry = _entries(tmp_path)[2]
+    other, _, entry, *_ = _entries(tmp_path)
     whole = entry.read_bytes()
-    if damage == "truncated":
-        entry.write_bytes(whole[:-100])
-    elif damage == "empty":
-        entry.write_bytes(b"")
-    elif damage == "garbage":
-        entry.write_bytes(b"\x93NUMPY garbage" * 20)
-    elif damage == "pickle":
-        np.save(entry, np.array([[print]], dtype=object))
-    elif damage == "NaN":
-        np.save(entry, np.full_like(expected[2], np.nan))
-    elif damage == "header":
-        entry.write_bytes(whole.replace(b"'shape': (80", b"'shape': ((0", 1))
-    elif damage == "longer":
-        entry.write_bytes(whole + b"0")
-    elif damage == "another's":
-        entry.write_bytes(_entries(tmp_path)[0].read_bytes())
-    else:
-        np.save(entry, np.zeros(5, np.float32))
+    damaged = DAMAGES.get(damage, lambda whole: other.read_bytes())(whole)
+    assert damaged != whole
+    entry.write_bytes(damaged)
     _assert_equal(est.transform(waves), expected)
     assert entry.read_bytes() == whole
 

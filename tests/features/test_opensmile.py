@@ -55,11 +55,6 @@ def test_descriptors_are_sequences(corpus):
     assert equal.ndim == 3
 
 
-def test_verbose_shows_a_bar(corpus, capsys):
-    OpenSMILETransformer(verbose=1).transform(corpus.waveforms[:1])
-    assert "recordings" in capsys.readouterr().err
-
-
 def test_what_shapes_the_features_has_entries_of_its_own(corpus, tmp_path):
     others = {"feature_set": "emobase", "level": "lld", "sampling_rate": 8000}
     for name, value in {"n_jobs": 1, **others, "channel": 0}.items():
