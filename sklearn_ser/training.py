@@ -18,8 +18,8 @@ from .calibration import MOST_ROWS, matched_temperature
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import SequenceDataset
 from .nn.callbacks import check_owners, default_callbacks, loads_best
-from .nn.devices import own_settings, training_device
 from .nn.encoders import pooled
+from .nn.process import own_settings, training_device
 from .sequences import check_length, check_speakers, frame_statistics, naming
 
 # Spectrograms have no more bands than this, while the smallest speech models have 384

@@ -19,10 +19,18 @@ from torch.nn import functional as F
 
 from .._vectors import Vectors
 from ..exceptions import warn_caller
-from .augment import Augment, ClassNoise
-from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
-from .normalization import MaskedBatchNorm, Standardize
-from .randomness import is_own
+from .layers import (
+    AttentionPooling,
+    Augment,
+    ClassNoise,
+    Dropout,
+    MaskedBatchNorm,
+    PointwiseConv,
+    Standardize,
+    deltas,
+    frame_mask,
+)
+from .process import is_own
 
 
 class StridedBlock(nn.Module):

@@ -12,8 +12,7 @@ from torch import nn
 
 from sklearn_ser.nn.batching import pad
 from sklearn_ser.nn.encoders import ENCODERS, UtteranceEncoder, check_encoder
-from sklearn_ser.nn.layers import Dropout, frame_mask
-from sklearn_ser.nn.normalization import MaskedBatchNorm
+from sklearn_ser.nn.layers import Dropout, MaskedBatchNorm, frame_mask
 
 TOLERANCE = 1e-5
 LONGEST = 6000  # a minute

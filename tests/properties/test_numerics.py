@@ -14,9 +14,9 @@ from torch import nn
 from sklearn_ser import SpeakerAdversarialClassifier, didan, dsnet, speaker_adversarial
 from sklearn_ser.exceptions import TrainingDivergedError
 from sklearn_ser.nn.batching import Batch, OutOfMemoryError
-from sklearn_ser.nn.devices import threads_for
 from sklearn_ser.nn.layers import frame_mask
 from sklearn_ser.nn.losses import CrossEntropy, LossTerm
+from sklearn_ser.nn.process import threads_for
 
 
 @pytest.fixture
