@@ -3,6 +3,8 @@
 They may move with any release: only this file has to follow.
 """
 
+from numbers import Real
+
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._split import GroupsConsumerMixin
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -12,6 +14,10 @@ from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
 __all__ = [
+    "AUTO",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "SHARE",
     "BaseSearchCV",
     "GroupsConsumerMixin",
     "Interval",
@@ -21,3 +27,9 @@ __all__ = [
     "num_samples",
     "safe_indexing",
 ]
+
+# What the parameters of several estimators must be.
+AUTO = StrOptions({"auto"})
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="left")

@@ -112,7 +112,8 @@ class DomainAdapterMixin:
         """
         self._validate_params()
         with unchanged_on_failure(self):
-            sequences = self._check_X(X)
+            reset = self._fitted_before is None
+            sequences = check_sequences(X, estimator=self, reset=reset)
             n = len(sequences)
             mixed = check_mixed_labels(y, n, estimator=self)
             domain = check_sample_domain(sample_domain, mixed)
@@ -204,8 +205,7 @@ class DomainAdapterMixin:
             If the fit had several domains on a side, and `sample_domain` does not say
             which of them a sample belongs to.
         """
-        logits = self._outputs(X, "logits", sample_domain)
-        return self.net_.decide(logits)
+        return self.net_.decide(self._outputs(X, "logits", sample_domain))
 
     def predict_log_proba(self, X, sample_domain=None, allow_source=False):
         """Return the logarithm of the probability of each class.

@@ -20,7 +20,6 @@ only when SC cannot tell any speakers apart.
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -30,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional as F
 
-from ._sklearn import Interval, StrOptions
+from ._sklearn import AUTO, NOT_NEGATIVE, POSITIVE, SHARE, StrOptions
 from .base import BaseSpeechClassifier
 from .exceptions import warn_caller
 from .nn.encoders import UtteranceEncoder, without_noise
@@ -325,17 +324,11 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
 
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "label_smoothing": [SHARE],
         "method": [StrOptions({"menan", "dat"}), None],
-        "adversary_weight": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="left"),
-        ],
+        "adversary_weight": [AUTO, NOT_NEGATIVE],
         "alternate": [StrOptions({"batch", "epoch"})],
-        "adversary_lr": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
+        "adversary_lr": [AUTO, POSITIVE],
     }
 
     method: str | None = "menan"
@@ -375,7 +368,6 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
 
     @property
     def _lambda(self):
-        """Return the weight of the adversary."""
         if self.adversary_weight != "auto":
             return self.adversary_weight
         return {"menan": 0.5, "dat": 0.005, None: 0.0}[self.method]

@@ -211,7 +211,10 @@ def warn_of_missing_speakers(name, purpose):
 
 
 def split_validation(data, fraction, rng):
-    """Return the rows to train on, and those of the validation part or None."""
+    """Return the rows to train on, and those of the validation part or None.
+
+    Where no rows are named, speakers are drawn, or rows if there are no speakers.
+    """
     rows = np.arange(len(data.y))
     if data.validation is not None and data.validation.any():
         name = "validation"
@@ -220,29 +223,24 @@ def split_validation(data, fraction, rng):
         return rows, None
     else:
         name = f"validation_fraction={fraction}"
-        train, valid = _draw_validation(data, fraction, int(rng.integers(2**32)))
+        seed = int(rng.integers(2**32))
+        splitter = GroupShuffleSplit
+        if data.speakers is None:
+            splitter = StratifiedShuffleSplit
+            warn_caller(
+                "validation_fraction without speakers: the validation part is "
+                "stratified by y and shares speakers with the training part.",
+                SpeakersMissingWarning,
+            )
+        splits = splitter(n_splits=1, test_size=fraction, random_state=seed)
+        with naming("validation_fraction"):
+            train, valid = next(splits.split(data.y, data.y, data.speakers))
     missing = np.setdiff1d(data.classes, data.y[train])
     if len(missing):
         raise ValueError(
             f"{name} leaves no training sample for the classes {missing.tolist()}."
         )
     return train, valid
-
-
-def _draw_validation(data, fraction, seed):
-    """Draw speakers, or rows where there are no speakers."""
-    if data.speakers is None:
-        warn_caller(
-            "validation_fraction without speakers: the validation part is stratified "
-            "by y and shares speakers with the training part.",
-            SpeakersMissingWarning,
-        )
-        splitter = StratifiedShuffleSplit
-    else:
-        splitter = GroupShuffleSplit
-    splits = splitter(n_splits=1, test_size=fraction, random_state=seed)
-    with naming("validation_fraction"):
-        return next(splits.split(data.y, data.y, data.speakers))
 
 
 # ------------------------------------------------------------------- build and train
