@@ -320,7 +320,7 @@ def unchanged_on_failure(estimator):
         raise
 
 
-# --------------------------------------- paragraphs that the classifiers' docstrings share
+# ------------------------------ paragraphs that the docstrings of the classifiers share
 
 _PARAMETERS = """
 encoder : str or nn.Module class
