@@ -212,9 +212,7 @@ class DomainAdapterMixin:
 
         Parameters
         ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain, allow_source : array-like and bool
+        X, sample_domain, allow_source : sequences, array-like and bool
             As in ``predict_proba``.
 
         Returns
@@ -230,9 +228,7 @@ class DomainAdapterMixin:
 
         Parameters
         ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain, allow_source : array-like and bool
+        X, sample_domain, allow_source : sequences, array-like and bool
             As in ``predict_proba``.
 
         Returns
@@ -270,9 +266,7 @@ class DomainAdapterMixin:
 
         Parameters
         ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain : array-like of shape (n_samples,), default=None
+        X, sample_domain : sequences and array-like
             As in ``predict_proba``.
 
         Returns

@@ -18,8 +18,7 @@ SMALL = 2_000_000  # parameters
 class _Turns:
     """A reentrant lock; a thread that waits is served before its owner comes again.
 
-    With a plain lock, a training that lets go of it after each batch and takes it again
-    at once could keep others waiting to its end.
+    By a plain lock, a training that takes a turn for each batch could keep others out.
     """
 
     def __init__(self):
@@ -49,13 +48,6 @@ class _Turns:
 
 # The global generators belong to the whole process, so only one user of them at a time.
 _TURNS = _Turns()
-if hasattr(os, "register_at_fork"):
-    # Otherwise a child could have the lock of a thread that it has not.
-    os.register_at_fork(
-        before=_TURNS.acquire,
-        after_in_parent=_TURNS.release,
-        after_in_child=_TURNS.release_in_child,
-    )
 
 
 class Draws:
@@ -174,10 +166,6 @@ def _forget_the_others():
     _Threads.running = int(getattr(_Threads.here, "small", False))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_the_others)
-
-
 @contextmanager
 def threads_for(module):
     """Let PyTorch compute a small network in one thread; then restore its number."""
@@ -269,3 +257,13 @@ def own_settings():
             _DefaultType.running -= 1
             if not _DefaultType.running:
                 torch.set_default_dtype(_DefaultType.before)
+
+
+if hasattr(os, "register_at_fork"):
+    # Otherwise a child could have the lock of a thread that it has not.
+    os.register_at_fork(
+        before=_TURNS.acquire,
+        after_in_parent=_TURNS.release,
+        after_in_child=_TURNS.release_in_child,
+    )
+    os.register_at_fork(after_in_child=_forget_the_others)
