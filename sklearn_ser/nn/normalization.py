@@ -53,7 +53,6 @@ def set_statistics(module, in_batches):
         _store(norm, [_cells(*args, **kwargs)])
 
     # If there is a single batch, each layer sees all inputs in it.
-
     results = in_batches(partial(_run, module, batch_norms(module), first_look))
     next(results)
     if next(results, _Complete) is _Complete:
