@@ -148,19 +148,12 @@ class SpeakerNet(SpeechNet):
         """Apply ENC and EC to a batch, and SC to a batch of the training."""
         outputs = super().infer(x, **fit_params)
         if self.module_.training:
-            outputs["v_for_SC"] = self.v_for_SC(x, outputs["embedding"])
-            outputs["speaker_logits"] = self.module_.SC(outputs["v_for_SC"])
+            ENC, v = self.module_.ENC, outputs["embedding"]
+            if ENC.noise.acts_on(x.x):  # it hides speakers from SC, not from a probe
+                with without_noise(ENC):
+                    v = ENC(x.x, x.lengths)
+            outputs |= {"v_for_SC": v, "speaker_logits": self.module_.SC(v)}
         return outputs
-
-    def v_for_SC(self, x, v):
-        """Return v as in prediction where ENC had noise, and v itself elsewhere.
-
-        Noise hides the speaker from SC, and not from a probe later.
-        """
-        if not self.module_.ENC.noise.acts_on(x.x):
-            return v
-        with without_noise(self.module_.ENC):
-            return self.module_.ENC(x.x, x.lengths)
 
     def step_adversary(self, loss):
         """Take a step of SC's optimiser, and keep its loss."""

@@ -253,7 +253,10 @@ def train_net(estimator, data, before=None):
     The estimator is asked, and not changed. With the net of a fit `before`, the
     training starts from its weights.
     """
-    rng = _generator(estimator.random_state)
+    seed = estimator.random_state
+    if seed is not None:  # None would be the global generator, which is left alone
+        seed = check_random_state(seed).randint(2**31)
+    rng = np.random.default_rng(seed)
     device = training_device(estimator.device)
     train, valid = split_validation(data, estimator.validation_fraction, rng)
     seed = int(rng.integers(2**32))
@@ -295,13 +298,6 @@ def _temperature(net, data, device, rng):
         vectors = pooled(vectors, "statistics")
     X = vectors.gather(np.arange(len(vectors)))
     return matched_temperature(logits, X, data.codes, data.speakers)
-
-
-def _generator(random_state):
-    """Return a NumPy generator that leaves the global one alone."""
-    if random_state is None:
-        return np.random.default_rng()
-    return np.random.default_rng(check_random_state(random_state).randint(2**31))
 
 
 def _choose_encoder(estimator, data, before):
