@@ -25,11 +25,7 @@ TOO_LARGE = 1e10
 
 
 def default_callbacks(*, max_epochs, peak_lr, clip, validate, keep_best, verbose):
-    """Return the named callbacks of a training.
-
-    With a `peak_lr` the learning rate has one cycle. `validate` records the UAR of the
-    validation part, and `keep_best` returns to the epoch of its best value.
-    """
+    """Return the named callbacks of a training, in which the best is of the UAR."""
     callbacks = [("reporter", Reporter())]
     if clip is not None:
         callbacks.append(("clip", GradientNormClipping(clip)))

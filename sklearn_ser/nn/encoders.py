@@ -136,11 +136,7 @@ class PointwiseEncoder(nn.Module):
 
 
 class StatisticsEncoder(PointwiseEncoder):
-    """The pointwise encoder on the mean and deviation of each feature.
-
-    The whole network works on these statistics over the frames. In training and in
-    prediction each recording is one vector.
-    """
+    """The pointwise encoder on one vector a recording: mean and deviation of frames."""
 
     @staticmethod
     def pool_frames(sequence):
