@@ -244,7 +244,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes), float64
             In the order of ``classes_``.
         """
-        return self.net_.decide(self._outputs(X, "logits"))
+        logits = self._outputs(X, "logits")  # which tells that there is no fit
+        return self.net_.decide(logits)
 
     def predict_log_proba(self, X):
         """Return the logarithm of the probability of each class.
@@ -274,7 +275,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         -------
         array of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def embed(self, X):
         """Return the embedding from which the classes are predicted.

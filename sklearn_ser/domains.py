@@ -205,7 +205,8 @@ class DomainAdapterMixin:
             If the fit had several domains on a side, and `sample_domain` does not say
             which of them a sample belongs to.
         """
-        return self.net_.decide(self._outputs(X, "logits", sample_domain))
+        logits = self._outputs(X, "logits", sample_domain)
+        return self.net_.decide(logits)
 
     def predict_log_proba(self, X, sample_domain=None, allow_source=False):
         """Return the logarithm of the probability of each class.
