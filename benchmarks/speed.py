@@ -35,9 +35,8 @@ from sklearn_ser import (
     SpeakerNormalizer,
 )
 from sklearn_ser.datasets import load_manifest, make_emotional_speech
-from sklearn_ser.nn.augment import ClassNoise
 from sklearn_ser.nn.batching import BatchIterator, SequenceDataset
-from sklearn_ser.nn.normalization import Standardize
+from sklearn_ser.nn.layers import ClassNoise, Standardize
 from sklearn_ser.sequences import frame_statistics
 
 BATCH, LR, DECAY = 32, 3e-3, 1e-2

@@ -3,6 +3,10 @@
 They may move with any release: only this file has to follow.
 """
 
+# ruff: noqa: F401  (other files import them from here)
+
+from numbers import Real
+
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.model_selection._split import GroupsConsumerMixin
 from sklearn.utils import _safe_indexing as safe_indexing
@@ -11,13 +15,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
-__all__ = [
-    "BaseSearchCV",
-    "GroupsConsumerMixin",
-    "Interval",
-    "StrOptions",
-    "check_matplotlib_support",
-    "check_sample_weight",
-    "num_samples",
-    "safe_indexing",
-]
+# What the parameters of several estimators must be.
+AUTO = StrOptions({"auto"})
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+SHARE = Interval(Real, 0, 1, closed="left")

@@ -1,6 +1,7 @@
 """The template of a classifier: its parameters, fit and prediction, and its hooks."""
 
 import inspect
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -12,8 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from ._docstrings import shared_paragraphs
-from ._sklearn import Interval, StrOptions
+from ._sklearn import AUTO, NOT_NEGATIVE, POSITIVE, SHARE, Interval, StrOptions
 from .nn.encoders import ENCODERS
 from .nn.net import SpeechNet
 from .sequences import check_labels, check_outputs, check_sequences
@@ -62,25 +62,18 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: ClassVar = {
         "encoder": [StrOptions({"auto", *ENCODERS}), callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "lr": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
-        ],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "lr": [AUTO, POSITIVE],
+        "batch_size": [AUTO, Interval(Integral, 2, None, closed="left")],
+        "weight_decay": [NOT_NEGATIVE],
         "schedule": [StrOptions({"one_cycle"}), None],
-        "gradient_clip_value": [Interval(Real, 0, None, closed="neither"), None],
+        "gradient_clip_value": [POSITIVE, None],
         "class_weight": [StrOptions({"balanced"}), dict, None],
-        "speed_perturbation": [Interval(Real, 0, 1, closed="left")],
-        "vocal_tract_perturbation": [Interval(Real, 0, 1, closed="left")],
-        "masking": [Interval(Real, 0, 1, closed="left")],
-        "feature_noise": [Interval(Real, 0, None, closed="left")],
+        "speed_perturbation": [SHARE],
+        "vocal_tract_perturbation": [SHARE],
+        "masking": [SHARE],
+        "feature_noise": [NOT_NEGATIVE],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
-        "temperature": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-            None,
-        ],
+        "temperature": [AUTO, POSITIVE, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
@@ -121,7 +114,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
                 key=lambda p: p.name != "self" and p.name in shared,
             )
             cls.__init__.__signature__ = signature.replace(parameters=parameters)
-        shared_paragraphs(cls)
+        if cls.__doc__:
+            _fill_in(cls)
 
     # ------------------------------------------------------------------------- hooks
 
@@ -178,7 +172,8 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         """
         self._validate_params()
         with unchanged_on_failure(self):
-            sequences = self._check_X(X)
+            reset = self._fitted_before is None
+            sequences = check_sequences(X, estimator=self, reset=reset)
             data = self._check_data(
                 sequences,
                 check_labels(y, len(sequences), estimator=self),
@@ -188,10 +183,6 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
             )
             net = train_net(self, data, self._fitted_before)
             return self._set_fitted(net, data)
-
-    def _check_X(self, X):
-        """Return the sequences, and set the attributes that follow from X alone."""
-        return check_sequences(X, estimator=self, reset=self._fitted_before is None)
 
     def _check_data(self, sequences, y, **columns):
         """Check the other arguments of a fit, and return TrainingData."""
@@ -253,7 +244,7 @@ class BaseSpeechClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n_samples, n_classes), float64
             In the order of ``classes_``.
         """
-        logits = self._outputs(X, "logits")
+        logits = self._outputs(X, "logits")  # which tells that there is no fit
         return self.net_.decide(logits)
 
     def predict_log_proba(self, X):
@@ -329,3 +320,104 @@ def unchanged_on_failure(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+# ------------------------------ paragraphs that the docstrings of the classifiers share
+
+_PARAMETERS = """
+encoder : str or nn.Module class
+    The name of an encoder, or a class. "auto" takes {spectral} for
+    spectrograms, "pointwise" for sequences of one frame (functionals, pooled
+    features), and "statistics" for sequences of more than 256 features (the states
+    of a speech model). These encoders, "conv", "conv_gru" and "conv_lstm" are
+    compact enough for a laptop. "cnn6" is the encoder of DSNet's authors and needs
+    a GPU. The constructor of a class takes ``(n_features)``, and its
+    ``forward(x, lengths)`` returns ``(z, lengths)`` with z of shape
+    (n_samples, n_channels, n_frames).
+max_epochs : int
+    Passes over the (labelled) training data.
+lr : float or "auto"
+    Learning rate of AdamW, the peak of the schedule. "auto" is 0.003. With
+    vectors it grows with the root of the batch: 0.003 for 32, 0.006 for 128. A
+    batch that is larger than the training data counts as large as they are.
+batch_size : int or "auto"
+    Largest number of recordings in a batch. "auto" is 32. For vectors it is half
+    of the training data, from 32 to 128 (but 32 for DIDAN). A batch also holds at
+    most 1000 frames for each of them, including padding, so long recordings make
+    smaller batches. In training, a recording that exceeds an equal share of the
+    batch's frames is cropped at random.
+weight_decay : float
+    Decoupled weight decay.
+schedule : "one_cycle" or None
+    Schedule of the learning rate; None keeps it constant.
+gradient_clip_value : float or None
+    Largest gradient norm for each optimiser; None does not clip gradients.
+label_smoothing : float
+    Label smoothing of the cross-entropy, in [0, 1).
+class_weight : dict, "balanced" or None
+    Weights of the classes in the task's loss. Each weight is above zero.
+speed_perturbation : float
+    Training changes the tempo of recordings by a factor of up to 1 +- this.
+vocal_tract_perturbation : float
+    Training stretches the frequency axis of recordings in the same way.
+masking : float
+    Training masks up to this share of the bands and of the frames.
+feature_noise : float
+    Training adds Gaussian noise to recordings of one vector each. The noise has
+    the covariance of the features within the emotions, times the square of
+    this.
+validation_fraction : float or None
+    Share of the training speakers in the validation part. The fit keeps the
+    epoch with the best UAR on them. The `validation` of ``fit`` can name the rows
+    instead.
+temperature : float, "auto" or None
+    The logits are divided by it before they become probabilities; the predicted
+    classes stay. "auto" finds it with left-out training speakers, so that the
+    model is as sure of a new voice as it is right. If the fit gets no speakers,
+    it leaves out recordings instead, and the model is too sure of a new voice.
+callbacks : list of skorch callbacks
+    Further callbacks of the net. Each fit uses copies of them.
+device : str or torch.device
+    "auto" takes CUDA, else MPS, else the CPU. A device with another name must
+    exist on the machine.
+random_state : int, RandomState instance or None
+    Seeds all random choices: initialisation, shuffling, dropout, augmentation.
+warm_start : bool
+    If True, a fit starts from the weights of the fit before.
+verbose : int
+    Positive shows a progress bar.
+"""
+
+_ATTRIBUTES = """
+classes_ : array of shape (n_classes,)
+    The emotions of the fit.
+n_features_in_ : int
+    Number of features of a sequence.
+feature_names_in_ : array of shape (n_features,)
+    Names of the columns, if ``fit`` got a data frame.
+n_iter_ : int
+    Number of epochs.
+temperature_ : float
+    What the logits are divided by before the softmax; 1.0 with ``temperature=None``.
+net_ : SpeechNet
+    The fitted skorch net.
+history_ : skorch.history.History
+    One record per epoch with every loss term.
+"""
+
+
+def _fill_in(cls):
+    """Replace the markers in a classifier's docstring by the paragraphs above."""
+    spectral = cls._auto_encoders["spectrogram"]
+    text = _PARAMETERS.strip().replace("{spectral}", f'"{spectral}"')
+    shared = {p.split(" ")[0]: p for p in re.split(r"\n(?=\w)", text)}
+    paragraphs = []
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        if name in shared:
+            default = str(parameter.default)
+            if isinstance(parameter.default, str):
+                default = f'"{default}"'
+            paragraphs.append(shared[name].replace("\n", f", default={default}\n", 1))
+    doc = inspect.cleandoc(cls.__doc__) + "\n"  # as Python's compiler does from 3.13 on
+    doc = doc.replace("{shared parameters}", "\n".join(paragraphs))
+    cls.__doc__ = doc.replace("{shared attributes}", _ATTRIBUTES.strip())

@@ -1,6 +1,5 @@
 """Linear methods of the command line, on one vector per recording."""
 
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from ._sklearn import Interval, StrOptions
+from ._sklearn import AUTO, POSITIVE
 from ._validation import shown
 from .calibration import left_out_temperature
 from .sequences import check_sequences, check_speakers, frame_moments
@@ -22,36 +21,12 @@ class FrameStatistics(TransformerMixin, BaseEstimator):
     """Mean and standard deviation over the frames of each sequence."""
 
     def fit(self, X, y=None):
-        """Check the sequences; only the number of features is learnt.
-
-        Parameters
-        ----------
-        X : batch of sequences
-            The output of LogMelTransformer.
-        y : ignored
-            For the API's sake.
-
-        Returns
-        -------
-        self : FrameStatistics
-            The transformer itself.
-        """
+        """Check the sequences; only the number of features is learnt."""
         check_sequences(X, estimator=self, reset=True)
         return self
 
     def transform(self, X):
-        """Return a vector for each sequence.
-
-        Parameters
-        ----------
-        X : batch of sequences
-            As for `fit`.
-
-        Returns
-        -------
-        vectors : ndarray of shape (n_samples, 2 * n_features)
-            The means, then the deviations.
-        """
+        """Return an array (n_samples, 2 * n_features): means, then deviations."""
         check_is_fitted(self)
         sequences = check_sequences(X, estimator=self, reset=False)
         moments = map(frame_moments, sequences)
@@ -98,13 +73,7 @@ class EqualPriorsLDA(  # type: ignore[call-arg]
     __metadata_request__fit: ClassVar = {"speakers": True}
 
     # Checked by the fit of scikit-learn's class.
-    _parameter_constraints: ClassVar = {
-        "temperature": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-            None,
-        ]
-    }
+    _parameter_constraints: ClassVar = {"temperature": [AUTO, POSITIVE, None]}
 
     # Of scikit-learn's parameters; `get_params` names only those of the constructor.
     solver, shrinkage, covariance_estimator = "lsqr", "auto", None
@@ -119,22 +88,7 @@ class EqualPriorsLDA(  # type: ignore[call-arg]
         return np.full(len(self.classes_), 1 / len(self.classes_))
 
     def fit(self, X, y, *, speakers=None):
-        """Estimate the classes' means, their common covariance and the temperature.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Vectors.
-        y : array-like of shape (n_samples,)
-            Labels.
-        speakers : array-like of shape (n_samples,), default=None
-            The speaker of each vector.
-
-        Returns
-        -------
-        self : EqualPriorsLDA
-            The fitted classifier.
-        """
+        """Estimate the classes' means, their common covariance and the temperature."""
         super().fit(X, y)
         if len(self.classes_) < 2:
             raise ValueError(
@@ -164,34 +118,17 @@ class EqualPriorsLDA(  # type: ignore[call-arg]
 
 
 def make_baseline(of_frames):
-    """Return the baseline, unfitted.
+    """Return the baseline, unfitted: shrinkage LDA on scaled vectors.
 
-    Parameters
-    ----------
-    of_frames : bool
-        True for sequences. Their statistics are then the vectors.
-
-    Returns
-    -------
-    pipeline : Pipeline
-        Shrinkage LDA on scaled vectors.
+    With `of_frames` it takes sequences, whose statistics are the vectors.
     """
     return _on_vectors(EqualPriorsLDA(), of_frames)
 
 
 def make_logistic(of_frames):
-    """Return logistic regression, unfitted, which takes weights of recordings.
+    """Return the same with logistic regression, which takes weights of recordings.
 
-    Parameters
-    ----------
-    of_frames : bool
-        True for sequences. Their statistics are then the vectors.
-
-    Returns
-    -------
-    pipeline : Pipeline
-        Logistic regression on scaled vectors. Its penalty was chosen on two corpora,
-        each left out of the training in turn.
+    Its penalty was chosen on two corpora, each left out of the training in turn.
     """
     return _on_vectors(LogisticRegression(C=1e-3, max_iter=1000), of_frames)
 

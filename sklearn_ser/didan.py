@@ -18,7 +18,6 @@ predicts the emotion of a target sample.
 
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -26,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._sklearn import Interval, StrOptions
+from ._sklearn import NOT_NEGATIVE, StrOptions
 from .base import BaseSpeechClassifier
 from .domains import DomainAdapterMixin
 from .exceptions import warn_caller
@@ -323,8 +322,8 @@ class DIDANDomainAdapter(DomainAdapterMixin, BaseSpeechClassifier):
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
         "alignment": [StrOptions({"didan", "lidan"}), None],
-        "alignment_weight": [Interval(Real, 0, None, closed="left")],
-        "sparsity": [Interval(Real, 0, None, closed="left")],
+        "alignment_weight": [NOT_NEGATIVE],
+        "sparsity": [NOT_NEGATIVE],
         "normalize_domains": ["boolean"],
     }
 

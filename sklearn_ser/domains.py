@@ -112,7 +112,8 @@ class DomainAdapterMixin:
         """
         self._validate_params()
         with unchanged_on_failure(self):
-            sequences = self._check_X(X)
+            reset = self._fitted_before is None
+            sequences = check_sequences(X, estimator=self, reset=reset)
             n = len(sequences)
             mixed = check_mixed_labels(y, n, estimator=self)
             domain = check_sample_domain(sample_domain, mixed)
@@ -212,9 +213,7 @@ class DomainAdapterMixin:
 
         Parameters
         ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain, allow_source : array-like and bool
+        X, sample_domain, allow_source : sequences, array-like and bool
             As in ``predict_proba``.
 
         Returns
@@ -230,9 +229,7 @@ class DomainAdapterMixin:
 
         Parameters
         ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain, allow_source : array-like and bool
+        X, sample_domain, allow_source : sequences, array-like and bool
             As in ``predict_proba``.
 
         Returns
@@ -270,9 +267,7 @@ class DomainAdapterMixin:
 
         Parameters
         ----------
-        X : sequences
-            As in ``fit``.
-        sample_domain : array-like of shape (n_samples,), default=None
+        X, sample_domain : sequences and array-like
             As in ``predict_proba``.
 
         Returns

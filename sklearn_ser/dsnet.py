@@ -15,7 +15,7 @@ r is the emotion-relevant and u the emotion-irrelevant subspace. Only r has a Re
 
 from dataclasses import dataclass
 from itertools import chain
-from numbers import Integral, Real
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._sklearn import Interval
+from ._sklearn import NOT_NEGATIVE, SHARE, Interval
 from ._validation import shown
 from .base import BaseSpeechClassifier
 from .exceptions import warn_caller
@@ -258,10 +258,10 @@ class DSNetClassifier(BaseSpeechClassifier):
 
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
-        "calibration_weight": [Interval(Real, 0, None, closed="left")],
-        "orthogonality_weight": [Interval(Real, 0, None, closed="left")],
-        "reconstruction_weight": [Interval(Real, 0, None, closed="left")],
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "calibration_weight": [NOT_NEGATIVE],
+        "orthogonality_weight": [NOT_NEGATIVE],
+        "reconstruction_weight": [NOT_NEGATIVE],
+        "label_smoothing": [SHARE],
         "n_neutral": [Interval(Integral, 1, None, closed="left"), None],
         "share_neutral": ["boolean"],
     }

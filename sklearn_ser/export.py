@@ -38,6 +38,12 @@ OPSET = 17
 TOLERANCE = 1e-4
 """How far the probabilities of a graph may be from those of its model."""
 SCALERS = StandardScaler, RobustScaler, MaxAbsScaler, MinMaxScaler
+# What a parameter of a step must be: a graph has nothing else.
+_NEEDED = {
+    LogMelTransformer: ("trim", None, " Trim the recordings before the pipeline."),
+    SpeakerNormalizer: ("unseen", "global", ""),
+    MinMaxScaler: ("clip", False, ""),
+}
 
 
 def to_onnx(pipeline: Any, path: str | PathLike) -> None:
@@ -168,27 +174,20 @@ def _check_step(what, step, place):
             "behind it, to_onnx(pipeline[-1], path), and pass the features of the "
             "speech model to its graph."
         )
-    if isinstance(step, LogMelTransformer) and place == 0:
-        expected = "trim", None
-        hint = " Trim the recordings before the pipeline."
-    elif isinstance(step, SpeakerNormalizer):
-        expected, hint = ("unseen", "global"), ""
-    elif isinstance(step, MinMaxScaler):
-        expected, hint = ("clip", False), ""
-    elif isinstance(step, (FrameStatistics, *SCALERS)):
-        expected = None
-    else:
+    first = isinstance(step, LogMelTransformer)
+    later = isinstance(step, (SpeakerNormalizer, FrameStatistics, *SCALERS))
+    if not (later or (first and place == 0)):
         raise TypeError(
             f"{what}: expected LogMelTransformer as the first step, SpeakerNormalizer, "
             "FrameStatistics or a scaler of scikit-learn."
         )
-    if not isinstance(step, LogMelTransformer):
+    if later:
         check_is_fitted(step)
-    if expected is not None and (found := getattr(step, expected[0])) != expected[1]:
-        name, value = expected
-        raise ValueError(
-            f"{what} with {name}={found!r}: expected {name}={value!r}.{hint}"
-        )
+    for kind, (name, value, hint) in _NEEDED.items():
+        if isinstance(step, kind) and (found := getattr(step, name)) != value:
+            raise ValueError(
+                f"{what} with {name}={found!r}: expected {name}={value!r}.{hint}"
+            )
 
 
 def _metadata(graph, front, classifier):
@@ -321,15 +320,8 @@ class LogMel(nn.Module):
     def __init__(self, settings):
         super().__init__()
         self.settings = s = settings
-        window, filterbank, _ = basis(
-            s.sampling_rate,
-            s.n_fft,
-            s.win_length,
-            s.n_mels,
-            s.fmin,
-            s.fmax,
-            "float64",
-        )
+        sizes = s.sampling_rate, s.n_fft, s.win_length, s.n_mels, s.fmin, s.fmax
+        window, filterbank, _ = basis(*sizes, "float64")
         # Of the columns for real and imaginary parts, one for each frequency.
         filterbank = filterbank.toarray()[:, np.r_[0, 1 : s.n_fft : 2]]
         self.start = (s.n_fft - s.win_length) // 2
@@ -413,10 +405,7 @@ class Summary(nn.Module):
 
 
 class Padding(nn.Module):
-    """Padding to at least the number of frames that an encoder needs.
-
-    Encoders pad what is too short. A graph cannot choose, so it always pads.
-    """
+    """The frames that an encoder needs: a graph cannot choose, so it always pads."""
 
     def __init__(self, n_frames):
         super().__init__()
@@ -470,9 +459,8 @@ class PipelineGraph(nn.Module):
 
     def __init__(self, front, classifier):
         super().__init__()
-        self.output = "probabilities"
-        if not hasattr(classifier, "predict_proba"):
-            self.output = "scores"
+        sure = hasattr(classifier, "predict_proba")
+        self.output = "probabilities" if sure else "scores"
         self.kind = _kind(front, classifier)
         first = [*front, classifier][0]
         self.n_features = getattr(first, "n_features_in_", classifier.n_features_in_)

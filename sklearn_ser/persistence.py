@@ -168,7 +168,14 @@ def load(path: str | PathLike, *, trusted: Sequence[str] = ()) -> Any:
         raise TypeError(f"trusted must be a sequence of names, got {trusted!r}.")
     trusted = list(trusted)
     data = _read(path)
-    versions = _check_header(path, data)
+    with _telling_damage(path):
+        written, versions = _read_header(data)
+        writer = versions["sklearn-ser"]
+    if written > _FORMAT:
+        raise ValueError(
+            f"'{path}' has the format {written} of sklearn_ser {writer}, but "
+            f"version {version('sklearn-ser')} reads formats up to {_FORMAT}."
+        )
     with _telling_damage(path):
         found = io.get_untrusted_types(data=data)
         foreign = [n for n in found if n not in trusted and not _is_known(n)]
@@ -236,19 +243,6 @@ def _refuse_size(size, data):
             f"it unpacks from {len(data)} to {size} bytes, expected at most "
             f"{MAX_INFLATION} times its size"
         )
-
-
-def _check_header(path, data):
-    """Refuse a file that is damaged, or of a later format; return its versions."""
-    with _telling_damage(path):
-        written, versions = _read_header(data)
-        writer = versions["sklearn-ser"]
-    if written > _FORMAT:
-        raise ValueError(
-            f"'{path}' has the format {written} of sklearn_ser {writer}, but "
-            f"version {version('sklearn-ser')} reads formats up to {_FORMAT}."
-        )
-    return versions
 
 
 def _warn_of_versions(path, saved):

@@ -107,10 +107,7 @@ def predict_once(estimator, X, metadata, if_requested):
 
 
 def training_history(estimator):
-    """Return the numbers of each epoch of a training, or None.
-
-    Seconds are left out: the history is the same whenever the training is repeated.
-    """
+    """Return the numbers of each epoch of a training, or None."""
     history = getattr(flat_steps(estimator)[-1], "history_", None)
     if not isinstance(history, list):
         return None

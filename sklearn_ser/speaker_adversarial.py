@@ -20,7 +20,6 @@ only when SC cannot tell any speakers apart.
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -30,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn import functional as F
 
-from ._sklearn import Interval, StrOptions
+from ._sklearn import AUTO, NOT_NEGATIVE, POSITIVE, SHARE, StrOptions
 from .base import BaseSpeechClassifier
 from .exceptions import warn_caller
 from .nn.encoders import UtteranceEncoder, without_noise
@@ -149,19 +148,12 @@ class SpeakerNet(SpeechNet):
         """Apply ENC and EC to a batch, and SC to a batch of the training."""
         outputs = super().infer(x, **fit_params)
         if self.module_.training:
-            outputs["v_for_SC"] = self.v_for_SC(x, outputs["embedding"])
-            outputs["speaker_logits"] = self.module_.SC(outputs["v_for_SC"])
+            ENC, v = self.module_.ENC, outputs["embedding"]
+            if ENC.noise.acts_on(x.x):  # it hides speakers from SC, not from a probe
+                with without_noise(ENC):
+                    v = ENC(x.x, x.lengths)
+            outputs |= {"v_for_SC": v, "speaker_logits": self.module_.SC(v)}
         return outputs
-
-    def v_for_SC(self, x, v):
-        """Return v as in prediction where ENC had noise, and v itself elsewhere.
-
-        Noise hides the speaker from SC, and not from a probe later.
-        """
-        if not self.module_.ENC.noise.acts_on(x.x):
-            return v
-        with without_noise(self.module_.ENC):
-            return self.module_.ENC(x.x, x.lengths)
 
     def step_adversary(self, loss):
         """Take a step of SC's optimiser, and keep its loss."""
@@ -325,17 +317,11 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
 
     _parameter_constraints: ClassVar = {
         **BaseSpeechClassifier._parameter_constraints,
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "label_smoothing": [SHARE],
         "method": [StrOptions({"menan", "dat"}), None],
-        "adversary_weight": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="left"),
-        ],
+        "adversary_weight": [AUTO, NOT_NEGATIVE],
         "alternate": [StrOptions({"batch", "epoch"})],
-        "adversary_lr": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
+        "adversary_lr": [AUTO, POSITIVE],
     }
 
     method: str | None = "menan"
@@ -375,7 +361,6 @@ class SpeakerAdversarialClassifier(BaseSpeechClassifier):
 
     @property
     def _lambda(self):
-        """Return the weight of the adversary."""
         if self.adversary_weight != "auto":
             return self.adversary_weight
         return {"menan": 0.5, "dat": 0.005, None: 0.0}[self.method]

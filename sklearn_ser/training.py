@@ -18,8 +18,8 @@ from .calibration import MOST_ROWS, matched_temperature
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import SequenceDataset
 from .nn.callbacks import check_owners, default_callbacks, loads_best
-from .nn.devices import own_settings, training_device
 from .nn.encoders import pooled
+from .nn.process import own_settings, training_device
 from .sequences import check_length, check_speakers, frame_statistics, naming
 
 # Spectrograms have no more bands than this, while the smallest speech models have 384
@@ -211,7 +211,10 @@ def warn_of_missing_speakers(name, purpose):
 
 
 def split_validation(data, fraction, rng):
-    """Return the rows to train on, and those of the validation part or None."""
+    """Return the rows to train on, and those of the validation part or None.
+
+    Where no rows are named, speakers are drawn, or rows if there are no speakers.
+    """
     rows = np.arange(len(data.y))
     if data.validation is not None and data.validation.any():
         name = "validation"
@@ -220,29 +223,24 @@ def split_validation(data, fraction, rng):
         return rows, None
     else:
         name = f"validation_fraction={fraction}"
-        train, valid = _draw_validation(data, fraction, int(rng.integers(2**32)))
+        seed = int(rng.integers(2**32))
+        splitter = GroupShuffleSplit
+        if data.speakers is None:
+            splitter = StratifiedShuffleSplit
+            warn_caller(
+                "validation_fraction without speakers: the validation part is "
+                "stratified by y and shares speakers with the training part.",
+                SpeakersMissingWarning,
+            )
+        splits = splitter(n_splits=1, test_size=fraction, random_state=seed)
+        with naming("validation_fraction"):
+            train, valid = next(splits.split(data.y, data.y, data.speakers))
     missing = np.setdiff1d(data.classes, data.y[train])
     if len(missing):
         raise ValueError(
             f"{name} leaves no training sample for the classes {missing.tolist()}."
         )
     return train, valid
-
-
-def _draw_validation(data, fraction, seed):
-    """Draw speakers, or rows where there are no speakers."""
-    if data.speakers is None:
-        warn_caller(
-            "validation_fraction without speakers: the validation part is stratified "
-            "by y and shares speakers with the training part.",
-            SpeakersMissingWarning,
-        )
-        splitter = StratifiedShuffleSplit
-    else:
-        splitter = GroupShuffleSplit
-    splits = splitter(n_splits=1, test_size=fraction, random_state=seed)
-    with naming("validation_fraction"):
-        return next(splits.split(data.y, data.y, data.speakers))
 
 
 # ------------------------------------------------------------------- build and train
@@ -255,7 +253,10 @@ def train_net(estimator, data, before=None):
     The estimator is asked, and not changed. With the net of a fit `before`, the
     training starts from its weights.
     """
-    rng = _generator(estimator.random_state)
+    seed = estimator.random_state
+    if seed is not None:  # None would be the global generator, which is left alone
+        seed = check_random_state(seed).randint(2**31)
+    rng = np.random.default_rng(seed)
     device = training_device(estimator.device)
     train, valid = split_validation(data, estimator.validation_fraction, rng)
     seed = int(rng.integers(2**32))
@@ -297,13 +298,6 @@ def _temperature(net, data, device, rng):
         vectors = pooled(vectors, "statistics")
     X = vectors.gather(np.arange(len(vectors)))
     return matched_temperature(logits, X, data.codes, data.speakers)
-
-
-def _generator(random_state):
-    """Return a NumPy generator that leaves the global one alone."""
-    if random_state is None:
-        return np.random.default_rng()
-    return np.random.default_rng(check_random_state(random_state).randint(2**31))
 
 
 def _choose_encoder(estimator, data, before):

@@ -293,10 +293,6 @@ def replaced(values, row, value):
             r"y\[\d+\] is None, expected a la",
         ),
         (lambda y, s: {"y": replaced(y, s[3], 1)}, r"y\[\d+\] is 1 .* as y\[\d+\]"),
-        (lambda y, s: {"y": y[:3]}, "y has 3"),
-        (lambda y, s: {"y": None}, "requires y to be passed"),
-        (lambda y, s: {"speakers": ["a", "b"]}, "speakers has 2"),
-        (lambda y, s: {"validation": [False] * 25}, "validation has 25"),
         (
             lambda y, s: {"validation": ~np.isin(np.arange(24), s)},
             "validation names no row of the source",
@@ -305,8 +301,6 @@ def replaced(values, row, value):
             lambda y, s: {"sample_weight": np.where(np.isin(np.arange(24), s), 0.0, 1)},
             "^sample_weight",
         ),
-        (lambda y, s: {"sample_weight": [1.0]}, "sample_weight"),
-        (lambda y, s: {"y": [-1] * 24, "sample_domain": None}, "y is -1 in every row"),
     ],
 )
 def test_wrong_labels_and_weights(data, change, message):

@@ -22,7 +22,7 @@ from sklearn_ser.dsnet import (
 )
 from sklearn_ser.metrics import speaker_probe_score
 from sklearn_ser.nn.batching import Batch, SequenceDataset
-from sklearn_ser.nn.losses import CrossEntropy, linear_ramp, sigmoid_ramp
+from sklearn_ser.nn.losses import CrossEntropy
 
 D = 12
 TERMS = {
@@ -578,10 +578,3 @@ def test_a_long_partner_is_cropped():
         SequenceDataset(X), np.array([0, 1]), np.random.default_rng(0), 3000
     )
     assert companions["neutral"].lengths.tolist() == [1000]
-
-
-def test_ramps():
-    progress = np.linspace(0, 1, 11)
-    assert [linear_ramp(p) for p in progress] == progress.tolist()
-    expected = 2 / (1 + np.exp(-10 * progress)) - 1
-    assert [sigmoid_ramp(p) for p in progress] == pytest.approx(expected.tolist())

@@ -61,12 +61,17 @@ class Quick(DSNetClassifier):
 
 
 @pytest.fixture
-def exported(tmp_path):
+def path(tmp_path):
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture
+def exported(path):
     """Return a function that exports a model and opens the graph."""
 
     def export(model):
-        to_onnx(model, tmp_path / "model.onnx")
-        return onnxruntime.InferenceSession(tmp_path / "model.onnx")
+        to_onnx(model, path)
+        return onnxruntime.InferenceSession(path)
 
     return export
 
@@ -312,7 +317,7 @@ def test_a_normalizer_with_the_statistics_of_all(corpus, exported):
 # ------------------------------------------------------------------------- the file
 
 
-def test_metadata_say_what_the_graph_is(corpus, log_mels, exported, tmp_path):
+def test_metadata_say_what_the_graph_is(corpus, log_mels, exported, path):
     model = make_pipeline(LogMelTransformer(n_mels=16, sampling_rate=8000), Quick())
     session = exported(model.fit(corpus.waveforms, corpus.y))
     found = session.get_modelmeta().custom_metadata_map
@@ -321,7 +326,7 @@ def test_metadata_say_what_the_graph_is(corpus, log_mels, exported, tmp_path):
     assert found["input"].startswith("waveform, float32 (batch, samples), mono at 8000")
     assert found["estimator"] == "Quick"
     assert found["sklearn_ser_version"] == sklearn_ser.__version__
-    [opset] = onnx.load(tmp_path / "model.onnx").opset_import
+    [opset] = onnx.load(path).opset_import
     assert opset.version == 17
     assert "opset 17" in to_onnx.__doc__
 
@@ -371,9 +376,9 @@ def test_exporting_changes_neither_model_nor_cache(corpus, exported, tmp_path, w
 
 
 def test_an_export_that_fails_keeps_the_old_file(
-    corpus, log_mels, tmp_path, monkeypatch
+    corpus, log_mels, tmp_path, path, monkeypatch
 ):
-    path, model = tmp_path / "model.onnx", Quick().fit(log_mels, corpus.y)
+    model = Quick().fit(log_mels, corpus.y)
     to_onnx(model, path)
     before = path.read_bytes()
 
@@ -434,11 +439,11 @@ def test_an_encoder_of_ones_own(encoder, corpus, log_mels, exported):
 
 @pytest.mark.parametrize("encoder", [Fixed, Reaching])
 def test_an_encoder_whose_graph_is_another_is_refused(
-    encoder, corpus, log_mels, tmp_path
+    encoder, corpus, log_mels, tmp_path, path
 ):
     model = Quick(encoder=encoder).fit(log_mels, corpus.y)
     with pytest.raises(ValueError, match=rf"{encoder.__name__}.*cannot be exported"):
-        to_onnx(model, tmp_path / "model.onnx")
+        to_onnx(model, path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -508,21 +513,23 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("front", "error", "message"), REFUSED)
-def test_steps_that_cannot_be_exported(front, error, message, classifier, tmp_path):
+def test_steps_that_cannot_be_exported(
+    front, error, message, classifier, tmp_path, path
+):
     with pytest.raises(error, match=message):
-        to_onnx(make_pipeline(*front, classifier), tmp_path / "model.onnx")
+        to_onnx(make_pipeline(*front, classifier), path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("unseen", ["utterance", None])
-def test_a_normalizer_of_another_kind(unseen, corpus, log_mels, classifier, tmp_path):
+def test_a_normalizer_of_another_kind(unseen, corpus, log_mels, classifier, path):
     front = SpeakerNormalizer(unseen=unseen).fit(log_mels, speakers=corpus.speakers)
     message = rf"unseen={re.escape(repr(unseen))}: expected unseen='global'"
     with pytest.raises(ValueError, match=message):
-        to_onnx(make_pipeline(front, classifier), tmp_path / "model.onnx")
+        to_onnx(make_pipeline(front, classifier), path)
 
 
-def test_an_adapter_of_several_targets(corpus, log_mels, tmp_path):
+def test_an_adapter_of_several_targets(corpus, log_mels, path):
     model = DIDANDomainAdapter(
         encoder="conv", max_epochs=1, batch_size=8, random_state=0
     )
@@ -532,31 +539,31 @@ def test_an_adapter_of_several_targets(corpus, log_mels, tmp_path):
         ValueError,
         match=r"DIDANDomainAdapter cannot be exported: .* fit had several target",
     ):
-        to_onnx(model, tmp_path / "model.onnx")
+        to_onnx(model, path)
 
 
 @pytest.mark.parametrize("model", [RandomForestClassifier(), SVC(), None, "dsnet"])
-def test_what_is_no_classifier_of_ours(model, table, tmp_path):
+def test_what_is_no_classifier_of_ours(model, table, path):
     if hasattr(model, "fit"):
         model.fit(table, np.arange(24) % 2)
     with pytest.raises(
         TypeError, match="pipeline must be a classifier of this library, a linear"
     ):
-        to_onnx(model, tmp_path / "model.onnx")
+        to_onnx(model, path)
 
 
-def test_a_linear_model_that_predicts_otherwise(table, tmp_path):
+def test_a_linear_model_that_predicts_otherwise(table, path):
     model = SVC(kernel="linear").fit(
         StandardScaler().fit_transform(table), [0, 1, 2] * 8
     )
     with pytest.raises(ValueError, match="SVC cannot be exported"):
-        to_onnx(model, tmp_path / "model.onnx")
+        to_onnx(model, path)
 
 
 @pytest.mark.parametrize("model", [Quick(), EqualPriorsLDA(), LinearSVC()])
-def test_a_model_that_is_not_fitted(model, tmp_path):
+def test_a_model_that_is_not_fitted(model, path):
     with pytest.raises(NotFittedError):
-        to_onnx(model, tmp_path / "model.onnx")
+        to_onnx(model, path)
 
 
 @pytest.mark.parametrize("path", [3, None, b"model.onnx"])
@@ -567,8 +574,8 @@ def test_what_is_no_path(path, classifier):
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_without_the_packages_the_error_names_the_extra(
-    package, classifier, tmp_path, monkeypatch
+    package, classifier, path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=r"sklearn_ser\[onnx\]"):
-        to_onnx(classifier, tmp_path / "model.onnx")
+        to_onnx(classifier, path)

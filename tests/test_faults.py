@@ -256,7 +256,7 @@ from torch import nn
 from torch.nn import functional as F
 from skorch.callbacks import Callback
 from sklearn_ser import DSNetClassifier
-from sklearn_ser.nn.devices import _Threads
+from sklearn_ser.nn.process import _Threads
 
 class Encoder(nn.Module):
     def __init__(self, n_features):

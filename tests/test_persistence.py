@@ -85,13 +85,29 @@ def fitted(method, corpus):
     return model.fit(corpus.waveforms, corpus.y, **speakers)
 
 
-def rewrite(path, change, text=None):
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.skops"
+
+
+def copies(model, path, *trusted):
+    """Return the model after pickle, after deepcopy, and after save and load."""
+    save(model, path)
+    names = [f"{__name__}.{cls.__name__}" for cls in trusted]
+    return (
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        load(path, trusted=names),
+    )
+
+
+def rewrite(path, change, text=None, compression=zipfile.ZIP_STORED):
     """Change the schema inside a saved file."""
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(files["schema.json"])
     files["schema.json"] = text or json.dumps(change(schema) or schema)
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
 
@@ -128,15 +144,15 @@ def elsewhere():
 
 
 @pytest.mark.slow
-def test_another_process_predicts_the_same_bits(fitted, paths, elsewhere, tmp_path):
-    save(fitted, tmp_path / "model.skops")
-    there = elsewhere(tmp_path / "model.skops", paths)
+def test_another_process_predicts_the_same_bits(fitted, paths, elsewhere, path):
+    save(fitted, path)
+    there = elsewhere(path, paths)
     np.testing.assert_array_equal(there, fitted.predict_proba(paths))
 
 
-def test_everything_comes_back(fitted, corpus, tmp_path):
-    save(fitted, tmp_path / "model.skops")
-    loaded = load(tmp_path / "model.skops")
+def test_everything_comes_back(fitted, corpus, path):
+    save(fitted, path)
+    loaded = load(path)
     assert loaded[0].get_params() == fitted[0].get_params()
     assert loaded[1].get_params() == fitted[1].get_params()
     assert list(loaded[1].history_) == list(fitted[1].history_)
@@ -149,9 +165,9 @@ def test_everything_comes_back(fitted, corpus, tmp_path):
     np.testing.assert_array_equal(loaded[1].predict_proba(X), expected)
 
 
-def test_no_pickle_inside(fitted, tmp_path):
-    save(fitted, tmp_path / "model.skops")
-    with zipfile.ZipFile(tmp_path / "model.skops") as archive:
+def test_no_pickle_inside(fitted, path):
+    save(fitted, path)
+    with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         assert {name.rpartition(".")[2] for name in names} == {"json", "npy"}
         for name in names:
@@ -159,10 +175,10 @@ def test_no_pickle_inside(fitted, tmp_path):
             assert content.startswith((b"\x93NUMPY", b"{"))
 
 
-def test_an_unfitted_estimator(method, tmp_path):
+def test_an_unfitted_estimator(method, path):
     model = method(random_state=np.random.RandomState(3), device=torch.device("cpu"))
-    save(model, tmp_path / "model.skops")
-    loaded = load(tmp_path / "model.skops")
+    save(model, path)
+    loaded = load(path)
     assert type(loaded) is method.cls
     assert loaded.device == model.device
     assert loaded.random_state.randint(1000) == model.random_state.randint(1000)
@@ -193,26 +209,26 @@ def test_labels_and_parameters_keep_type_and_value(tmp_path_factory, labels, lr)
 # ----------------------------------------------------------------- what is refused
 
 
-def test_a_foreign_type_is_refused_by_its_name(fitted, corpus, tmp_path):
+def test_a_foreign_type_is_refused_by_its_name(fitted, corpus, path):
     model = make_pipeline(Foreign(), *[step for _, step in fitted.steps])
-    save(model, tmp_path / "model.skops")
+    save(model, path)
     name = f"{__name__}.Foreign"
     with pytest.raises(TypeError, match=rf"not trusted: \['{name}'\]"):
-        load(tmp_path / "model.skops")
+        load(path)
     with pytest.raises(TypeError, match=rf"not trusted: \['{name}'\]"):
-        load(tmp_path / "model.skops", trusted=["somewhere.Else"])
+        load(path, trusted=["somewhere.Else"])
     with pytest.raises(ValueError, match=r"model\.skops.*ran on loading"):
-        load(tmp_path / "model.skops", trusted=[name])
+        load(path, trusted=[name])
 
 
-def test_an_encoder_of_ones_own_is_to_be_trusted_by_name(log_mels, corpus, tmp_path):
+def test_an_encoder_of_ones_own_is_to_be_trusted_by_name(log_mels, corpus, path):
     model = DSNetClassifier(encoder=Encoder, max_epochs=1, random_state=0)
     model.fit(log_mels, corpus.y, speakers=corpus.speakers)
-    save(model, tmp_path / "model.skops")
+    save(model, path)
     with pytest.raises(TypeError, match=rf"{__name__}\.Encoder") as caught:
-        load(tmp_path / "model.skops")
+        load(path)
     assert f"trusted=['{__name__}.Encoder']" in str(caught.value)
-    loaded = load(tmp_path / "model.skops", trusted=[f"{__name__}.Encoder"])
+    loaded = load(path, trusted=[f"{__name__}.Encoder"])
     np.testing.assert_array_equal(
         loaded.predict_proba(log_mels), model.predict_proba(log_mels)
     )
@@ -239,8 +255,7 @@ def test_an_encoder_of_ones_own_is_to_be_trusted_by_name(log_mels, corpus, tmp_p
         "sklearn.utils.fixes.Path",
     ],
 )
-def test_names_slipped_into_a_file_are_refused(fitted, tmp_path, name):
-    path = tmp_path / "model.skops"
+def test_names_slipped_into_a_file_are_refused(fitted, path, name):
     save(make_pipeline(FunctionTransformer(np.shape), LinearSVC()), path)
     module, _, attribute = name.rpartition(".")
 
@@ -287,12 +302,12 @@ COMBINED = {
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 @pytest.mark.parametrize("name", COMBINED)
-def test_models_of_scikit_learn_need_no_trust(tmp_path, name):
+def test_models_of_scikit_learn_need_no_trust(path, name):
     rng, y = np.random.default_rng(0), np.arange(40) % 2
     X = rng.normal(size=(40, 3)) + y[:, None]
     model = clone(COMBINED[name]).fit(X, y)
-    save(model, tmp_path / "model.skops")
-    loaded = load(tmp_path / "model.skops")
+    save(model, path)
+    loaded = load(path)
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.score(X, y) == model.score(X, y)
     if hasattr(model, "predict_proba"):
@@ -308,17 +323,14 @@ def test_models_of_scikit_learn_need_no_trust(tmp_path, name):
         (KNeighborsClassifier(algorithm="kd_tree"), r"_kd_tree\.KDTree"),
     ],
 )
-def test_compiled_types_believe_what_they_read_and_are_not_trusted(
-    tmp_path, model, name
-):
+def test_compiled_types_believe_what_they_read_and_are_not_trusted(path, model, name):
     X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
-    save(model.fit(X, y), tmp_path / "model.skops")
+    save(model.fit(X, y), path)
     with pytest.raises(TypeError, match=f"not trusted: .*{name}"):
-        load(tmp_path / "model.skops")
+        load(path)
 
 
-def test_what_no_other_process_could_find_is_not_saved(tmp_path):
-    path = tmp_path / "model.skops"
+def test_what_no_other_process_could_find_is_not_saved(tmp_path, path):
     with pytest.raises(TypeError, match=r"<lambda>.*top level of a module"):
         save(FunctionTransformer(lambda x: x), path)
 
@@ -332,21 +344,20 @@ def test_what_no_other_process_could_find_is_not_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_callbacks_are_refused(method, tmp_path):
+def test_callbacks_are_refused(method, path):
     model = make_pipeline(StandardScaler(), method(callbacks=[EpochTimer()]))
     with pytest.raises(ValueError, match=f"{method.step}__callbacks cannot be saved"):
-        save(model, tmp_path / "model.skops")
-    save(make_pipeline(method(callbacks=[])), tmp_path / "model.skops")
+        save(model, path)
+    save(make_pipeline(method(callbacks=[])), path)
 
 
 @pytest.mark.parametrize("thing", [None, "model", DSNetClassifier, {"a": 1}])
-def test_only_estimators_are_saved(tmp_path, thing):
+def test_only_estimators_are_saved(path, thing):
     with pytest.raises(TypeError, match="must be a scikit-learn estimator"):
-        save(thing, tmp_path / "model.skops")
+        save(thing, path)
 
 
-def test_missing_and_broken_files(fitted, tmp_path):
-    path = tmp_path / "model.skops"
+def test_missing_and_broken_files(fitted, path):
     with pytest.raises(ValueError, match=r"no model file '.*model\.skops'"):
         load(path)
     save(fitted, path)
@@ -368,9 +379,8 @@ def test_missing_and_broken_files(fitted, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mutated_file_is_one_error_or_loads(tmp_path):
+def test_a_mutated_file_is_one_error_or_loads(path):
     """Bytes flipped, cut and written over: never an error of another kind."""
-    path = tmp_path / "model.skops"
     X = np.random.default_rng(0).normal(size=(20, 3))
     model = make_pipeline(StandardScaler(), LinearSVC()).fit(X, np.arange(20) % 2)
     save(model, path)
@@ -396,8 +406,7 @@ def test_a_mutated_file_is_one_error_or_loads(tmp_path):
     assert all(text.startswith(f"'{path}' ") for text in told)
 
 
-def test_an_error_does_not_show_what_a_damaged_file_holds(tmp_path):
-    path = tmp_path / "model.skops"
+def test_an_error_does_not_show_what_a_damaged_file_holds(path):
     model = make_pipeline(StandardScaler()).fit(np.ones((3, 3)))
     save(model, path)
     data, name = path.read_bytes(), b".npy"
@@ -428,8 +437,7 @@ def test_paths_that_lead_to_no_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_bomb_is_not_inflated(tmp_path):
-    path = tmp_path / "model.skops"
+def test_a_bomb_is_not_inflated(path):
     save(DSNetClassifier(), path)
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("0.npy", bytes(2**28))
@@ -442,9 +450,8 @@ def test_a_bomb_is_not_inflated(tmp_path):
 
 
 @pytest.mark.parametrize("identity", ["one each", "none"])
-def test_a_part_that_is_named_many_times_is_a_bomb(tmp_path, identity):
+def test_a_part_that_is_named_many_times_is_a_bomb(path, identity):
     """Each object whose state names a part holds an array of its own."""
-    path = tmp_path / "model.skops"
     save(StandardScaler().fit(np.arange(2e5)[:, None] * [[1.0, 2.0]]), path)
     with zipfile.ZipFile(path) as archive:
         schema = json.loads(archive.read("schema.json"))
@@ -469,14 +476,9 @@ def test_a_part_that_is_named_many_times_is_a_bomb(tmp_path, identity):
         load(path)
 
 
-def test_a_compressed_copy_of_a_model_loads(tmp_path):
-    path = tmp_path / "model.skops"
+def test_a_compressed_copy_of_a_model_loads(path):
     save(DSNetClassifier(lr=0.5), path)
-    with zipfile.ZipFile(path) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
+    rewrite(path, lambda schema: schema, compression=zipfile.ZIP_DEFLATED)
     assert load(path).lr == 0.5
 
 
@@ -488,8 +490,7 @@ def test_a_skops_file_of_another_maker_is_refused(tmp_path):
         load(tmp_path / "scaler.skops")
 
 
-def test_a_later_format_is_refused_though_its_types_are_unknown(tmp_path):
-    path = tmp_path / "model.skops"
+def test_a_later_format_is_refused_though_its_types_are_unknown(path):
     save(DSNetClassifier(), path)
 
     def change(schema):
@@ -535,8 +536,7 @@ def plain():
     return make_pipeline(StandardScaler(), LinearSVC()).fit(X, np.arange(20) % 2)
 
 
-def test_other_versions_warn_once_for_all_packages(plain, tmp_path):
-    path = tmp_path / "model.skops"
+def test_other_versions_warn_once_for_all_packages(plain, path):
     saved_with(path, plain, scikit_learn="1.2.2", torch="1.13.1+cu117", numpy="1.24.4")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -555,33 +555,32 @@ def test_other_versions_warn_once_for_all_packages(plain, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["scikit-learn", "torch", "numpy"])
-def test_each_package_is_compared(name, plain, tmp_path):
+def test_each_package_is_compared(name, plain, path):
     major, minor, *_ = version(name).split(".")
     other, key = f"{major}.{int(minor) + 1}.0", name.replace("-", "_")
-    saved_with(tmp_path / "model.skops", plain, **{key: other})
+    saved_with(path, plain, **{key: other})
     found = re.escape(
         f"with {name} {other}, but this process has {name} {version(name)}."
     )
     with pytest.warns(VersionsDifferWarning, match=found):
-        load(tmp_path / "model.skops")
+        load(path)
 
 
-def test_releases_that_mend_faults_do_not_warn(plain, tmp_path):
+def test_releases_that_mend_faults_do_not_warn(plain, path):
     names = "scikit_learn", "torch", "numpy"
     parts = [version(name.replace("_", "-")).split(".")[:2] for name in names]
     others = {n: f"{a}.{b}.99+cu130" for n, (a, b) in zip(names, parts, strict=True)}
-    saved_with(tmp_path / "model.skops", plain, skorch="0.1", skops="0.1", **others)
-    load(tmp_path / "model.skops")  # a warning would be an error
+    saved_with(path, plain, skorch="0.1", skops="0.1", **others)
+    load(path)  # a warning would be an error
 
 
 # ------------------------------------------------------------ machines and accidents
 
 
-def test_a_model_from_a_gpu_loads_on_the_cpu(fitted, log_mels, tmp_path):
+def test_a_model_from_a_gpu_loads_on_the_cpu(fitted, log_mels, path):
     if torch.cuda.is_available():
         pytest.skip("this machine has the GPU that the test takes away")
     model = copy.deepcopy(fitted[1]).set_params(device="cuda:1")
-    path = tmp_path / "model.skops"
     save(model, path)
     # Only this word tells such a file from one that was written on the GPU.
     rewrite(path, replace(r'"content": "\"cpu\""', r'"content": "\"cuda:1\""'))
@@ -608,13 +607,12 @@ def calibrated(model):
 
 
 @pytest.mark.parametrize("wrap", [searched, voted, calibrated])
-def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path):
+def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path, path):
     front = LogMelTransformer(n_mels=16, cache_dir=str(tmp_path / "cache"))
     model = make_pipeline(front, *make_baseline(of_frames=True))
     given = {"groups": corpus.speakers} if wrap is searched else {}
     model = wrap(model).fit(corpus.waveforms, corpus.y, **given)
     expected = model.predict_proba(corpus.waveforms)
-    path = tmp_path / "model.skops"
     save(model, path)
     loaded = load(path)
     shutil.rmtree(tmp_path / "cache")
@@ -629,8 +627,7 @@ def test_no_part_keeps_the_cache_of_another_machine(wrap, corpus, tmp_path):
         assert not (tmp_path / "cache").exists()
 
 
-def test_an_interrupted_save_keeps_the_old_file(method, tmp_path, monkeypatch):
-    path = tmp_path / "model.skops"
+def test_an_interrupted_save_keeps_the_old_file(method, tmp_path, path, monkeypatch):
     save(method(lr=0.5), path)
 
     def interrupt(*args):
@@ -644,19 +641,19 @@ def test_an_interrupted_save_keeps_the_old_file(method, tmp_path, monkeypatch):
     assert load(path).lr == 0.5
 
 
-def test_without_skops_the_error_names_the_extra(method, tmp_path, monkeypatch):
+def test_without_skops_the_error_names_the_extra(method, path, monkeypatch):
     monkeypatch.setitem(sys.modules, "skops.io", None)
     with pytest.raises(ImportError, match=r"sklearn_ser\[skops\]"):
-        save(method(), tmp_path / "model.skops")
+        save(method(), path)
     with pytest.raises(ImportError, match=r"sklearn_ser\[skops\]"):
-        load(tmp_path / "model.skops")
+        load(path)
 
 
-def test_a_file_of_skops_that_holds_no_estimator_is_refused(tmp_path):
+def test_a_file_of_skops_that_holds_no_estimator_is_refused(path):
     content = {"format": 1, "versions": {"sklearn-ser": "0.1"}, "estimator": [1, 2]}
-    import_skops().dump(content, tmp_path / "model.skops")
+    import_skops().dump(content, path)
     with pytest.raises(ValueError, match="found a list, expected an estimator"):
-        load(tmp_path / "model.skops")
+        load(path)
 
 
 # ---------------------------------------------------------------- buffers of all kinds
@@ -696,22 +693,17 @@ def buffers(model):
     return encoder
 
 
-def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, tmp_path):
+def test_buffers_of_every_kind_are_copied(method, log_mels, corpus, path):
     """A continued fit starts from them, too."""
     data = {"X": log_mels, "y": corpus.y, "speakers": corpus.speakers}
     model = method(encoder=Buffers, max_epochs=2, warm_start=True).fit(**data)
-    save(model, tmp_path / "model.skops")
-    copies = (
-        pickle.loads(pickle.dumps(model)),
-        copy.deepcopy(model),
-        load(tmp_path / "model.skops", trusted=[f"{__name__}.Buffers"]),
-    )
+    twins = copies(model, path, Buffers)
     own, expected = buffers(model), model.predict_proba(log_mels)
     assert own.late is not None
     assert len(own.grows) > 2
     model = copy.deepcopy(model).set_params(max_epochs=1).fit(**data)
     assert len(buffers(model).grows) > len(own.grows)
-    for twin in copies:
+    for twin in twins:
         other = buffers(twin)
         for (name, value), (_, found) in zip(
             own.named_buffers(), other.named_buffers(), strict=True
@@ -744,22 +736,17 @@ class Tied(nn.Module):
         return x, lengths
 
 
-def test_parameters_of_two_names_are_copied_and_stay_one(log_mels, corpus, tmp_path):
+def test_parameters_of_two_names_are_copied_and_stay_one(log_mels, corpus, path):
     data = {"X": log_mels, "y": corpus.y}
     model = SpeakerAdversarialClassifier(
         method=None, encoder=Tied, max_epochs=1, warm_start=True, random_state=0
     ).fit(**data)
     expected = model.predict_proba(log_mels)
-    save(model, tmp_path / "model.skops")
-    copies = (
-        pickle.loads(pickle.dumps(model)),
-        copy.deepcopy(model),
-        load(tmp_path / "model.skops", trusted=[f"{__name__}.Tied"]),
-    )
+    twins = copies(model, path, Tied)
     continued = [m.fit(**data) for m in (copy.deepcopy(model), model)]
-    for twin in copies:
+    for twin in twins:
         np.testing.assert_array_equal(twin.predict_proba(log_mels), expected)
-    for twin in (*copies, *continued):
+    for twin in (*twins, *continued):
         encoder = twin.net_.module_.ENC.encoder
         assert encoder.third.weight is encoder.second.weight
         assert encoder.again is encoder.second

@@ -70,6 +70,15 @@ def data():
     return X, y, domain
 
 
+def scores(X, y, cv, scorer, **params):
+    """The scores of an adapter in scikit-learn's cross-validation."""
+    found = cross_validate(
+        DIDANDomainAdapter(**PARAMS), X, y, cv=cv, scoring=scorer, params=params,
+        error_score="raise",
+    )  # fmt: skip
+    return found["test_score"]
+
+
 @pytest.fixture(scope="module")
 def flat(data):
     """The same as vectors, which is what skada's older scorers take."""
@@ -102,16 +111,7 @@ def test_scorers(skada, data, flat, name):
     cv = skada.model_selection.SourceTargetShuffleSplit(
         2, test_size=0.5, random_state=0
     )
-    found = cross_validate(
-        DIDANDomainAdapter(**PARAMS),
-        X,
-        y,
-        cv=cv,
-        scoring=scorer,
-        params=params,
-        error_score="raise",
-    )
-    assert np.isfinite(found["test_score"]).all()
+    assert np.isfinite(scores(X, y, cv, scorer, **params)).all()
 
 
 @pytest.mark.usefixtures("routing")
@@ -134,16 +134,8 @@ def test_splitters(skada, data, name):
     if name == "LeaveOneDomainOut":  # which wants each as source and as target
         domain = np.abs(domain)
         X, y, domain = np.r_[X, X], np.r_[y, y], np.r_[domain, -domain]
-    found = cross_validate(
-        DIDANDomainAdapter(**PARAMS),
-        X,
-        y,
-        cv=cv,
-        scoring=skada.metrics.PredictionEntropyScorer(),
-        params={"sample_domain": domain},
-        error_score="raise",
-    )
-    assert np.isfinite(found["test_score"]).all()
+    scorer = skada.metrics.PredictionEntropyScorer()
+    assert np.isfinite(scores(X, y, cv, scorer, sample_domain=domain)).all()
 
 
 @pytest.mark.slow

@@ -334,7 +334,7 @@ def _pooled(states, pooling):
 
 def _shared_encoder(source, layer, device):
     import_or_raise("transformers safetensors", "speech-model", "Speech models need")
-    from ..nn.devices import training_device
+    from ..nn.process import training_device
     from ._speech_encoders import load_encoder
 
     device = training_device(device)

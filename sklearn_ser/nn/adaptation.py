@@ -3,9 +3,9 @@
 import numpy as np
 
 from .batching import side_by_side
-from .devices import own_settings
 from .net import SpeechNet, to_numpy, to_tensor
 from .normalization import batch_norms, with_own_statistics
+from .process import own_settings
 
 # A source batch chooses from this many times as many target recordings as it needs.
 WAITING_BATCHES = 4
@@ -40,12 +40,10 @@ class DomainNet(SpeechNet):
 
     def normalized_by(self, dataset):
         """Add the target, unless it has statistics of its own."""
-        draw, own = (
-            dataset.draw_companions,
-            getattr(self.module_, "own_statistics", True),
-        )
-        common = isinstance(draw, TargetBatches) and not own
-        return [dataset, draw.dataset] if common else [dataset]
+        draw = dataset.draw_companions
+        if getattr(self.module_, "own_statistics", True) or draw is None:
+            return [dataset]
+        return [dataset, draw.dataset]
 
     @own_settings()
     def set_target_statistics(self, sequences):

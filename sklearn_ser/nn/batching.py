@@ -89,19 +89,17 @@ class SequenceDataset(Dataset):
         """Return the Batch of these rows, cropped at random to at most `max_frames`."""
         index = torch.as_tensor(rows, device=self.device)
         if self.vectors:
-            x, lengths = self._table(rows, index)[:, :, None], torch.ones_like(index)
+            if isinstance(self.sequences, torch.Tensor):
+                x = self.sequences[index]
+            else:
+                x = torch.from_numpy(self.sequences.gather(rows)).to(self.device)
+            x, lengths = x[:, :, None], torch.ones_like(index)
         else:
             sequences = [self.sequences[row] for row in rows]
             if max_frames is not None:
                 sequences = [_crop(s, max_frames, rng) for s in sequences]
             x, lengths = pad(sequences, self.device)
         return Batch(x, lengths, {k: v[index] for k, v in self.columns.items()})
-
-    def _table(self, rows, index):
-        """Return some vectors as a tensor of shape (n_rows, n_features)."""
-        if isinstance(self.sequences, torch.Tensor):
-            return self.sequences[index]
-        return torch.from_numpy(self.sequences.gather(rows)).to(self.device)
 
 
 def _crop(sequence, max_frames, rng):

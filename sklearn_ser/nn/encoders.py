@@ -11,6 +11,7 @@ features are then the ``n_features`` of the constructor.
 """
 
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,10 +20,18 @@ from torch.nn import functional as F
 
 from .._vectors import Vectors
 from ..exceptions import warn_caller
-from .augment import Augment, ClassNoise
-from .layers import AttentionPooling, Dropout, PointwiseConv, deltas, frame_mask
-from .normalization import MaskedBatchNorm, Standardize
-from .randomness import is_own
+from .layers import (
+    AttentionPooling,
+    Augment,
+    ClassNoise,
+    Dropout,
+    MaskedBatchNorm,
+    PointwiseConv,
+    Standardize,
+    deltas,
+    frame_mask,
+)
+from .process import is_own
 
 
 class StridedBlock(nn.Module):
@@ -51,12 +60,10 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, n_features, n_channels=96):
         super().__init__()
+        sizes = (n_features, 4), (n_channels, 2), (n_channels, 1)
         self.blocks = nn.ModuleList(
-            [
-                StridedBlock(nn.Conv1d, n_features, n_channels, 5, 4),
-                StridedBlock(nn.Conv1d, n_channels, n_channels, 5, 2),
-                StridedBlock(nn.Conv1d, n_channels, n_channels, 5, 1),
-            ]
+            StridedBlock(nn.Conv1d, n_in, n_channels, 5, stride)
+            for n_in, stride in sizes
         )
 
     def forward(self, x, lengths):
@@ -129,11 +136,7 @@ class PointwiseEncoder(nn.Module):
 
 
 class StatisticsEncoder(PointwiseEncoder):
-    """The pointwise encoder on the mean and deviation of each feature.
-
-    The whole network works on these statistics over the frames. In training and in
-    prediction each recording is one vector.
-    """
+    """The pointwise encoder on one vector a recording: mean and deviation of frames."""
 
     @staticmethod
     def pool_frames(sequence):
@@ -155,13 +158,11 @@ class CNN6Encoder(nn.Module):
     def __init__(self, n_features, n_channels=(64, 128, 256, 512), dropout=0.2):
         super().__init__()
         self.input_norm = MaskedBatchNorm(n_features)
-        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
-        n_in = 3
-        for n_out in n_channels:
-            conv = nn.Conv2d(n_in, n_out, 5, padding=2, bias=False)
-            self.convs.append(conv)
-            self.norms.append(MaskedBatchNorm(n_out))
-            n_in = n_out
+        self.convs = nn.ModuleList(
+            nn.Conv2d(n_in, n_out, 5, padding=2, bias=False)
+            for n_in, n_out in pairwise([3, *n_channels])
+        )
+        self.norms = nn.ModuleList(map(MaskedBatchNorm, n_channels))
         self.dropout = Dropout(dropout)
 
     def forward(self, x, lengths):

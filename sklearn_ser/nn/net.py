@@ -9,27 +9,32 @@ from skorch.callbacks import Callback, PassthroughScoring
 from skorch.utils import to_device
 
 from ..exceptions import TrainingDivergedError
-from .augment import ClassNoise
 from .batching import (
     BatchIterator,
     OutOfMemoryError,
     SequenceDataset,
     in_batches_that_fit,
 )
-from .callbacks import interrupts_noticed
-from .devices import existing_device, own_settings, threads_for
-from .divergence import (
+from .callbacks import (
     TOO_LARGE,
     check_last_step,
     check_outputs,
     diverged,
+    interrupts_noticed,
     largest_weight,
 )
 from .encoders import pooled
-from .layers import LogitLayer
+from .layers import ClassNoise, LogitLayer, Standardize
 from .losses import CrossEntropy, TermSum
-from .normalization import Standardize, keep_statistics, set_statistics
-from .randomness import Draws, NothingDrawn, is_own
+from .normalization import keep_statistics, set_statistics
+from .process import (
+    Draws,
+    NothingDrawn,
+    existing_device,
+    is_own,
+    own_settings,
+    threads_for,
+)
 
 # Batches of up to this many recordings, if their frames fit, for the statistics.
 _FEW = 64
@@ -291,22 +296,6 @@ class SpeechNet(skorch.NeuralNet):
 
         return in_batches_that_fit(batches, compute_rows)
 
-    def train_step(self, batch, **fit_params):
-        """Take a step, after which the statistics are not those of the weights."""
-        self.stale_ = True
-        return super().train_step(batch, **fit_params)
-
-    def validation_step(self, batch, **fit_params):
-        """Validate a batch under the statistics of the present weights."""
-        self.match_statistics()
-        return super().validation_step(batch, **fit_params)
-
-    def evaluation_step(self, batch, training=False):
-        """Apply the module to a batch under the statistics of the present weights."""
-        if not training:
-            self.match_statistics()
-        return super().evaluation_step(batch, training)
-
     def run_single_epoch(self, iterator, training, prefix, step_fn, **kwargs):
         """Take the steps of an epoch; a callback may end the training after a batch."""
         if iterator is None:
@@ -315,7 +304,19 @@ class SpeechNet(skorch.NeuralNet):
             self.iterator_ = iterator  # ``progress`` needs its number of batches
 
         def step(batch, **fit_params):
-            found = self._checked_step(step_fn, batch, **fit_params)
+            try:
+                if training:
+                    self.stale_ = True
+                else:
+                    self.match_statistics()
+                found = step_fn(batch, **fit_params)
+            except TrainingDivergedError:
+                raise
+            except Exception as error:  # what fails for weights that diverged says so
+                if (largest := largest_weight(self.module_)) < TOO_LARGE:
+                    raise
+                what = f"A step failed at a weight of {largest:.0e}"
+                raise diverged(self, what, batch[0]) from error
             return found | {"y_pred": found["y_pred"]["logits"].detach()}
 
         with closing(self._guarded(iterator, training)) as batches:
@@ -328,18 +329,6 @@ class SpeechNet(skorch.NeuralNet):
                 yield batch
             if training and self.stopping_:
                 return
-
-    def _checked_step(self, step_fn, batch, **fit_params):
-        """Take a step. What fails for weights that diverged says so."""
-        try:
-            return step_fn(batch, **fit_params)
-        except TrainingDivergedError:
-            raise
-        except Exception as error:
-            if (largest := largest_weight(self.module_)) < TOO_LARGE:
-                raise
-            what = f"A step failed at a weight of {largest:.0e}"
-            raise diverged(self, what, batch[0]) from error
 
     def progress(self):
         """Return the finished share of the training, in [0, 1)."""

@@ -1,4 +1,4 @@
-"""Normalisation by statistics that are set before training, or by batch statistics."""
+"""The exact statistics of batch normalisation, with which a network predicts."""
 
 import copy
 from collections import Counter
@@ -6,71 +6,9 @@ from functools import partial
 from itertools import chain
 
 import torch
-from torch import nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-
-class Standardize(nn.Module):
-    """Affine standardisation of each feature with statistics set before training."""
-
-    def __init__(self, n_features):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features))
-        self.register_buffer("scale", torch.ones(n_features))
-
-    def set_statistics(self, mean, scale):
-        """Set mean and scale, arrays of shape (n_features,)."""
-        self.mean.copy_(torch.as_tensor(mean, dtype=torch.float32))
-        self.scale.copy_(torch.as_tensor(scale, dtype=torch.float32))
-
-    def forward(self, x):
-        return (x - self.mean[:, None]) / self.scale[:, None]
-
-
-class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation over the true cells of (n_samples, n_channels, ...).
-
-    ``mask`` broadcasts against the input, and is 1 for a true cell. Padded cells do not
-    enter the statistics, and the output is zero there. Training leaves ``running_mean``
-    and ``running_var`` as they are: :func:`set_statistics` sets them.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_ser.nn.layers import MaskedBatchNorm, frame_mask
-    >>> x = torch.tensor([[[1.0, 3.0, 9.0]]])
-    >>> mask = frame_mask(torch.tensor([2]), 3)[:, None]
-    >>> MaskedBatchNorm(1)(x, mask).tolist()[0][0][2]
-    0.0
-    """
-
-    def _check_input_dim(self, input):
-        """Accept any number of trailing axes."""
-
-    def forward(self, x, mask):
-        if not self.training:
-            return super().forward(x) * mask
-        if x.shape[1:] == (self.num_features, 1) and len(x) > 1:  # without padding
-            return F.batch_norm(
-                x, None, None, self.weight, self.bias, training=True, eps=self.eps
-            )
-        mean, var, _ = _moments(x, mask)
-        shape = [1, -1] + [1] * (x.ndim - 2)
-        centred = (x - mean.view(shape)) * mask
-        scale = self.weight * (var + self.eps).rsqrt()
-        return torch.addcmul(self.bias.view(shape) * mask, centred, scale.view(shape))
-
-
-def _moments(x, mask=None):
-    """Return mean, variance and number of the true cells of each channel."""
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    if mask is None:
-        mask = x.new_ones((1,) * x.ndim)
-    n_cells = mask.expand(x.shape[0], 1, *x.shape[2:]).sum()
-    mean = (x * mask).sum(axes) / n_cells
-    centred = (x - mean.view([1, -1] + [1] * (x.ndim - 2))) * mask
-    return mean, centred.square().sum(axes) / n_cells, n_cells
+from .layers import moments
 
 
 def batch_norms(module):
@@ -115,7 +53,6 @@ def set_statistics(module, in_batches):
         _store(norm, [_cells(*args, **kwargs)])
 
     # If there is a single batch, each layer sees all inputs in it.
-
     results = in_batches(partial(_run, module, batch_norms(module), first_look))
     next(results)
     if next(results, _Complete) is _Complete:
@@ -152,7 +89,7 @@ def _run(module, norms, hook, x, lengths):
 
 def _cells(x, mask=None):
     """Return number, mean and sum of squared deviations of the cells, in float64."""
-    mean, var, n_cells = _moments(x.float(), mask)
+    mean, var, n_cells = moments(x.float(), mask)
     n_cells = float(n_cells)
     return n_cells, mean.cpu().double(), var.cpu().double() * n_cells
 

@@ -10,13 +10,13 @@ from sklearn.base import clone
 
 from sklearn_ser import DIDANDomainAdapter
 from sklearn_ser._vectors import Vectors
-from sklearn_ser.nn.augment import Augment, ClassNoise
 from sklearn_ser.nn.encoders import (
     ConvEncoder,
     PointwiseEncoder,
     StatisticsEncoder,
     UtteranceEncoder,
 )
+from sklearn_ser.nn.layers import Augment, ClassNoise
 from sklearn_ser.training import check_training_data
 
 

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from torch import nn
 
-from sklearn_ser.nn.augment import Augment
 from sklearn_ser.nn.encoders import CNN6Encoder, UtteranceEncoder
 from sklearn_ser.nn.layers import (
     AttentionPooling,
+    Augment,
     Dropout,
     LogitLayer,
+    MaskedBatchNorm,
     PointwiseConv,
+    Standardize,
     deltas,
     frame_mask,
 )
-from sklearn_ser.nn.normalization import MaskedBatchNorm, Standardize, keep_statistics
+from sklearn_ser.nn.normalization import keep_statistics
 from sklearn_ser.sequences import frame_statistics, standardized
 
 some_lengths = st.lists(st.integers(1, 12), min_size=1, max_size=5)

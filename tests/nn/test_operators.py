@@ -20,7 +20,7 @@ from sklearn_ser import (
 from sklearn_ser.didan import ImplicitAlignment
 from sklearn_ser.nn import normalization
 from sklearn_ser.nn.batching import SequenceDataset
-from sklearn_ser.nn.divergence import diverged
+from sklearn_ser.nn.callbacks import diverged
 from sklearn_ser.nn.encoders import ENCODERS
 from sklearn_ser.nn.net import SpeechNet
 

@@ -12,9 +12,8 @@ from sklearn_ser import DIDANDomainAdapter, DSNetClassifier
 from sklearn_ser.metrics import uar_score
 from sklearn_ser.nn.batching import BatchIterator, SequenceDataset
 from sklearn_ser.nn.encoders import UtteranceEncoder
-from sklearn_ser.nn.layers import frame_mask
+from sklearn_ser.nn.layers import MaskedBatchNorm, frame_mask
 from sklearn_ser.nn.normalization import (
-    MaskedBatchNorm,
     batch_norms,
     keep_statistics,
     set_statistics,

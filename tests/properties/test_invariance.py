@@ -12,8 +12,7 @@ from torch import nn
 
 from sklearn_ser.nn.batching import pad
 from sklearn_ser.nn.encoders import ENCODERS, UtteranceEncoder, check_encoder
-from sklearn_ser.nn.layers import Dropout, frame_mask
-from sklearn_ser.nn.normalization import MaskedBatchNorm
+from sklearn_ser.nn.layers import Dropout, MaskedBatchNorm, frame_mask
 
 TOLERANCE = 1e-5
 LONGEST = 6000  # a minute
@@ -237,6 +236,13 @@ def test_a_users_encoder(method):
     np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
 
 
+def fit_eight(method, encoder, X=None, **params):
+    """Fit to eight sequences of two emotions and two speakers."""
+    X = make_sequences([20] * 8) if X is None else X
+    y, speakers = ["neutral", "anger"] * 4, ["a", "b"] * 4
+    return method(encoder=encoder, **params).fit(X, y, speakers=speakers)
+
+
 def broken(returns):
     class Broken(nn.Module):
         def __init__(self, n_features):
@@ -268,11 +274,8 @@ def broken(returns):
     ],
 )
 def test_a_broken_encoder_is_named(method, returns):
-    X = make_sequences([20] * 8)
     with pytest.raises(ValueError, match=r"encoder Broken breaks its contract.*z of"):
-        method(encoder=broken(returns)).fit(
-            X, ["neutral", "anger"] * 4, speakers=["a", "b"] * 4
-        )
+        fit_eight(method, broken(returns))
 
 
 class Unmasked(nn.Module):
@@ -342,23 +345,22 @@ def test_an_encoder_may_compute_in_another_precision(dtype):
         assert check_encoder(Own(n_features), n_features) == 12
 
 
-def test_what_makes_no_module_is_named(method):
-    X, y = make_sequences([20] * 8), ["neutral", "anger"] * 4
+def test_what_is_no_class_of_a_module_is_named(method):
     with pytest.raises(TypeError, match=r"encoder makes a float, expected a torch.nn"):
-        method(encoder=float).fit(X, y, speakers=["a", "b"] * 4)
+        fit_eight(method, float)
+    with pytest.raises(TypeError, match=r"encoder is an instance of OwnEncoder"):
+        fit_eight(method, OwnEncoder(N_FEATURES))
 
 
 @pytest.mark.parametrize("short", [1, 7])
 def test_an_encoder_that_leaves_nothing_of_a_sequence_is_named(method, short):
     thin = broken(lambda x, lengths: (x[..., 7::8], lengths // 8))
-    X, y = make_sequences([20] * 7 + [short]), ["neutral", "anger"] * 4
+    X = make_sequences([20] * 7 + [short])
     message = rf"encoder Broken returned the length 0 for {short} frames, .* to pad"
-    speakers = ["a", "b"] * 4
     with pytest.raises(ValueError, match=message):
-        method(encoder=thin).fit(X, y, speakers=speakers)
-    long = make_sequences([20] * 8)
-    model = method(encoder=thin).fit(long, y, speakers=speakers)
-    assert np.isfinite(model.predict_proba(long)).all()
+        fit_eight(method, thin, X)
+    model = fit_eight(method, thin)
+    assert np.isfinite(model.predict_proba(X[:7])).all()
     with pytest.raises(ValueError, match=message):
         model.predict_proba(X)
 
@@ -367,12 +369,10 @@ def test_an_encoder_that_promises_too_many_frames_of_a_sequence_is_named(method)
     def cut(x, lengths):
         return x[..., :16], lengths
 
-    X, y = make_sequences([20] * 8), ["neutral", "anger"] * 4
+    still = {"speed_perturbation": 0, "vocal_tract_perturbation": 0}
     message = r"encoder Broken returned the length 20 for 20 frames, .* the 16 of z"
     with pytest.raises(ValueError, match=message):
-        method(
-            encoder=broken(cut), speed_perturbation=0, vocal_tract_perturbation=0
-        ).fit(X, y, speakers=["a", "b"] * 4)
+        fit_eight(method, broken(cut), **still)
 
 
 @pytest.mark.parametrize(
@@ -384,20 +384,12 @@ def test_an_encoder_that_promises_too_many_frames_of_a_sequence_is_named(method)
 )
 def test_an_error_inside_the_users_encoder_stays_visible(method, returns, message):
     with pytest.raises((RuntimeError, ValueError)) as caught:
-        method(encoder=broken(returns)).fit(
-            make_sequences([20] * 8), ["neutral", "anger"] * 4, speakers=["a", "b"] * 4
-        )
+        fit_eight(method, broken(returns))
     chain = [caught.value, caught.value.__cause__, caught.value.__context__]
     assert any(re.search(message, str(error)) for error in chain)
 
 
 # ------------------------------------------------------------- forms of one batch
-
-
-def test_an_encoder_instance_is_refused(method):
-    X, y = make_sequences([5, 6, 7, 8]), [0, 1, 0, 1]
-    with pytest.raises(TypeError, match=r"encoder is an instance of OwnEncoder"):
-        method(encoder=OwnEncoder(N_FEATURES), **method.speakerless).fit(X, y)
 
 
 def read_only(x):
