@@ -296,6 +296,22 @@ class SpeechNet(skorch.NeuralNet):
 
         return in_batches_that_fit(batches, compute_rows)
 
+    def train_step(self, batch, **fit_params):
+        """Take a step, after which the statistics are not those of the weights."""
+        self.stale_ = True
+        return super().train_step(batch, **fit_params)
+
+    def validation_step(self, batch, **fit_params):
+        """Validate a batch under the statistics of the present weights."""
+        self.match_statistics()
+        return super().validation_step(batch, **fit_params)
+
+    def evaluation_step(self, batch, training=False):
+        """Apply the module to a batch under the statistics of the present weights."""
+        if not training:
+            self.match_statistics()
+        return super().evaluation_step(batch, training)
+
     def run_single_epoch(self, iterator, training, prefix, step_fn, **kwargs):
         """Take the steps of an epoch; a callback may end the training after a batch."""
         if iterator is None:
@@ -305,10 +321,6 @@ class SpeechNet(skorch.NeuralNet):
 
         def step(batch, **fit_params):
             try:
-                if training:
-                    self.stale_ = True
-                else:
-                    self.match_statistics()
                 found = step_fn(batch, **fit_params)
             except TrainingDivergedError:
                 raise
