@@ -16,6 +16,12 @@ LOG_MEL, OPENSMILE = "log-mel", "opensmile"
 LINEAR = BASELINE, LOGISTIC = "baseline", "logistic"
 ADAPTING = "didan", "lidan"
 
+# name -> (transformer, title) of features without a speech model
+FEATURES = {
+    LOG_MEL: ("LogMelTransformer", "log-mel spectrograms"),
+    OPENSMILE: ("OpenSMILETransformer", "openSMILE functionals"),
+}
+
 _ADVERSARIAL = "speaker_adversarial", "SpeakerAdversarialClassifier"
 _ADAPTER = "didan", "DIDANDomainAdapter"
 # name -> (module, class or function, parameters, title) of the classifier
@@ -32,15 +38,8 @@ METHODS = {
 
 _COLUMNS = ("file", "speaker", "emotion")
 _COLUMN_OPTIONS = [f"{name}_column" for name in _COLUMNS]
-# the loaders' arguments, with which their errors begin -> the options of the command
-_OPTIONS = {
-    "name": "--corpus",
-    "corpora": "--corpus",
-    "data_home": "--data-home",
-    "emotions": "--emotions",
-    "rename": "--rename",
-    "protocol": "--protocol",
-}
+# arguments of the loaders, with which their errors begin
+_ARGUMENTS = ("name", "corpora", "data_home", "emotions", "rename", "protocol")
 
 # --- options, told as in a manual ---------------------------------------------------
 
@@ -251,7 +250,7 @@ def check_method(args):
     method = f"the method {args.method}"
     negative = args.channel not in (None, "mean") and args.channel < 0
     refuse(args.jobs == 0, "--jobs", "must not be 0")
-    if args.features in (LOG_MEL, OPENSMILE):
+    if args.features in FEATURES:
         refuse_given(args, ["layer"], f"{args.features} features have no layers")
     refuse(negative, "--channel", f"must be at least 0, got {args.channel}")
     if args.method in LINEAR:
@@ -342,10 +341,10 @@ def _naming_options():
         yield
     except ValueError as error:
         name = re.match(r"(\w*)(\[\d+\])?:? ?", str(error))
-        if name[1] not in _OPTIONS:
+        if name[1] not in _ARGUMENTS:
             raise
-        text = str(error)[name.end() :]
-        raise ValueError(f"argument {_OPTIONS[name[1]]}: {text}") from error
+        option = "corpus" if name[1] in ("name", "corpora") else name[1]
+        refuse(True, f"--{option.replace('_', '-')}", str(error)[name.end() :])
 
 
 def read_manifest(option, args):
@@ -417,24 +416,19 @@ def known_texts(corpus, args):
 
 def make_front(args, corpus):
     """Return the transformer of recordings, after a try of what may be missing."""
-    from ..features import (
-        LogMelTransformer,
-        OpenSMILETransformer,
-        SpeechModelTransformer,
-    )
+    from .. import features
 
-    if args.features == LOG_MEL:
-        front = LogMelTransformer()
-    elif args.features == OPENSMILE:
-        front = OpenSMILETransformer()
+    if args.features in FEATURES:
+        front = getattr(features, FEATURES[args.features][0])()
     else:
-        layer = "middle" if args.layer is None else args.layer
-        front = SpeechModelTransformer(args.features, layer=layer, pooling="mean_std")
+        options = {"layer": "middle" if args.layer is None else args.layer}
+        options["pooling"] = "mean_std"
+        front = features.SpeechModelTransformer(args.features, **options)
     try:
         try_front(front)
     except Exception as error:
         # a real name is never refused: only what fails may be a slip
-        for name in get_close_matches(args.features.lower(), (LOG_MEL, OPENSMILE), 1):
+        for name in get_close_matches(args.features.lower(), FEATURES, 1):
             if name != args.features:
                 error.add_note(f"Is {name} meant in --features?")
         raise
@@ -470,11 +464,11 @@ def make_classifier(args, method=None):
 
 def shown_title(args, front, corpus):
     """Return what is trained on which features of which recordings, without a path."""
-    words = {LOG_MEL: "log-mel spectrograms", OPENSMILE: "openSMILE functionals"}
-    features = words.get(args.features)
-    if features is None:
-        from ..features._hub import locate
+    from ..features._hub import locate
 
+    if args.features in FEATURES:
+        features = FEATURES[args.features][1]
+    else:
         source = locate(args.features)
         is_folder = os.path.isdir(args.features)
         name = os.path.basename(source.directory) if is_folder else args.features

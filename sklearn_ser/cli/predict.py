@@ -64,7 +64,7 @@ def add_arguments(parser):
     parser.add_argument("model", metavar="MODEL", help="a file that train saved")
     parser.add_argument("paths", nargs="+", metavar="FILE-OR-FOLDER", help=_PATHS)
     limits = {"window": (0.1, 3600), "hop": (0.01, 3600), "rate": (1, 1e6)}
-    types = {name: {"type": _number(*low_high)} for name, low_high in limits.items()}
+    types = {name: {"type": _number(*limit)} for name, limit in limits.items()}
     add_options(parser, _OPTIONS, **types)
     archive.add_arguments(parser)
 
@@ -96,7 +96,7 @@ def run(args):
         named = [(_shown(file), file, speaker) for file, speaker in voices]
         return archive.run(args, model, named, times)
     wanted = bool(args.csv or args.timeline)
-    table = _Table(args, [_shown(file) for file, _ in voices], model.classes_, wanted)
+    show = _table(args, [_shown(file) for file, _ in voices], model.classes_, wanted)
     timelines = []
     try:
         for file, speaker in voices:
@@ -106,7 +106,7 @@ def run(args):
                 print_note(f"error: {_shown(file)}: {error}")
                 continue
             if args.timeline is None:
-                table.show(timelines[-1])
+                show(timelines[-1])
             else:
                 print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
     except KeyboardInterrupt:  # what was found before it is kept
@@ -141,12 +141,12 @@ def _follow(model, args, window, hop, speaker):
     name, found = "stdin", []
     rate = sampling_rate(model)
     blocks = _read_raw(args.rate or rate, rate)
-    table = _Table(args, [name], model.classes_, False)
+    show = _table(args, [name], model.classes_, False)
     options = {"batch": 0, "speaker": speaker}
     try:
         for row in predict_windows(model, blocks, window, hop, **options):
             found.append(row)
-            table.show(collect(name, model, [row]))
+            show(collect(name, model, [row]))
     finally:  # a microphone has no other end than an interrupt
         if found:
             timeline = collect(name, model, found)
@@ -185,9 +185,11 @@ def _check_options(args):
             "ffmpeg -i talk.mp3 -f s16le -ac 1 -ar 16000 - | sklearn-ser predict "
             "model.skops -"
         )
-    if not live:
-        rate = "it is the rate of standard input (-); a file has its own rate in its "
-        refuse_given(args, ["rate"], f"{rate}header")
+    refuse(
+        args.rate is not None and not live,
+        "--rate",
+        "it is the rate of standard input (-); a file has its own rate in its header",
+    )
     refuse(
         live and (args.turns is not None or args.enroll == _SELF),
         "FILE-OR-FOLDER",
@@ -324,8 +326,8 @@ def _voices(model, args, files):
         is_table = _suffix(file) == ".csv"
         pairs += _read_table(file, "FILE-OR-FOLDER") if is_table else [(file, None)]
     if not has_normalizer(model):
-        lacks = "was trained without --enrollable and has no SpeakerNormalizer, which"
-        refuse_given(args, ["enroll"], f"'{args.model}' {lacks} keeps voices")
+        lacks = "was trained without --enrollable and has no SpeakerNormalizer"
+        refuse_given(args, ["enroll"], f"'{args.model}' {lacks}, which keeps voices")
         return [(file, None) for file, _ in pairs]
     if args.enroll == _SELF:
         return _enroll_themselves(model, args, pairs)
@@ -405,26 +407,24 @@ def _cut(model, file):
 # --- what is printed and written ----------------------------------------------------
 
 
-class _Table:
-    """Rows on the screen, and a header above the first of them."""
+def _table(args, names, classes, reader_may_leave):
+    """Return what prints the windows of a timeline, the first ones below a header."""
+    from ..timeline.windows import column_names
 
-    def __init__(self, args, names, classes, reader_may_leave):
-        from ..timeline.windows import column_names
+    columns = _columns(args)
+    header = column_names(classes, columns)
+    longest = max(len(str(name)) for name in classes)
+    least = {"file": max(map(len, names)), "emotion": longest, "speaker": 10}
+    least |= {"kind": 12, "overlap": 7, "start": 7, "end": 7}
+    widths = [max(6, len(name), least.get(name, 0)) for name in header]
+    above = [header]
 
-        self.reader_may_leave, self.columns = reader_may_leave, _columns(args)
-        self.header = column_names(classes, self.columns)
-        longest = max(len(str(name)) for name in classes)
-        least = {"file": max(map(len, names)), "emotion": longest, "speaker": 10}
-        least |= {"kind": 12, "overlap": 7, "start": 7, "end": 7}
-        self.widths = [max(6, len(n), least.get(n, 0)) for n in self.header]
-        self.is_new = True
+    def show(timeline):
+        for row in [*above, *_rows(timeline, columns)]:
+            print_line(aligned(row, widths), reader_may_leave=reader_may_leave)
+        above.clear()
 
-    def show(self, timeline):
-        """Print the windows of a timeline."""
-        for row in [*[self.header] * self.is_new, *_rows(timeline, self.columns)]:
-            line = aligned(row, self.widths)
-            print_line(line, reader_may_leave=self.reader_may_leave)
-        self.is_new = False
+    return show
 
 
 def _columns(args):

@@ -4,14 +4,13 @@ import json
 import os
 import shlex
 
-from .options import LOG_MEL, OPENSMILE, refuse, refuse_given
+from .options import FEATURES, refuse, refuse_given
 
 COMMAND = "command.json"
 """The file in which an evaluation's folder has its command, for ``--resume``."""
 
 # What differs between machines: where files lie, and how many processes there may be.
 _PLACES = ("manifest", "target", "features")
-_WORDS = LOG_MEL, OPENSMILE  # features that lie nowhere
 _OWN = ("command", "parser", "out", "resume", "rerun", "jobs", "data_home")
 
 
@@ -75,7 +74,7 @@ def _portable(path, folder):
     """Return a path from a folder, or its name if either is not below this folder."""
     here = os.getcwd()
     paths = os.path.abspath(path), os.path.abspath(folder)
-    if path in _WORDS or not os.path.exists(path):
+    if path in FEATURES or not os.path.exists(path):
         return path  # the name of features
     if os.path.dirname(here) != here and os.path.commonpath([here, *paths]) == here:
         return os.path.relpath(path, folder)
@@ -149,7 +148,7 @@ def _read(args, path, option, shown):
 def _find(name, value, path, option):
     """Return where a table or features are: beside the file of a result, or known."""
     place = os.path.join(os.path.dirname(path), value)
-    if value not in _WORDS and os.path.exists(place):
+    if value not in FEATURES and os.path.exists(place):
         return place
     refuse(
         name != "features",
@@ -164,7 +163,7 @@ def _refuse_others(name, given, known, option):
     """Refuse other data or features than those of the evaluation, in other places."""
     given, known = _listed(given), _listed(known)
     is_other = len(given) != len(known) or any(
-        one != other and not {None, *_WORDS}.isdisjoint((one, other))
+        one != other and not {None, *FEATURES}.isdisjoint((one, other))
         for one, other in zip(given, known, strict=True)
     )
     had = "none" if known == [None] else " ".join(known)
