@@ -13,7 +13,8 @@ import numpy as np
 from .terminal import name_rows
 
 LOG_MEL, OPENSMILE = "log-mel", "opensmile"
-LINEAR = BASELINE, LOGISTIC = "baseline", "logistic"
+BASELINE, LOGISTIC = "baseline", "logistic"
+LINEAR = BASELINE, LOGISTIC
 ADAPTING = "didan", "lidan"
 
 # name -> (transformer, title) of features without a speech model
@@ -344,7 +345,8 @@ def _naming_options():
         if name[1] not in _ARGUMENTS:
             raise
         option = "corpus" if name[1] in ("name", "corpora") else name[1]
-        refuse(True, f"--{option.replace('_', '-')}", str(error)[name.end() :])
+        text = f"--{option.replace('_', '-')}: {str(error)[name.end() :]}"
+        raise ValueError(f"argument {text}") from error
 
 
 def read_manifest(option, args):
