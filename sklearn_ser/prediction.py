@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, lru_cache, partial
+from itertools import chain
 from typing import Any
 
 from joblib import effective_n_jobs
@@ -19,11 +20,7 @@ from .features import SpeechModelTransformer
 from .features.audio import as_segment
 from .persistence import load
 from .pipeline import flat_steps, has_normalizer
-from .timeline.windows import (
-    check_times,
-    column_names,
-    predict_recording,
-)
+from .timeline.windows import check_times, column_names, predict_recording
 
 try:
     import cloudpickle
@@ -125,7 +122,12 @@ def predict_table(
     if isinstance(model, str | os.PathLike):
         changed = os.stat(model).st_mtime_ns if os.path.isfile(model) else None
         model = _load(os.path.abspath(model), changed)
-    names = names_of_columns(model)
+    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
+        raise TypeError(
+            f"model is a {type(model).__name__} without predict_proba or classes_, "
+            "expected a fitted pipeline that takes recordings and predicts "
+            "probabilities."
+        )
     listed = _listed(recordings, has_normalizer(model))
     n_workers = max(1, effective_n_jobs(n_jobs))  # a cluster may have none yet
     size = max(1, min(PART, len(listed) // (_PARTS * n_workers)))
@@ -133,21 +135,12 @@ def predict_table(
     parts = [listed[start : start + size] for start in range(0, len(listed), size)]
     found = dict(predict_parts(model, enumerate(parts), window, hop, n_jobs))
     rows = [row for number in sorted(found) for row in found[number]]
-    kinds = dict.fromkeys(names, "float64") | dict.fromkeys(
-        ("file", "emotion", "error"), "string"
+    names, texts = (
+        column_names(["error", *model.classes_]),
+        ("file", "emotion", "error"),
     )
+    kinds = dict.fromkeys(names, "float64") | dict.fromkeys(texts, "string")
     return pandas.DataFrame(rows, columns=names).astype(kinds)
-
-
-def names_of_columns(model):
-    """Return the names of a table's columns; refuse a model that predicts none."""
-    if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
-        raise TypeError(
-            f"model is a {type(model).__name__} without predict_proba or classes_, "
-            "expected a fitted pipeline that takes recordings and predicts "
-            "probabilities."
-        )
-    return column_names(["error", *model.classes_])
 
 
 def predict_parts(model, parts, window, hop, n_jobs):
@@ -168,58 +161,39 @@ def predict_parts(model, parts, window, hop, n_jobs):
 
 def _one_by_one(model, part, run, seen):
     """Return the rows of a part; a recording that kills its process is a failure."""
-    rows, killed = {}, []
+    ended, killed, rows = [], [], {}
     for job, found in run((i, [one]) for i, one in enumerate(part)):
-        if found is KILLED:
-            killed.append((job, KILLED))
-        else:
-            rows[found[0]] = found[1]
-    seen["predicted"] += len(rows)
+        (killed if found is KILLED else ended).append((job, found))
     if len(killed) > 1:  # one beside it may have been the guilty one
         killed = (pair for job, _ in killed for pair in run([job]))
-    for job, found in killed:
+    for (i, [(name, *_)]), found in chain(ended, killed):
         seen["killed" if found is KILLED else "predicted"] += 1
         if seen["killed"] == _DEADLY and not seen["predicted"]:
             raise ChildProcessError(
                 f"the processes of the first {_DEADLY} recordings were killed, though "
                 "each had one recording alone; is there memory for the model?"
             )
-        if found is KILLED:
-            i, [(name, *_)] = job
-            text = "its process was killed; is memory short?"
-            found = i, [_failure(model, name, text)]
-        rows[found[0]] = found[1]
+        text = "its process was killed; is memory short?"
+        rows[i] = [_failure(model, name, text)] if found is KILLED else found[1]
     return [row for i in range(len(part)) for row in rows[i]]
 
 
 def _predict_part(model, number, part, *, window, hop):
     """Return the number of a part and its rows, those of failures included."""
-    rows = []
-    with _one_thread(model.model):
+    rows, model = [], model.model
+    with _one_thread(model):
         for name, recording, speaker in part:
-            rows += _predict(model.model, name, recording, speaker, window, hop)
+            try:
+                found = [*predict_recording(model, recording, window, hop, speaker)]
+            except (ImportError, Warning):  # of every recording, or asked for
+                raise
+            except Exception as error:  # one of a million must not end the run
+                rows.append(_failure(model, name, str(error) or type(error).__name__))
+                continue
+            for start, end, p in found:
+                emotion = str(model.classes_[p.argmax()])
+                rows.append((name, start, end, emotion, None, *p.tolist()))
     return number, rows
-
-
-def _predict(model, name, recording, speaker, window, hop):
-    """Return a row for each window of a recording, or one with an error."""
-    try:
-        found = predict_recording(model, recording, window, hop, speaker)
-        return [
-            (
-                name,
-                start,
-                end,
-                str(model.classes_[p.argmax()]),
-                None,
-                *p.tolist(),
-            )
-            for start, end, p in found
-        ]
-    except (ImportError, Warning):  # of every recording, or asked for
-        raise
-    except Exception as error:  # one of a million must not end the run
-        return [_failure(model, name, str(error) or type(error).__name__)]
 
 
 def _failure(model, name, text):
@@ -291,16 +265,14 @@ def _listed(recordings, with_speakers):
     lengths = {name: len(column) for name, column in columns.items()}
     if len({*lengths.values()}) > 1:
         raise ValueError(f"recordings has columns of unequal length: {lengths}.")
-    files = columns["file"]
-    contents = columns.get("bytes", [None] * len(files))
-    speakers = columns.get("speaker") if with_speakers else None
-    speakers = [None if is_missing(s) else s for s in speakers or [None] * len(files)]
-    times = [columns.get(name, [None] * len(files)) for name in ("start", "end")]
+    if not with_speakers:
+        columns.pop("speaker", None)
+    names = "file", "bytes", "start", "end", "speaker"
+    nothing = [None] * len(columns["file"])
+    rows = zip(*(columns.get(name, nothing) for name in names), strict=True)
     return [
-        (str(file), _as_recording(file, content, start, end), speaker)
-        for file, content, start, end, speaker in zip(
-            files, contents, *times, speakers, strict=True
-        )
+        (str(file), _as_recording(file, *parts), None if is_missing(who) else who)
+        for file, *parts, who in rows
     ]
 
 

@@ -4,7 +4,13 @@ import argparse
 
 from .. import __version__
 from . import compare, evaluate, predict, train
-from .terminal import discard_output, in_rows, print_note, printable, warnings_in_lines
+from .terminal import (
+    discard_output,
+    in_one_line,
+    in_rows,
+    print_note,
+    warnings_in_lines,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -15,8 +21,7 @@ class _Parser(argparse.ArgumentParser):
         """End in one line, without the usage."""
         if message.startswith("unrecognized") and message.lower().endswith(".csv"):
             message += ": a table is given by --manifest"
-        line = " ".join(printable(message).split())
-        self.exit(2, f"sklearn-ser: error: {line}\n")
+        self.exit(2, f"sklearn-ser: error: {in_one_line(message)}\n")
 
 
 def main(argv=None):
@@ -55,20 +60,16 @@ def main(argv=None):
         discard_output()  # whoever read has enough, as head
         return 141  # as of a program that SIGPIPE ends
     except (ImportError, OSError, TypeError, ValueError) as error:
-        texts = [
-            in_rows(str(error)),
-            *getattr(error, "__notes__", []),
-        ]  # which fold it was
+        notes = getattr(error, "__notes__", [])  # such as which fold it was
+        texts = [in_rows(str(error)), *notes]
         return parser.error(". ".join(text.rstrip(".") for text in texts) + ".")
 
 
 def make_parser():
     """Return the parser of the four commands, which the documentation reads too."""
     parser = _Parser(prog="sklearn-ser", description="Speech emotion recognition.")
-    version = f"%(prog)s {__version__}"
-    parser.add_argument(
-        "--version", action="version", version=version, help="print the version"
-    )
+    version = {"action": "version", "version": f"%(prog)s {__version__}"}
+    parser.add_argument("--version", **version, help="print the version")
     commands = parser.add_subparsers(required=True, title="commands")
     for command in (evaluate, compare, train, predict):
         name = command.__name__.rpartition(".")[2]

@@ -6,82 +6,67 @@ memory: it predicts the recordings that have no row yet, in further parts.
 
 import contextlib
 import csv
-import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor, CancelledError
+from pathlib import Path
 
 from .._csv import harmless, write_csv
 from .._files import atomic_write
-from .._validation import shortened
-from .options import make_folder, refuse
+from .._validation import import_or_raise, shortened
+from .options import add_options, check_needs, make_folder, refuse, refuse_given
 from .terminal import print_line, print_note
 
 FORMATS = ("csv", "parquet")
+_OPTIONS = """
+--out FOLDER
+    write the windows to files in a folder, part by part, instead of the screen;
+    recordings that fail are listed in failed.csv
+--format
+    of the files in --out; parquet needs pandas and pyarrow; default: csv
+--resume
+    predict only the recordings that have no row in --out yet
+--jobs N
+    processes, -1 for all cores; default: 1
+--dask ADDRESS
+    predict on the workers of a Dask scheduler, such as tcp://host:8786
+"""
 _SETTINGS, _FAILED = "archive.json", "failed.csv"
 _ERRORS = ["file", "error"]
 _PART = re.compile(r"part-(\d{6,})\.(csv|parquet)")
+_LEFT = re.compile(r"(part-|failed\.csv\.|archive\.json\.).*\.tmp", re.DOTALL)
 _BYTES = 2**25  # of files in a part: long recordings make small parts
 
 
 def add_arguments(parser):
     """Add the options of an archive."""
-    option = parser.add_argument_group("an archive").add_argument
-    option(
-        "--out",
-        metavar="FOLDER",
-        help="write the windows to files in a folder, part by part, instead of the "
-        "screen; recordings that fail are listed in failed.csv",
-    )
-    option(
-        "--format",
-        choices=FORMATS,
-        help="of the files in --out; parquet needs pandas and pyarrow; default: csv",
-    )
-    option(
-        "--resume",
-        action="store_true",
-        help="predict only the recordings that have no row in --out yet",
-    )
-    option(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="processes, -1 for all cores; default: 1",
-    )
-    option(
-        "--dask",
-        metavar="ADDRESS",
-        help="predict on the workers of a Dask scheduler, such as tcp://host:8786",
-    )
+    group = parser.add_argument_group("an archive")
+    add_options(group, _OPTIONS, format={"choices": FORMATS}, jobs={"type": int})
 
 
 def check_options(args):
     """Refuse options that do not fit together, and a folder that does not."""
+    check_needs(args, "out", ("format", "resume", "jobs", "dask"))
     if args.out is None:
-        for name in ("format", "resume", "jobs", "dask"):
-            refuse(vars(args)[name] not in (None, False), f"--{name}", "needs --out")
         return
-    refuse(args.csv, "--csv", "--out writes tables already")
-    refuse(args.timeline, "--timeline", "is for a few recordings, not for --out")
-    refuse(args.turns, "--turns", "is for a few recordings, not for --out")
-    refuse(
-        args.enroll == "self", "--enroll", "self needs all windows at once, not --out"
-    )
+    args.format = args.format or "csv"
+    refuse_given(args, ["csv"], "--out writes tables already")
+    refuse_given(args, ["timeline", "turns"], "is for a few recordings, not for --out")
+    by_itself = args.enroll == "self"
+    refuse(by_itself, "--enroll", "self needs all windows at once, not --out")
     refuse(args.paths == ["-"], "--out", "standard input is no archive")
     refuse(args.jobs == 0, "--jobs", "must not be 0")
-    refuse(
-        args.jobs and args.dask, "--jobs", "the cluster of --dask has its own number"
-    )
+    if args.dask is not None:
+        refuse_given(args, ["jobs"], "the cluster of --dask has its own number")
     if args.format == "parquet":
-        from .._validation import import_or_raise
-
         import_or_raise("pandas pyarrow", "datasets", "--format parquet needs")
+    names = os.listdir(args.out) if os.path.isdir(args.out) else []
+    is_begun = any(name == _SETTINGS or _PART.fullmatch(name) for name in names)
     refuse(
-        not args.resume and _is_begun(args.out),
+        is_begun and not args.resume,
         "--out",
         f"'{args.out}' holds predictions already: take another folder, or go on with "
         "--resume",
@@ -97,7 +82,7 @@ def run(args, model, recordings, times):
         is_part = isinstance(file, Mapping)
         refuse(is_part, "--out", f"takes whole recordings, found a part of '{name}'")
     known = {harmless(recording[0]): recording for recording in recordings}
-    folder = _Folder(args.out, args.format or "csv", model.classes_)
+    folder = _Folder(args.out, args.format, model.classes_)
     with _workers(args.dask):
         speakers = {k: r[2] and str(r[2]) for k, r in known.items()}
         done = folder.begin(_settings(args, times), speakers)
@@ -166,8 +151,6 @@ def _workers(address):
         return
     import joblib
 
-    from .._validation import import_or_raise
-
     distributed = import_or_raise("distributed", "dask", "--dask needs")
     try:
         client = distributed.Client(address, timeout=10)
@@ -187,7 +170,7 @@ def _settings(args, times):
         "--enroll": _digest(args.enroll),
         "--window": window,
         "--hop": hop,
-        "--format": args.format or "csv",
+        "--format": args.format,
     }
 
 
@@ -199,20 +182,14 @@ def _digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_begun(folder):
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    return any(name == _SETTINGS or _PART.fullmatch(name) for name in names)
-
-
 class _Folder:
     """The files of an archive's folder: settings, parts, and what failed."""
 
     def __init__(self, path, kind, classes):
         from ..timeline.windows import column_names
 
-        self.path, self.kind = path, kind
-        self.names = column_names(classes)
-        self.failed = {}
+        self.path, self.kind = Path(path), kind
+        self.names, self.failed = column_names(classes), {}
 
     def begin(self, settings, speakers):
         """Return the names of the recordings that have rows, or have failed.
@@ -221,13 +198,17 @@ class _Folder:
         killed run left is removed.
         """
         make_folder(self.path)
-        for pattern in ("part-*.tmp", f"{_FAILED}.*.tmp", f"{_SETTINGS}.*.tmp"):
-            for left in glob.glob(os.path.join(glob.escape(self.path), pattern)):
-                os.remove(left)
-        done, path, before = self._finished(), self._file(_SETTINGS), {}
-        if os.path.exists(path):
-            with _naming_damage(path), open(path, encoding="utf-8") as file:
-                before = dict.fromkeys(settings) | dict(json.load(file))
+        for left in filter(_LEFT.fullmatch, os.listdir(self.path)):
+            os.remove(self.path / left)
+        done = set().union(*map(self._names_in, self._parts()))
+        with contextlib.suppress(FileNotFoundError):
+            rows = _read(self.path / _FAILED, _ERRORS)
+            self.failed = {row[0]: row for row in rows}
+        done |= self.failed.keys()
+        path, before = self.path / _SETTINGS, {}
+        if path.exists():
+            with _naming_damage(path):
+                before = dict.fromkeys(settings) | dict(json.loads(path.read_bytes()))
         kept = before | settings
         told = [
             f"{name} was {value!r}"
@@ -251,24 +232,16 @@ class _Folder:
                 out.write(json.dumps(kept, indent=1).encode())
         return done
 
-    def _finished(self):
-        names = set()
-        for path in self._parts():
-            names |= self._names_in(path)
-        with contextlib.suppress(FileNotFoundError):
-            self.failed = {row[0]: row for row in _read(self._file(_FAILED), _ERRORS)}
-        return names | self.failed.keys()
-
     def write(self, number, rows):
         """Write the rows of a part, completely or not at all."""
         failed = [(harmless(row[0]), row[4]) for row in rows if row[4] is not None]
         if failed:
             self.failed |= {row[0]: row for row in failed}
-            write_csv(self._file(_FAILED), [_ERRORS, *self.failed.values()])
+            write_csv(self.path / _FAILED, [_ERRORS, *self.failed.values()])
         rows = [(*row[:4], *row[5:]) for row in rows if row[4] is None]
         if not rows:
             return
-        path = self._file(f"part-{number:06d}.{self.kind}")
+        path = self.path / f"part-{number:06d}.{self.kind}"
         if self.kind == "csv":
             write_csv(path, [self.names, *rows])
             return
@@ -279,11 +252,11 @@ class _Folder:
 
     def next_number(self):
         """Return the number of the part after the last one."""
-        numbers = [int(_PART.fullmatch(os.path.basename(p))[1]) for p in self._parts()]
+        numbers = [int(_PART.fullmatch(path.name)[1]) for path in self._parts()]
         return max(numbers, default=-1) + 1
 
     def _parts(self):
-        return [self._file(n) for n in os.listdir(self.path) if _PART.fullmatch(n)]
+        return [path for path in self.path.iterdir() if _PART.fullmatch(path.name)]
 
     def _names_in(self, path):
         if self.kind == "csv":
@@ -293,9 +266,6 @@ class _Folder:
         with _naming_damage(path):
             names = read_parquet(path, columns=["file"])["file"]
         return {harmless(name) for name in names}
-
-    def _file(self, name):
-        return os.path.join(self.path, name)
 
 
 def _read(path, names):

@@ -5,28 +5,10 @@ import os
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
-from . import rerun
-from .options import (
-    BASELINE,
-    LINEAR,
-    METHODS,
-    add_corpus_options,
-    add_fold_options,
-    add_method_options,
-    at_least,
-    check_method,
-    check_speakers,
-    duration,
-    find_folds,
-    find_splits,
-    fit_seconds,
-    known_texts,
-    load_recordings,
-    make_classifier,
-    make_folder,
-    make_front,
-    refuse,
-)
+import numpy as np
+
+from . import options, rerun
+from .options import LINEAR, METHODS, refuse
 from .terminal import print_line, print_note
 
 HELP = "compare methods on separate speakers: the table of a paper"
@@ -34,62 +16,53 @@ DESCRIPTION = (
     "Train and test several methods on the same folds and seeds, print UAR and WA with "
     "intervals over speakers, and the paired difference to the first method."
 )
-OPENSMILE_SVM = "opensmile-svm"
-_METHODS = sorted({*METHODS, OPENSMILE_SVM} - {"speaker-adversarial"})
+_SVM = "opensmile-svm"
+_ABOUT_METHODS = (
+    f"and {_SVM} has its own features; the others are networks; default: baseline dsnet"
+)
+_COMPARISON = """
+--seeds N
+    number of trainings of each network, from --seed on; a table of fewer than five is
+    preliminary; default: %(default)s
+--reference METHOD
+    what the others are compared with; default: the first, and the first of those that
+    adapt
+"""
+_KEPT = """
+--out FOLDER
+    where to write comparison.csv, .md, .tex and .json and report.html, and to keep
+    features and finished folds: the same command goes on
+--from RESULT
+    run the evaluation of a comparison.json again, with its own options; --manifest and
+    --features say where its files are now
+"""
 
 
 def add_arguments(parser):
     """Add the options of the command."""
     parser.set_defaults(command=run, parser=parser)
-    add_corpus_options(parser, required=False)
-    add_method_options(
-        parser,
-        _METHODS,
-        f"and {OPENSMILE_SVM} has its own features; the others are networks; default: "
-        f"{BASELINE} dsnet",
-        several=True,
-    )
-    option = parser.add_argument_group("comparison").add_argument
-    option(
-        "--seeds",
-        type=at_least(1),
-        default=1,
-        metavar="N",
-        help="number of trainings of each network, from --seed on; a table of fewer "
-        "than five is preliminary; default: %(default)s",
-    )
-    option(
-        "--reference",
-        nargs="+",
-        metavar="METHOD",
-        help="what the others are compared with; default: the first, and the first of "
-        "those that adapt",
-    )
-    add_fold_options(option)
-    option(
-        "--out",
-        metavar="FOLDER",
-        help="where to write comparison.csv, .md, .tex and .json and report.html, and "
-        "to keep features and finished folds: the same command goes on",
-    )
-    rerun.add_argument(option, "comparison.json", "--manifest and --features")
+    options.add_corpus_options(parser, required=False)
+    methods = {*METHODS, _SVM} - {"speaker-adversarial"}
+    options.add_method_options(parser, methods, _ABOUT_METHODS, several=True)
+    group = parser.add_argument_group("comparison")
+    seeds = {"type": options.at_least(1), "default": 1}
+    options.add_options(group, _COMPARISON, seeds=seeds, reference={"nargs": "+"})
+    options.add_fold_options(group)
+    options.add_options(group, _KEPT, **{"from": {"dest": "rerun"}})
 
 
 def run(args):
     """Print the table, and write what --out asks for."""
     from ..model_selection import compare
 
-    before = {}
-    if args.rerun is not None:
-        before = rerun.take_options(args, args.rerun, "--from")
+    before = rerun.take_options(args)
     _check(args)
-    command = rerun.command_of(args)
-    corpus = load_recordings(args)
-    check_speakers(corpus, args)
-    data = rerun.data_of(corpus) if args.out or before else {}  # it reads all files
-    for change in rerun.told_changes(before, data):
+    corpus = options.load_recordings(args)
+    options.check_speakers(corpus, args)
+    settings, changes = rerun.settings_of(args, corpus, before)
+    for change in changes:
         print_note(f"warning: {change}")
-    texts = known_texts(corpus, args)
+    texts = options.known_texts(corpus, args)
     with TemporaryDirectory() as temporary:
         cache = temporary if args.out is None else os.path.join(args.out, "features")
         methods = _make_methods(args, corpus, cache)
@@ -97,13 +70,12 @@ def run(args):
         for name in args.reference or ():
             unknown = f"{name!r} is not among {listed}"
             refuse(name not in methods, "--reference", unknown)
-        columns = corpus.data, corpus.target, corpus.speakers
         print_line(f"{listed}: {corpus.DESCR}")
         _print_estimate(methods, corpus, texts, args)
         comparison = compare(
             methods,
-            *columns,
-            cv=find_folds(corpus, args),
+            *(corpus.data, corpus.target, corpus.speakers),
+            cv=options.find_folds(corpus, args),
             texts=texts,
             seeds=range(args.seed, args.seed + args.seeds),
             reference=args.reference,
@@ -113,40 +85,40 @@ def run(args):
             verbose=1,
         )
     print_line(comparison)
-    if args.out is not None:
-        settings = {"command": command, **data}
-        results = {  # each is told how to run it again
-            name: {
-                seed: replace(each, settings=each.settings | settings)
-                for seed, each in own.items()
-            }
-            for name, own in comparison.results.items()
+    if args.out is None:
+        return
+    results = {  # each is told how to run it again
+        name: {
+            seed: replace(each, settings=each.settings | settings)
+            for seed, each in own.items()
         }
-        comparison = replace(comparison, results=results)
-        comparison.save(args.out, figure=_figure(comparison), description=corpus.DESCR)
-        names = "comparison.csv, comparison.md, comparison.tex, comparison.json"
-        print_line(f"Written to {args.out}: {names}, report.html.")
+        for name, own in comparison.results.items()
+    }
+    comparison = replace(comparison, results=results)
+    comparison.save(args.out, figure=_figure(comparison), description=corpus.DESCR)
+    names = "comparison.csv, comparison.md, comparison.tex, comparison.json"
+    print_line(f"Written to {args.out}: {names}, report.html.")
 
 
 def _check(args):
     for method in args.method:
-        if method != OPENSMILE_SVM:
-            check_method(_one(args, method, args.features[0]))
+        if method != _SVM:
+            options.check_method(_one(args, method, args.features[0]))
     for name in ("method", "features"):
         values = vars(args)[name]
         refuse(len(set(values)) < len(values), f"--{name}", "names one twice")
-    names = [*map(_name, args.features)]
+    names = {*map(_name, args.features)}
     twice = f"the table could not tell {args.features} apart, of one name"
-    refuse(len(set(names)) < len(names), "--features", twice)
+    refuse(len(names) < len(args.features), "--features", twice)
     refuse(args.protocol and args.folds, "--folds", "the protocol has its own")
     if args.out is not None:
-        make_folder(args.out)
+        options.make_folder(args.out)
 
 
 def _one(args, method, features):
     """Return the options of one method: those of others are left out."""
     own = {"method": method, "features": features}
-    if method in (*LINEAR, OPENSMILE_SVM):
+    if method in (*LINEAR, _SVM):
         own |= {"epochs": None, "device": None}
     if method != "dsnet":
         own["neutral_label"] = None
@@ -160,16 +132,14 @@ def _make_methods(args, corpus, cache):
     methods = {}
     for features in args.features:
         for method in args.method:
-            own = _one(args, method, features)
-            name = method
-            if method == OPENSMILE_SVM:
-                if name not in methods:
-                    methods[name] = _opensmile_svm(args, corpus, cache)
+            if method == _SVM:
+                if method not in methods:
+                    methods[method] = _opensmile_svm(args, corpus, cache)
                 continue
-            if len(args.features) > 1:
-                name += f", {_name(features)}"
-            front = make_front(own, corpus).set_params(cache_dir=cache)
-            methods[name] = make_pipeline(front, make_classifier(own))
+            own = _one(args, method, features)
+            name = f"{method}, {_name(features)}" if len(args.features) > 1 else method
+            front = options.make_front(own, corpus).set_params(cache_dir=cache)
+            methods[name] = make_pipeline(front, options.make_classifier(own))
     return methods
 
 
@@ -179,7 +149,6 @@ def _name(features):
 
 def _opensmile_svm(args, corpus, cache):
     """Return functionals and a linear SVM, whose C held-out speakers choose."""
-    import numpy as np
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -187,17 +156,17 @@ def _opensmile_svm(args, corpus, cache):
 
     from ..metrics import uar_scorer
 
-    people = np.asarray(corpus.speakers)
-    voices = [len(np.unique(people[train])) for train, _ in find_splits(corpus, args)]
+    splits = options.find_splits(corpus, args)
+    voices = [len(np.unique(corpus.speakers[train])) for train, _ in splits]
     refuse(
         min(voices) < 2,
         "--method",
-        f"{OPENSMILE_SVM} chooses its C by held-out speakers, but a fold trains on one "
-        "speaker only",
+        f"{_SVM} chooses its C by held-out speakers, but a fold trains on one speaker "
+        "only",
     )
-    front = make_front(_one(args, OPENSMILE_SVM, "opensmile"), corpus)
-    svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
+    front = options.make_front(_one(args, _SVM, options.OPENSMILE), corpus)
     front.set_params(cache_dir=cache, verbose=0)  # each fit of the search reads it
+    svm = LinearSVC(class_weight="balanced", random_state=0, max_iter=20000)
     pipeline = make_pipeline(front, StandardScaler(), svm)
     grid = {"linearsvc__C": [0.001, 0.01, 0.1]}
     folds = GroupKFold(min(3, *voices))
@@ -210,10 +179,8 @@ def _print_estimate(methods, corpus, texts, args):
     from sklearn.base import clone
 
     from ..model_selection import compare
-    from ..model_selection._sentences import TEXT_SPLITS
 
-    columns = corpus.data, corpus.target, corpus.speakers
-    splits = find_splits(corpus, args)
+    splits = options.find_splits(corpus, args)
     names, epochs, random = {}, {}, set()
     for name, method in methods.items():
         params = method.get_params()
@@ -225,8 +192,9 @@ def _print_estimate(methods, corpus, texts, args):
             name: clone(methods[name]).set_params(**dict.fromkeys(names[name], n))
             for name, n in few.items()
         }
-        options = {"cv": splits[:1], "n_bootstrap": 0, "n_jobs": args.jobs}
-        found = compare(short, *columns, **options).results
+        columns = corpus.data, corpus.target, corpus.speakers
+        first = {"cv": splits[:1], "n_bootstrap": 0, "n_jobs": args.jobs}
+        found = compare(short, *columns, **first).results
         random.update(name for name, own in found.items() if None not in own)
         return {
             name: result.folds[0].fit_time
@@ -235,16 +203,12 @@ def _print_estimate(methods, corpus, texts, args):
         }
 
     print_note("reading the recordings, and training a short fold of each method")
-    n_cells = 1 if texts is None else 1 + min(TEXT_SPLITS, len(set(texts)))
-    seconds, n_fits = 0.0, 0
-    for name, a_fit in fit_seconds(trial, epochs).items():
-        own = len(splits) * n_cells * (args.seeds if name in random else 1)
-        seconds += own * a_fit
-        n_fits += own
-    took = duration(seconds / effective_n_jobs(args.jobs))
-    print_note(
-        f"all {n_fits} fits take {took}, {effective_n_jobs(args.jobs)} at a time"
-    )
+    seconds = options.fit_seconds(trial, epochs)
+    n_fits = len(splits) * options.fits_of_fold(texts)
+    own = {name: n_fits * (args.seeds if name in random else 1) for name in seconds}
+    n_jobs = effective_n_jobs(args.jobs)
+    took = options.duration(sum(own[name] * seconds[name] for name in own) / n_jobs)
+    print_note(f"all {sum(own.values())} fits take {took}, {n_jobs} at a time")
 
 
 def _figure(comparison):

@@ -2,16 +2,11 @@
 
 import os
 
-from .options import (
-    BASELINE,
-    check_method,
-    load_recordings,
-    make_classifier,
-    make_folder,
-    make_front,
-    refuse,
-    shown_title,
-)
+import numpy as np
+
+from .._csv import aligned, person_key, write_csv
+from . import options
+from .options import BASELINE, refuse
 from .terminal import print_line, print_note
 
 _ENROLLED = 10
@@ -22,57 +17,52 @@ _ABOUT = {
     "most, are known and not scored",
     "by speaker": "all unlabelled recordings of each test speaker are known",
 }
+_OF_ONE = ("target", "namesakes", "folds", "unheard_sentences", "resume", "audio")
 
 
 def run(args):
     """Print the UAR of each corpus, and write what --out asks for."""
     _check(args)
-    corpus = load_recordings(args)
-    front = make_front(args, corpus)
-    print_line(shown_title(args, front, corpus))
-    print_line(corpus.table)
-    X = transform(front, corpus, args)
-    results = leave_each_out(X, corpus, args, args.enroll or _ENROLLED)
-    columns = as_columns(results)
-    print_line(as_text(columns))
+    corpus = options.load_recordings(args)
+    front = options.make_front(args, corpus)
+    print_line(options.shown_title(args, front, corpus))
+    _, results, columns = print_table(front, corpus, args, args.enroll or _ENROLLED)
+    if args.out is None:
+        return
     for name, kinds in results.items():
-        for kind, result in kinds.items() if args.out is not None else ():
+        for kind, result in kinds.items():
             folders = [f.replace("/", "-").replace(" ", "-") for f in (name, kind)]
             result.save(os.path.join(args.out, *folders))
-    if args.out is not None:
-        from .._csv import write_csv
-
-        table = [list(columns), *zip(*columns.values(), strict=True)]
-        write_csv(os.path.join(args.out, "corpora.csv"), table)
-        print_line(f"Written to {args.out}: corpora.csv, and a folder for each corpus.")
+    write_csv(os.path.join(args.out, "corpora.csv"), _rows(columns))
+    print_line(f"Written to {args.out}: corpora.csv, and a folder for each corpus.")
 
 
 def _check(args):
     """Refuse options that are for one corpus."""
-    check_method(args)
-    for name in (
-        *("target", "namesakes", "folds", "unheard_sentences", "resume", "rerun"),
-        "audio",
-    ):
-        option = "--from" if name == "rerun" else f"--{name.replace('_', '-')}"
-        refuse(vars(args)[name], option, "is for one corpus")
-    adapts = args.method in ("didan", "lidan")
+    options.check_method(args)
+    options.refuse_given(args, _OF_ONE, "is for one corpus")
+    adapts = args.method in options.ADAPTING
     refuse(adapts, "--method", f"{args.method} adapts to one corpus: give --target")
-    refuse(
-        args.enroll and not args.enrollable,
-        "--enroll",
-        "of several corpora needs --enrollable",
-    )
+    if not args.enrollable:
+        options.refuse_given(args, ["enroll"], "of several corpora needs --enrollable")
     if args.out is not None:
         is_model = args.out.endswith(".skops")
         refuse(is_model, "--out", f"'{args.out}' is a model's file, expected a folder")
-        make_folder(args.out)
+        options.make_folder(args.out)
+
+
+def print_table(front, corpus, args, n_enrolled=_ENROLLED):
+    """Return the features of all, the results, and the printed table's columns."""
+    print_line(corpus.table)
+    X = transform(front, corpus, args)
+    results = leave_each_out(X, corpus, args, n_enrolled)
+    columns = as_columns(results)
+    print_line(_as_text(columns))
+    return X, results, columns
 
 
 def transform(front, corpus, args):
     """Return the features of all recordings, each corpus by its own channel."""
-    import numpy as np
-
     front.fit(corpus.data)
     if args.channel is not None or len(set(corpus.channels.values())) == 1:
         return front.transform(corpus.data)
@@ -87,42 +77,23 @@ def transform(front, corpus, args):
     return [x for part in parts for x in part]
 
 
-def weights_for(args, target, corpora):
-    """Return the weights of recordings, or None if the method takes none."""
-    from ..datasets import balanced_weights
-
-    return None if args.method == BASELINE else balanced_weights(target, corpora)
+# --- each corpus is left out --------------------------------------------------------
 
 
 def leave_each_out(X, corpus, args, n_enrolled=_ENROLLED):
     """Return the results of each corpus that is left out, by kind."""
-    import numpy as np
     from sklearn.pipeline import make_pipeline
 
     from ..features import SpeakerNormalizer
     from ..model_selection import check_duplicate_leakage
 
-    classifier = _weighed(make_classifier(args))
+    classifier = _weighed(options.make_classifier(args))
     kinds = {"raw": (classifier, None)}
     if args.enrollable:
         voiced = make_pipeline(SpeakerNormalizer(), classifier)
         kinds[f"enrolled ({n_enrolled})"] = voiced, n_enrolled
         kinds["by speaker"] = voiced, "all"
-    splits = {}
-    for name in corpus.channels:
-        is_test = corpus.corpora == name
-        shared = np.intersect1d(corpus.target[is_test], corpus.target[~is_test])
-        usable = np.isin(corpus.target, shared)
-        if len(shared) < 2:
-            print_note(
-                f"'{name}' shares {len(shared)} emotion(s) with the others, and two "
-                "are needed to leave it out"
-            )
-            continue
-        split = np.flatnonzero(usable & ~is_test), np.flatnonzero(usable & is_test)
-        splits[name] = split
-    if not splits:
-        raise ValueError("no corpus shares two emotions with the others.")
+    splits = _splits(corpus)
     check_duplicate_leakage(splits.values(), corpus.data)
     _tell_namesakes(corpus, args)
     results = {}
@@ -135,11 +106,28 @@ def leave_each_out(X, corpus, args, n_enrolled=_ENROLLED):
     return results
 
 
+def _splits(corpus):
+    """Return the rows of each corpus and of the others, with the shared emotions."""
+    splits = {}
+    for name in corpus.channels:
+        is_test = corpus.corpora == name
+        shared = np.intersect1d(corpus.target[is_test], corpus.target[~is_test])
+        usable = np.isin(corpus.target, shared)
+        if len(shared) < 2:
+            print_note(
+                f"'{name}' shares {len(shared)} emotion(s) with the others, and two "
+                "are needed to leave it out"
+            )
+            continue
+        parts = usable & ~is_test, usable & is_test
+        splits[name] = tuple(map(np.flatnonzero, parts))
+    if not splits:
+        raise ValueError("no corpus shares two emotions with the others.")
+    return splits
+
+
 def _tell_namesakes(corpus, args):
     """Tell names that tables share. Those of named corpora are codes."""
-    import numpy as np
-
-    from .._csv import person_key
     from ..datasets.several import is_table
 
     first = {}
@@ -170,10 +158,15 @@ def _weighed(classifier):
     return classifier
 
 
+def weights_for(args, target, corpora):
+    """Return the weights of recordings, or None if the method takes none."""
+    from ..datasets import balanced_weights
+
+    return None if args.method == BASELINE else balanced_weights(target, corpora)
+
+
 def _validate(estimator, X, corpus, split, n_enrolled, args):
     """Return the result on one corpus, of a training on the others."""
-    import numpy as np
-
     from ..model_selection import speaker_cross_validate
 
     train, weights = split[0], np.zeros(len(corpus.target))
@@ -191,59 +184,50 @@ def _validate(estimator, X, corpus, split, n_enrolled, args):
     )
 
 
+# --- the table ----------------------------------------------------------------------
+
+
 def as_columns(results):
     """Return the cells of each column of the table."""
-    import numpy as np
-
-    kinds = list(next(iter(results.values())))
-    columns = {name: [] for name in ("corpus", "emotions", "speakers", *kinds)}
-    for name, found in results.items():
-        part = found["raw"]
-        columns["corpus"].append(name)
-        columns["emotions"].append(str(len(np.unique(part.y_true))))
-        columns["speakers"].append(str(len(np.unique(part.speakers))))
-        for kind, result in found.items():
-            low, high = result.uar_interval
-            between = f" [{100 * low:.1f}, {100 * high:.1f}]"
-            between *= bool(np.isfinite(low))
-            columns[kind].append(f"{100 * result.uar:.1f}{between}")
-    means = {
-        kind: f"{100 * np.mean([found[kind].uar for found in results.values()]):.1f}"
-        for kind in kinds
+    raw = [found["raw"] for found in results.values()]
+    columns = {
+        "corpus": [*results, "mean"],
+        "emotions": [*(str(len(np.unique(part.y_true))) for part in raw), ""],
+        "speakers": [*(str(len(np.unique(part.speakers))) for part in raw), ""],
     }
-    last = {"corpus": "mean", "emotions": "", "speakers": ""} | means
-    return {name: [*cells, last[name]] for name, cells in columns.items()}
+    for kind in next(iter(results.values())):
+        own = [found[kind] for found in results.values()]
+        mean = np.mean([result.uar for result in own])
+        columns[kind] = [*map(_figure, own), f"{100 * mean:.1f}"]
+    return columns
 
 
-def as_text(columns):
+def _figure(result):
+    low, high = result.uar_interval
+    between = f" [{100 * low:.1f}, {100 * high:.1f}]" if np.isfinite(low) else ""
+    return f"{100 * result.uar:.1f}{between}"
+
+
+def _rows(columns):
+    return [list(columns), *zip(*columns.values(), strict=True)]
+
+
+def _as_text(columns):
     """Return the table as text, with a line on each kind of figure."""
-    rows = [list(columns), *zip(*columns.values(), strict=True)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    about = [f"{kind}: {text}" for kind, text in explained(columns).items()]
+    widths = [max(map(len, [name, *cells])) for name, cells in columns.items()]
+    lines = [aligned(row, widths, "<").rstrip() for row in _rows(columns)]
+    about = [f"{kind}: {text}" for kind, text in _explained(columns).items()]
     return "\n".join([f"{_TITLE}, with a 95 % interval over speakers", *lines, *about])
 
 
-def explained(columns):
+def _explained(columns):
     """Return what each kind of figure knows of a test speaker."""
-    return {
-        kind: text
-        for kind in columns
-        for start, text in _ABOUT.items()
-        if kind.startswith(start)
-    }
+    words = {kind: kind.partition(" (")[0] for kind in columns}
+    return {kind: _ABOUT[word] for kind, word in words.items() if word in _ABOUT}
 
 
 def card_tables(columns):
     """Return the tables of the model's card."""
-    about = explained(columns)
-    return {
-        _TITLE: columns,
-        "What was known of a test speaker": {
-            "figure": list(about),
-            "known": list(about.values()),
-        },
-    }
+    about = _explained(columns)
+    known = {"figure": list(about), "known": list(about.values())}
+    return {_TITLE: columns, "What was known of a test speaker": known}

@@ -8,170 +8,153 @@ from collections import Counter
 from difflib import get_close_matches
 from importlib import import_module
 
+import numpy as np
+
 from .terminal import name_rows
 
-LOG_MEL, OPENSMILE, BASELINE = "log-mel", "opensmile", "baseline"
-LOGISTIC = "logistic"
+LOG_MEL, OPENSMILE = "log-mel", "opensmile"
+BASELINE, LOGISTIC = "baseline", "logistic"
 LINEAR = BASELINE, LOGISTIC
-_MANIFEST = "a CSV table with the columns file, speaker and emotion"
-_COLUMNS = ("file", "speaker", "emotion")
-# the loaders' arguments, with which their errors begin -> the options of the command
-_OPTIONS = {
-    "name": "--corpus",
-    "corpora": "--corpus",
-    "data_home": "--data-home",
-    "emotions": "--emotions",
-    "rename": "--rename",
-    "protocol": "--protocol",
+ADAPTING = "didan", "lidan"
+
+# name -> (transformer, title) of features without a speech model
+FEATURES = {
+    LOG_MEL: ("LogMelTransformer", "log-mel spectrograms"),
+    OPENSMILE: ("OpenSMILETransformer", "openSMILE functionals"),
 }
 
-# name -> (module, class or function, parameters, title) of the classifier
 _ADVERSARIAL = "speaker_adversarial", "SpeakerAdversarialClassifier"
+_ADAPTER = "didan", "DIDANDomainAdapter"
+# name -> (module, class or function, parameters, title) of the classifier
 METHODS = {
     BASELINE: ("baseline", "make_baseline", {}, "Shrinkage LDA"),
     "dat": (*_ADVERSARIAL, {"method": "dat"}, "SpeakerAdversarialClassifier (DAT)"),
-    "didan": ("didan", "DIDANDomainAdapter", {}, "DIDANDomainAdapter"),
+    "didan": (*_ADAPTER, {}, "DIDANDomainAdapter"),
     "dsnet": ("dsnet", "DSNetClassifier", {}, "DSNetClassifier"),
-    "lidan": (
-        *("didan", "DIDANDomainAdapter", {"alignment": "lidan"}),
-        "DIDANDomainAdapter (LIDAN)",
-    ),
+    "lidan": (*_ADAPTER, {"alignment": "lidan"}, "DIDANDomainAdapter (LIDAN)"),
     LOGISTIC: ("baseline", "make_logistic", {}, "Logistic regression"),
     "menan": (*_ADVERSARIAL, {}, "SpeakerAdversarialClassifier"),
     "speaker-adversarial": (*_ADVERSARIAL, {}, "SpeakerAdversarialClassifier"),
 }
+
+_COLUMNS = ("file", "speaker", "emotion")
+_COLUMN_OPTIONS = [f"{name}_column" for name in _COLUMNS]
+# arguments of the loaders, with which their errors begin
+_ARGUMENTS = ("name", "corpora", "data_home", "emotions", "rename", "protocol")
+
+# --- options, told as in a manual ---------------------------------------------------
+
+_CORPUS = """
+--manifest FILE
+    a CSV table with the columns file, speaker and emotion{default}
+--corpus NAME
+    a known corpus, such as emodb or crema-d{several}
+"""
+_OF_CORPUS = """
+--protocol NAME
+    a frozen protocol of --corpus: its classes and folds
+--data-home FOLDER
+    where --corpus lies; default: the environment variable SKLEARN_SER_DATA
+"""
+_OF_CORPORA = """
+--emotions EMOTION
+    of several corpora: the emotions to keep; default: all
+--rename NAME=EMOTION
+    of several corpora: more names of emotions to bring together, such as calm=neutral
+"""
+_OF_TABLE = """
+--{0}-column COLUMN
+    the table's column of the {0}; default: {0}
+"""
+_METHOD = """
+--features FEATURES
+    log-mel, opensmile, or a pre-trained speech model in front: its name on the Hugging
+    Face Hub or a directory; default: log-mel
+--layer LAYER
+    of the speech model: a number, middle or last; default: middle
+--channel CHANNEL
+    of recordings with several channels: a number from 0 on, or mean; default: the
+    channel that --corpus declares, else mean
+--method
+    baseline is linear discriminant analysis with shrinkage, logistic is logistic
+    regression, {about}
+--neutral-label EMOTION
+    what dsnet calibrates with; default: the emotion that looks neutral
+--epochs N
+    passes over the recordings; default: the method's own number
+--device DEVICE
+    what trains, such as cpu or cuda:1; default: the fastest
+--seed N
+    fixes all random choices; default: %(default)s
+--jobs N
+    processes, -1 for all cores; default: %(default)s
+"""
+_ABOUT_METHODS = (
+    "and both take seconds; the others are networks, which take minutes; "
+    "speaker-adversarial is menan; default: dsnet, and logistic for several corpora"
+)
+_FOLDS = """
+--folds N
+    number of folds; default: one per speaker, 4 for the synthetic corpus
+--unheard-sentences
+    score on unheard speakers and sentences, too: a corpus with a script, or the column
+    text of --manifest, says which sentence a recording has{more}
+"""
+
+
+def add_options(group, text, **more):
+    """Add options from their manual: a line with the name, then what it does.
+
+    `more` has the other arguments of argparse, by the option's destination.
+    """
+    for told in re.split(r"\n(?=-)", text.strip()):
+        head, *about = told.splitlines()
+        name, *metavar = head.split()
+        given = more.get(name[2:].replace("-", "_"), {})
+        if metavar:
+            given = given | {"metavar": metavar[0]}
+        elif not given:
+            given = {"action": "store_true"}
+        group.add_argument(name, help=" ".join(map(str.strip, about)), **given)
 
 
 def add_corpus_options(parser, *, required, several=False):
     """Add the options that name a corpus, or several ones."""
     group = parser.add_argument_group("recordings")
     either = group.add_mutually_exclusive_group(required=required)
-    what = _MANIFEST if required else f"{_MANIFEST}; default: a small synthetic corpus"
-    either.add_argument("--manifest", metavar="FILE", help=what)
-    known = "a known corpus, such as emodb or crema-d"
+    default = "" if required else "; default: a small synthetic corpus"
     more = "; several names, and tables like that of --manifest, are one big corpus"
-    many = {"nargs": "+", "action": _OneOrMore} if several else {}
-    known += more * several
-    either.add_argument("--corpus", metavar="NAME", help=known, **many)
-    option = group.add_argument
-    option(
-        "--protocol",
-        metavar="NAME",
-        help="a frozen protocol of --corpus: its classes and folds",
-    )
-    option(
-        "--data-home",
-        metavar="FOLDER",
-        help="where --corpus lies; default: the environment variable SKLEARN_SER_DATA",
-    )
+    many = {"nargs": "+"}
+    told = _CORPUS.format(default=default, several=more * several)
+    add_options(either, told, corpus=many | {"action": _OneOrMore} if several else {})
+    add_options(group, _OF_CORPUS)
     if several:
-        option(
-            "--emotions",
-            nargs="+",
-            metavar="EMOTION",
-            help="of several corpora: the emotions to keep; default: all",
-        )
-        option(
-            "--rename",
-            nargs="+",
-            type=_pair,
-            metavar="NAME=EMOTION",
-            help="of several corpora: more names of emotions to bring together, such "
-            "as calm=neutral",
-        )
+        pairs = many | {"type": _pair}
+        add_options(group, _OF_CORPORA, emotions=many, rename=pairs)
     for name in _COLUMNS:
-        option(
-            f"--{name}-column",
-            metavar="COLUMN",
-            help=f"the table's column of the {name}; default: {name}",
-        )
-
-
-_ABOUT_METHODS = (
-    "and both take seconds; the others are networks, which take minutes; "
-    "speaker-adversarial is menan; default: dsnet, and logistic for several corpora"
-)
+        add_options(group, _OF_TABLE.format(name))
 
 
 def add_method_options(parser, methods, about=_ABOUT_METHODS, *, several=False):
     """Add the options of features and of the classifier, or of several ones."""
-    option = parser.add_argument_group("features and method").add_argument
     many = {"nargs": "+"} if several else {}
-    option(
-        "--features",
-        default=[LOG_MEL] if several else LOG_MEL,
-        metavar="FEATURES",
-        help=f"{LOG_MEL}, {OPENSMILE}, or a pre-trained speech model in front: its "
-        f"name on the Hugging Face Hub or a directory; default: {LOG_MEL}",
-        **many,
-    )
-    option(
-        "--layer",
-        type=_word_or_number("middle", "last"),
-        metavar="LAYER",
-        help="of the speech model: a number, middle or last; default: middle",
-    )
-    option(
-        "--channel",
-        type=_word_or_number("mean"),
-        metavar="CHANNEL",
-        help="of recordings with several channels: a number from 0 on, or mean; "
-        "default: the channel that --corpus declares, else mean",
-    )
-    option(
-        "--method",
-        choices=sorted(methods),
-        default=[BASELINE, "dsnet"] if several else None,
-        help=f"{BASELINE} is linear discriminant analysis with shrinkage, {LOGISTIC} "
-        f"is logistic regression, {about}",
-        **many,
-    )
-    option(
-        "--neutral-label",
-        metavar="EMOTION",
-        help="what dsnet calibrates with; default: the emotion that looks neutral",
-    )
-    option(
-        "--epochs",
-        type=at_least(1),
-        metavar="N",
-        help="passes over the recordings; default: the method's own number",
-    )
-    option(
-        "--device",
-        metavar="DEVICE",
-        help="what trains, such as cpu or cuda:1; default: the fastest",
-    )
-    option(
-        "--seed",
-        type=at_least(0),
-        default=0,
-        metavar="N",
-        help="fixes all random choices; default: %(default)s",
-    )
-    option(
-        "--jobs",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes, -1 for all cores; default: %(default)s",
+    methods = {"choices": sorted(methods), **many}
+    add_options(
+        parser.add_argument_group("features and method"),
+        _METHOD.format(about=about),
+        features={"default": [LOG_MEL] if several else LOG_MEL, **many},
+        layer={"type": _word_or_number("middle", "last")},
+        channel={"type": _word_or_number("mean")},
+        method={"default": [BASELINE, "dsnet"] if several else None, **methods},
+        epochs={"type": at_least(1)},
+        seed={"type": at_least(0), "default": 0},
+        jobs={"type": int, "default": 1},
     )
 
 
-def add_fold_options(option, more=""):
+def add_fold_options(group, more=""):
     """Add the options of what is tested in turn."""
-    option(
-        "--folds",
-        type=at_least(2),
-        metavar="N",
-        help="number of folds; default: one per speaker, 4 for the synthetic corpus",
-    )
-    option(
-        "--unheard-sentences",
-        action="store_true",
-        help="score on unheard speakers and sentences, too: a corpus with a script, or "
-        f"the column text of --manifest, says which sentence a recording has{more}",
-    )
+    add_options(group, _FOLDS.format(more=more), folds={"type": at_least(2)})
 
 
 class _OneOrMore(argparse.Action):
@@ -217,10 +200,27 @@ def at_least(low):
     return integer
 
 
+# --- what is refused ----------------------------------------------------------------
+
+
 def refuse(bad, option, reason):
     """Raise an error about an option if something is bad."""
     if bad:
         raise ValueError(f"argument {option}: {reason}")
+
+
+def refuse_given(args, names, reason):
+    """Refuse options, by their destinations, if they are given."""
+    for name in names:
+        value = vars(args).get(name)
+        is_given = value is not None and value is not False
+        refuse(is_given, f"--{name.replace('_', '-')}", reason)
+
+
+def check_needs(args, needed, names):
+    """Refuse options that need another one, which is not given."""
+    if vars(args)[needed] is None:
+        refuse_given(args, names, f"needs --{needed}")
 
 
 def check_writable(option, path):
@@ -248,50 +248,25 @@ def check_method(args):
     """Refuse options that contradict each other, before anything is read."""
     several = isinstance(args.corpus, list)
     args.method = args.method or (LOGISTIC if several else "dsnet")
-    no_layers = args.features in (LOG_MEL, OPENSMILE)
-    no_net = args.method in LINEAR
-    no_neutral = f"the method {args.method} needs no neutral speech"
+    method = f"the method {args.method}"
     negative = args.channel not in (None, "mean") and args.channel < 0
     refuse(args.jobs == 0, "--jobs", "must not be 0")
-    refuse(
-        no_layers and args.layer is not None,
-        "--layer",
-        f"{args.features} features have no layers",
-    )
+    if args.features in FEATURES:
+        refuse_given(args, ["layer"], f"{args.features} features have no layers")
     refuse(negative, "--channel", f"must be at least 0, got {args.channel}")
-    what = "the baseline" if args.method == BASELINE else f"the method {args.method}"
-    refuse(no_net and args.epochs, "--epochs", f"{what} has no epochs")
-    refuse(no_net and args.device, "--device", f"{what} runs on the CPU")
-    refuse(args.method != "dsnet" and args.neutral_label, "--neutral-label", no_neutral)
-    needed = {"corpus": ["protocol", "data_home"]}
-    columns = [f"{name}_column" for name in _COLUMNS]
-    needed["manifest"] = [] if several else columns
-    refuse(several and args.protocol, "--protocol", "is for one corpus")
-    for name in ("emotions", "rename"):
-        given = vars(args).get(name) is not None
-        refuse(given and not several, f"--{name}", "needs several names in --corpus")
-    for source, names in needed.items():
-        for name in names:
-            needless = vars(args)[source] is None and vars(args)[name] is not None
-            refuse(needless, f"--{name.replace('_', '-')}", f"needs --{source}")
-
-
-def known_texts(corpus, args):
-    """Return the sentences for ``--unheard-sentences``, or None without the option."""
-    if not args.unheard_sentences:
-        return None
-    texts = getattr(corpus, "texts", None)
-    refuse(
-        texts is None or not any(texts),
-        "--unheard-sentences",
-        "no sentence of the recordings is known; a table names them in its column text",
-    )
-    return texts
-
-
-def is_synthetic(args):
-    """Tell whether no option names a corpus."""
-    return args.manifest is None and args.corpus is None
+    if args.method in LINEAR:
+        what = "the baseline" if args.method == BASELINE else method
+        refuse_given(args, ["epochs"], f"{what} has no epochs")
+        refuse_given(args, ["device"], f"{what} runs on the CPU")
+    if args.method != "dsnet":
+        refuse_given(args, ["neutral_label"], f"{method} needs no neutral speech")
+    if several:
+        refuse_given(args, ["protocol"], "is for one corpus")
+    else:
+        needs = "needs several names in --corpus"
+        refuse_given(args, ["emotions", "rename"], needs)
+        check_needs(args, "manifest", _COLUMN_OPTIONS)
+    check_needs(args, "corpus", ["protocol", "data_home"])
 
 
 def check_speakers(corpus, args):
@@ -309,50 +284,18 @@ def check_speakers(corpus, args):
     )
 
 
-def find_folds(corpus, args):
-    """Return the folds by speaker: a protocol, a number, or None for one a speaker."""
-    protocol = getattr(corpus, "protocol", None)
-    return protocol or args.folds or (4 if is_synthetic(args) else None)
-
-
-def find_splits(corpus, args):
-    """Return the rows of training and test of each fold."""
-    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
-
-    cv = find_folds(corpus, args) or LeaveOneGroupOut()
-    cv = check_cv(GroupKFold(cv) if isinstance(cv, int) else cv)
-    return [*cv.split(corpus.data, corpus.target, corpus.speakers)]
+# --- recordings and folds -----------------------------------------------------------
 
 
 def load_recordings(args):
     """Return the corpus that the options name, described without a path."""
-    from ..datasets import load_corpora, load_corpus, make_emotional_speech
+    from ..datasets import make_emotional_speech
 
-    if isinstance(args.corpus, list):
-        renamed = Counter(name for name, _ in {*(args.rename or ())})
-        twice = [name for name, count in renamed.items() if count > 1]
-        refuse(bool(twice), "--rename", f"{twice} would get several names")
-        with _naming_options():
-            corpus = load_corpora(
-                args.corpus,
-                args.data_home,
-                emotions=args.emotions,
-                rename=dict(args.rename or ()),
-                columns=_columns(args) or None,
-            )
-        corpus.DESCR = f"{_size(corpus)} of {', '.join(corpus.channels)}."
-    elif args.manifest is not None:
+    if args.manifest is not None:
         corpus = read_manifest("--manifest", args)
     elif args.corpus is not None:
-        refuse(
-            os.path.isfile(args.corpus),
-            "--corpus",
-            f"'{args.corpus}' is a table: give it to --manifest, or several ones here",
-        )
         with _naming_options():
-            corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
-        protocol = f", {corpus.protocol}" if args.protocol else ""
-        corpus.DESCR = f"{_size(corpus)} of {args.corpus}{protocol}."
+            corpus = _load_corpora(args)
     else:
         corpus = make_emotional_speech(random_state=args.seed)
     emotions = sorted(set(corpus.target.tolist()))
@@ -364,6 +307,34 @@ def load_recordings(args):
     return corpus
 
 
+def _load_corpora(args):
+    """Return the corpus of a name, or the one of several names and tables."""
+    from ..datasets import load_corpora, load_corpus
+
+    if not isinstance(args.corpus, list):
+        refuse(
+            os.path.isfile(args.corpus),
+            "--corpus",
+            f"'{args.corpus}' is a table: give it to --manifest, or several ones here",
+        )
+        corpus = load_corpus(args.corpus, args.data_home, protocol=args.protocol)
+        protocol = f", {corpus.protocol}" if args.protocol else ""
+        corpus.DESCR = f"{_size(corpus)} of {args.corpus}{protocol}."
+        return corpus
+    renamed = Counter(name for name, _ in {*(args.rename or ())})
+    twice = [name for name, count in renamed.items() if count > 1]
+    refuse(twice, "--rename", f"{twice} would get several names")
+    corpus = load_corpora(
+        args.corpus,
+        args.data_home,
+        emotions=args.emotions,
+        rename=dict(args.rename or ()),
+        columns=_columns(args) or None,
+    )
+    corpus.DESCR = f"{_size(corpus)} of {', '.join(corpus.channels)}."
+    return corpus
+
+
 @contextlib.contextmanager
 def _naming_options():
     """Let an error about an argument of a loader name the option that it came by."""
@@ -371,10 +342,11 @@ def _naming_options():
         yield
     except ValueError as error:
         name = re.match(r"(\w*)(\[\d+\])?:? ?", str(error))
-        if name[1] not in _OPTIONS:
+        if name[1] not in _ARGUMENTS:
             raise
-        text = str(error)[name.end() :]
-        raise ValueError(f"argument {_OPTIONS[name[1]]}: {text}") from error
+        option = "corpus" if name[1] in ("name", "corpora") else name[1]
+        text = f"--{option.replace('_', '-')}: {str(error)[name.end() :]}"
+        raise ValueError(f"argument {text}") from error
 
 
 def read_manifest(option, args):
@@ -399,8 +371,8 @@ def read_manifest(option, args):
 
 def _columns(args):
     """Return the table's names of columns that the options give."""
-    given = {name: vars(args)[f"{name}_column"] for name in _COLUMNS}
-    return {name: column for name, column in given.items() if column is not None}
+    given = zip(_COLUMNS, map(vars(args).get, _COLUMN_OPTIONS), strict=True)
+    return {name: column for name, column in given if column is not None}
 
 
 def _size(corpus):
@@ -408,40 +380,69 @@ def _size(corpus):
     return f"{len(corpus.data)} recordings by {n_speakers} speakers"
 
 
+def is_synthetic(args):
+    """Tell whether no option names a corpus."""
+    return args.manifest is None and args.corpus is None
+
+
+def find_folds(corpus, args):
+    """Return the folds by speaker: a protocol, a number, or None for one a speaker."""
+    protocol = getattr(corpus, "protocol", None)
+    return protocol or args.folds or (4 if is_synthetic(args) else None)
+
+
+def find_splits(corpus, args):
+    """Return the rows of training and test of each fold."""
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, check_cv
+
+    cv = find_folds(corpus, args) or LeaveOneGroupOut()
+    cv = check_cv(GroupKFold(cv) if isinstance(cv, int) else cv)
+    return [*cv.split(corpus.data, corpus.target, corpus.speakers)]
+
+
+def known_texts(corpus, args):
+    """Return the sentences for ``--unheard-sentences``, or None without the option."""
+    if not args.unheard_sentences:
+        return None
+    texts = getattr(corpus, "texts", None)
+    refuse(
+        texts is None or not any(texts),
+        "--unheard-sentences",
+        "no sentence of the recordings is known; a table names them in its column text",
+    )
+    return texts
+
+
+# --- features and methods -----------------------------------------------------------
+
+
 def make_front(args, corpus):
     """Return the transformer of recordings, after a try of what may be missing."""
-    from ..features import (
-        LogMelTransformer,
-        OpenSMILETransformer,
-        SpeechModelTransformer,
-    )
+    from .. import features
 
-    channel = getattr(corpus, "channel", None) if args.channel is None else args.channel
-    if args.features == LOG_MEL:
-        front = LogMelTransformer()
-    elif args.features == OPENSMILE:
-        front = OpenSMILETransformer()
+    if args.features in FEATURES:
+        front = getattr(features, FEATURES[args.features][0])()
     else:
-        layer = "middle" if args.layer is None else args.layer
-        front = SpeechModelTransformer(args.features, layer=layer, pooling="mean_std")
+        options = {"layer": "middle" if args.layer is None else args.layer}
+        options["pooling"] = "mean_std"
+        front = features.SpeechModelTransformer(args.features, **options)
     try:
         try_front(front)
     except Exception as error:
         # a real name is never refused: only what fails may be a slip
-        for name in get_close_matches(args.features.lower(), (LOG_MEL, OPENSMILE), 1):
+        for name in get_close_matches(args.features.lower(), FEATURES, 1):
             if name != args.features:
                 error.add_note(f"Is {name} meant in --features?")
         raise
     if args.features != LOG_MEL:  # which takes seconds
         front.set_params(verbose=1)
-    channel = "mean" if channel is None else channel
+    declared = getattr(corpus, "channel", "mean")
+    channel = declared if args.channel is None else args.channel
     return front.set_params(channel=channel, n_jobs=args.jobs)
 
 
 def try_front(front):
     """Transform a tenth of a second, which fails if weights or a package miss."""
-    import numpy as np
-
     tone = 0.1 * np.sin(np.arange(1600) / 4).astype(np.float32)
     n_channels = (1,) if front.channel == "mean" else (front.channel + 1, 1)
     front.transform([{"array": np.tile(tone, n_channels), "sampling_rate": 16000}])
@@ -449,9 +450,10 @@ def try_front(front):
 
 def make_classifier(args, method=None):
     """Return the classifier, unfitted."""
-    module, name, params, _ = METHODS[method or args.method]
+    method = method or args.method
+    module, name, params, _ = METHODS[method]
     make = getattr(import_module(f"..{module}", __package__), name)
-    if (method or args.method) in LINEAR:
+    if method in LINEAR:
         return make(of_frames=args.features == LOG_MEL)
     given = {
         "max_epochs": args.epochs,
@@ -464,13 +466,11 @@ def make_classifier(args, method=None):
 
 def shown_title(args, front, corpus):
     """Return what is trained on which features of which recordings, without a path."""
-    features = {
-        LOG_MEL: "log-mel spectrograms",
-        OPENSMILE: "openSMILE functionals",
-    }.get(args.features)
-    if features is None:
-        from ..features._hub import locate
+    from ..features._hub import locate
 
+    if args.features in FEATURES:
+        features = FEATURES[args.features][1]
+    else:
         source = locate(args.features)
         is_folder = os.path.isdir(args.features)
         name = os.path.basename(source.directory) if is_folder else args.features
@@ -478,6 +478,16 @@ def shown_title(args, front, corpus):
     if front.channel != "mean":
         features += f" of channel {front.channel}"
     return f"{METHODS[args.method][3]} on {features}: {corpus.DESCR}"
+
+
+# --- how long it takes --------------------------------------------------------------
+
+
+def fits_of_fold(texts):
+    """Return how many models a fold trains: one, and one for each fold of sentences."""
+    from ..model_selection._sentences import TEXT_SPLITS
+
+    return 1 if texts is None else 1 + min(TEXT_SPLITS, len(set(texts)))
 
 
 def fit_seconds(trial, epochs):

@@ -1,4 +1,4 @@
-"""The command ``predict``: emotions of recordings, window by window."""
+"""The command ``predict``: emotions of recordings, by windows or by turns."""
 
 import argparse
 import contextlib
@@ -6,10 +6,14 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
-from .._csv import aligned, write_csv
-from . import archive, turns
-from .options import check_writable, refuse, try_front
+import numpy as np
+
+from .._csv import aligned, unify_names, write_csv
+from .._files import atomic_write, find_recordings
+from . import archive
+from .options import add_options, check_writable, refuse, refuse_given, try_front
 from .terminal import print_line, print_note
 
 HELP = "print the emotions of recordings"
@@ -17,66 +21,51 @@ DESCRIPTION = (
     "Print the emotion of each recording and the probabilities. A recording longer "
     "than a window is predicted in windows that overlap."
 )
+_PATHS = (
+    "recordings, or folders with all below; - reads 16-bit little-endian samples of "
+    "one channel from standard input and prints a row for each window as it comes; a "
+    ".csv table stands for the recordings in its column file, and says in its column "
+    "speaker who speaks"
+)
+_OPTIONS = """
+--enroll CALLS
+    a CSV table with the columns file and speaker: a few recordings that tell the
+    voices; if it has one speaker, all recordings are by that one; self enrolls each
+    speaker with what is predicted: its turns, or its recordings
+--turns TURNS
+    who talks when: RTTM, CSV (start, end, speaker), labels of Audacity or JSON of
+    whisperX; a folder has a file of the same stem for each recording; channels means
+    one speaker on each channel; prints a row for each turn
+--csv OUT
+    write the table to a CSV file too
+--timeline OUT
+    write the windows to a file, a table (.csv) or a page with pictures (.html), and
+    print a summary of each recording instead of its windows
+--features MODEL-OR-DIRECTORY
+    where this machine has the speech model that MODEL was trained on; default: where it
+    was then
+--window SECONDS
+    length of a window; default: 10, and 3 with --timeline or - if there are no turns
+--hop SECONDS
+    from the start of a window to that of the next; default: half a window
+--rate HZ
+    sampling rate of standard input; default: that of the model
+"""
 _WINDOW, _SHORT_WINDOW = 10.0, 3.0  # seconds; the second where time is looked at
 _PIECE = 10  # seconds: a long recording counts as several in an enrolment
-_STDIN, _SELF = "-", "self"
+_STDIN, _SELF, _CHANNELS = "-", "self", "channels"
+_TURNS = (".rttm", ".csv", ".tsv", ".txt", ".json")
 _TIMES = ("start", "end", "seconds", "overlap")
 
 
 def add_arguments(parser):
     """Add what the command takes to its parser."""
     parser.set_defaults(command=run)
-    option = parser.add_argument
-    option("model", metavar="MODEL", help="a file that train saved")
-    option(
-        "paths",
-        nargs="+",
-        metavar="FILE-OR-FOLDER",
-        help="recordings, or folders with all below; - reads 16-bit little-endian "
-        "samples of one channel from standard input and prints a row for each window "
-        "as it comes; a .csv table stands for the recordings in its column file, and "
-        "says in its column speaker who speaks",
-    )
-    option(
-        "--enroll",
-        metavar="CALLS",
-        help="a CSV table with the columns file and speaker: a few recordings that "
-        "tell the voices; if it has one speaker, all recordings are by that one; self "
-        "enrolls each speaker with what is predicted: its turns, or its recordings",
-    )
-    turns.add_argument(option)
-    option("--csv", metavar="OUT", help="write the table to a CSV file too")
-    option(
-        "--timeline",
-        metavar="OUT",
-        help="write the windows to a file, a table (.csv) or a page with pictures "
-        "(.html), and print a summary of each recording instead of its windows",
-    )
-    option(
-        "--features",
-        metavar="MODEL-OR-DIRECTORY",
-        help="where this machine has the speech model that MODEL was trained on; "
-        "default: where it was then",
-    )
-    option(
-        "--window",
-        type=_number(0.1, 3600),
-        metavar="SECONDS",
-        help="length of a window; default: 10, and 3 with --timeline or - if there are "
-        "no turns",
-    )
-    option(
-        "--hop",
-        type=_number(0.01, 3600),
-        metavar="SECONDS",
-        help="from the start of a window to that of the next; default: half a window",
-    )
-    option(
-        "--rate",
-        type=_number(1, 1e6),
-        metavar="HZ",
-        help="sampling rate of standard input; default: that of the model",
-    )
+    parser.add_argument("model", metavar="MODEL", help="a file that train saved")
+    parser.add_argument("paths", nargs="+", metavar="FILE-OR-FOLDER", help=_PATHS)
+    limits = {"window": (0.1, 3600), "hop": (0.01, 3600), "rate": (1, 1e6)}
+    types = {name: {"type": _number(*limit)} for name, limit in limits.items()}
+    add_options(parser, _OPTIONS, **types)
     archive.add_arguments(parser)
 
 
@@ -97,7 +86,7 @@ def run(args):
 
     times = _check_options(args)
     files = _audio_files(args.paths)
-    talks = None if args.turns is None else turns.find_turns(args.turns, files)
+    talks = None if args.turns is None else _find_turns(args.turns, files)
     model = load(args.model)
     _check_model(model, args)
     voices = _voices(model, args, files)
@@ -107,18 +96,17 @@ def run(args):
         named = [(_shown(file), file, speaker) for file, speaker in voices]
         return archive.run(args, model, named, times)
     wanted = bool(args.csv or args.timeline)
-    table = _Table(args, [_shown(file) for file, _ in voices], model.classes_, wanted)
-    timelines, failed = [], 0
+    show = _table(args, [_shown(file) for file, _ in voices], model.classes_, wanted)
+    timelines = []
     try:
         for file, speaker in voices:
             try:
                 timelines.append(_predict(model, args, file, speaker, times, talks))
             except (OSError, TypeError, ValueError) as error:
-                failed += 1
                 print_note(f"error: {_shown(file)}: {error}")
                 continue
             if args.timeline is None:
-                table.show(timelines[-1])
+                show(timelines[-1])
             else:
                 print_line(f"{timelines[-1]}\n", reader_may_leave=wanted)
     except KeyboardInterrupt:  # what was found before it is kept
@@ -126,9 +114,10 @@ def run(args):
             _write(args, model.classes_, timelines)
         raise
     _write(args, model.classes_, timelines)
-    if failed:
-        print_note(f"{failed} of {len(voices)} recordings were not predicted")
-    return int(failed > 0)
+    n_failed = len(voices) - len(timelines)
+    if n_failed:
+        print_note(f"{n_failed} of {len(voices)} recordings were not predicted")
+    return int(n_failed > 0)
 
 
 def _predict(model, args, file, speaker, times, talks):
@@ -139,9 +128,8 @@ def _predict(model, args, file, speaker, times, talks):
     if talks is None:
         found = predict_recording(model, file, *times, speaker)
         return collect(_shown(file), model, found)
-    own = talks[file]
     enroll = _SELF if args.enroll == _SELF else None
-    verbose = sys.stderr.isatty()
+    own, verbose = talks[file], sys.stderr.isatty()
     found = predict_turns(model, file, own, times, enroll=enroll, verbose=verbose)
     return replace(found, name=_shown(file))
 
@@ -153,12 +141,12 @@ def _follow(model, args, window, hop, speaker):
     name, found = "stdin", []
     rate = sampling_rate(model)
     blocks = _read_raw(args.rate or rate, rate)
-    table = _Table(args, [name], model.classes_, False)
+    show = _table(args, [name], model.classes_, False)
     options = {"batch": 0, "speaker": speaker}
     try:
         for row in predict_windows(model, blocks, window, hop, **options):
             found.append(row)
-            table.show(collect(name, model, [row]))
+            show(collect(name, model, [row]))
     finally:  # a microphone has no other end than an interrupt
         if found:
             timeline = collect(name, model, found)
@@ -169,13 +157,28 @@ def _follow(model, args, window, hop, speaker):
         print_line(f"\n{timeline}")
 
 
+def _read_raw(rate, sampling_rate):
+    """Yield what comes in: 16-bit samples, little-endian, of one channel."""
+    from ..features._audio_stream import Resampler
+
+    resample, rest = Resampler(rate, sampling_rate), b""
+    while data := sys.stdin.buffer.read1(2**16):
+        data = rest + data
+        n_whole = len(data) // 2 * 2
+        rest = data[n_whole:]  # half a sample
+        samples = np.frombuffer(data[:n_whole], "<i2").astype(np.float32)
+        yield resample(samples / 2**15)
+    yield resample(np.empty(0, np.float32), last=True)
+
+
+# --- what is asked ------------------------------------------------------------------
+
+
 def _check_options(args):
     """Return window and hop; refuse before minutes of work what does not fit."""
-    live = _STDIN in args.paths
+    live, several = _STDIN in args.paths, len(args.paths) > 1
     archive.check_options(args)
-    refuse(
-        live and len(args.paths) > 1, "FILE-OR-FOLDER", "- allows no other beside it"
-    )
+    refuse(live and several, "FILE-OR-FOLDER", "- allows no other beside it")
     if live and sys.stdin.isatty():
         raise ValueError(
             "standard input is a terminal, expected raw audio: pipe it in, as in "
@@ -208,20 +211,21 @@ def _check_options(args):
     return window, hop
 
 
-def _read_raw(rate, sampling_rate):
-    """Yield what comes in: 16-bit samples, little-endian, of one channel."""
-    import numpy as np
-
-    from ..features._audio_stream import Resampler
-
-    resample, rest = Resampler(rate, sampling_rate), b""
-    while data := sys.stdin.buffer.read1(2**16):
-        data = rest + data
-        n_whole = len(data) // 2 * 2
-        rest = data[n_whole:]  # half a sample
-        samples = np.frombuffer(data[:n_whole], "<i2").astype(np.float32)
-        yield resample(samples / 2**15)
-    yield resample(np.empty(0, np.float32), last=True)
+def _audio_files(paths):
+    """Return the files, with those of audio below each folder in order."""
+    files = []
+    for path in paths:
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        found = find_recordings(path)
+        if not found.files:
+            more = f": {found}" if str(found) else ""
+            raise ValueError(f"no audio file below the folder '{path}'{more}")
+        if str(found):
+            print_note(f"warning: {found}")
+        files += found.files
+    return files
 
 
 def _check_model(model, args):
@@ -243,12 +247,8 @@ def _check_model(model, args):
     if not hasattr(model, "predict_proba"):
         raise ValueError(f"'{args.model}' predicts no probabilities")
     if not isinstance(front, SpeechModelTransformer):
-        refuse(
-            args.features is not None,
-            "--features",
-            f"'{args.model}' takes no speech model, but the features of "
-            f"{type(front).__name__}",
-        )
+        takes = f"takes no speech model, but the features of {type(front).__name__}"
+        refuse_given(args, ["features"], f"'{args.model}' {takes}")
         return
     if args.features is not None:
         front.set_params(model=args.features, revision=None)
@@ -263,12 +263,61 @@ def _check_model(model, args):
 # --- who speaks ---------------------------------------------------------------------
 
 
+def _find_turns(where, files):
+    """Return the turns of each recording by its file, or what stands for them."""
+    from ..timeline import read_turns
+
+    tables = [file for file in files if _suffix(file) == ".csv"]
+    refuse(
+        tables,
+        "--turns",
+        f"the turns say who speaks: give recordings, not the table(s) {tables}",
+    )
+    if where == _CHANNELS:
+        return dict.fromkeys(files, _CHANNELS)
+    paths = _files_of_turns(where, files)
+    try:
+        return {file: read_turns(path, recording=file) for file, path in paths.items()}
+    except (OSError, ValueError) as error:
+        raise ValueError(f"argument --turns: {error}") from error
+
+
+def _files_of_turns(where, files):
+    """Return the file of turns of each recording, the only one of its stem."""
+    found = f"must be an existing file or folder, found none at '{where}'"
+    refuse(not os.path.exists(where), "--turns", found)
+    if not os.path.isdir(where):
+        refuse(
+            len(files) > 1,
+            "--turns",
+            f"'{where}' is one file for {len(files)} recordings; give a folder that "
+            "has a file of the same stem for each",
+        )
+        return {files[0]: where}
+    beside, paths, taken = {}, {}, {}
+    for path in sorted(Path(where).iterdir()):
+        if path.suffix.lower() in _TURNS:
+            beside.setdefault(path.stem, []).append(path)
+    for file in files:
+        own = beside.get(Path(file).stem, [])
+        refuse(not own, "--turns", f"'{where}' has no turns of '{file}'")
+        names = " and ".join(f"'{path.name}'" for path in own)
+        refuse(len(own) > 1, "--turns", f"'{where}' has {names} for '{file}'")
+        paths[file], other = own[0], taken.setdefault(own[0], file)
+        refuse(
+            os.path.realpath(file) != os.path.realpath(other),
+            "--turns",
+            f"'{own[0]}' fits '{other}' and '{file}', and has the turns of one; give "
+            "the recordings one by one, each with its file of turns",
+        )
+    return paths
+
+
 def _voices(model, args, files):
     """Enroll what --enroll names, and return each file with its speaker, or None.
 
     A CSV table among the files stands for those that it lists.
     """
-    from .._csv import unify_names
     from ..pipeline import enroll, find_normalizer, has_normalizer
     from ..timeline.windows import as_recording
 
@@ -277,12 +326,8 @@ def _voices(model, args, files):
         is_table = _suffix(file) == ".csv"
         pairs += _read_table(file, "FILE-OR-FOLDER") if is_table else [(file, None)]
     if not has_normalizer(model):
-        refuse(
-            args.enroll is not None,
-            "--enroll",
-            f"'{args.model}' was trained without --enrollable and has no "
-            "SpeakerNormalizer, which keeps voices",
-        )
+        lacks = "was trained without --enrollable and has no SpeakerNormalizer"
+        refuse_given(args, ["enroll"], f"'{args.model}' {lacks}, which keeps voices")
         return [(file, None) for file, _ in pairs]
     if args.enroll == _SELF:
         return _enroll_themselves(model, args, pairs)
@@ -306,10 +351,9 @@ def _voices(model, args, files):
             f"them speaks in '{file}': give the recordings as a CSV table with the "
             "columns file and speaker",
         )
-        only = next(iter(enrolled), None)
-        name = only if name is None else spelling[name]
+        name = next(iter(enrolled), None) if name is None else spelling[name]
         refuse(
-            bool(enrolled) and name not in find_normalizer(model).speaker_statistics_,
+            enrolled and name not in find_normalizer(model).speaker_statistics_,
             "--enroll",
             f"'{args.enroll}' has no recording of '{name}', who speaks in '{file}'",
         )
@@ -319,7 +363,6 @@ def _voices(model, args, files):
 
 def _enroll_themselves(model, args, pairs):
     """Enroll each speaker with its recordings; one without a name is a voice itself."""
-    from .._csv import unify_names
     from ..timeline.windows import enroll_windows
 
     if args.turns is not None:  # each recording has its own speakers
@@ -353,8 +396,6 @@ def _read_table(path, option):
 
 def _cut(model, file):
     """Return a recording in pieces of ten seconds; a short rest is left out."""
-    import numpy as np
-
     from ..timeline.windows import open_recording, sampling_rate
 
     wave = np.concatenate([*open_recording(model, file)])
@@ -366,26 +407,24 @@ def _cut(model, file):
 # --- what is printed and written ----------------------------------------------------
 
 
-class _Table:
-    """Rows on the screen, and a header above the first of them."""
+def _table(args, names, classes, reader_may_leave):
+    """Return what prints the windows of a timeline, the first ones below a header."""
+    from ..timeline.windows import column_names
 
-    def __init__(self, args, names, classes, reader_may_leave):
-        from ..timeline.windows import column_names
+    columns = _columns(args)
+    header = column_names(classes, columns)
+    longest = max(len(str(name)) for name in classes)
+    least = {"file": max(map(len, names)), "emotion": longest, "speaker": 10}
+    least |= {"kind": 12, "overlap": 7, "start": 7, "end": 7}
+    widths = [max(6, len(name), least.get(name, 0)) for name in header]
+    above = [header]
 
-        self.reader_may_leave, self.columns = reader_may_leave, _columns(args)
-        self.header = column_names(classes, self.columns)
-        longest = max(len(str(name)) for name in classes)
-        least = {"file": max(map(len, names)), "emotion": longest, "speaker": 10}
-        least |= {"kind": 12, "overlap": 7, "start": 7, "end": 7}
-        self.widths = [max(6, len(n), least.get(n, 0)) for n in self.header]
-        self.is_new = True
+    def show(timeline):
+        for row in [*above, *_rows(timeline, columns)]:
+            print_line(aligned(row, widths), reader_may_leave=reader_may_leave)
+        above.clear()
 
-    def show(self, timeline):
-        """Print the windows of a timeline."""
-        for row in [*[self.header] * self.is_new, *_rows(timeline, self.columns)]:
-            line = aligned(row, self.widths)
-            print_line(line, reader_may_leave=self.reader_may_leave)
-        self.is_new = False
+    return show
 
 
 def _columns(args):
@@ -398,8 +437,6 @@ def _columns(args):
 
 def _rows(timeline, columns):
     """Yield the cells of each window, or of each turn."""
-    import numpy as np
-
     from ..timeline.windows import columns_of
 
     def text(name, cell):
@@ -409,15 +446,12 @@ def _rows(timeline, columns):
 
     cells = zip(*columns_of(timeline, columns), strict=True)
     for row, chances in zip(cells, timeline.probabilities, strict=True):
-        yield [
-            *map(text, columns, row),
-            *("" if np.isnan(p) else f"{p:.4f}" for p in chances),
-        ]
+        shares = ("" if np.isnan(p) else f"{p:.4f}" for p in chances)
+        yield [*map(text, columns, row), *shares]
 
 
 def _write(args, classes, timelines):
     """Write the files that were asked for."""
-    from .._files import atomic_write
     from ..timeline.page import timeline_page
     from ..timeline.windows import column_names
 
@@ -425,10 +459,10 @@ def _write(args, classes, timelines):
     rows = [row for timeline in timelines for row in _rows(timeline, columns)]
     for path in filter(None, (args.csv, args.timeline)):
         if path == args.timeline and _suffix(path) == ".html":
+            model = os.path.basename(_shown(args.model))
+            if args.enroll == _SELF:
+                model += ", with voices that enroll themselves (transductive)"
             with atomic_write(path) as out:
-                model = os.path.basename(_shown(args.model))
-                if args.enroll == _SELF:
-                    model += ", with voices that enroll themselves (transductive)"
                 out.write(timeline_page(timelines, model).encode())
         else:
             write_csv(path, [column_names(classes, columns), *rows])
@@ -442,22 +476,3 @@ def _shown(path):
     """Return a path as text that can be printed, though its bytes may be no UTF-8."""
     path = path["path"] if isinstance(path, Mapping) else path  # of a segment
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _audio_files(paths):
-    """Return the files, with those of audio below each folder in order."""
-    from .._files import find_recordings
-
-    files = []
-    for path in paths:
-        if not os.path.isdir(path):
-            files.append(path)
-            continue
-        found = find_recordings(path)
-        if not found.files:
-            more = f": {found}" if str(found) else ""
-            raise ValueError(f"no audio file below the folder '{path}'{more}")
-        if str(found):
-            print_note(f"warning: {found}")
-        files += found.files
-    return files

@@ -4,38 +4,61 @@ import json
 import os
 import shlex
 
-from .options import LOG_MEL, OPENSMILE, refuse
+from .options import FEATURES, refuse, refuse_given
+
+COMMAND = "command.json"
+"""The file in which an evaluation's folder has its command, for ``--resume``."""
 
 # What differs between machines: where files lie, and how many processes there may be.
-PLACES = ("manifest", "target", "features")
-_WORDS = LOG_MEL, OPENSMILE  # features that lie nowhere
+_PLACES = ("manifest", "target", "features")
 _OWN = ("command", "parser", "out", "resume", "rerun", "jobs", "data_home")
 
 
-def add_argument(option, result, places):
-    """Add the option ``--from``."""
-    option(
-        "--from",
-        dest="rerun",
-        metavar="RESULT",
-        help=f"run the evaluation of a {result} again, with its own options; "
-        f"{places} say where its files are now",
+def settings_of(args, corpus, before):
+    """Return the command and what tells its data from others, and what is to be said.
+
+    `before` has the settings of the evaluation that is run again, or nothing.
+    """
+    from ..model_selection._resume import digest
+
+    is_resumed = getattr(args, "resume", None) is not None
+    settings = {"command": before["command"] if is_resumed else _command_of(args)}
+    if not args.out and not before:
+        return settings, []  # a digest reads all files
+    columns = {"recordings": "data", "emotions": "target", "speakers": "speakers"}
+    settings |= {name: digest(corpus[key]) for name, key in columns.items()}
+    changed = [n for n in columns if before.get(n, settings[n]) != settings[n]]
+    said = (
+        f"{' and '.join(changed)} are not those of the evaluation that is run again, "
+        "whose figures may differ for this reason alone."
     )
+    return settings, [said] if changed else []
 
 
-def command_of(args):
+def _command_of(args):
     """Return the command that runs the evaluation again, without an absolute path."""
     words = [_name_of(args)]
     for action in args.parser._actions:
         value = getattr(args, action.dest, None)
         if action.dest in _OWN or value is None or value is False:
             continue
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        if action.dest in PLACES and args.out is not None:
-            values = [portable(each, args.out) for each in values]
+        values = [] if value is True else _listed(value)
+        if action.dest in _PLACES and args.out is not None:
+            values = [_portable(each, args.out) for each in values]
         option, values = action.option_strings[0], [*map(str, values)]
         is_like_option = len(values) == 1 and values[0].startswith("-")
         words += [f"{option}={values[0]}"] if is_like_option else [option, *values]
+    return shlex.join(words)
+
+
+def command_to_resume(args):
+    """Return the command that goes on; it names what lies elsewhere than it says."""
+    words = [_name_of(args), "--resume", args.out]
+    for name in _PLACES:
+        value = vars(args)[name]
+        if value and os.path.exists(value):
+            kept = os.path.join(args.out, _portable(value, args.out))
+            words += [] if os.path.exists(kept) else [f"--{name}", value]
     return shlex.join(words)
 
 
@@ -43,54 +66,61 @@ def _name_of(args):
     return args.parser.prog.split()[-1]
 
 
-def portable(path, folder):
+def _listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def _portable(path, folder):
     """Return a path from a folder, or its name if either is not below this folder."""
     here = os.getcwd()
     paths = os.path.abspath(path), os.path.abspath(folder)
-    if path in _WORDS or not os.path.exists(path):
+    if path in FEATURES or not os.path.exists(path):
         return path  # the name of features
     if os.path.dirname(here) != here and os.path.commonpath([here, *paths]) == here:
         return os.path.relpath(path, folder)
     return os.path.basename(paths[0])
 
 
-def data_of(corpus):
-    """Return what tells the recordings, the emotions and the speakers from others."""
-    from ..model_selection._resume import digest
-
-    columns = {"recordings": "data", "emotions": "target", "speakers": "speakers"}
-    return {name: digest(corpus[key]) for name, key in columns.items()}
-
-
-def told_changes(before, data):
-    """Return a sentence on data that differ from those in an evaluation's settings."""
-    changed = [name for name in data if before.get(name, data[name]) != data[name]]
-    if not changed:
-        return []
-    return [
-        f"{' and '.join(changed)} are not those of the evaluation that is run again, "
-        "whose figures may differ for this reason alone."
-    ]
-
-
-def take_options(args, path, option, shown=None):
-    """Take the options of the evaluation of a file, and return its settings.
+def take_options(args):
+    """Take the options of ``--resume`` or ``--from``, and return the settings there.
 
     Beside them only what differs between machines can be given, and with ``--from`` a
-    folder.
+    folder. Without either, nothing changes, and there are no settings.
     """
+    resume = getattr(args, "resume", None)
+    if resume is None and args.rerun is None:
+        return {}
+    both = resume is not None and args.rerun is not None
+    refuse(both, "--from", "goes on from another evaluation than --resume")
+    option, shown = ("--from", args.rerun) if resume is None else ("--resume", resume)
+    path = args.rerun if resume is None else os.path.join(resume, COMMAND)
     given = {
         name: value
         for name, value in vars(args).items()
         if value != args.parser.get_default(name) and name not in ("resume", "rerun")
     }
-    open_to = {"jobs", "data_home", "audio", *PLACES, *["out"] * (option == "--from")}
-    for name in given.keys() - open_to:
-        refuse(
-            True,
-            f"--{name.replace('_', '-')}",
-            f"{option} takes the options of the evaluation that it goes on with",
-        )
+    open_to = {"jobs", "data_home", "audio", *_PLACES, *["out"] * (resume is None)}
+    others = given.keys() - open_to
+    refuse_given(
+        args,
+        others,
+        f"{option} takes the options of the evaluation that it goes on with",
+    )
+    settings, known = _read(args, path, option, shown)
+    for name in _PLACES:
+        if name in given:
+            _refuse_others(name, given[name], known[name], option)
+        elif known.get(name) is not None:
+            places = [_find(name, each, path, option) for each in _listed(known[name])]
+            known[name] = places if isinstance(known[name], list) else places[0]
+    if resume is None and args.out is None:
+        known.pop("audio", None)  # nothing is written
+    vars(args).update(known | given | {"resume": resume, "out": resume or args.out})
+    return settings
+
+
+def _read(args, path, option, shown):
+    """Return the settings of an evaluation's file, and the options of its command."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -110,44 +140,33 @@ def take_options(args, path, option, shown=None):
         lacks = isinstance(error, LookupError)
         why = "it does not name the command that wrote it" if lacks else error
         raise ValueError(
-            f"argument {option}: no evaluation in '{shown or path}' ({why})"
+            f"argument {option}: no evaluation in '{shown}' ({why})"
         ) from error
-    for name in PLACES:
-        if name in given:
-            _refuse_others(name, given[name], known[name], option)
-        if name in given or known.get(name) is None:
-            continue
-        is_list = isinstance(known[name], list)
-        values = known[name] if is_list else [known[name]]
-        places = [os.path.join(os.path.dirname(path), value) for value in values]
-        are_there = [
-            value not in _WORDS and os.path.exists(place)
-            for value, place in zip(values, places, strict=True)
-        ]
-        refuse(
-            name != "features" and not all(are_there),
-            option,
-            f"'{path}' names the table '{known[name]}', which is not beside it: say "
-            f"where it is by --{name}",
-        )
-        values = [
-            place if is_there else value
-            for value, place, is_there in zip(values, places, are_there, strict=True)
-        ]
-        known[name] = values if is_list else values[0]
-    kept = {name: getattr(args, name, None) for name in ("resume", "out")}
-    vars(args).update(known | given | kept)
-    return settings
+    return settings, known
+
+
+def _find(name, value, path, option):
+    """Return where a table or features are: beside the file of a result, or known."""
+    place = os.path.join(os.path.dirname(path), value)
+    if value not in FEATURES and os.path.exists(place):
+        return place
+    refuse(
+        name != "features",
+        option,
+        f"'{path}' names the table '{value}', which is not beside it: say where it is "
+        f"by --{name}",
+    )
+    return value
 
 
 def _refuse_others(name, given, known, option):
     """Refuse other data or features than those of the evaluation, in other places."""
-    pairs = [each if isinstance(each, list) else [each] for each in (given, known)]
-    is_other = len(pairs[0]) != len(pairs[1]) or any(
-        one != other and not {None, *_WORDS}.isdisjoint((one, other))
-        for one, other in zip(*pairs, strict=True)
+    given, known = _listed(given), _listed(known)
+    is_other = len(given) != len(known) or any(
+        one != other and not {None, *FEATURES}.isdisjoint((one, other))
+        for one, other in zip(given, known, strict=True)
     )
-    had = "none" if known is None else " ".join(pairs[1])
+    had = "none" if known == [None] else " ".join(known)
     refuse(
         is_other,
         f"--{name}",

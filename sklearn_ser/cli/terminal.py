@@ -12,11 +12,8 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 # What a warning says to a caller, and to who types a command.
-_IN_OPTIONS = {
-    "as neutral_label, or set calibration_weight=0": "by --neutral-label, if there is "
-    "one"
-}
-
+_CALLED = "as neutral_label, or set calibration_weight=0"
+_TYPED = "by --neutral-label, if there is one"
 
 _IN_X = re.compile(r"\bX\[\d+\](?= \()")
 _rows: dict = {}  # what messages say of a recording -> the table's row that lists it
@@ -30,11 +27,6 @@ def name_rows(table, recordings, rows):
         _rows[describe(recording, "")] = f"row {row} of {table}"
 
 
-def printable(text):
-    """Return text whose control characters are escapes that can be read."""
-    return _UNSAFE.sub(_escape, str(text))
-
-
 def in_rows(text):
     """Return a message that names the rows of tables."""
 
@@ -46,10 +38,20 @@ def in_rows(text):
     return _IN_X.sub(row, text)
 
 
-def _escape(match):
-    code = ord(match[0])
-    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # of a file's name
-    return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"
+def printable(text):
+    """Return text whose control characters are escapes that can be read."""
+
+    def escape(match):
+        code = ord(match[0])
+        byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # of a file's name
+        return f"\\x{byte:02x}" if byte < 256 else f"\\u{byte:04x}"
+
+    return _UNSAFE.sub(escape, str(text))
+
+
+def in_one_line(text):
+    """Return printable text without line ends."""
+    return " ".join(printable(text).split())
 
 
 def print_line(text, *, reader_may_leave=False):
@@ -69,8 +71,7 @@ def discard_output():
 
 def print_note(text):
     """Print one line to standard error."""
-    line = " ".join(printable(text).split())
-    print(f"sklearn-ser: {line}", file=sys.stderr, flush=True)
+    print(f"sklearn-ser: {in_one_line(text)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -82,9 +83,7 @@ def warnings_in_lines():
     def show(message, *args, **kwargs):
         from tqdm.auto import tqdm
 
-        text = " ".join(printable(in_rows(str(message))).split())
-        for called, typed in _IN_OPTIONS.items():
-            text = text.replace(called, typed)
+        text = in_one_line(in_rows(str(message))).replace(_CALLED, _TYPED)
         if text not in told:
             told.add(text)
             tqdm.write(f"sklearn-ser: warning: {text}", file=sys.stderr)

@@ -2,26 +2,8 @@
 
 import os
 
-from .evaluate_corpora import (
-    as_columns,
-    as_text,
-    card_tables,
-    leave_each_out,
-    transform,
-    weights_for,
-)
-from .options import (
-    LINEAR,
-    METHODS,
-    add_corpus_options,
-    add_method_options,
-    check_method,
-    check_writable,
-    load_recordings,
-    make_classifier,
-    make_front,
-    shown_title,
-)
+from .._files import atomic_write
+from . import evaluate_corpora, options
 from .terminal import print_line, print_note
 
 HELP = "train on a corpus and save the model"
@@ -30,26 +12,21 @@ DESCRIPTION = (
     "model. Of several corpora, each is also left out of a training in turn, and a "
     "card beside the model shows what that found."
 )
+_KEPT = """
+--out MODEL
+    file to save the model to; several corpora also write a card, MODEL with the end .md
+--enrollable
+    put SpeakerNormalizer in front, so that predict --enroll can add voices
+"""
 
 
 def add_arguments(parser):
     """Add the options of the command."""
     parser.set_defaults(command=run)
-    add_corpus_options(parser, required=True, several=True)
-    add_method_options(parser, METHODS.keys() - {"didan", "lidan"})  # they adapt
-    option = parser.add_argument_group("what is kept").add_argument
-    option(
-        "--out",
-        metavar="MODEL",
-        required=True,
-        help="file to save the model to; several corpora also write a card, MODEL with "
-        "the end .md",
-    )
-    option(
-        "--enrollable",
-        action="store_true",
-        help="put SpeakerNormalizer in front, so that predict --enroll can add voices",
-    )
+    options.add_corpus_options(parser, required=True, several=True)
+    options.add_method_options(parser, {*options.METHODS} - {*options.ADAPTING})
+    group = parser.add_argument_group("what is kept")
+    options.add_options(group, _KEPT, out={"required": True})
 
 
 def run(args):
@@ -60,33 +37,25 @@ def run(args):
     from ..features import SpeakerNormalizer
     from ..persistence import import_skops, save
 
-    check_method(args)
+    options.check_method(args)
     several = isinstance(args.corpus, list)
     card_path = f"{os.path.splitext(args.out)[0]}.md"
-    check_writable("--out", args.out)
-    if several:
-        check_writable("--out", card_path)
+    for path in (args.out, card_path) if several else (args.out,):
+        options.check_writable("--out", path)
     import_skops()
-    corpus = load_recordings(args)
-    front = make_front(args, corpus)
-    print_line(shown_title(args, front, corpus))
-    classifier = make_classifier(args)
-    is_net = args.method not in LINEAR
+    corpus = options.load_recordings(args)
+    front = options.make_front(args, corpus)
+    print_line(options.shown_title(args, front, corpus))
+    classifier = options.make_classifier(args)
+    is_net = args.method not in options.LINEAR
     steps = [classifier.set_params(verbose=1)] if is_net else [*classifier]
     steps = [SpeakerNormalizer(), *steps] if args.enrollable else steps
-    weights, columns = None, None
-    X = corpus.data
     if several:
-        print_line(corpus.table)
-        X = transform(front, corpus, args)
-        columns = as_columns(leave_each_out(X, corpus, args))
-        print_line(as_text(columns))
-        weights = weights_for(args, corpus.target, corpus.corpora)
-        model = make_pipeline(*steps)
+        X, _, columns = evaluate_corpora.print_table(front, corpus, args)
+        weights = evaluate_corpora.weights_for(args, corpus.target, corpus.corpora)
+        model = make_pipeline(front, *_fit(make_pipeline(*steps), X, corpus, weights))
     else:
-        model = make_pipeline(front, *steps)
-    _fit(model, X, corpus, weights)
-    model = make_pipeline(front, *model) if several else model
+        model = _fit(make_pipeline(front, *steps), corpus.data, corpus)
     if said := remark_on(getattr(model[-1], "temperature_", 1.0)):
         print_note(said)
     for step in model:
@@ -99,7 +68,7 @@ def run(args):
         _write_card(model, columns, card_path)
 
 
-def _fit(model, X, corpus, weights):
+def _fit(model, X, corpus, weights=None):
     """Fit a pipeline, whose steps get the speakers and whose last step the weights."""
     from sklearn import config_context
 
@@ -113,15 +82,14 @@ def _fit(model, X, corpus, weights):
     if weights is not None:
         given[f"{model.steps[-1][0]}__sample_weight"] = weights
     with config_context(enable_metadata_routing=False):
-        model.fit(X, corpus.target, **given)
+        return model.fit(X, corpus.target, **given)
 
 
 def _write_card(model, columns, path):
     """Write the card, with the table of the corpora that were left out."""
-    from .._files import atomic_write
     from ..model_card import make_model_card
 
-    card = make_model_card(model, tables=card_tables(columns))
+    card = make_model_card(model, tables=evaluate_corpora.card_tables(columns))
     with atomic_write(path) as file:
         file.write(card.render().encode())
     print_line(f"Written to {path}: the model's card.")

@@ -420,13 +420,14 @@ def test_a_result_is_run_again_on_its_own_corpus_and_features(
     had_none = "--target: says where a file is now, but the evaluation of --from had no"
     assert had_none in fails(*again, "--target", table)
     path = tmp_path / "of.json"
-    for command, told in (
-        ("evaluate --corpus emovo", "--manifest: says"),
-        (5, "does no"),
-        ("evaluate --from a.json", "its command takes the options of another one"),
-        ("evaluate --out folder", "its command takes the options of another one"),
+    for settings, told in (
+        ({"command": "evaluate --corpus emovo"}, "--manifest: says"),
+        ({"command": 5}, "does not name the command"),
+        ({}, "does not name the command"),
+        ({"command": "evaluate --from a.json"}, "takes the options of another one"),
+        ({"command": "evaluate --out folder"}, "takes the options of another one"),
     ):
-        path.write_text(json.dumps({"settings": {"command": command}}))
+        path.write_text(json.dumps({"settings": settings}))
         assert told in fails("evaluate", "--from", path, "--manifest", table)
 
 

@@ -181,6 +181,10 @@ def test_each_corpus_is_read_by_its_own_channel():
         (("evaluate", "--epochs", "3"), "the method logistic has no epochs"),
         (("train", "--out", "no/such/m.skops"), "cannot be written"),
         (("train", "--out", "m.skops"), "--corpus: has 'emobd', expected a path"),
+        (
+            ("evaluate", "--rename", "neutral=calm", "neutral=bad"),
+            "--rename: ['neutral'] would get several names",
+        ),
     ],
 )
 def test_options_that_do_not_fit(fails, words, message):
@@ -189,17 +193,14 @@ def test_options_that_do_not_fit(fails, words, message):
     assert message in fails(command, "--corpus", "emodb", "emobd", *more)
 
 
-def test_options_of_several_corpora_need_several(fails):
-    for words in (("--emotions", "anger"), ("--rename", "calm=neutral")):
-        message = fails("evaluate", "--corpus", "emodb", *words)
-        assert f"{words[0]}: needs several names in --corpus" in message
-    message = fails("evaluate", "--corpus", "emodb", "--enrollable")
-    assert "--enrollable: is for several names" in message
-
-
-def test_a_name_is_renamed_once_and_one_table_is_a_manifest(fails, tables):
-    twice = "--rename", "neutral=calm", "neutral=bad"
-    message = fails("evaluate", "--corpus", *tables, *twice)
-    assert "--rename: ['neutral'] would get several names" in message
-    message = fails("evaluate", "--corpus", tables[0])
-    assert "one.csv' is a table: give it to --manifest" in message
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("emodb", "--emotions", "anger"), "--emotions: needs several names in --corp"),
+        (("emodb", "--rename", "calm=neutral"), "--rename: needs several names in"),
+        (("emodb", "--enrollable"), "--enrollable: is for several names"),
+        ((__file__,), "test_evaluate_corpora.py' is a table: give it to --manifest"),
+    ],
+)
+def test_options_of_several_corpora_need_several(fails, words, message):
+    assert message in fails("evaluate", "--corpus", *words)

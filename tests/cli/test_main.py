@@ -102,12 +102,6 @@ def test_options_and_features_are_not_guessed(fails, manifest, monkeypatch):
     assert "meant" not in fails(*argv, "no-such/wav2vec2")
 
 
-def test_a_file_of_another_command_is_no_evaluation(fails, tmp_path):
-    path = tmp_path / "comparison.json"
-    path.write_text("{}")
-    assert "does not name the command" in fails("evaluate", "--from", path)
-
-
 def test_every_option_says_what_it_does():
     commands = make_parser()._subparsers._group_actions[0].choices
     assert len(commands) >= 3
@@ -123,14 +117,6 @@ def test_the_version_is_that_of_the_package(capsys):
         main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"sklearn-ser {sklearn_ser.__version__}\n"
-
-
-def test_an_interrupt_ends_with_130(run, monkeypatch):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sklearn_ser.datasets.make_emotional_speech", interrupt)
-    assert run("evaluate", status=130).err == "sklearn-ser: interrupted\n"
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])

@@ -119,14 +119,13 @@ def test_strange_files_in_a_folder_are_told_and_the_others_go_on(
     assert any(name.endswith(r"/\xff\xfe.ogg") for name in names)
 
 
-def test_a_folder_without_audio_is_an_error(fails, model, tmp_path):
-    assert "no audio file below" in fails("predict", model, tmp_path)
-    (tmp_path / "talk.m4a").touch()
-    assert "ffmpeg -i talk.m4a talk.wav" in fails("predict", model, tmp_path)
-
-
-def test_what_is_skipped_in_a_folder_is_told(run, model, formats):
-    (formats / "talk.m4a").touch()
+def test_what_is_skipped_in_a_folder_is_told(run, fails, model, formats, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no audio file below" in fails("predict", model, tmp_path / "empty")
+    for folder in (tmp_path / "empty", formats):
+        (folder / "talk.m4a").touch()
+    message = fails("predict", model, tmp_path / "empty")
+    assert "ffmpeg -i talk.m4a talk.wav" in message
     shutil.copy(formats / "web.ogg", formats / "._web.ogg")
     printed = run("predict", model, formats)
     assert len(printed.lines) == 6
