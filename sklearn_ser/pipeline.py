@@ -55,18 +55,15 @@ def requested(estimator, method, metadata, if_requested):
     refuse.
     """
     try:
-        get_routing_for_object(estimator)
+        routing = get_routing_for_object(estimator)
     except NotImplementedError:
         return {}
-    metadata = metadata | {
-        name: value
-        for name, value in if_requested.items()
-        if consumes(estimator, method, name)
-    }
+    asked = routing.consumes(method, if_requested)
     router = MetadataRouter(owner="cross-validation").add(
-        estimator=estimator,
+        estimator=routing,
         method_mapping=MethodMapping().add(caller=method, callee=method),
     )
+    metadata = metadata | {name: if_requested[name] for name in sorted(asked)}
     routed = router.route_params(caller=method, params=metadata)
     return dict(routed.estimator[method])
 

@@ -39,6 +39,14 @@ def hits_and_support(counts):
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
 
 
+def uar_and_wa(y_true, y_pred):
+    """Return the scores of checked labels of one kind."""
+    classes, codes = np.unique(y_true, return_inverse=True)
+    is_hit = y_true == y_pred
+    hits, support = np.bincount(codes, is_hit, len(classes)), np.bincount(codes)
+    return float(mean_recall(hits, support)), float(np.mean(is_hit))
+
+
 def confusion_uar(counts):
     """Return the UAR of confusion counts (..., n_true, n_predicted)."""
     return mean_recall(*hits_and_support(counts))

@@ -14,8 +14,7 @@ from sklearn.utils import check_scalar
 
 from .._csv import joined_name
 from .._validation import check_column
-from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import as_generator
+from ..metrics._bootstrap import as_generator, uar_and_wa
 from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
@@ -282,8 +281,7 @@ def _scored(plan, output, columns, bootstrap):
         *plan,
         predicted,
         len(np.unique(speakers[test])),
-        uar_score(y[test], predicted),
-        wa_score(y[test], predicted),
+        *uar_and_wa(y[test], predicted),
         (np.nan, np.nan),
         *seconds,
         y[test],

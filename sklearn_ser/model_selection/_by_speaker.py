@@ -12,8 +12,7 @@ from sklearn.base import clone
 from .._sklearn import safe_indexing
 from .._validation import check_column
 from ..datasets.protocols import Protocol
-from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import accuracy, as_generator
+from ..metrics._bootstrap import accuracy, as_generator, uar_and_wa
 from ..pipeline import training_history
 from ._enrollment import (
     Fitting,
@@ -295,6 +294,7 @@ def _pooled(columns, outputs, bootstrap):
         np.concatenate(predictions),
     )
     some_lack = any(part is None for part in probabilities)
+    uar, wa = uar_and_wa(y[rows], predicted)
     part = Part(
         name="",
         rows=rows,
@@ -304,8 +304,8 @@ def _pooled(columns, outputs, bootstrap):
         predictions=predicted,
         probabilities=None if some_lack else np.concatenate(probabilities),
         classes=np.unique(y),
-        uar=uar_score(y[rows], predicted),
-        wa=wa_score(y[rows], predicted),
+        uar=uar,
+        wa=wa,
     )
     figures = vars(part) | {
         "uar_interval": mean_interval([part], *bootstrap),
@@ -341,7 +341,6 @@ def _run_fold(number, estimator, columns, fit_params, planned):
     enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
     if draws:
         test = np.concatenate([test[of_draw.scored] for of_draw in draws])
-    uar, wa = uar_score(y[test], predicted), wa_score(y[test], predicted)
-    history = training_history(estimator)
-    fold = Fold(train, test, test_speakers, uar, wa, *seconds, history, enrolled)
+    scores, history = uar_and_wa(y[test], predicted), training_history(estimator)
+    fold = Fold(train, test, test_speakers, *scores, *seconds, history, enrolled)
     return number, fold, predicted, proba, estimator
