@@ -14,7 +14,7 @@ from sklearn.utils import check_scalar
 
 from .._csv import joined_name
 from .._validation import check_column
-from ..metrics._bootstrap import as_generator, uar_and_wa
+from ..metrics._bootstrap import as_generator, mean_interval, uar_and_wa
 from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
 from ._leakage import (
@@ -23,9 +23,8 @@ from ._leakage import (
     duplicates_in,
     refuse_duplicates,
 )
-from ._paired import mean_interval
 from ._results import join, slices, with_sentences
-from ._resume import Transfers, describe, jobs_of_parts, returns, text_of
+from ._resume import describe, jobs_of_parts, returns, text_of
 from ._sentences import check_texts, plan_transfer_texts
 from ._splits import (
     check_corpora,
@@ -203,8 +202,8 @@ def cross_corpus_validate(
     parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
     jobs = ((clone(estimator), data, plan) for plan in parts)
     checkpoint = checkpoint_dir, described, columns
-    *outputs, estimators = yield jobs_of_parts(
-        _run_transfer, jobs, Transfers(parts), checkpoint
+    *outputs, _, estimators = yield jobs_of_parts(
+        _run_transfer, jobs, "transfer", parts, checkpoint
     )
     outputs = list(zip(*outputs, strict=True))
     common = {

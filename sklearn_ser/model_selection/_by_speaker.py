@@ -12,8 +12,7 @@ from sklearn.base import clone
 from .._sklearn import safe_indexing
 from .._validation import check_column
 from ..datasets.protocols import Protocol
-from ..metrics._bootstrap import accuracy, as_generator, uar_and_wa
-from ..pipeline import training_history
+from ..metrics._bootstrap import accuracy, as_generator, mean_interval, uar_and_wa
 from ._enrollment import (
     Fitting,
     Testing,
@@ -30,9 +29,8 @@ from ._leakage import (
     refuse_duplicates,
     refuse_enrolled_copies,
 )
-from ._paired import mean_interval
 from ._results import Part, shorten, slices, with_sentences
-from ._resume import Folds, describe, jobs_of_parts, name_of, returns, text_of
+from ._resume import describe, jobs_of_parts, name_of, returns, text_of
 from ._sentences import plan_texts, split_texts
 from ._speaker_result import Fold, SpeakerCVResult
 from ._splits import (
@@ -243,11 +241,9 @@ def speaker_cross_validate(
         (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts
     )
     described |= {"target": adapts_to} if adapts_to else {}
+    checkpoint = checkpoint_dir, described, columns | fit_params
     *outputs, estimators = yield jobs_of_parts(
-        _run_fold,
-        jobs,
-        Folds(parts, speakers, np.unique(y)),
-        (checkpoint_dir, described, columns | fit_params),
+        _run_fold, jobs, "fold", parts, checkpoint
     )
     kind = kind_of(enrollment, enrollment_label, plans["heard"], speakers)
     protocol = repr(cv) if isinstance(cv, Protocol) else None
@@ -262,7 +258,7 @@ def speaker_cross_validate(
     }
     results = {
         name: SpeakerCVResult(
-            **_pooled(columns, [each[own] for each in outputs], bootstrap),
+            **_pooled(columns, parts[own], [each[own] for each in outputs], bootstrap),
             **common,
             sentences=None if texts is None else name,
             estimators=estimators[own] if return_estimator else None,
@@ -285,14 +281,14 @@ def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
     return cv, columns, plans, [*caveats, *lone_emotions(splits, y, speakers)]
 
 
-def _pooled(columns, outputs, bootstrap):
+def _pooled(columns, plans, outputs, bootstrap):
     """Return the scored rows of all folds and their figures, by their names."""
     y, speakers = columns["y"], columns["speakers"]
-    folds, predictions, probabilities = outputs
-    rows, predicted = (
-        np.concatenate([f.test for f in folds]),
-        np.concatenate(predictions),
-    )
+    predictions, probabilities, *more = outputs
+    each = zip(plans, predictions, *more, strict=True)
+    folds = tuple(_scored(columns, *own) for own in each)
+    rows = np.concatenate([fold.test for fold in folds])
+    predicted = np.concatenate(predictions)
     some_lack = any(part is None for part in probabilities)
     uar, wa = uar_and_wa(y[rows], predicted)
     part = Part(
@@ -315,6 +311,17 @@ def _pooled(columns, outputs, bootstrap):
     return figures | {"folds": folds, "confusion": part.confusion}
 
 
+def _scored(columns, plan, predicted, seconds, history):
+    """Return a fold with its figures."""
+    (train, test), _, draws = plan
+    y, test_speakers = columns["y"], np.unique(columns["speakers"][test])
+    enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
+    if draws:
+        test = np.concatenate([test[of_draw.scored] for of_draw in draws])
+    scores = uar_and_wa(y[test], predicted)
+    return Fold(train, test, test_speakers, *scores, *seconds, history, enrolled)
+
+
 def _run_fold(number, estimator, columns, fit_params, planned):
     """Fit on the training rows of a fold and predict its test rows."""
     ((train, test), validation, draws), adapts_to = planned
@@ -333,14 +340,7 @@ def _run_fold(number, estimator, columns, fit_params, planned):
     fitting = Fitting(rows, labels, {"speakers": speakers[rows]} | domain, more, params)
     of_test |= {name: column[test] for name, column in grouped.items()}
     testing = Testing(test, {"speakers": speakers[test]}, of_test, draws)
-    test_speakers = np.unique(speakers[test])
-    with noting(f"In fold {number}, test speakers: {shorten(test_speakers)}."):
-        predicted, proba, seconds = fit_and_predict(
-            estimator, columns["X"], np.unique(y), fitting, testing
-        )
-    enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
-    if draws:
-        test = np.concatenate([test[of_draw.scored] for of_draw in draws])
-    scores, history = uar_and_wa(y[test], predicted), training_history(estimator)
-    fold = Fold(train, test, test_speakers, *scores, *seconds, history, enrolled)
-    return number, fold, predicted, proba, estimator
+    where = f"In fold {number}, test speakers: {shorten(np.unique(speakers[test]))}."
+    with noting(where):
+        found = fit_and_predict(estimator, columns["X"], np.unique(y), fitting, testing)
+    return number, *found, estimator

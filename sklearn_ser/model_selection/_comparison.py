@@ -15,9 +15,8 @@ from scipy.stats import rankdata, wilcoxon
 from .._csv import write_csv
 from .._files import atomic_write
 from .._validation import import_or_raise
-from ..metrics._bootstrap import accuracy, mean_recall
+from ..metrics._bootstrap import accuracy, mean_interval, mean_recall, paired_difference
 from ._latex import latex_table
-from ._paired import mean_interval, paired_difference
 from ._results import bounds, html_row, plain, table_lines
 
 _ENOUGH_SEEDS = 5  # fewer are preliminary, and get no p-value

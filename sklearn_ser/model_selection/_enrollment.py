@@ -18,6 +18,7 @@ from ..pipeline import (
     has_normalizer,
     predict_once,
     requested,
+    training_history,
     transform,
     with_own_voices,
 )
@@ -140,7 +141,7 @@ def draw_recordings(y, speakers, allowed, enrollment, label, rng):
 
 
 def fit_and_predict(estimator, X, classes, fitting, testing):
-    """Return predictions, probabilities by class, and the seconds of both steps."""
+    """Return predictions, probabilities by class, the seconds, and the history."""
     with config_context(enable_metadata_routing=True):
         start = time.perf_counter()
         rows, labels, metadata, if_requested, params = fitting
@@ -158,13 +159,19 @@ def fit_and_predict(estimator, X, classes, fitting, testing):
             f"{n_rows} rows, among {classes.tolist()}; got shape {predicted.shape} "
             f"with {shorten(np.unique(predicted))}."
         )
+    if proba is not None and not np.isfinite(proba).all():
+        row = int(np.argwhere(~np.isfinite(proba))[0][0])
+        raise ValueError(
+            f"{type(estimator).__name__}.predict_proba must give a number for each "
+            f"class; got {proba[row].tolist()} in row {row} of {len(proba)}."
+        )
     # Marks of unlabelled rows may have changed the type of labels, as bool to int.
     predicted = classes[np.searchsorted(classes, predicted)]
     columns = getattr(estimator, "classes_", None)
     if columns is None:
         columns = np.intersect1d(labels, classes)
-    seconds = fitted - start, scored - fitted
-    return predicted, spread_columns(proba, columns, classes), seconds
+    seconds, history = (fitted - start, scored - fitted), training_history(estimator)
+    return predicted, spread_columns(proba, columns, classes), seconds, history
 
 
 def _predict_enrolled(estimator, X, metadata, if_requested, draws):

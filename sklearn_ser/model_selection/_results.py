@@ -11,8 +11,14 @@ import numpy as np
 from .._csv import aligned, write_csv
 from .._files import atomic_write
 from .._validation import import_or_raise
-from ..metrics._bootstrap import confusion_uar, confusion_wa, speaker_confusions
-from ._paired import UNKNOWN, PairedDifference, paired_difference
+from ..metrics._bootstrap import (
+    UNKNOWN,
+    PairedDifference,
+    confusion_uar,
+    confusion_wa,
+    paired_difference,
+    speaker_confusions,
+)
 
 _HARDLY = 0.02  # more than a guess
 SENTENCES = {

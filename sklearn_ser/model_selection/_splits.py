@@ -2,6 +2,7 @@
 
 import functools
 import numbers
+import os
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -73,6 +74,8 @@ def check_evaluation(estimator, columns, optional, bootstrap, kept):
         )
     refuse_emotions_as_speakers(columns["speakers"], "speakers")
     folder, return_estimator = kept
+    if folder is not None and not os.fspath(folder):
+        raise ValueError("checkpoint_dir is empty, expected a folder or None.")
     if folder is not None and return_estimator:
         raise ValueError(
             "return_estimator=True and checkpoint_dir cannot be combined, "
@@ -124,7 +127,8 @@ def split_by_speaker(cv, columns, default_groups):
     with warnings.catch_warnings():
         if default_groups:  # PredefinedSplit ignores groups, which nobody passed
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
-        splits = list(check_cv(cv).split(X, y, groups))
+        with naming("cv"):
+            splits = list(check_cv(cv).split(X, y, groups))
     return cv, check_speaker_leakage(splits, speakers)
 
 
