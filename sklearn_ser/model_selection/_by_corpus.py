@@ -15,8 +15,8 @@ from sklearn.utils import check_scalar
 from .._csv import joined_name
 from .._validation import check_column
 from ..metrics._bootstrap import as_generator, mean_interval, uar_and_wa
-from ._corpus_result import CrossCorpusResult, Transfer
 from ._enrollment import Fitting, Testing, fit_and_predict
+from ._evaluations import CrossCorpusResult, Transfer
 from ._leakage import (
     check_speaker_leakage,
     doubts_about_names,

@@ -21,6 +21,7 @@ from ._enrollment import (
     fit_and_predict,
     kind_of,
 )
+from ._evaluations import Fold, SpeakerCVResult
 from ._leakage import (
     doubts_about_names,
     duplicates_in,
@@ -32,7 +33,6 @@ from ._leakage import (
 from ._results import Part, shorten, slices, with_sentences
 from ._resume import describe, jobs_of_parts, name_of, returns, text_of
 from ._sentences import plan_texts, split_texts
-from ._speaker_result import Fold, SpeakerCVResult
 from ._splits import (
     Plan,
     check_evaluation,

@@ -245,48 +245,6 @@ def _shorten(text):
     return f"{text[:_LONGEST]}... {_digest([text])}"
 
 
-class Checkpoint:
-    """A folder with one file for each finished part of evaluations.
-
-    A file is named by a digest of the settings, the data and the rows of its part. So
-    another evaluation neither finds the parts of this one nor replaces them.
-    """
-
-    def __init__(self, folder, unit, parts, settings, columns):
-        data = {name: digest(column) for name, column in columns.items()}
-        common = text_of(_without_names(settings) | data)
-        keys = [_digest([common, joblib.hash(part)]) for part in parts]
-        self._paths = [os.path.join(folder, f"{unit}-{key}.npz") for key in keys]
-        os.makedirs(folder, exist_ok=True)
-
-    def keep(self, number, predicted, proba, seconds, history, estimator):
-        """Store the outputs of a finished part, completely or not at all."""
-        arrays = {"predicted": predicted, "seconds": np.array(seconds)}
-        arrays["history"] = np.frombuffer(json.dumps(history).encode(), np.uint8)
-        if proba is not None:
-            arrays["proba"] = proba
-        with atomic_write(self._paths[number - 1]) as file:
-            np.savez(file, **arrays)
-
-    def finished(self):
-        """Return the stored parts, as a dict from number to outputs.
-
-        One that is damaged counts as missing: it is computed again.
-        """
-        found = {}
-        for number, path in enumerate(self._paths, 1):
-            try:
-                with open(path, "rb") as file:
-                    arrays = dict(np.load(file, allow_pickle=False))
-                seconds = tuple(arrays["seconds"].tolist())
-                history = json.loads(arrays["history"].tobytes())
-                figures = arrays["predicted"], arrays.get("proba"), seconds
-                found[number] = [*figures, history, None]
-            except Exception:  # a damaged file may raise anything
-                continue
-        return found
-
-
 class Jobs(NamedTuple):
     """The jobs of an evaluation, and those that a folder keeps of an earlier run."""
 
@@ -305,15 +263,47 @@ def jobs_of_parts(function, jobs, unit, parts, checkpoint):
     outputs are the number, predictions, probabilities or None, the seconds of fit and
     prediction, the history, and the estimator. What a folder keeps of an earlier run is
     taken from there, where `checkpoint` has the folder, the settings and the columns of
-    the evaluation.
+    the evaluation. A file is named by a digest of the settings, the data and the rows
+    of its part. So another evaluation neither finds the parts of this one nor replaces
+    them.
     """
-    folder, *described = checkpoint
+    folder, settings, columns = checkpoint
     done, keep = {}, None
     if folder is not None:
-        kept = Checkpoint(folder, unit, parts, *described)
-        done, keep = kept.finished(), kept.keep
+        data = {name: digest(column) for name, column in columns.items()}
+        common = text_of(_without_names(settings) | data)
+        keys = [_digest([common, joblib.hash(part)]) for part in parts]
+        paths = [os.path.join(folder, f"{unit}-{key}.npz") for key in keys]
+        os.makedirs(folder, exist_ok=True)
+        done, keep = _finished(paths), partial(_keep, paths)
     waiting = ((n, *job) for n, job in enumerate(jobs, 1) if n not in done)
     return Jobs(function, waiting, len(parts), unit, done, keep)
+
+
+def _keep(paths, number, predicted, proba, seconds, history, estimator):
+    """Store the outputs of a finished part, completely or not at all."""
+    arrays = {"predicted": predicted, "seconds": np.array(seconds)}
+    arrays["history"] = np.frombuffer(json.dumps(history).encode(), np.uint8)
+    if proba is not None:
+        arrays["proba"] = proba
+    with atomic_write(paths[number - 1]) as file:
+        np.savez(file, **arrays)
+
+
+def _finished(paths):
+    """Return the outputs of the stored parts by their numbers.
+
+    One that is damaged counts as missing: it is computed again.
+    """
+    found = {}
+    for number, path in enumerate(paths, 1):
+        with suppress(Exception), open(path, "rb") as file:  # anything may be wrong
+            arrays = dict(np.load(file, allow_pickle=False))
+            seconds = tuple(arrays["seconds"].tolist())
+            history = json.loads(arrays["history"].tobytes())
+            figures = arrays["predicted"], arrays.get("proba"), seconds
+            found[number] = [*figures, history, None]
+    return found
 
 
 def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
@@ -327,10 +317,7 @@ def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
         @functools.wraps(steps)
         def evaluation(*args, n_jobs=None, verbose=0, **options):
             generator = steps(*args, **options)
-            run, jobs, total, unit, done, keep = next(generator)
-            settings = total, unit, n_jobs, verbose
-            outputs = run_jobs(run, jobs, *settings, done=done, keep=keep)
-            return finish(generator, outputs)
+            return finish(generator, run_jobs(next(generator), n_jobs, verbose))
 
         signature = inspect.signature(steps)
         vars(evaluation)["__signature__"] = signature.replace(return_annotation=kind)
@@ -348,14 +335,14 @@ def finish(generator, outputs):
         return stop.value
 
 
-def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=None):
-    """Run jobs that return (number, *outputs), and yield all first outputs, and so on.
+def run_jobs(asked, n_jobs, verbose):
+    """Run `Jobs`, and yield all first outputs behind the number, and so on.
 
-    The outputs are in the order of the numbers. `done` has those of jobs that are
-    finished, which count in `total`. `keep` is called with the number and the outputs
-    of each job that ends.
+    The outputs are in the order of the numbers, with those of the finished jobs. `keep`
+    is called with the number and the outputs of each job that ends.
     """
-    done = dict(done or {})
+    function, jobs, total, unit, done, keep = asked
+    done = dict(done)
     bar = tqdm(
         total=total,
         initial=len(done),
