@@ -57,19 +57,19 @@ class Draw(NamedTuple):
 def check_enrollment(estimator, enrollment, label, n_draws, y):
     """Check the settings of an enrolment."""
     check_scalar(n_draws, "n_draws", numbers.Integral, min_val=1)
-    if enrollment is None or isinstance(enrollment, str):
-        if enrollment not in (None, "all"):
-            raise ValueError(
-                "enrollment must be None, 'all' or a number of recordings of each "
-                f"test speaker, got {enrollment!r}."
-            )
+    if isinstance(enrollment, str) and enrollment != "all":
+        raise ValueError(
+            "enrollment must be None, 'all' or a number of recordings of each "
+            f"test speaker, got {enrollment!r}."
+        )
+    if isinstance(enrollment, bool):
+        raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
+    if enrollment in (None, "all"):
         if label is not None:
             raise ValueError(
                 f"enrollment_label={shown(label)} needs a number as enrollment, got "
                 f"enrollment={enrollment!r}."
             )
-    elif isinstance(enrollment, bool):
-        raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
     else:
         check_scalar(enrollment, "enrollment", numbers.Integral, min_val=1)
     if enrollment is None:
@@ -182,12 +182,6 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
     Without a draw, all rows are scored and nothing is enrolled.
     """
 
-    def of(rows):
-        return [
-            {name: column[rows] for name, column in columns.items()}
-            for columns in (metadata, if_requested)
-        ]
-
     if not draws:
         return predict_once(estimator, X, metadata, if_requested)
     if isinstance(estimator, BaseSearchCV):
@@ -209,7 +203,11 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
             add_voices(normalizer, rows, own)  # whoever evaluates needs no warning
         voiced = Pipeline([(name, voiced), *rest]) if rest else voiced
         rows = safe_indexing(X, scored)
-        outputs.append(predict_once(voiced, rows, *of(scored)))
+        own = [
+            {name: column[scored] for name, column in columns.items()}
+            for columns in (metadata, if_requested)
+        ]
+        outputs.append(predict_once(voiced, rows, *own))
     return tuple(
         None if parts[0] is None else np.concatenate(parts)
         for parts in zip(*outputs, strict=True)

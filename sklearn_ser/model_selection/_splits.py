@@ -85,10 +85,11 @@ def check_evaluation(estimator, columns, optional, bootstrap, kept):
 
 def check_lengths(columns, optional):
     """Refuse columns of different lengths; an optional one may be None."""
-    lengths, given = {}, {n: each for n, each in optional.items() if each is not None}
-    for name, column in (columns | given).items():
-        with naming(name):
-            lengths[name] = num_samples(column)
+    lengths = {}
+    for name, column in (columns | optional).items():
+        if name in columns or column is not None:
+            with naming(name):
+                lengths[name] = num_samples(column)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise ValueError(f"Each column needs one entry per recording, but {found}.")
@@ -135,11 +136,10 @@ def split_by_speaker(cv, columns, default_groups):
 def validation_masks(cv, splits):
     """Return each fold's mask of validation rows among its training rows, or None."""
     rows = cv.validation if isinstance(cv, Protocol) else None
-    rows = [[]] * len(splits) if rows is None else rows
-    return [
-        mask_or_none(np.isin(train, own))
-        for (train, _), own in zip(splits, rows, strict=True)
-    ]
+    if rows is None:
+        return [None] * len(splits)
+    trains = [train for train, _ in splits]
+    return [mask_or_none(np.isin(*pair)) for pair in zip(trains, rows, strict=True)]
 
 
 def mask_or_none(mask):
