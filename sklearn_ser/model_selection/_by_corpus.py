@@ -15,7 +15,7 @@ from sklearn.utils import check_scalar
 from .._csv import joined_name
 from .._validation import check_column
 from ..metrics._bootstrap import as_generator, mean_interval, uar_and_wa
-from ._enrollment import Fitting, Testing, fit_and_predict
+from ._enrollment import Task, run_task
 from ._evaluations import CrossCorpusResult, Transfer
 from ._leakage import (
     check_speaker_leakage,
@@ -31,9 +31,7 @@ from ._splits import (
     check_evaluation,
     check_target,
     check_transfers,
-    noting,
     plan_transfer,
-    with_marks,
 )
 
 
@@ -183,7 +181,7 @@ def cross_corpus_validate(
         columns["texts"] = texts
     names = np.unique(corpora).tolist()
     keys = np.array([*map(joined_name, corpora.tolist(), speakers.tolist())])
-    data = columns | {"speakers": keys}
+    data = columns | {"speakers": keys, "groups": keys}
     # Before something is drawn, which changes a generator.
     described, seeded = describe(estimator, front_end), text_of(random_state)
     # All transfers to a target share a seed: they halve and draw its speakers alike.
@@ -200,10 +198,11 @@ def cross_corpus_validate(
     caveats = [*doubts_about_names(y, keys, corpora), *caveats, *alike]
 
     parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
-    jobs = ((clone(estimator), data, plan) for plan in parts)
+    tasks = [_task(plan, corpora) for plan in parts]
+    jobs = ((clone(estimator), data, {}, task) for task in tasks)
     checkpoint = checkpoint_dir, described, columns
     *outputs, _, estimators = yield jobs_of_parts(
-        _run_transfer, jobs, "transfer", parts, checkpoint
+        run_task, jobs, "transfer", parts, checkpoint
     )
     outputs = list(zip(*outputs, strict=True))
     common = {
@@ -304,24 +303,8 @@ def _check_leakage(plans, keys, X, recordings, estimator):
     return "transductive" if transductive else "inductive"
 
 
-def _run_transfer(number, estimator, columns, plan):
-    """Fit on the source and the unlabelled target, and predict the test rows."""
-    X, y, corpora, keys = (columns[n] for n in ("X", "y", "corpora", "speakers"))
+def _task(plan, corpora):
     source, target, classes, train, adapt, test = plan
-    rows = np.concatenate([train, adapt])
-    labels = with_marks(estimator, y[train], len(adapt))
+    where = f"In transfer {join(source)} -> {target}."
     domain = np.searchsorted(source, corpora[train]) + 1
-    if len(adapt):
-        domain = np.concatenate([domain, np.full(len(adapt), -1)])
-    metadata = {"speakers": keys[rows], "sample_domain": domain}
-    grouped = {"groups": keys}
-    if "texts" in columns:
-        grouped["texts"] = columns["texts"]
-    more = {name: column[rows] for name, column in grouped.items()}
-    fitting = Fitting(rows, labels, metadata, more, {})
-    more = {name: column[test] for name, column in grouped.items()}
-    more["sample_domain"] = np.full(len(test), -1)
-    testing = Testing(test, {"speakers": keys[test]}, more, [])
-    with noting(f"In transfer {join(source)} -> {target}."):
-        found = fit_and_predict(estimator, X, classes, fitting, testing)
-    return number, *found, estimator
+    return Task(where, classes, train, adapt, test, domain)

@@ -9,17 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from .._sklearn import safe_indexing
 from .._validation import check_column
 from ..datasets.protocols import Protocol
 from ..metrics._bootstrap import accuracy, as_generator, mean_interval, uar_and_wa
 from ._enrollment import (
-    Fitting,
-    Testing,
+    Task,
     check_enrollment,
     draw,
-    fit_and_predict,
     kind_of,
+    run_task,
 )
 from ._evaluations import Fold, SpeakerCVResult
 from ._leakage import (
@@ -37,10 +35,8 @@ from ._splits import (
     Plan,
     check_evaluation,
     check_target,
-    noting,
     split_by_speaker,
     validation_masks,
-    with_marks,
 )
 
 
@@ -237,13 +233,11 @@ def speaker_cross_validate(
     heard = heard_sessions([plan.split for plan in plans["heard"]], source[0])
     caveats = [*doubts_about_names(y, speakers), *caveats, *heard]
 
-    jobs = (
-        (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts
-    )
+    tasks = [_task(n, plan, columns, adapts_to) for n, plan in enumerate(parts, 1)]
+    jobs = ((clone(estimator), columns, fit_params, task) for task in tasks)
     described |= {"target": adapts_to} if adapts_to else {}
-    checkpoint = checkpoint_dir, described, columns | fit_params
     *outputs, estimators = yield jobs_of_parts(
-        _run_fold, jobs, "fold", parts, checkpoint
+        run_task, jobs, "fold", parts, (checkpoint_dir, described, columns | fit_params)
     )
     kind = kind_of(enrollment, enrollment_label, plans["heard"], speakers)
     protocol = repr(cv) if isinstance(cv, Protocol) else None
@@ -281,34 +275,46 @@ def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
     return cv, columns, plans, [*caveats, *lone_emotions(splits, y, speakers)]
 
 
+def _task(number, plan, columns, adapts_to):
+    (train, test), validation, draws = plan
+    y, speakers = columns["y"], np.unique(columns["speakers"][test])
+    return Task(
+        where=f"In fold {number}, test speakers: {shorten(speakers)}.",
+        classes=np.unique(y),
+        train=train,
+        adapt=test if adapts_to else test[:0],
+        test=test,
+        domain=np.ones(len(train), dtype=int) if adapts_to else None,
+        validation=validation,
+        draws=draws,
+    )
+
+
 def _pooled(columns, plans, outputs, bootstrap):
     """Return the scored rows of all folds and their figures, by their names."""
-    y, speakers = columns["y"], columns["speakers"]
     predictions, probabilities, *more = outputs
     each = zip(plans, predictions, *more, strict=True)
     folds = tuple(_scored(columns, *own) for own in each)
     rows = np.concatenate([fold.test for fold in folds])
-    predicted = np.concatenate(predictions)
+    y_true, predicted = columns["y"][rows], np.concatenate(predictions)
     some_lack = any(part is None for part in probabilities)
-    uar, wa = uar_and_wa(y[rows], predicted)
-    part = Part(
-        name="",
-        rows=rows,
-        draws=np.concatenate([fold.draws() for fold in folds]),
-        speakers=speakers[rows],
-        y_true=y[rows],
-        predictions=predicted,
-        probabilities=None if some_lack else np.concatenate(probabilities),
-        classes=np.unique(y),
-        uar=uar,
-        wa=wa,
-    )
-    figures = vars(part) | {
+    figures = {
+        "rows": rows,
+        "draws": np.concatenate([fold.draws() for fold in folds]),
+        "speakers": columns["speakers"][rows],
+        "y_true": y_true,
+        "predictions": predicted,
+        "probabilities": None if some_lack else np.concatenate(probabilities),
+        "classes": np.unique(columns["y"]),
+        **dict(zip(("uar", "wa"), uar_and_wa(y_true, predicted), strict=True)),
+    }
+    part = Part(name="", **figures)
+    return figures | {
+        "folds": folds,
         "uar_interval": mean_interval([part], *bootstrap),
         "wa_interval": mean_interval([part], *bootstrap, score=accuracy),
+        "confusion": part.confusion,
     }
-    del figures["name"]
-    return figures | {"folds": folds, "confusion": part.confusion}
 
 
 def _scored(columns, plan, predicted, seconds, history):
@@ -320,27 +326,3 @@ def _scored(columns, plan, predicted, seconds, history):
         test = np.concatenate([test[of_draw.scored] for of_draw in draws])
     scores = uar_and_wa(y[test], predicted)
     return Fold(train, test, test_speakers, *scores, *seconds, history, enrolled)
-
-
-def _run_fold(number, estimator, columns, fit_params, planned):
-    """Fit on the training rows of a fold and predict its test rows."""
-    ((train, test), validation, draws), adapts_to = planned
-    y, speakers = columns["y"], columns["speakers"]
-    grouped = {name: columns[name] for name in ("groups", "texts") if name in columns}
-    labels = with_marks(estimator, y[train], len(test) if adapts_to else 0)
-    rows, domain, of_test = train, {}, {}
-    if adapts_to:
-        rows = np.concatenate([train, test])
-        domain["sample_domain"] = np.repeat([1, -1], [len(train), len(test)])
-        of_test["sample_domain"] = np.full(len(test), -1)
-    params = {name: safe_indexing(value, rows) for name, value in fit_params.items()}
-    more = {name: column[rows] for name, column in grouped.items()}
-    if validation is not None and "validation" not in params:
-        more["validation"] = np.pad(validation, (0, len(rows) - len(train)))
-    fitting = Fitting(rows, labels, {"speakers": speakers[rows]} | domain, more, params)
-    of_test |= {name: column[test] for name, column in grouped.items()}
-    testing = Testing(test, {"speakers": speakers[test]}, of_test, draws)
-    where = f"In fold {number}, test speakers: {shorten(np.unique(speakers[test]))}."
-    with noting(where):
-        found = fit_and_predict(estimator, columns["X"], np.unique(y), fitting, testing)
-    return number, *found, estimator

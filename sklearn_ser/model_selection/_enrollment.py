@@ -3,6 +3,7 @@
 import functools
 import numbers
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,28 +24,24 @@ from ..pipeline import (
     with_own_voices,
 )
 from ._results import shorten, spread_columns
+from ._splits import noting, with_marks
 
 
-class Fitting(NamedTuple):
-    """The rows of a fit, their labels, and what `fit` gets on request, and in any case.
+class Task(NamedTuple):
+    """A fit and the prediction of its test rows: a fold or a transfer.
 
-    The metadata must be requested or refused; those in `if_requested` need not.
+    The rows in `adapt` train without their labels. `domain` has the number of the
+    source of each row in `train`, or is None for a fit that knows no domains.
     """
 
-    rows: np.ndarray
-    labels: np.ndarray
-    metadata: dict
-    if_requested: dict
-    params: dict
-
-
-class Testing(NamedTuple):
-    """The rows of a prediction, their metadata, and the draws of an enrolment."""
-
-    rows: np.ndarray
-    metadata: dict
-    if_requested: dict
-    draws: list
+    where: str
+    classes: np.ndarray
+    train: np.ndarray
+    adapt: np.ndarray
+    test: np.ndarray
+    domain: np.ndarray | None
+    validation: np.ndarray | None = None
+    draws: Sequence = ()
 
 
 class Draw(NamedTuple):
@@ -140,19 +137,43 @@ def draw_recordings(y, speakers, allowed, enrollment, label, rng):
     return np.concatenate(enrolled)
 
 
-def fit_and_predict(estimator, X, classes, fitting, testing):
-    """Return predictions, probabilities by class, the seconds, and the history."""
-    with config_context(enable_metadata_routing=True):
-        start = time.perf_counter()
-        rows, labels, metadata, if_requested, params = fitting
-        params = params | requested(estimator, "fit", metadata, if_requested)
-        estimator.fit(safe_indexing(X, rows), labels, **params)
-        fitted = time.perf_counter()
-        rows, *given, draws = testing
-        X = safe_indexing(X, rows)
-        predicted, proba = _predict_enrolled(estimator, X, *given, draws)
-        scored = time.perf_counter()
-    n_rows = sum(len(of_draw.scored) for of_draw in draws) if draws else len(rows)
+def run_task(number, estimator, columns, fit_params, task):
+    """Return number, predictions, probabilities, seconds, history and estimator."""
+    with noting(task.where), config_context(enable_metadata_routing=True):
+        found = _fit_and_predict(estimator, columns, fit_params, task)
+    return number, *found, estimator
+
+
+def _fit_and_predict(estimator, columns, fit_params, task):
+    X, speakers, test, draws = columns["X"], columns["speakers"], task.test, task.draws
+    grouped = [name for name in ("groups", "texts") if name in columns]
+    rows = np.concatenate([task.train, task.adapt])
+    labels = with_marks(estimator, columns["y"][task.train], len(task.adapt))
+    # Metadata must be requested or refused; what is in `more` need not.
+    metadata = {"speakers": speakers[rows]}
+    more = {name: columns[name][rows] for name in grouped}
+    of_test = {name: columns[name][test] for name in grouped}
+    if task.domain is not None:
+        marks = np.full(len(task.adapt), -1)
+        metadata["sample_domain"] = np.concatenate([task.domain, marks])
+        of_test["sample_domain"] = np.full(len(test), -1)
+    params = {name: safe_indexing(value, rows) for name, value in fit_params.items()}
+    if task.validation is not None and "validation" not in params:
+        more["validation"] = np.pad(task.validation, (0, len(task.adapt)))
+    start = time.perf_counter()
+    params |= requested(estimator, "fit", metadata, more)
+    estimator.fit(safe_indexing(X, rows), labels, **params)
+    fitted = time.perf_counter()
+    given = {"speakers": speakers[test]}, of_test
+    found = _predict_enrolled(estimator, safe_indexing(X, test), *given, draws)
+    seconds = fitted - start, time.perf_counter() - fitted
+    n_rows = sum(len(of_draw.scored) for of_draw in draws) if draws else len(test)
+    predicted, proba = _checked(estimator, *found, n_rows, labels, task.classes)
+    return predicted, proba, seconds, training_history(estimator)
+
+
+def _checked(estimator, predicted, proba, n_rows, labels, classes):
+    """Return predictions as classes, and probabilities with a column for each."""
     if predicted.shape != (n_rows,) or not np.isin(predicted, classes).all():
         raise ValueError(
             f"{type(estimator).__name__}.predict must give one label of y for each of "
@@ -170,8 +191,7 @@ def fit_and_predict(estimator, X, classes, fitting, testing):
     columns = getattr(estimator, "classes_", None)
     if columns is None:
         columns = np.intersect1d(labels, classes)
-    seconds, history = (fitted - start, scored - fitted), training_history(estimator)
-    return predicted, spread_columns(proba, columns, classes), seconds, history
+    return predicted, spread_columns(proba, columns, classes)
 
 
 def _predict_enrolled(estimator, X, metadata, if_requested, draws):
@@ -181,7 +201,6 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
     are enrolled into a copy of it, so that the estimator stays as it was fitted.
     Without a draw, all rows are scored and nothing is enrolled.
     """
-
     if not draws:
         return predict_once(estimator, X, metadata, if_requested)
     if isinstance(estimator, BaseSearchCV):
