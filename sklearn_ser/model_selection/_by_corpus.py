@@ -81,14 +81,12 @@ def cross_corpus_validate(
         The speaker of each row. The same name in two corpora means two persons. An
         estimator that requests `speakers` gets strings ``"corpus/speaker"``.
     texts : array-like of shape (n_samples,), default=None
-        The sentence of each row, as a code or in words, for corpora that share a
-        script. The result then also has the figure on unheard sentences: up to five
-        more fits of each transfer train without the sentences that they score. A row
-        without a text, which is None, NaN or empty, is a sentence of its own. In the
-        transductive mode, the fit still gets the scored rows without their labels.
+        The sentence of each row, as for :func:`speaker_cross_validate`, of corpora that
+        share a script. The result then also has the figure on unheard sentences: up to
+        five more fits of each transfer train without the sentences that they score. In
+        the transductive mode, the fit still gets the scored rows without their labels.
     control : bool, default=False
-        With `texts`, a third figure: the scored sentences stay in training, and as many
-        training rows of each emotion are taken away at random, of other sentences.
+        With `texts`, a third figure, as for :func:`speaker_cross_validate`.
     transfers : {"pairs", "leave_one_out"} or list of (source, target), \
             default="pairs"
         "pairs" takes all ordered pairs of corpora. "leave_one_out" trains on all other
@@ -100,22 +98,13 @@ def cross_corpus_validate(
         half is scored. Source-only: no target row trains, and all are scored.
     recordings, front_end : list of length n_samples and estimator, default=None
         What `X` was computed from and by, as in :func:`speaker_cross_validate`.
-    n_jobs : int, default=None
-        Number of transfers that run at the same time.
-    verbose : int, default=0
-        A value above 0 shows a progress bar on stderr.
-    n_bootstrap : int, default=2000
-        Number of bootstrap samples; 0 computes no intervals.
-    confidence_level : float, default=0.95
-        Coverage of the intervals.
+    n_jobs, verbose, n_bootstrap, confidence_level : int and float
+        As for :func:`speaker_cross_validate`, with transfers in the place of folds.
     random_state : int, Generator, RandomState or None, default=0
         Seed of the bootstrap and of the halves in the inductive mode. None takes a
         random seed. The function neither reads nor changes global generators.
-    return_estimator : bool, default=False
-        If True, the result keeps the fitted estimators.
-    checkpoint_dir : str or path-like, default=None
-        A folder that keeps each finished transfer, as that of
-        :func:`speaker_cross_validate` keeps each finished fold.
+    return_estimator, checkpoint_dir : bool, and str or path-like
+        As for :func:`speaker_cross_validate`, with transfers in the place of folds.
 
     Returns
     -------
