@@ -38,6 +38,7 @@ from sklearn_ser.model_selection import (
     cross_corpus_validate,
     speaker_cross_validate,
 )
+from sklearn_ser.pipeline import requested
 
 EMOTIONS = np.array(["anger", "joy", "sadness"])
 
@@ -668,6 +669,16 @@ def test_a_failing_fold_is_named(corpus):
 def test_labels_that_y_lacks_are_refused(corpus):
     with pytest.raises(ValueError, match=r"Stranger.predict must.*got.*boredom"):
         speaker_cross_validate(Stranger(), *corpus)
+
+
+def test_a_request_of_an_instance_is_not_that_of_its_class():
+    given = {"sample_weight": np.ones(2)}
+    with sklearn.config_context(enable_metadata_routing=True):
+        weighted = LogisticRegression().set_fit_request(sample_weight=True)
+        for model, names in (LogisticRegression(), []), (weighted, ["sample_weight"]):
+            for estimator in (model, Pipeline([("last", model)])):
+                for _ in range(2):  # the second answer may be remembered
+                    assert [*requested(estimator, "fit", {}, given)] == names
 
 
 class Doubter(DummyClassifier):
