@@ -123,7 +123,8 @@ def split_by_speaker(cv, columns, default_groups):
     if cv is None:
         cv = LeaveOneGroupOut()
     elif isinstance(cv, numbers.Integral):
-        cv = GroupKFold(cv)
+        with naming("cv"):
+            cv = GroupKFold(cv)
     X, y, speakers, groups = columns.values()
     with warnings.catch_warnings():
         if default_groups:  # PredefinedSplit ignores groups, which nobody passed
