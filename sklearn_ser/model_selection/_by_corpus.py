@@ -188,7 +188,8 @@ def cross_corpus_validate(
 
     parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
     tasks = [_task(plan, corpora) for plan in parts]
-    jobs = ((clone(estimator), data, {}, task) for task in tasks)
+    fit_params: dict[str, Any] = {}
+    jobs = ((clone(estimator), data, fit_params, task) for task in tasks)
     checkpoint = checkpoint_dir, described, columns
     *outputs, _, estimators = yield jobs_of_parts(
         run_task, jobs, "transfer", parts, checkpoint
