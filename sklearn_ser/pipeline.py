@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._sklearn import BaseSearchCV
 from .features.speaker_normalizer import SpeakerNormalizer
 
+_routes: dict = {}  # for classes that were asked before
 # skorch records these beside the losses; some differ when a training is repeated.
 _BOOKKEEPING = ("batches", "dur", "train_batch_count", "valid_batch_count")
 
@@ -54,20 +56,46 @@ def requested(estimator, method, metadata, if_requested):
     passed on request and left out otherwise: names such as "groups" are too common to
     refuse.
     """
+    kind = _requests_of(estimator)
+    key = kind, method, *metadata, "if requested", *if_requested
+    names = None if kind is None else _routes.get(key)
+    if names is None:
+        names = _routes_of(estimator, method, metadata, if_requested)
+        if kind is not None:
+            _routes[key] = names
+    given = metadata | if_requested
+    return {name: given[own] for name, own in names.items()}
+
+
+def _requests_of(estimator):
+    """Return what decides on the requests of an estimator, or None if more does.
+
+    Those of a class decide, if there is no request of its own, and those of all steps.
+    """
+    if type(estimator) is Pipeline:
+        steps = [(name, _requests_of(step)) for name, step in estimator.steps]
+        return None if any(own is None for _, own in steps) else tuple(steps)
+    if estimator is None or isinstance(estimator, str):
+        return str(estimator)  # "passthrough"
+    routing = getattr(type(estimator), "get_metadata_routing", None)
+    if routing is not BaseEstimator.get_metadata_routing:
+        return None
+    return None if "_metadata_request" in vars(estimator) else type(estimator)
+
+
+def _routes_of(estimator, method, metadata, if_requested):
+    """Return the name of the metadata for each argument, which takes milliseconds."""
     try:
-        get_routing_for_object(estimator)
+        routing = get_routing_for_object(estimator)
     except NotImplementedError:
         return {}
-    metadata = metadata | {
-        name: value
-        for name, value in if_requested.items()
-        if consumes(estimator, method, name)
-    }
+    asked = [*metadata, *sorted(routing.consumes(method, if_requested))]
     router = MetadataRouter(owner="cross-validation").add(
-        estimator=estimator,
+        estimator=routing,
         method_mapping=MethodMapping().add(caller=method, callee=method),
     )
-    routed = router.route_params(caller=method, params=metadata)
+    params = {name: name for name in asked}
+    routed = router.route_params(caller=method, params=params)
     return dict(routed.estimator[method])
 
 

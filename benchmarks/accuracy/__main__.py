@@ -7,13 +7,16 @@ import torch
 
 from . import corpora, methods, report, rows, speakers, tables
 
-SUMMARY = rows.RESULTS / "summary.csv"
+_OF_SUMMARY = rows.RESULTS / "summary.csv", corpora.CORPORA, None
+# What each command runs, its rows, what it is asked of, and its methods.
 COMMANDS = {
-    name: (getattr(tables, name), SUMMARY)
-    for name in ("within", "sentences", "pools", "transfers")
+    "within": (tables.within, *_OF_SUMMARY),
+    "sentences": (tables.sentences, *_OF_SUMMARY),
+    "pools": (tables.pools, _OF_SUMMARY[0], corpora.POOLS, None),
+    "transfers": (tables.transfers, *_OF_SUMMARY[:2], methods.OF_TRANSFERS),
+    "speakers": (speakers.curve, speakers.CURVE, None, speakers.METHODS),
+    "probes": (speakers.probes, speakers.PROBED, speakers.PROTOCOLS, methods.NETWORKS),
 }
-COMMANDS["speakers"] = speakers.curve, rows.RESULTS / "speakers.csv"
-COMMANDS["probes"] = speakers.probes, rows.RESULTS / "probes.csv"
 
 
 def main(argv=None):
@@ -22,20 +25,18 @@ def main(argv=None):
     commands = parser.add_subparsers(required=True)
     sub = commands.add_parser("report", help=report.run.__doc__)
     sub.add_argument("--check", action="store_true")
-    sub.set_defaults(command=report.run, features="speech-model", method=())
-    for name, (command, results) in COMMANDS.items():
+    sub.set_defaults(command=report.run)
+    for name, (command, results, known, own) in COMMANDS.items():
         sub = commands.add_parser(name, help=command.__doc__)
         sub.set_defaults(command=command, features="speech-model")
         option = sub.add_argument
         option("--cache", type=Path, required=True, help="keeps features and folds")
         option("--results", type=Path, default=results)
-        option("--method", nargs="+", choices=list(methods.LABELS))
+        option("--method", nargs="+", choices=list(methods.LABELS), default=own)
         if name == "speakers":
             option("--sizes", nargs="+", type=int, default=speakers.SIZES)
             option("--draws", type=int, default=speakers.DRAWS)
             continue
-        of_pools = {"pools": corpora.POOLS, "probes": corpora.CORPORA | corpora.POOLS}
-        known = of_pools.get(name, corpora.CORPORA)
         option("--corpus", nargs="+", choices=list(known))
         option("--seeds", type=int, default=tables.ENOUGH_SEEDS)
         option("--jobs", type=int)
@@ -48,13 +49,8 @@ def main(argv=None):
         elif name != "probes":
             option("--kind", nargs="+", default=["inductive"], choices=methods.KINDS)
     args = parser.parse_args(argv)
-    defaults = {
-        speakers.curve: speakers.METHODS,
-        speakers.probes: tuple(methods.NETWORKS),
-        tables.transfers: methods.OF_TRANSFERS,
-    }
-    of_features = methods.OF_FEATURES[args.features]
-    args.method = args.method or defaults.get(args.command, of_features)
+    if args.command is not report.run:
+        args.method = args.method or methods.OF_FEATURES[args.features]
     torch.set_num_threads(1)
     args.command(args)
 

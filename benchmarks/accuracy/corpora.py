@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.model_selection import PredefinedSplit
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 
-from sklearn_ser import SpeechModelTransformer
+from sklearn_ser import SpeakerNormalizer, SpeechModelTransformer
 from sklearn_ser.datasets import load_corpus
+from sklearn_ser.features import load_audio
 from sklearn_ser.model_selection import SpeakerTextKFold
 
 DEVELOPMENT = ("emodb4", "emovo")  # choices are made on them
@@ -24,6 +26,7 @@ CORPORA = {
 }
 POOLS = {"pooled44": (FOUR, 4), "pooled122": (tuple(CORPORA), 5)}
 POOL_CLASSES = ("anger", "happiness", "neutral", "sadness")
+BY_SPEAKER = SpeakerNormalizer(scale=True, relevance_factor=0)
 
 
 def load(name):
@@ -40,6 +43,12 @@ def load(name):
     columns = {each: found[each] for each in ("data", "target", "speakers", "texts")}
     origin = np.full(len(found.data), name)
     return Bunch(name=name, **columns, corpora=origin, cv=found.protocol)
+
+
+def mark(protocol):
+    """Return a protocol as code; † is on those that choices were made on."""
+    members = protocol.removesuffix("-sentences").split(":")
+    return f"`{protocol}`" + "†" * (set(members) <= set(DEVELOPMENT))
 
 
 def join(name, members):
@@ -78,6 +87,33 @@ def vectors(corpus, cache):
     kept = {"cache_dir": Path(cache, "features"), "local_files_only": True}
     front = SpeechModelTransformer("whisper-base", pooling="mean_std", **kept)
     return front.set_params(verbose=1).transform(corpus.data)
+
+
+def inputs(corpus, features, cache, kind):
+    """Return recordings, or vectors that are normalised where the kind says so."""
+    if features == "log-mel":
+        return corpus.data
+    X = vectors(corpus, cache)
+    if kind == "by corpus":
+        for name in np.unique(corpus.corpora):
+            own = corpus.corpora == name
+            X[own] = StandardScaler().fit_transform(X[own])
+    if kind in ("by speaker", "adapted"):
+        X = clone(BY_SPEAKER).fit_transform(X, speakers=corpus.speakers)
+    return X
+
+
+def mfcc_statistics(recordings):
+    """Return mean and deviation of 20 MFCC and of their deltas."""
+    from librosa.feature import delta, mfcc
+
+    rows = []
+    for recording in recordings:
+        frames = mfcc(y=load_audio(recording), sr=16000, n_mfcc=20)
+        width = min(9, frames.shape[1] - (frames.shape[1] + 1) % 2)
+        frames = np.vstack([frames, delta(frames, width=width)])
+        rows.append(np.concatenate([frames.mean(axis=1), frames.std(axis=1)]))
+    return np.array(rows)
 
 
 def with_corpora(X, corpora):

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -20,8 +19,10 @@ from sklearn_ser import (
     SpeakerNormalizer,
 )
 from sklearn_ser.baseline import make_baseline
-from sklearn_ser.features import OpenSMILETransformer, load_audio
+from sklearn_ser.features import OpenSMILETransformer
 from sklearn_ser.metrics import uar_scorer
+
+from . import corpora
 
 _VOICES = SpeakerNormalizer()
 # What is known of the test speakers: what stands before a method, and its enrolment.
@@ -30,46 +31,35 @@ KINDS = {
     "enrolled": (_VOICES, {"enrollment": 10}),
     "enrolled-neutral": (_VOICES, {"enrollment": 10, "enrollment_label": "neutral"}),
     "enrolled-1": (_VOICES, {"enrollment": 1}),
-    "by-speaker": (
-        clone(_VOICES).set_params(scale=True, relevance_factor=0),
-        {"enrollment": "all"},
-    ),
+    "by-speaker": (corpora.BY_SPEAKER, {"enrollment": "all"}),
     "adapted": (None, {}),  # on vectors that are normalised by speaker
 }
 
 
-def _tuned(model, *front, **grid):
+def _tuned(model, values, *front, parameter="C"):
     """Return a scaled classifier whose parameter held-out speakers choose."""
-    ((name, values),) = grid.items()
     pipeline = make_pipeline(*front, StandardScaler(), model)
+    grid = {f"{pipeline.steps[-1][0]}__{parameter}": values}
     options = {"scoring": uar_scorer, "cv": GroupKFold(3), "error_score": "raise"}
-    name = f"{pipeline.steps[-1][0]}__{name}"
-    return GridSearchCV(pipeline, {name: values}, **options)
+    return GridSearchCV(pipeline, grid, **options)
 
 
 _LOGISTIC = LogisticRegression(class_weight="balanced", max_iter=2000)
 _LINEAR_SVM = LinearSVC(class_weight="balanced", max_iter=20000)
-_RBF_SVM = partial(_tuned, SVC(class_weight="balanced"), C=[0.1, 1.0, 10.0, 100.0])
+_RBF_SVM = partial(_tuned, SVC(class_weight="balanced"), [0.1, 1.0, 10.0, 100.0])
 _MLP = MLPClassifier(hidden_layer_sizes=(128,), max_iter=500)
+_TENTHS = [1e-4, 1e-3, 1e-2, 0.1, 1.0]
 _POWERS = [10.0**power for power in (-5, -4, -3, -2, -1)]
-
-
-def mfcc_statistics(recordings):
-    """Return mean and deviation of 20 MFCC and of their deltas."""
-    from librosa.feature import delta, mfcc
-
-    rows = []
-    for recording in recordings:
-        frames = mfcc(y=load_audio(recording), sr=16000, n_mfcc=20)
-        width = min(9, frames.shape[1] - (frames.shape[1] + 1) % 2)
-        frames = np.vstack([frames, delta(frames, width=width)])
-        rows.append(np.concatenate([frames.mean(axis=1), frames.std(axis=1)]))
-    return np.array(rows)
 
 
 def _functionals(name, values, cache):
     front = OpenSMILETransformer(name, cache_dir=Path(cache, "features"))
-    return _tuned(_LINEAR_SVM, front, C=values)
+    return _tuned(_LINEAR_SVM, values, front)
+
+
+_COMPARE = partial(_functionals, "ComParE_2016", _POWERS[:3])
+_EGEMAPS = partial(_functionals, "eGeMAPSv02", _POWERS[2:])
+_MFCC = FunctionTransformer(corpora.mfcc_statistics)
 
 
 def _rival(name):
@@ -78,48 +68,32 @@ def _rival(name):
     return make_rival(name)
 
 
+_SELF_TRAINING_LDA = partial(_rival, "self-training-lda")
 _adversarial, _didan = SpeakerAdversarialClassifier, DIDANDomainAdapter
-_WEIGHTS = ("calibration_weight", "orthogonality_weight", "reconstruction_weight")
+_dsnet, _TERMS = DSNetClassifier, ("calibration", "orthogonality", "reconstruction")
+_NO_TERMS = {f"{term}_weight": 0.0 for term in _TERMS}
 NETWORKS = {
     "plain": ("plain net", partial(_adversarial, method=None)),
     "dat": ("DAT, λ=0.005", partial(_adversarial, method="dat")),
     "menan": ("MEnAN", partial(_adversarial, method="menan")),
-    "dsnet": ("DSNet", DSNetClassifier),
-    "dsnet-no-terms": (
-        "DSNet, all weights 0",
-        partial(DSNetClassifier, **dict.fromkeys(_WEIGHTS, 0.0)),
-    ),
-    **{
-        f"dsnet-no-{weight.removesuffix('_weight')}": (
-            f"DSNet, {weight} 0",
-            partial(DSNetClassifier, **{weight: 0.0}),
-        )
-        for weight in _WEIGHTS
-    },
+    "dsnet": ("DSNet", _dsnet),
+    "dsnet-no-terms": ("DSNet, all weights 0", partial(_dsnet, **_NO_TERMS)),
 }
+for _term in _TERMS:
+    _weight = {f"{_term}_weight": 0.0}
+    _ablated = f"DSNet, {_term}_weight 0", partial(_dsnet, **_weight)
+    NETWORKS[f"dsnet-no-{_term}"] = _ablated
 ON_VECTORS = {
     "lda": ("shrinkage LDA", partial(make_baseline, of_frames=False)),
-    "logistic": (
-        "logistic regression",
-        partial(_tuned, _LOGISTIC, C=[1e-4, 1e-3, 1e-2, 0.1, 1.0]),
-    ),
-    "linear-svc": ("LinearSVC", partial(_tuned, _LINEAR_SVM, C=_POWERS)),
+    "logistic": ("logistic regression", partial(_tuned, _LOGISTIC, _TENTHS)),
+    "linear-svc": ("LinearSVC", partial(_tuned, _LINEAR_SVM, _POWERS)),
     "rbf-svm": ("SVM, RBF kernel", _RBF_SVM),
-    "mlp": ("MLP", partial(_tuned, _MLP, alpha=[0.1, 1.0, 10.0])),
+    "mlp": ("MLP", partial(_tuned, _MLP, [0.1, 1.0, 10.0], parameter="alpha")),
 }
 FUNCTIONALS = {
-    "compare": (
-        "openSMILE ComParE + LinearSVC",
-        partial(_functionals, "ComParE_2016", _POWERS[:3]),
-    ),
-    "egemaps": (
-        "openSMILE eGeMAPS + LinearSVC",
-        partial(_functionals, "eGeMAPSv02", _POWERS[2:]),
-    ),
-    "mfcc": (
-        "MFCC statistics + SVM",
-        lambda cache: _RBF_SVM(FunctionTransformer(mfcc_statistics)),
-    ),
+    "compare": ("openSMILE ComParE + LinearSVC", _COMPARE),
+    "egemaps": ("openSMILE eGeMAPS + LinearSVC", _EGEMAPS),
+    "mfcc": ("MFCC statistics + SVM", lambda _: _RBF_SVM(_MFCC)),
 }
 # The weights of adapters have the smallest entropy on the development transfers.
 ADAPTERS = {
@@ -130,10 +104,7 @@ ADAPTERS = {
     "dann": ("DANN (skada)", partial(_rival, "dann")),
     "deepcoral": ("Deep CORAL (skada)", partial(_rival, "deepcoral")),
     "self-training": ("LinearSVC, self-training", partial(_rival, "self-training")),
-    "self-training-lda": (
-        "shrinkage LDA, self-training",
-        partial(_rival, "self-training-lda"),
-    ),
+    "self-training-lda": ("shrinkage LDA, self-training", _SELF_TRAINING_LDA),
 }
 METHODS = ON_VECTORS | NETWORKS | FUNCTIONALS | ADAPTERS
 LABELS = {name: label for name, (label, _) in METHODS.items()}

@@ -1,13 +1,15 @@
 """The tables and figures of the READMEs, from the committed results."""
 
+import re
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.stats import ttest_1samp, wilcoxon
+from scipy.stats import wilcoxon
 
 from . import corpora, methods, rows, speakers
+from .corpora import mark
 
 README = Path(__file__).parents[1] / "README.md"
 FRONT = README.parents[1] / "README.md"
@@ -19,7 +21,6 @@ SHOWN = {  # on the front page
     ("speech-model", "dsnet"): "Whisper base + DSNet",
     ("speech-model", "menan"): "Whisper base + MEnAN",
 }
-NONE = "None yet."
 _KINDS = {"enrolled": "ten", "enrolled-neutral": "ten neutral", "enrolled-1": "one"}
 
 
@@ -40,14 +41,9 @@ def _both(row):
 
 
 def _three(row):
-    whats = "uar", "control", "unheard"
-    return " / ".join(figure(row, what, interval=False) for what in whats)
-
-
-def mark(protocol):
-    """Return a protocol as code; † is on those that choices were made on."""
-    members = protocol.removesuffix("-sentences").split(":")
-    return f"`{protocol}`" + "†" * (set(members) <= set(corpora.DEVELOPMENT))
+    return " / ".join(
+        figure(row, name, False) for name in ("uar", "control", "unheard")
+    )
 
 
 def markdown(header, body):
@@ -58,94 +54,55 @@ def markdown(header, body):
 
 def table(frame, protocols, cell=_both):
     """Return a table with a row for each method, and a column for each protocol."""
+    frame = frame[frame.protocol.isin(protocols)]
     protocols = [name for name in protocols if name in set(frame.protocol)]
     cells = {(r.kind, r.method, r.protocol): cell(r) for _, r in frame.iterrows()}
-    several, body = frame[frame.protocol.isin(protocols)].kind.nunique() > 1, []
+    body = []
     for kind in dict.fromkeys(frame.kind):
+        how = f", {_KINDS.get(kind, kind)}" if frame.kind.nunique() > 1 else ""
         for name, label in methods.LABELS.items():
             own = [cells.get((kind, name, protocol), "-") for protocol in protocols]
-            if set(own) - {"-"}:
-                how = f", {_KINDS.get(kind, kind)}" if several else ""
+            if set(own) != {"-"}:
                 body.append([label + how, *own])
-    return markdown(["method", *map(mark, protocols)], body) if protocols else NONE
+    return markdown(["method", *map(mark, protocols)], body) if body else "None yet."
 
 
 def against(frame, protocols, ours="dsnet"):
     """Return the differences of one method to others, paired by speaker."""
-    uars = {}
+    uars, cells = {}, {}
     for row in frame[frame.protocol.isin(protocols)].itertuples():
         for who, _, uar in (each.rpartition("=") for each in row.by_speaker.split()):
             uars.setdefault(row.method, {})[row.protocol, who] = float(uar)
-    own, body = _from_ours(pd.DataFrame(uars), ours), []
-    for name, label in methods.LABELS.items():
-        if name in own:
-            gains = own[name].dropna()
-            better, p = f"{(gains > 0).sum()} of {len(gains)}", wilcoxon(gains).pvalue
-            body.append([label, f"{gains.mean():+.1f}", better, f"{p:.3f}"])
-    header = [f"{methods.LABELS[ours]} against", "points of UAR", "better on", "p"]
-    return markdown(header, body)
+    for name, gains in speakers.against(pd.DataFrame(uars), ours).items():
+        gains = gains.dropna()
+        better, p = f"{(gains > 0).sum()} of {len(gains)}", wilcoxon(gains).pvalue
+        cells[name] = f"{gains.mean():+.1f}", better, f"{p:.3f}"
+    head = pd.Index(["points of UAR", "better on", "p"], name=ours)
+    return by_method(pd.DataFrame(cells, index=head).T)
 
 
-def _from_ours(figures, ours):
-    """Return the differences of a column to the others."""
-    return figures.drop(columns=ours).rsub(figures[ours], axis=0)
+def by_method(cells):
+    """Return a table of texts, of methods or of one against them, the columns' name."""
+    label, ours = methods.LABELS, cells.columns.name
+    body = [[label[n], *cells.loc[n]] for n in label if n in cells.index]
+    return markdown([f"{label[ours]} against" if ours else "method", *cells], body)
 
 
 def means(frame, keys, names):
     """Return the mean of columns by keys, methods and protocols by their labels."""
-    if not len(frame):
-        return NONE
-    found = _numbers(frame, names).groupby(keys, sort=False)[[*names]].mean()
     label = methods.LABELS | {n: mark(n) for n in set(frame.get("protocol", ()))}
-    body = [
-        [*(label.get(key, key) for key in index)]
-        + [f"{value:.1f}" if np.isfinite(value) else "-" for value in row]
-        for index, row in zip(found.index, found.to_numpy(), strict=True)
-    ]
+    found = rows.numbers(frame, names).groupby(keys, sort=False)[[*names]].mean()
+    found = found.map("{:.1f}".format).replace("nan", "-").reset_index()
+    body = [[label.get(cell, cell) for cell in row] for row in found.to_numpy()]
     return markdown([*keys, *(name.replace("_", ", ") for name in names)], body)
 
 
-def by_size(curve, *whats):
-    """Return a table of figures, with a column for each number of training speakers."""
-    if not len(curve):
-        return NONE
-    found = _numbers(curve, ["size", *whats]).groupby(["method", "size"])[[*whats]]
-    cells = found.mean().dropna().map("{:.1f}".format).agg(" / ".join, axis=1)
-    return _by_size("method", cells.unstack().dropna())
-
-
-def differences(curve, what, ours="menan"):
-    """Return differences of one method to others: mean and interval over the draws."""
-    if not len(curve):
-        return NONE
-    found = _numbers(curve, ["size", what])
-    found = found.pivot(index=["size", "draw"], columns="method", values=what)
-    found = _from_ours(found, ours).dropna(axis="columns").groupby("size")
-    return _by_size(f"{methods.LABELS[ours]} against", found.agg(_mean_of_draws).T)
-
-
-def _mean_of_draws(gains):
-    low, high = ttest_1samp(gains, 0).confidence_interval()
-    return f"{gains.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-
-
-def _by_size(corner, cells):
-    known = [name for name in methods.LABELS if name in cells.index]
-    body = [[methods.LABELS[name], *cells.loc[name]] for name in known]
-    return markdown([corner, *(f"{size:.0f}" for size in cells)], body)
-
-
-def _numbers(frame, names):
-    """Return a table of texts in which some columns are numbers."""
-    return frame.replace("", np.nan).astype(dict.fromkeys(names, float))
-
-
-def sections(summary):
+def sections(summary, curve):
     """Return the parts of the READMEs by their names."""
     four, all_five = corpora.FOUR, list(corpora.CORPORA)
     pairs = [f"{a}:{b}" for a in four for b in four]
     pools = [(pool, *(f"{pool}/{c}" for c in all_five)) for pool in corpora.POOLS]
-    parts, curve = {"front": front(summary)}, rows.read(rows.RESULTS / "speakers.csv")
+    parts = {}
     for features, end in ("log-mel", ""), ("speech-model", " speech-model"):
         kept = summary[summary.features == features]
         of = {kind: kept[kept.kind == kind] for kind in set(kept.kind)}
@@ -156,10 +113,11 @@ def sections(summary):
             f"transfer means{end}": table(kept, ["transfers", "leave-one-out"]),
             f"transfers{end}": table(of["by corpus"], pairs),
         }
-    shown = ["uar", *speakers.PROBES]
-    probed = rows.read(rows.RESULTS / "probes.csv")
+    of_curve = partial(speakers.by_size, curve)
+    probed, read = rows.read(speakers.PROBED), ["uar", *speakers.PROBES]
     crossed = [f"{name}-sentences" for name in all_five]
     return parts | {
+        "front": front(summary),
         "enrolled": table(kept[kept.kind.isin(_KINDS)], four),
         "transductive": table(of["by-speaker"], (*four, *corpora.POOLS)),
         "adapted": table(of["adapted"], four),
@@ -167,112 +125,80 @@ def sections(summary):
         "comparison": against(own, four),
         "pool comparison": against(own, ["pooled44"]),
         "sentences": table(own, crossed, _three),
-        "probes": means(probed, ["protocol", "method"], shown),
-        "speakers": by_size(curve, "uar", "enrolled"),
-        "speakers read": by_size(curve, "speaker_seen", "speaker_unseen"),
-        "speakers calibrated": by_size(curve, "ece"),
-        "speakers compared": differences(curve, "uar"),
-        "speakers read compared": differences(curve, "speaker_unseen"),
+        "probes": means(probed, ["protocol", "method"], read),
+        "speakers": by_method(of_curve("uar", "enrolled")),
+        "speakers read": by_method(of_curve("speaker_seen", "speaker_unseen")),
+        "speakers calibrated": by_method(of_curve("ece")),
+        "speakers compared": by_method(of_curve("uar", ours="menan")),
+        "speakers read compared": by_method(of_curve("speaker_unseen", ours="menan")),
     }
 
 
 def front(summary):
     """Return the table of the front page."""
-    chance = ["chance", *(f"{uar:.1f}" for uar in CHANCE.values())]
-    body = [
-        [label, *(figure(row, interval=False) for row in _shown(summary, *key))]
-        for key, label in SHOWN.items()
-    ]
-    return markdown(["method", *map(mark, CHANCE)], [chance, *body])
+    body = [["chance", *map("{:.1f}".format, CHANCE.values())]]
+    for key, label in SHOWN.items():
+        figures = [figure(row, interval=False) for row in _shown(summary, *key)]
+        body.append([label, *figures])
+    return markdown(["method", *map(mark, CHANCE)], body)
 
 
 def _shown(summary, features, method):
-    own = summary[(summary.features == features) & (summary.method == method)]
-    own = own[own.kind == "inductive"].set_index("protocol")
+    kind = {"features": features, "method": method, "kind": "inductive"}
+    own = summary[(summary[[*kind]] == pd.Series(kind)).all(axis=1)]
+    own = own.set_index("protocol")
     return [own.loc[protocol] for protocol in CHANCE if protocol in own.index]
 
 
 def fill(text, parts):
     """Return a text whose parts stand between the markers that it has for them."""
     for name, content in parts.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        if begin in text:
-            head, _, rest = text.partition(begin)
-            text = f"{head}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+        between = rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)"
+        text = re.sub(between, content.replace("\\", r"\\"), text, flags=re.DOTALL)
     return text
 
 
 def draw(summary, labels, path):
     """Draw UAR and intervals of methods, whose keys are features and name."""
-    fig, axes = _panels(len(CHANCE), 1.1 + 0.36 * len(labels), sharey=True)
-    for y, key in enumerate(labels):
-        for row in _shown(summary, *key):
-            ax, uar = axes[list(CHANCE).index(row.name)], float(row.uar)
-            interval = float(row.uar_low), float(row.uar_high)
-            ax.plot(interval, [y, y], color="#1c5d8a", alpha=0.5)
-            ax.plot(uar, y, "o", color="#1c5d8a")
-            ax.text(104, y, f"{uar:.1f}", va="center")
-    for (corpus, chance), ax in zip(CHANCE.items(), axes, strict=True):
-        ax.axvline(chance, color="#b4531f", ls="--")
-        title = corpus + " †" * (corpus in corpora.DEVELOPMENT)
-        ax.set(title=title, xlabel="UAR (%)", xlim=(0, 100), xticks=(0, 50, 100))
-    axes[0].set_yticks(range(len(labels)), list(labels.values()))
-    axes[0].set_ylim(len(labels) - 0.5, -0.5)
-    _save(fig, path)
+    with panels(path, len(CHANCE), 1.1 + 0.36 * len(labels), sharey=True) as axes:
+        for y, key in enumerate(labels):
+            for row in _shown(summary, *key):
+                ax, uar = axes[list(CHANCE).index(row.name)], float(row.uar)
+                interval = float(row.uar_low), float(row.uar_high)
+                ax.plot(interval, [y, y], color="#1c5d8a", alpha=0.5)
+                ax.plot(uar, y, "o", color="#1c5d8a")
+                ax.text(104, y, f"{uar:.1f}", va="center")
+        for (corpus, chance), ax in zip(CHANCE.items(), axes, strict=True):
+            ax.axvline(chance, color="#b4531f", ls="--")
+            title = corpus + " †" * (corpus in corpora.DEVELOPMENT)
+            ax.set(title=title, xlabel="UAR (%)", xlim=(0, 100), xticks=(0, 50, 100))
+        axes[0].set_yticks(range(len(labels)), list(labels.values()))
+        axes[0].set_ylim(len(labels) - 0.5, -0.5)
 
 
-def draw_curve(curve, path):
-    """Draw UAR, UAR of enrolled voices, and the speaker, by training speakers."""
-    titles = {
-        "uar": "UAR (%)",
-        "enrolled": "UAR (%), ten recordings enrolled",
-        "speaker_unseen": "unseen speaker, read by a probe\n(points above chance)",
-    }
-    curve = _numbers(curve, ["size", *titles])
-    names = [name for name in methods.LABELS if name in set(curve.method)]
-    fig, axes = _panels(len(titles), 3.8)
-    axes[1].sharey(axes[0])
-    for (what, title), ax in zip(titles.items(), axes, strict=True):
-        for color, name in enumerate(names):
-            own = curve[curve.method == name].groupby("size")[what]
-            mean = own.mean().dropna()
-            label, error = methods.LABELS[name], own.sem()[mean.index]
-            if len(mean):
-                options = {"marker": "o", "ms": 4, "color": f"C{color}", "label": label}
-                ax.errorbar(mean.index, mean, error, **options)
-        sizes = sorted(set(curve["size"]))
-        ax.set(title=title, xlabel="training speakers", xscale="log")
-        ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
-        ax.minorticks_off()
-    axes[2].set_ylim(bottom=0)
-    axes[0].legend(frameon=False, loc="upper left", fontsize=8)
-    _save(fig, path)
-
-
-def _panels(n, height, **options):
+@contextmanager
+def panels(path, n, height, **options):
+    """Give the axes of a figure, which is written then."""
     import matplotlib
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "sklearn_ser"
     from matplotlib import pyplot as plt
 
-    fig, axes = plt.subplots(
-        1, n, figsize=(11, height), layout="constrained", **options
-    )
+    options |= {"figsize": (11, height), "layout": "constrained"}
+    fig, axes = plt.subplots(1, n, **options)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.title.set_fontsize(10)
-    return fig, axes
-
-
-def _save(fig, path):
+    yield axes
     fig.savefig(path, metadata={"Date": None})
 
 
 def run(args):
     """Write tables and figures, or say whether they are up to date."""
-    summary, stale = rows.read(rows.RESULTS / "summary.csv"), []
-    parts = sections(summary)
+    summary = rows.read(rows.RESULTS / "summary.csv")
+    curve = rows.read(speakers.CURVE)
+    parts, stale = sections(summary, curve), []
     for path in (README, FRONT):
         text = path.read_text()
         new = fill(text, parts)
@@ -282,10 +208,8 @@ def run(args):
     if args.check:
         raise SystemExit(f"stale: {', '.join(stale)}" if stale else 0)
     draw(summary, SHOWN, rows.RESULTS / "front.svg")
-    of_speech_model = [("speech-model", name) for name in methods.LABELS]
-    known = [key for key in of_speech_model if _shown(summary, *key)]
-    labels = {key: methods.LABELS[key[1]] for key in known}
-    draw(summary, labels, rows.RESULTS / "uar-speech-model.svg")
-    curve = rows.read(rows.RESULTS / "speakers.csv")
-    if len(curve):
-        draw_curve(curve, rows.RESULTS / "speakers.svg")
+    labels = {("speech-model", name): text for name, text in methods.LABELS.items()}
+    known = {key: text for key, text in labels.items() if _shown(summary, *key)}
+    draw(summary, known, rows.RESULTS / "uar-speech-model.svg")
+    with panels(rows.RESULTS / "speakers.svg", len(speakers.DRAWN), 3.8) as axes:
+        speakers.draw(curve, axes)

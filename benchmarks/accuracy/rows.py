@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 
 from sklearn_ser._files import atomic_write
@@ -27,20 +28,16 @@ def _frame(text):
     return pd.read_csv(io.StringIO(text), **options) if text else pd.DataFrame()
 
 
-def has(path, key):
-    """Tell whether a file has a row of this key."""
-    found = read(path)
-    return bool(len(found)) and bool(
-        (found[list(key)] == pd.Series(key)).all(axis=1).any()
-    )
+def numbers(frame, names):
+    """Return rows of text in which some columns are numbers."""
+    return frame.replace("", np.nan).astype(dict.fromkeys(names, float))
 
 
 def replace(path, frame, key):
     """Write rows to a file, in which they replace those of the same key."""
     frame = _frame(frame.to_csv(index=False))
     both = pd.concat([read(path), frame]).fillna("")
-    both = both.drop_duplicates(list(key), keep="last")
-    both = both.sort_values(list(key), key=_by_number)
+    both = both.drop_duplicates([*key], keep="last").sort_values([*key], key=_by_number)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(both[frame.columns].to_csv(index=False).encode())
@@ -56,8 +53,6 @@ def provenance(*data):
     git = ["git", "-C", str(RESULTS), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False)
     text = " ".join(joblib.hash(part) for part in data)
-    return {
-        "data": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "versions": "; ".join(f"{name} {version(name)}" for name in PACKAGES),
-        "commit": commit.stdout.strip(),
-    }
+    versions = "; ".join(f"{name} {version(name)}" for name in PACKAGES)
+    values = hashlib.sha256(text.encode()).hexdigest()[:16], versions
+    return dict(zip(PROVENANCE, (*values, commit.stdout.strip()), strict=True))

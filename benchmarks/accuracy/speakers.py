@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pandas as pd
+from scipy.stats import ttest_1samp
 from sklearn.base import clone
 
 from sklearn_ser import DSNetClassifier, embed
@@ -23,6 +24,13 @@ METHODS = ("lda", "logistic", "rbf-svm", "plain", "dat", "menan")
 KEY = ("draw", "size", "method")
 FIGURES = ("uar", "wa", "ece", "enrolled", "speaker_seen", "speaker_unseen")
 COLUMNS = (*KEY, *FIGURES, "seconds", *rows.PROVENANCE)
+CURVE, PROBED = (rows.RESULTS / f"{name}.csv" for name in ("speakers", "probes"))
+DRAWN = {
+    "uar": "UAR (%)",
+    "enrolled": "UAR (%), ten recordings enrolled",
+    "speaker_unseen": "unseen speaker, read by a probe\n(points above chance)",
+}
+PROTOCOLS = (*corpora.CORPORA, *corpora.POOLS)
 PROBE_KEY = ("features", "protocol", "kind", "method", "seed")
 PROBES = ("speaker_seen", "speaker_unseen", "emotion_seen", "speaker_u_seen")
 PROBES += ("emotion_u_seen",)
@@ -45,16 +53,63 @@ def curve(args):
             split = [np.flatnonzero(np.isin(corpus.speakers, own)) for own in who]
             for name in args.method:
                 row = dict(zip(KEY, (str(draw), str(size), name), strict=True))
-                if not rows.has(args.results, row):
+                if not _is_done(args.results, row):
                     row |= _score(X, corpus, split, draw, name)
                     row |= rows.provenance(X, corpus.target, corpus.speakers, split)
                     frame = pd.DataFrame([row], columns=COLUMNS)
                     rows.replace(args.results, frame, KEY)
 
 
+def against(figures, ours):
+    """Return the differences of one method to others, in columns."""
+    return figures.drop(columns=ours).rsub(figures[ours], axis=0)
+
+
+def by_size(curve, *whats, ours=None):
+    """Return texts by method and size: means, or how one method differs from others.
+
+    A difference has the interval of its mean over the draws.
+    """
+    curve = rows.numbers(curve, ["size", *whats])
+    if ours is None:
+        found = curve.groupby(["method", "size"])[[*whats]].mean().dropna()
+        cells = found.map("{:.1f}".format).agg(" / ".join, axis=1).unstack().dropna()
+    else:
+        found = curve.pivot(index=["size", "draw"], columns="method", values=whats[0])
+        gains = against(found, ours).dropna(axis="columns").groupby("size")
+        cells = gains.agg(_mean_of_draws).T
+    return cells.rename(columns="{:.0f}".format).rename_axis(columns=ours)
+
+
+def _mean_of_draws(gains):
+    low, high = ttest_1samp(gains, 0).confidence_interval()
+    return f"{gains.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def draw(curve, axes):
+    """Draw UAR, UAR of enrolled voices, and the speaker, by training speakers."""
+    curve = rows.numbers(curve, ["size", *DRAWN])
+    names = [name for name in methods.LABELS if name in set(curve.method)]
+    sizes = sorted(set(curve["size"]))
+    axes[1].sharey(axes[0])
+    for (what, title), ax in zip(DRAWN.items(), axes, strict=True):
+        for color, name in enumerate(names):
+            own = curve[curve.method == name].dropna(subset=what).groupby("size")
+            mean, error = own[what].mean(), own[what].sem()
+            options = {"marker": "o", "ms": 4, "color": f"C{color}"}
+            if len(mean):
+                options["label"] = methods.LABELS[name]
+                ax.errorbar(mean.index, mean, error, **options)
+        ax.set(title=title, xlabel="training speakers", xscale="log")
+        ax.set_xticks(sizes, [f"{size:.0f}" for size in sizes])
+        ax.minorticks_off()
+    axes[2].set_ylim(bottom=0)
+    axes[0].legend(frameon=False, loc="upper left", fontsize=8)
+
+
 def probes(args):
     """Read speaker and emotion from the embeddings of networks, by linear probes."""
-    for protocol in args.corpus or (*corpora.CORPORA, *corpora.POOLS):
+    for protocol in args.corpus or PROTOCOLS:
         corpus, front = corpora.load(protocol), ()
         X = corpora.vectors(corpus, args.cache)
         if protocol in corpora.POOLS:
@@ -65,7 +120,7 @@ def probes(args):
             for seed in range(args.seeds):
                 key = "speech-model", protocol, "inductive", name, str(seed)
                 row = dict(zip(PROBE_KEY, key, strict=True))
-                if rows.has(args.results, row):
+                if _is_done(args.results, row):
                     continue
                 method = _seeded(name, seed, front=front)
                 options = {"cv": corpus.cv, "n_bootstrap": 0, "return_estimator": True}
@@ -101,6 +156,12 @@ def _score(X, corpus, split, draw, name):
     found |= {name: value for name, value in read.items() if name in FIGURES}
     found = {name: f"{100 * value:.2f}" for name, value in found.items()}
     return found | {"seconds": f"{time.perf_counter() - start:.1f}"}
+
+
+def _is_done(path, row):
+    """Tell whether a file has a row of this key."""
+    found = rows.read(path)
+    return len(found) > 0 and (found[[*row]] == pd.Series(row)).all(axis=1).any()
 
 
 def _seeded(name, seed, **options):

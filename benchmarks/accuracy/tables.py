@@ -5,10 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import StandardScaler
 
-from sklearn_ser import SpeakerNormalizer
-from sklearn_ser.metrics import uar_score
 from sklearn_ser.model_selection import compare
 
 from . import corpora, methods, rows
@@ -29,60 +26,43 @@ def within(args):
     """Compare methods within corpora, on unheard speakers and on unheard sentences."""
     for name in args.corpus or corpora.CORPORA:
         corpus = corpora.load(name)
-        _compare(args, name, corpus, [_input(corpus, args)], cv=corpus.cv)
+        _compare(args, name, corpus, cv=corpus.cv)
 
 
 def sentences(args):
     """Compare methods on heard and unheard sentences, and on as few recordings."""
     for name in args.corpus or corpora.CORPORA:
-        corpus = corpora.load(name)
-        folds = {"cv": corpora.by_speaker_and_text(name), "control": True}
-        _compare(args, f"{name}-sentences", corpus, [_input(corpus, args)], **folds)
+        cv = corpora.by_speaker_and_text(name)
+        _compare(args, f"{name}-sentences", corpora.load(name), cv=cv, control=True)
 
 
 def pools(args):
     """Compare methods on several corpora as one, each centred on its training rows."""
     for name in args.corpus or corpora.POOLS:
-        corpus = corpora.load(name)
-        X = corpora.with_corpora(corpora.vectors(corpus, args.cache), corpus.corpora)
-        front = (corpora.CorpusCenterer(),)
-        _compare(args, name, corpus, [X], front, cv=corpus.cv, texts=None)
+        corpus, front = corpora.load(name), (corpora.CorpusCenterer(),)
+        _compare(args, name, corpus, front, cv=corpus.cv, texts=None)
 
 
 def transfers(args):
     """Compare methods from corpus to corpus, or from all corpora but one to that."""
-    names = corpora.CORPORA if args.leave_one_out else corpora.FOUR
-    members = [corpora.load(name) for name in args.corpus or names]
+    names, how, protocol = corpora.FOUR, "pairs", "transfers"
+    if args.leave_one_out:
+        names, how, protocol = corpora.CORPORA, "leave_one_out", "leave-one-out"
+    members = [corpora.load(member) for member in args.corpus or names]
     corpus = corpora.join("transfers", members)
-    parts = [corpora.vectors(member, args.cache) for member in members]
-    how = "leave_one_out" if args.leave_one_out else "pairs"
-    own = {"corpora": corpus.corpora, "transfers": how, "texts": None}
-    name = "leave-one-out" if args.leave_one_out else "transfers"
-    _compare(args, name, corpus, parts, **own)
+    options = {"corpora": corpus.corpora, "transfers": how, "texts": None}
+    _compare(args, protocol, corpus, **options)
 
 
-def _input(corpus, args):
-    is_log_mel = args.features == "log-mel"
-    return corpus.data if is_log_mel else corpora.vectors(corpus, args.cache)
-
-
-def _normalised(parts, kind, corpus):
-    """Return all rows, normalised by corpus or by speaker where the kind says so."""
-    if kind == "by corpus":
-        parts = [StandardScaler().fit_transform(part) for part in parts]
-    X = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    if kind not in ("by speaker", "adapted"):
-        return X
-    normalizer = SpeakerNormalizer(scale=True, relevance_factor=0)
-    return normalizer.fit_transform(X, speakers=corpus.speakers)
-
-
-def _compare(args, protocol, corpus, parts, front=(), **options):
+def _compare(args, protocol, corpus, front=(), **options):
     """Print the table of each kind, and put its complete rows into the summary."""
     options = {"texts": corpus.texts, **options}
     for kind in args.kind:
-        X, known = _normalised(parts, kind, corpus), methods.KINDS.get(kind, (None, {}))
-        how = args.features, known[0], args.cache, front
+        X = corpora.inputs(corpus, args.features, args.cache, kind)
+        if front:
+            X = corpora.with_corpora(X, corpus.corpora)
+        normalizer, enrolling = methods.KINDS.get(kind, (None, {}))
+        how = args.features, normalizer, args.cache, front
         comparison = compare(
             {methods.LABELS[name]: methods.make(name, *how) for name in args.method},
             X,
@@ -93,7 +73,7 @@ def _compare(args, protocol, corpus, parts, front=(), **options):
             checkpoint_dir=Path(args.cache, "folds"),
             verbose=1,
             **options,
-            **known[1],
+            **enrolling,
         )
         print(f"{protocol}, {args.features}, {kind}\n{comparison}\n", flush=True)
         own = {"features": args.features, "protocol": protocol, "kind": kind}
@@ -123,32 +103,31 @@ def summary(comparison, common):
         | {"uar_std": round(np.std(uars, ddof=1), 3) if len(uars) > 1 else np.nan}
         | {name: getattr(row, name) for name in ("features", "kind", "method", "seeds")}
         for row in frame.itertuples()
-        for part, uars in _parts(found[row.method]).items()
+        for part, uars in _uars(found[row.method], _parts_of).items()
+        if part
     ]
     frame = pd.concat([frame, pd.DataFrame(parts)]) if parts else frame
     named = {"method": methods.NAMES, "reference": methods.NAMES}
     return frame.replace(named)[list(COLUMNS)]
 
 
-def _by_speaker(results):
-    """Return the UAR of each speaker, averaged over seeds, as text."""
+def _uars(results, column_of):
+    """Return the UAR by seed of each value of a column of the scored rows."""
     found = {}
     for part in (part for result in results if result for part in result.parts()):
-        for group in part.groups(part.speakers):
+        for group in part.groups(column_of(part)):
             found.setdefault(group.value, []).append(100 * group.uar)
-    return " ".join(f"{who}={np.mean(found[who]):.3f}" for who in sorted(found))
-
-
-def _parts(results):
-    """Return the UAR by seed of each transfer, or of each corpus of a pool."""
-    found = {}
-    for result in results:
-        for each in getattr(result, "transfers", ()):
-            pair = f"{'+'.join(np.ravel(each.source))}:{each.target}"
-            found.setdefault(pair, []).append(100 * each.uar)
-        names = [str(w).partition("/")[0] for w in getattr(result, "speakers", ())]
-        for name in set(names) & set(corpora.CORPORA):
-            own = np.array(names) == name
-            uar = uar_score(result.y_true[own], result.predictions[own])
-            found.setdefault(f"{{}}/{name}", []).append(100 * uar)
     return found
+
+
+def _by_speaker(results):
+    uars = _uars(results, lambda part: part.speakers)
+    return " ".join(f"{who}={np.mean(uars[who]):.3f}" for who in sorted(uars))
+
+
+def _parts_of(part):
+    """Return the transfer of scored rows, or their corpora in a pool, or no text."""
+    if part.name:
+        return [part.name.replace(" to ", ":")] * len(part.rows)
+    names = [str(speaker).rpartition("/")[0] for speaker in part.speakers]
+    return [f"{{}}/{name}" if name in corpora.CORPORA else "" for name in names]

@@ -1,12 +1,14 @@
-"""UAR and WA of counts of right and wrong predictions, and a bootstrap of both."""
+"""UAR and WA of counts, their means and paired differences, and a bootstrap of all."""
 
 import numbers
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import DegenerateDataWarning, bootstrap
 from sklearn.utils import check_scalar
 
+UNKNOWN = np.nan, np.nan  # an interval
 _LARGEST = 2**18  # numbers of units that are drawn at a time
 
 
@@ -37,6 +39,14 @@ def accuracy(hits, support):
 def hits_and_support(counts):
     """Return the correct rows and all rows of each true class, of confusion counts."""
     return np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+
+
+def uar_and_wa(y_true, y_pred):
+    """Return the scores of checked labels of one kind."""
+    classes, codes = np.unique(y_true, return_inverse=True)
+    is_hit = y_true == y_pred
+    hits, support = np.bincount(codes, is_hit, len(classes)), np.bincount(codes)
+    return float(mean_recall(hits, support)), float(np.mean(is_hit))
 
 
 def confusion_uar(counts):
@@ -76,7 +86,7 @@ def bootstrap_interval(
     equal, the interval is that of the percentiles.
     """
     if not n_bootstrap or min(sizes) < 2:
-        return np.nan, np.nan
+        return UNKNOWN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -105,3 +115,62 @@ def check_bootstrap(n_bootstrap, confidence_level):
         raise ValueError(
             f"confidence_level must be between 0 and 1, got {confidence_level!r}."
         )
+
+
+class PairedDifference(NamedTuple):
+    """The figures of others on the same rows, and the difference to them.
+
+    The difference is that of the UAR, paired by speaker.
+    """
+
+    uar: float
+    wa: float
+    uar_interval: tuple
+    wa_interval: tuple
+    difference: float
+    difference_interval: tuple
+
+
+def mean_figure(parts, score=mean_recall):
+    """Return the units that a bootstrap draws, and the mean score as a figure of them.
+
+    Parts with the same speakers, such as transfers to one target, share their draws.
+    """
+    sizes, columns = {}, []
+    for part in parts:
+        people, counts = speaker_confusions(
+            part.y_true, part.predictions, part.speakers, part.classes
+        )
+        key = tuple(people.tolist())
+        sizes[key] = len(people)
+        columns.append((key, hits_and_support(counts)))
+
+    def figure(*index):
+        drawn = dict(zip(sizes, index, strict=True))
+        scores = [score(*resampled(drawn[key], *pair)) for key, pair in columns]
+        return np.mean(scores, axis=0)
+
+    return list(sizes.values()), figure
+
+
+def mean_interval(parts, *bootstrap, score=mean_recall):
+    """Return the interval of the mean score of parts, such as transfers or seeds."""
+    sizes, figure = mean_figure(parts, score)
+    return bootstrap_interval(figure, sizes, *bootstrap)
+
+
+def paired_difference(parts, others, n_bootstrap, confidence_level, random_state):
+    """Return how the mean figures of parts differ from others, of the same speakers."""
+    sizes, own = mean_figure(parts)
+    _, base = mean_figure(others)
+    options = n_bootstrap, confidence_level, random_state
+    uar, wa = (float(np.mean([getattr(p, n) for p in others])) for n in ("uar", "wa"))
+    one = len(others) == 1
+    return PairedDifference(
+        uar,
+        wa,
+        others[0].uar_interval if one else mean_interval(others, *options),
+        others[0].wa_interval if one else UNKNOWN,
+        float(np.mean([part.uar for part in parts])) - uar,
+        bootstrap_interval(lambda *i: own(*i) - base(*i), sizes, *options),
+    )

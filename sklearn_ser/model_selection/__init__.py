@@ -4,13 +4,12 @@ from ._by_corpus import cross_corpus_validate
 from ._by_speaker import speaker_cross_validate
 from ._compare import compare
 from ._comparison import Comparison
-from ._corpus_result import CrossCorpusResult
+from ._evaluations import CrossCorpusResult, SpeakerCVResult
 from ._leakage import (
     check_duplicate_leakage,
     check_speaker_leakage,
 )
 from ._sentences import SpeakerTextKFold
-from ._speaker_result import SpeakerCVResult
 
 __all__ = [
     "Comparison",

@@ -14,28 +14,24 @@ from sklearn.utils import check_scalar
 
 from .._csv import joined_name
 from .._validation import check_column
-from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import as_generator
-from ._corpus_result import CrossCorpusResult, Transfer
-from ._enrollment import Fitting, Testing, fit_and_predict
+from ..metrics._bootstrap import as_generator, mean_interval, uar_and_wa
+from ._enrollment import Task, run_task
+from ._evaluations import CrossCorpusResult, Transfer
 from ._leakage import (
     check_speaker_leakage,
     doubts_about_names,
     duplicates_in,
     refuse_duplicates,
 )
-from ._paired import mean_interval
 from ._results import join, slices, with_sentences
-from ._resume import Transfers, describe, jobs_of_parts, returns, text_of
+from ._resume import describe, jobs_of_parts, returns, text_of
 from ._sentences import check_texts, plan_transfer_texts
 from ._splits import (
     check_corpora,
     check_evaluation,
     check_target,
     check_transfers,
-    noting,
     plan_transfer,
-    with_marks,
 )
 
 
@@ -85,14 +81,12 @@ def cross_corpus_validate(
         The speaker of each row. The same name in two corpora means two persons. An
         estimator that requests `speakers` gets strings ``"corpus/speaker"``.
     texts : array-like of shape (n_samples,), default=None
-        The sentence of each row, as a code or in words, for corpora that share a
-        script. The result then also has the figure on unheard sentences: up to five
-        more fits of each transfer train without the sentences that they score. A row
-        without a text, which is None, NaN or empty, is a sentence of its own. In the
-        transductive mode, the fit still gets the scored rows without their labels.
+        The sentence of each row, as for :func:`speaker_cross_validate`, of corpora that
+        share a script. The result then also has the figure on unheard sentences: up to
+        five more fits of each transfer train without the sentences that they score. In
+        the transductive mode, the fit still gets the scored rows without their labels.
     control : bool, default=False
-        With `texts`, a third figure: the scored sentences stay in training, and as many
-        training rows of each emotion are taken away at random, of other sentences.
+        With `texts`, a third figure, as for :func:`speaker_cross_validate`.
     transfers : {"pairs", "leave_one_out"} or list of (source, target), \
             default="pairs"
         "pairs" takes all ordered pairs of corpora. "leave_one_out" trains on all other
@@ -104,22 +98,13 @@ def cross_corpus_validate(
         half is scored. Source-only: no target row trains, and all are scored.
     recordings, front_end : list of length n_samples and estimator, default=None
         What `X` was computed from and by, as in :func:`speaker_cross_validate`.
-    n_jobs : int, default=None
-        Number of transfers that run at the same time.
-    verbose : int, default=0
-        A value above 0 shows a progress bar on stderr.
-    n_bootstrap : int, default=2000
-        Number of bootstrap samples; 0 computes no intervals.
-    confidence_level : float, default=0.95
-        Coverage of the intervals.
+    n_jobs, verbose, n_bootstrap, confidence_level : int and float
+        As for :func:`speaker_cross_validate`, with transfers in the place of folds.
     random_state : int, Generator, RandomState or None, default=0
         Seed of the bootstrap and of the halves in the inductive mode. None takes a
         random seed. The function neither reads nor changes global generators.
-    return_estimator : bool, default=False
-        If True, the result keeps the fitted estimators.
-    checkpoint_dir : str or path-like, default=None
-        A folder that keeps each finished transfer, as that of
-        :func:`speaker_cross_validate` keeps each finished fold.
+    return_estimator, checkpoint_dir : bool, and str or path-like
+        As for :func:`speaker_cross_validate`, with transfers in the place of folds.
 
     Returns
     -------
@@ -185,7 +170,7 @@ def cross_corpus_validate(
         columns["texts"] = texts
     names = np.unique(corpora).tolist()
     keys = np.array([*map(joined_name, corpora.tolist(), speakers.tolist())])
-    data = columns | {"speakers": keys}
+    data = columns | {"speakers": keys, "groups": keys}
     # Before something is drawn, which changes a generator.
     described, seeded = describe(estimator, front_end), text_of(random_state)
     # All transfers to a target share a seed: they halve and draw its speakers alike.
@@ -202,10 +187,12 @@ def cross_corpus_validate(
     caveats = [*doubts_about_names(y, keys, corpora), *caveats, *alike]
 
     parts = [*plans, *(plan for part in cells.values() for _, plan in part)]
-    jobs = ((clone(estimator), data, plan) for plan in parts)
+    tasks = [_task(plan, corpora) for plan in parts]
+    fit_params: dict[str, Any] = {}
+    jobs = ((clone(estimator), data, fit_params, task) for task in tasks)
     checkpoint = checkpoint_dir, described, columns
-    *outputs, estimators = yield jobs_of_parts(
-        _run_transfer, jobs, Transfers(parts), checkpoint
+    *outputs, _, estimators = yield jobs_of_parts(
+        run_task, jobs, "transfer", parts, checkpoint
     )
     outputs = list(zip(*outputs, strict=True))
     common = {
@@ -282,8 +269,7 @@ def _scored(plan, output, columns, bootstrap):
         *plan,
         predicted,
         len(np.unique(speakers[test])),
-        uar_score(y[test], predicted),
-        wa_score(y[test], predicted),
+        *uar_and_wa(y[test], predicted),
         (np.nan, np.nan),
         *seconds,
         y[test],
@@ -307,24 +293,8 @@ def _check_leakage(plans, keys, X, recordings, estimator):
     return "transductive" if transductive else "inductive"
 
 
-def _run_transfer(number, estimator, columns, plan):
-    """Fit on the source and the unlabelled target, and predict the test rows."""
-    X, y, corpora, keys = (columns[n] for n in ("X", "y", "corpora", "speakers"))
+def _task(plan, corpora):
     source, target, classes, train, adapt, test = plan
-    rows = np.concatenate([train, adapt])
-    labels = with_marks(estimator, y[train], len(adapt))
+    where = f"In transfer {join(source)} -> {target}."
     domain = np.searchsorted(source, corpora[train]) + 1
-    if len(adapt):
-        domain = np.concatenate([domain, np.full(len(adapt), -1)])
-    metadata = {"speakers": keys[rows], "sample_domain": domain}
-    grouped = {"groups": keys}
-    if "texts" in columns:
-        grouped["texts"] = columns["texts"]
-    more = {name: column[rows] for name, column in grouped.items()}
-    fitting = Fitting(rows, labels, metadata, more, {})
-    more = {name: column[test] for name, column in grouped.items()}
-    more["sample_domain"] = np.full(len(test), -1)
-    testing = Testing(test, {"speakers": keys[test]}, more, [])
-    with noting(f"In transfer {join(source)} -> {target}."):
-        found = fit_and_predict(estimator, X, classes, fitting, testing)
-    return number, *found, estimator
+    return Task(where, classes, train, adapt, test, domain)

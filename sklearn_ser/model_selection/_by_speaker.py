@@ -9,20 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from .._sklearn import safe_indexing
 from .._validation import check_column
 from ..datasets.protocols import Protocol
-from ..metrics import uar_score, wa_score
-from ..metrics._bootstrap import accuracy, as_generator
-from ..pipeline import training_history
+from ..metrics._bootstrap import accuracy, as_generator, mean_interval, uar_and_wa
 from ._enrollment import (
-    Fitting,
-    Testing,
+    Task,
     check_enrollment,
     draw,
-    fit_and_predict,
     kind_of,
+    run_task,
 )
+from ._evaluations import Fold, SpeakerCVResult
 from ._leakage import (
     doubts_about_names,
     duplicates_in,
@@ -31,19 +28,15 @@ from ._leakage import (
     refuse_duplicates,
     refuse_enrolled_copies,
 )
-from ._paired import mean_interval
 from ._results import Part, shorten, slices, with_sentences
-from ._resume import Folds, describe, jobs_of_parts, name_of, returns, text_of
+from ._resume import describe, jobs_of_parts, name_of, returns, text_of
 from ._sentences import plan_texts, split_texts
-from ._speaker_result import Fold, SpeakerCVResult
 from ._splits import (
     Plan,
     check_evaluation,
     check_target,
-    noting,
     split_by_speaker,
     validation_masks,
-    with_marks,
 )
 
 
@@ -240,15 +233,11 @@ def speaker_cross_validate(
     heard = heard_sessions([plan.split for plan in plans["heard"]], source[0])
     caveats = [*doubts_about_names(y, speakers), *caveats, *heard]
 
-    jobs = (
-        (clone(estimator), columns, fit_params, (plan, adapts_to)) for plan in parts
-    )
+    tasks = [_task(n, plan, columns, adapts_to) for n, plan in enumerate(parts, 1)]
+    jobs = ((clone(estimator), columns, fit_params, task) for task in tasks)
     described |= {"target": adapts_to} if adapts_to else {}
     *outputs, estimators = yield jobs_of_parts(
-        _run_fold,
-        jobs,
-        Folds(parts, speakers, np.unique(y)),
-        (checkpoint_dir, described, columns | fit_params),
+        run_task, jobs, "fold", parts, (checkpoint_dir, described, columns | fit_params)
     )
     kind = kind_of(enrollment, enrollment_label, plans["heard"], speakers)
     protocol = repr(cv) if isinstance(cv, Protocol) else None
@@ -263,7 +252,7 @@ def speaker_cross_validate(
     }
     results = {
         name: SpeakerCVResult(
-            **_pooled(columns, [each[own] for each in outputs], bootstrap),
+            **_pooled(columns, parts[own], [each[own] for each in outputs], bootstrap),
             **common,
             sentences=None if texts is None else name,
             estimators=estimators[own] if return_estimator else None,
@@ -286,62 +275,54 @@ def _plan_folds(cv, columns, by_default, texts, control, asked, rng):
     return cv, columns, plans, [*caveats, *lone_emotions(splits, y, speakers)]
 
 
-def _pooled(columns, outputs, bootstrap):
-    """Return the scored rows of all folds and their figures, by their names."""
-    y, speakers = columns["y"], columns["speakers"]
-    folds, predictions, probabilities = outputs
-    rows, predicted = (
-        np.concatenate([f.test for f in folds]),
-        np.concatenate(predictions),
-    )
-    some_lack = any(part is None for part in probabilities)
-    part = Part(
-        name="",
-        rows=rows,
-        draws=np.concatenate([fold.draws() for fold in folds]),
-        speakers=speakers[rows],
-        y_true=y[rows],
-        predictions=predicted,
-        probabilities=None if some_lack else np.concatenate(probabilities),
+def _task(number, plan, columns, adapts_to):
+    (train, test), validation, draws = plan
+    y, speakers = columns["y"], np.unique(columns["speakers"][test])
+    return Task(
+        where=f"In fold {number}, test speakers: {shorten(speakers)}.",
         classes=np.unique(y),
-        uar=uar_score(y[rows], predicted),
-        wa=wa_score(y[rows], predicted),
+        train=train,
+        adapt=test if adapts_to else test[:0],
+        test=test,
+        domain=np.ones(len(train), dtype=int) if adapts_to else None,
+        validation=validation,
+        draws=draws,
     )
-    figures = vars(part) | {
+
+
+def _pooled(columns, plans, outputs, bootstrap):
+    """Return the scored rows of all folds and their figures, by their names."""
+    predictions, probabilities, *more = outputs
+    each = zip(plans, predictions, *more, strict=True)
+    folds = tuple(_scored(columns, *own) for own in each)
+    rows = np.concatenate([fold.test for fold in folds])
+    y_true, predicted = columns["y"][rows], np.concatenate(predictions)
+    some_lack = any(part is None for part in probabilities)
+    figures = {
+        "rows": rows,
+        "draws": np.concatenate([fold.draws() for fold in folds]),
+        "speakers": columns["speakers"][rows],
+        "y_true": y_true,
+        "predictions": predicted,
+        "probabilities": None if some_lack else np.concatenate(probabilities),
+        "classes": np.unique(columns["y"]),
+        **dict(zip(("uar", "wa"), uar_and_wa(y_true, predicted), strict=True)),
+    }
+    part = Part(name="", **figures)
+    return figures | {
+        "folds": folds,
         "uar_interval": mean_interval([part], *bootstrap),
         "wa_interval": mean_interval([part], *bootstrap, score=accuracy),
+        "confusion": part.confusion,
     }
-    del figures["name"]
-    return figures | {"folds": folds, "confusion": part.confusion}
 
 
-def _run_fold(number, estimator, columns, fit_params, planned):
-    """Fit on the training rows of a fold and predict its test rows."""
-    ((train, test), validation, draws), adapts_to = planned
-    y, speakers = columns["y"], columns["speakers"]
-    grouped = {name: columns[name] for name in ("groups", "texts") if name in columns}
-    labels = with_marks(estimator, y[train], len(test) if adapts_to else 0)
-    rows, domain, of_test = train, {}, {}
-    if adapts_to:
-        rows = np.concatenate([train, test])
-        domain["sample_domain"] = np.repeat([1, -1], [len(train), len(test)])
-        of_test["sample_domain"] = np.full(len(test), -1)
-    params = {name: safe_indexing(value, rows) for name, value in fit_params.items()}
-    more = {name: column[rows] for name, column in grouped.items()}
-    if validation is not None and "validation" not in params:
-        more["validation"] = np.pad(validation, (0, len(rows) - len(train)))
-    fitting = Fitting(rows, labels, {"speakers": speakers[rows]} | domain, more, params)
-    of_test |= {name: column[test] for name, column in grouped.items()}
-    testing = Testing(test, {"speakers": speakers[test]}, of_test, draws)
-    test_speakers = np.unique(speakers[test])
-    with noting(f"In fold {number}, test speakers: {shorten(test_speakers)}."):
-        predicted, proba, seconds = fit_and_predict(
-            estimator, columns["X"], np.unique(y), fitting, testing
-        )
+def _scored(columns, plan, predicted, seconds, history):
+    """Return a fold with its figures."""
+    (train, test), _, draws = plan
+    y, test_speakers = columns["y"], np.unique(columns["speakers"][test])
     enrolled = tuple(test[of_draw.enrolled] for of_draw in draws)
     if draws:
         test = np.concatenate([test[of_draw.scored] for of_draw in draws])
-    uar, wa = uar_score(y[test], predicted), wa_score(y[test], predicted)
-    history = training_history(estimator)
-    fold = Fold(train, test, test_speakers, uar, wa, *seconds, history, enrolled)
-    return number, fold, predicted, proba, estimator
+    scores = uar_and_wa(y[test], predicted)
+    return Fold(train, test, test_speakers, *scores, *seconds, history, enrolled)

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from copy import copy
 from functools import partial
+from itertools import islice
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ..pipeline import has_normalizer
 from ._by_corpus import cross_corpus_validate
 from ._by_speaker import speaker_cross_validate
 from ._comparison import Comparison, rows_of_methods
-from ._resume import describe, finish, run_jobs, sharing
+from ._resume import Jobs, describe, finish, run_jobs, sharing
 from ._splits import adapts, noting
 
 
@@ -334,22 +335,17 @@ def _check_reference(reference, kinds):
 
 def _run(methods, X, evaluate, n_jobs, verbose):
     """Return the result of each method and seed; their folds are jobs of one run."""
-    cells = [(name, seed) for name, method in methods.items() for seed in method.seeds]
-    evaluations, asked = [], []
-    for name, seed in cells:
-        method = methods[name]
+    cells = []
+    for name, method in methods.items():
         with noting(f"In method {name!r}."):
-            evaluations.append(evaluate(method.seeded(seed), **method.options))
-            asked.append(next(evaluations[-1]))
-    pending = [
-        name
-        for (name, _), own in zip(cells, asked, strict=True)
-        if len(own.done) < own.total
-    ]
+            for seed in method.seeds:
+                evaluation = evaluate(method.seeded(seed), **method.options)
+                cells.append((name, seed, evaluation, next(evaluation)))
+    pending = [name for name, *_, own in cells if len(own.done) < own.total]
     features = _features(methods, dict.fromkeys(pending), X, n_jobs)
 
     def jobs_of_all():
-        for cell, ((name, seed), own) in enumerate(zip(cells, asked, strict=True)):
+        for cell, (name, seed, _, own) in enumerate(cells):
             where = f"In method {name!r}, seed {seed}."
             for number, estimator, columns, *rest in own.jobs:
                 front, rows = features[name]
@@ -359,21 +355,20 @@ def _run(methods, X, evaluate, n_jobs, verbose):
 
     def keep(key, *output):
         cell, number = key
-        if asked[cell].keep is not None:
-            asked[cell].keep(number, *output)
+        if (keep_own := cells[cell][-1].keep) is not None:
+            keep_own(number, *output)
 
     done = {
         (cell, number): output
-        for cell, own in enumerate(asked)
+        for cell, (*_, own) in enumerate(cells)
         for number, output in own.done.items()
     }
-    settings = sum(own.total for own in asked), asked[0].unit, n_jobs, verbose
-    outputs = run_jobs(_run_cell, jobs_of_all(), *settings, done=done, keep=keep)
-    outputs, results = list(zip(*outputs, strict=True)), {}
-    for (name, seed), own, evaluation in zip(cells, asked, evaluations, strict=True):
-        part, outputs = outputs[: own.total], outputs[own.total :]
-        result = finish(evaluation, zip(*part, strict=True))
-        results.setdefault(name, {})[seed] = result
+    total, unit = sum(own.total for *_, own in cells), cells[0][-1].unit
+    asked = Jobs(_run_cell, jobs_of_all(), total, unit, done, keep)
+    outputs, results = zip(*run_jobs(asked, n_jobs, verbose), strict=True), {}
+    for name, seed, evaluation, own in cells:
+        found = zip(*islice(outputs, own.total), strict=True)
+        results.setdefault(name, {})[seed] = finish(evaluation, found)
     return results
 
 

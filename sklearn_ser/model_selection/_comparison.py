@@ -4,9 +4,12 @@ import io
 import json
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from itertools import zip_longest
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +18,7 @@ from scipy.stats import rankdata, wilcoxon
 from .._csv import write_csv
 from .._files import atomic_write
 from .._validation import import_or_raise
-from ..metrics._bootstrap import accuracy, mean_recall
-from ._latex import latex_table
-from ._paired import mean_interval, paired_difference
+from ..metrics._bootstrap import accuracy, mean_interval, mean_recall, paired_difference
 from ._results import bounds, html_row, plain, table_lines
 
 _ENOUGH_SEEDS = 5  # fewer are preliminary, and get no p-value
@@ -27,6 +28,40 @@ _KNOWN = {  # of the test speakers, by the kind of a figure
     "enrolled": "unlabelled recordings of the test speakers, not scored, are known",
     "transductive": "all unlabelled recordings of the test speakers are known",
 }
+# Of LaTeX: characters of a line, signs, accents, and what every LaTeX knows.
+_NAME, _CELL, _NOTE = 14, 12, 72
+_SIGNS = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    "±": "$\\pm$",
+    "≤": "$\\leq$",
+    "≥": "$\\geq$",
+}
+for _letter in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ":
+    _name = unicodedata.name(_letter).split()[-1].replace("LAMDA", "LAMBDA")
+    _name = _name.capitalize() if _letter.isupper() else _name.lower()
+    _SIGNS[_letter] = f"$\\{_name}$"
+_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0323": "d",
+    "\u0326": "textcommabelow",
+    "\u0327": "c",
+}
+_PLAIN = "ßæÆœŒøØłŁı¡¿§£€©®™°²³¹½¼¾·×÷–—‘’“”†‡•…→←"
 _ENDS = "", "_std", "_interval"
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>Comparison</title>
@@ -320,7 +355,7 @@ class Comparison:
         """
         blocks = [(title, _all(printable, rows)) for title, rows in self._blocks()]
         told = f"In brackets: {100 * self.confidence_level:g}% intervals over speakers."
-        return latex_table(self._head(), blocks, [told, *self._notes()])
+        return _latex_table(self._head(), blocks, [told, *self._notes()])
 
     def to_html(self):
         """Return the table in HTML.
@@ -454,3 +489,67 @@ def printable(text):
 
 def _markdown(text):
     return re.sub(r"([\\`*_{}<>#|~$&]|(?<=.)\[(?=[^\d\-]))", r"\\\1", printable(text))
+
+
+def _latex_table(head, blocks, notes):
+    """Return a table for the package booktabs.
+
+    A block is a title and rows of cells. A bracket in a cell stands below what is
+    before it.
+    """
+    head = [cell.partition(" [")[0] for cell in head]
+    size, gap = ("small", 3) if len(head) < 8 else ("footnotesize", 2)
+
+    def across(text):
+        return f"\\multicolumn{{{len(head)}}}{{@{{}}l@{{}}}}{{{text}}} \\\\"
+
+    lines = [f"{{\\{size}\\setlength{{\\tabcolsep}}{{{gap}pt}}"]
+    lines.append(f"\\begin{{tabular}}{{@{{}}lr{'l' * (len(head) - 2)}@{{}}}}")
+    lines += ["\\toprule", *reversed(_lines(head, -1))]
+    for title, rows in blocks:
+        lines += ["\\midrule", across(f"\\emph{{{_latex(title)}}}")]
+        lines += [line for row in rows for line in _lines(row)]
+    lines.append("\\bottomrule")
+    lines += [across(_latex(line)) for note in notes for line in wrap(note, _NOTE)]
+    return "\n".join([*lines, "\\end{tabular}}"])
+
+
+def _lines(cells, step=1):
+    """Return the lines of a row; a step of -1 turns their order around."""
+    name, *figures = cells
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    columns = [[_latex(part) for part in wrap(name, _NAME, **whole)]]
+    for cell in figures:
+        figure, _, bracket = cell.partition(" [")
+        columns.append([_latex(part) for part in wrap(figure, _CELL)])
+        if bracket:
+            columns[-1].append(f"{{\\scriptsize [{_latex(bracket)}}}")
+    lines = zip_longest(*(column[::step] for column in columns), fillvalue="")
+    return [" & ".join(line) + " \\\\" for line in lines]
+
+
+def _latex(text):
+    """Return a text as LaTeX, at the start of a cell, too."""
+    text = unicodedata.normalize("NFC", text)
+    text = re.sub(r"(?<=[-'`?!])(?=[-'`])", "\0", text)  # would become one sign
+    text = "".join(_SIGNS.get(c) or _accented(c) for c in text)
+    text = re.sub(rf"[^\0-\x7f{_PLAIN}]+", _by_codes, text).replace("\0", "{}")
+    if text[:1] in ("[", "*"):  # an argument of the \\ before it
+        text = "{}" + text
+    return re.sub(r"(?<![\w\-])-(?=\d)", "$-$", text)
+
+
+def _accented(character):
+    """Return a character in LaTeX's letters and accents, or as it is."""
+    letter, *marks = unicodedata.normalize("NFD", character)
+    if not letter.isascii() or not set(marks) <= _ACCENTS.keys():
+        return character
+    for mark in marks:
+        letter = f"\\{_ACCENTS[mark]}{{{letter}}}"
+    return letter
+
+
+def _by_codes(found):
+    """Return a text that XeLaTeX and LuaLaTeX set, and its codes for pdfLaTeX."""
+    codes = " ".join(f"U+{ord(character):04X}" for character in found[0])
+    return f"\\ifdefined\\Umathchar {found[0]}\\else {codes}\\fi{{}}"

@@ -3,6 +3,7 @@
 import functools
 import numbers
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,32 +19,29 @@ from ..pipeline import (
     has_normalizer,
     predict_once,
     requested,
+    training_history,
     transform,
     with_own_voices,
 )
 from ._results import shorten, spread_columns
+from ._splits import noting, with_marks
 
 
-class Fitting(NamedTuple):
-    """The rows of a fit, their labels, and what `fit` gets on request, and in any case.
+class Task(NamedTuple):
+    """A fit and the prediction of its test rows: a fold or a transfer.
 
-    The metadata must be requested or refused; those in `if_requested` need not.
+    The rows in `adapt` train without their labels. `domain` has the number of the
+    source of each row in `train`, or is None for a fit that knows no domains.
     """
 
-    rows: np.ndarray
-    labels: np.ndarray
-    metadata: dict
-    if_requested: dict
-    params: dict
-
-
-class Testing(NamedTuple):
-    """The rows of a prediction, their metadata, and the draws of an enrolment."""
-
-    rows: np.ndarray
-    metadata: dict
-    if_requested: dict
-    draws: list
+    where: str
+    classes: np.ndarray
+    train: np.ndarray
+    adapt: np.ndarray
+    test: np.ndarray
+    domain: np.ndarray | None
+    validation: np.ndarray | None = None
+    draws: Sequence = ()
 
 
 class Draw(NamedTuple):
@@ -56,19 +54,19 @@ class Draw(NamedTuple):
 def check_enrollment(estimator, enrollment, label, n_draws, y):
     """Check the settings of an enrolment."""
     check_scalar(n_draws, "n_draws", numbers.Integral, min_val=1)
-    if enrollment is None or isinstance(enrollment, str):
-        if enrollment not in (None, "all"):
-            raise ValueError(
-                "enrollment must be None, 'all' or a number of recordings of each "
-                f"test speaker, got {enrollment!r}."
-            )
+    if isinstance(enrollment, str) and enrollment != "all":
+        raise ValueError(
+            "enrollment must be None, 'all' or a number of recordings of each "
+            f"test speaker, got {enrollment!r}."
+        )
+    if isinstance(enrollment, bool):
+        raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
+    if enrollment in (None, "all"):
         if label is not None:
             raise ValueError(
                 f"enrollment_label={shown(label)} needs a number as enrollment, got "
                 f"enrollment={enrollment!r}."
             )
-    elif isinstance(enrollment, bool):
-        raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
     else:
         check_scalar(enrollment, "enrollment", numbers.Integral, min_val=1)
     if enrollment is None:
@@ -139,32 +137,61 @@ def draw_recordings(y, speakers, allowed, enrollment, label, rng):
     return np.concatenate(enrolled)
 
 
-def fit_and_predict(estimator, X, classes, fitting, testing):
-    """Return predictions, probabilities by class, and the seconds of both steps."""
-    with config_context(enable_metadata_routing=True):
-        start = time.perf_counter()
-        rows, labels, metadata, if_requested, params = fitting
-        params = params | requested(estimator, "fit", metadata, if_requested)
-        estimator.fit(safe_indexing(X, rows), labels, **params)
-        fitted = time.perf_counter()
-        rows, *given, draws = testing
-        X = safe_indexing(X, rows)
-        predicted, proba = _predict_enrolled(estimator, X, *given, draws)
-        scored = time.perf_counter()
-    n_rows = sum(len(of_draw.scored) for of_draw in draws) if draws else len(rows)
+def run_task(number, estimator, columns, fit_params, task):
+    """Return number, predictions, probabilities, seconds, history and estimator."""
+    with noting(task.where), config_context(enable_metadata_routing=True):
+        found = _fit_and_predict(estimator, columns, fit_params, task)
+    return number, *found, estimator
+
+
+def _fit_and_predict(estimator, columns, fit_params, task):
+    X, speakers, test, draws = columns["X"], columns["speakers"], task.test, task.draws
+    grouped = [name for name in ("groups", "texts") if name in columns]
+    rows = np.concatenate([task.train, task.adapt])
+    labels = with_marks(estimator, columns["y"][task.train], len(task.adapt))
+    # Metadata must be requested or refused; what is in `more` need not.
+    metadata = {"speakers": speakers[rows]}
+    more = {name: columns[name][rows] for name in grouped}
+    of_test = {name: columns[name][test] for name in grouped}
+    if task.domain is not None:
+        marks = np.full(len(task.adapt), -1)
+        metadata["sample_domain"] = np.concatenate([task.domain, marks])
+        of_test["sample_domain"] = np.full(len(test), -1)
+    params = {name: safe_indexing(value, rows) for name, value in fit_params.items()}
+    if task.validation is not None and "validation" not in params:
+        more["validation"] = np.pad(task.validation, (0, len(task.adapt)))
+    start = time.perf_counter()
+    params |= requested(estimator, "fit", metadata, more)
+    estimator.fit(safe_indexing(X, rows), labels, **params)
+    fitted = time.perf_counter()
+    given = {"speakers": speakers[test]}, of_test
+    found = _predict_enrolled(estimator, safe_indexing(X, test), *given, draws)
+    seconds = fitted - start, time.perf_counter() - fitted
+    n_rows = sum(len(of_draw.scored) for of_draw in draws) if draws else len(test)
+    predicted, proba = _checked(estimator, *found, n_rows, labels, task.classes)
+    return predicted, proba, seconds, training_history(estimator)
+
+
+def _checked(estimator, predicted, proba, n_rows, labels, classes):
+    """Return predictions as classes, and probabilities with a column for each."""
     if predicted.shape != (n_rows,) or not np.isin(predicted, classes).all():
         raise ValueError(
             f"{type(estimator).__name__}.predict must give one label of y for each of "
             f"{n_rows} rows, among {classes.tolist()}; got shape {predicted.shape} "
             f"with {shorten(np.unique(predicted))}."
         )
+    if proba is not None and not np.isfinite(proba).all():
+        row = int(np.argwhere(~np.isfinite(proba))[0][0])
+        raise ValueError(
+            f"{type(estimator).__name__}.predict_proba must give a number for each "
+            f"class; got {proba[row].tolist()} in row {row} of {len(proba)}."
+        )
     # Marks of unlabelled rows may have changed the type of labels, as bool to int.
     predicted = classes[np.searchsorted(classes, predicted)]
     columns = getattr(estimator, "classes_", None)
     if columns is None:
         columns = np.intersect1d(labels, classes)
-    seconds = fitted - start, scored - fitted
-    return predicted, spread_columns(proba, columns, classes), seconds
+    return predicted, spread_columns(proba, columns, classes)
 
 
 def _predict_enrolled(estimator, X, metadata, if_requested, draws):
@@ -174,13 +201,6 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
     are enrolled into a copy of it, so that the estimator stays as it was fitted.
     Without a draw, all rows are scored and nothing is enrolled.
     """
-
-    def of(rows):
-        return [
-            {name: column[rows] for name, column in columns.items()}
-            for columns in (metadata, if_requested)
-        ]
-
     if not draws:
         return predict_once(estimator, X, metadata, if_requested)
     if isinstance(estimator, BaseSearchCV):
@@ -202,7 +222,11 @@ def _predict_enrolled(estimator, X, metadata, if_requested, draws):
             add_voices(normalizer, rows, own)  # whoever evaluates needs no warning
         voiced = Pipeline([(name, voiced), *rest]) if rest else voiced
         rows = safe_indexing(X, scored)
-        outputs.append(predict_once(voiced, rows, *of(scored)))
+        own = [
+            {name: column[scored] for name, column in columns.items()}
+            for columns in (metadata, if_requested)
+        ]
+        outputs.append(predict_once(voiced, rows, *own))
     return tuple(
         None if parts[0] is None else np.concatenate(parts)
         for parts in zip(*outputs, strict=True)

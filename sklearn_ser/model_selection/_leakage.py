@@ -102,11 +102,10 @@ for example with GroupKFold and groups=speakers.
         train = _check_rows(train, len(speakers), f"Fold {number}: train")
         test = _check_rows(test, len(speakers), f"Fold {number}: test")
         labelled, adapted_to = train[~unlabelled[train]], train[unlabelled[train]]
-        trains, tests = (_mask(part, len(codes)) for part in (labelled, test))
-        speaks, is_tested = (_mask(codes[p], len(names)) for p in (labelled, test))
+        is_tested = np.isin(codes, codes[test])
         for what, shared in (
-            ("rows", np.flatnonzero(trains & tests)),
-            ("speakers", names[speaks & is_tested]),
+            ("rows", np.intersect1d(labelled, test)),
+            ("speakers", names[np.unique(codes[labelled[is_tested[labelled]]])]),
         ):
             if len(shared):
                 raise ValueError(
@@ -115,7 +114,7 @@ for example with GroupKFold and groups=speakers.
                     "groups=speakers."
                 )
         # This covers shared rows: a row shares its speaker with itself.
-        transductive |= bool((_mask(codes[adapted_to], len(names)) & is_tested).any())
+        transductive |= bool(is_tested[adapted_to].any())
         checked.append((train, test))
     if not checked:
         raise ValueError("splits is empty, expected at least one fold.")
@@ -161,10 +160,10 @@ def check_duplicate_leakage(
     """
     recordings = rows_of(recordings)
     checked = [
-        tuple(
+        [
             _check_rows(rows, len(recordings), f"Fold {number}: {part}")
             for rows, part in zip(split, ("train", "test"), strict=True)
-        )
+        ]
         for number, split in enumerate(splits, 1)
     ]
     refuse_duplicates(checked, recordings, find_duplicates(recordings), unlabelled)
@@ -176,15 +175,14 @@ def duplicates_in(X, estimator):
     Vectors of one length may be waveforms or features. They are waveforms if a step of
     the estimator takes recordings, or if `estimator` is None.
     """
-    if estimator is None:
-        return _duplicates(X, True)
-    parts = [estimator, *estimator.get_params().values()]
-    parts = [part for part in parts if not isinstance(part, type)]
-    tags = [get_tags(part) for part in parts if hasattr(part, "__sklearn_tags__")]
-    takes_recordings = any(
-        tag.input_tags.string and tag.input_tags.dict for tag in tags
-    )
-    return _duplicates(X, takes_recordings)
+    parts = [] if estimator is None else [estimator, *estimator.get_params().values()]
+    tags = [
+        get_tags(part).input_tags
+        for part in parts
+        if hasattr(part, "__sklearn_tags__") and not isinstance(part, type)
+    ]
+    takes_recordings = any(tag.string and tag.dict for tag in tags)
+    return _duplicates(X, estimator is None or takes_recordings)
 
 
 @once
@@ -308,15 +306,13 @@ def heard_sessions(splits, recordings):
     """Return a sentence on tested segments of recordings that are trained on, too."""
     recordings = rows_of(recordings)
     with contextlib.suppress(TypeError, ValueError):  # whoever reads them tells
-        spans = [times_of(recording) for recording in recordings]
-        if all(times == WHOLE for times in spans):
+        if all(times == WHOLE for times in list(map(times_of, recordings))):
             return []
-        sources = [source_of(recording) for recording in recordings]
+        known = {}
+        sources = [known.setdefault(source_of(r), len(known)) for r in recordings]
+        sources = np.array(sources)
         n_heard = sum(
-            sources[row] in trained
-            for train, test in splits
-            for trained in [{sources[row] for row in train}]
-            for row in test
+            np.isin(sources[test], sources[train]).sum() for train, test in splits
         )
         if n_heard:
             return [
@@ -329,12 +325,6 @@ def heard_sessions(splits, recordings):
 
 def _path_of(recording):
     return describe(recording, "").replace(" (", ", ", 1).removesuffix(")")
-
-
-def _mask(rows, n_rows):
-    mask = np.zeros(n_rows, dtype=bool)
-    mask[rows] = True
-    return mask
 
 
 def _check_rows(rows, n_rows, what):

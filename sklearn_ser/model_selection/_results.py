@@ -11,8 +11,14 @@ import numpy as np
 from .._csv import aligned, write_csv
 from .._files import atomic_write
 from .._validation import import_or_raise
-from ..metrics._bootstrap import confusion_uar, confusion_wa, speaker_confusions
-from ._paired import UNKNOWN, PairedDifference, paired_difference
+from ..metrics._bootstrap import (
+    UNKNOWN,
+    PairedDifference,
+    confusion_uar,
+    confusion_wa,
+    paired_difference,
+    speaker_confusions,
+)
 
 _HARDLY = 0.02  # more than a guess
 SENTENCES = {
@@ -67,7 +73,8 @@ class Part:
     @property
     def chance(self):
         """The UAR of a guess, and the WA of always the most frequent class."""
-        return chance(self.y_true)
+        support = np.unique(self.y_true, return_counts=True)[1]
+        return float(1 / len(support)), float(support.max() / support.sum())
 
     @property
     def confusion(self):
@@ -133,9 +140,10 @@ class Summary:
 class Result:
     """What both results do: verdict, table, views, frames and files.
 
-    Subclasses return their scored rows in `parts`, their table in `_rows`, whose first
-    row is the head, and lines of text in `_notes_above` and `_notes_below`. `_figures`
-    names the attributes that `to_dict` repeats for unheard sentences.
+    Subclasses return their scored rows in `parts`, more columns of each part in
+    `_labels`, their table in `_rows`, whose first row is the head, and lines of text in
+    `_notes_above` and `_notes_below`. `_figures` names the attributes that `to_dict`
+    repeats for unheard sentences.
     """
 
     _alignment = "<"
@@ -315,9 +323,25 @@ class Result:
         return pandas.DataFrame(self._table(by))
 
     def _table(self, by):
-        columns, probabilities = self._columns()
-        more = pick(by, columns["row"])
-        found = {f"p_{name}": column for name, column in probabilities.items()}
+        """Return the columns of the scored rows, and their probabilities by class."""
+        parts = self.parts()
+        tables = [
+            {"row": part.rows}
+            | self._labels(number)
+            | {"speaker": part.speakers, "y_true": part.y_true}
+            | {"prediction": part.predictions}
+            for number, part in enumerate(parts)
+        ]
+        columns = {n: np.concatenate([each[n] for each in tables]) for n in tables[0]}
+        more, found = pick(by, columns["row"]), {}
+        if all(part.probabilities is not None for part in parts):
+            classes = np.unique(np.concatenate([part.classes for part in parts]))
+            spread = [
+                spread_columns(part.probabilities, part.classes, classes, np.nan)
+                for part in parts
+            ]
+            names = [f"p_{name}" for name in classes.tolist()]
+            found = dict(zip(names, np.concatenate(spread).T, strict=True))
         taken = sorted((columns.keys() | found.keys()) & more.keys())
         if taken:
             raise ValueError(
@@ -505,12 +529,6 @@ def spread_columns(probabilities, columns, classes, missing=0.0):
     spread = np.full((len(probabilities), len(classes)), missing)
     spread[:, np.searchsorted(classes, columns)] = probabilities
     return spread
-
-
-def chance(y_true):
-    """Return the UAR of a guess, and the WA of always the most frequent class."""
-    support = np.unique(y_true, return_counts=True)[1]
-    return float(1 / len(support)), float(support.max() / support.sum())
 
 
 def shorten(names):

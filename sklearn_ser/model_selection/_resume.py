@@ -25,7 +25,6 @@ from ..features import SpeechModelTransformer
 from ..features._hub import locate
 from ..features.cache import content_key
 from ..nn.progress import listening
-from ._speaker_result import Fold
 
 _PACKAGES = (
     *("sklearn-ser", "numpy", "scipy", "scikit-learn", "torch", "skorch", "librosa"),
@@ -35,7 +34,6 @@ _PACKAGES = (
 _NO_EFFECT = {"n_jobs", "verbose", "cache_dir", "memory", "pre_dispatch"}
 _NO_EFFECT |= {"local_files_only"}
 _LONGEST = 120  # characters of a value; a longer one is shown by its start and a digest
-_FIGURES = ("uar", "wa", "fit_time", "score_time")
 # A job counts by the part of it that is done, so that the time left is known early.
 _BAR = (
     "{{desc}}: {{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total_fmt}} {unit}s "
@@ -247,103 +245,6 @@ def _shorten(text):
     return f"{text[:_LONGEST]}... {_digest([text])}"
 
 
-class Folds:
-    """How the outputs of a fold become arrays, and are made of them.
-
-    A part has its training and test rows, its mask of validation rows or None, and its
-    draws.
-    """
-
-    unit = "fold"
-
-    def __init__(self, parts, speakers, classes):
-        self.parts, self.speakers, self.classes = parts, speakers, classes
-
-    def pack(self, number, fold, predicted, proba, estimator):
-        """Return arrays."""
-        codes = np.searchsorted(self.classes, predicted)
-        arrays = {"codes": codes, "figures": [getattr(fold, n) for n in _FIGURES]}
-        arrays["history"] = np.frombuffer(json.dumps(fold.history).encode(), np.uint8)
-        arrays["test"] = fold.test
-        arrays["enrolled"] = np.concatenate([np.empty(0, int), *fold.enrolled])
-        arrays["n_enrolled"] = np.array([len(rows) for rows in fold.enrolled], int)
-        return arrays if proba is None else arrays | {"proba": proba}
-
-    def unpack(self, number, arrays):
-        """Return the outputs."""
-        (train, test), *_ = self.parts[number - 1]
-        history = json.loads(arrays["history"].tobytes())
-        figures = arrays["figures"].tolist()
-        who = np.unique(self.speakers[test])
-        ends = np.cumsum(arrays["n_enrolled"])[:-1]
-        drawn = tuple(np.split(arrays["enrolled"], ends))
-        drawn = drawn if len(arrays["n_enrolled"]) else ()
-        fold = Fold(train, arrays["test"], who, *figures, history, drawn)
-        return [fold, self.classes[arrays["codes"]], arrays.get("proba"), None]
-
-
-class Transfers:
-    """How the outputs of a transfer become arrays, and are made of them.
-
-    A part has the source, the target, the sorted labels and the rows of a transfer.
-    """
-
-    unit = "transfer"
-
-    def __init__(self, parts):
-        self.parts = parts
-
-    def pack(self, number, predicted, proba, seconds, estimator):
-        """Return arrays."""
-        codes = np.searchsorted(self.parts[number - 1][2], predicted)
-        arrays = {"codes": codes, "seconds": np.array(seconds)}
-        return arrays if proba is None else arrays | {"proba": proba}
-
-    def unpack(self, number, arrays):
-        """Return the outputs."""
-        predicted = self.parts[number - 1][2][arrays["codes"]]
-        return [predicted, arrays.get("proba"), arrays["seconds"].tolist(), None]
-
-
-class Checkpoint:
-    """A folder with one file for each finished part of evaluations.
-
-    A file is named by a digest of the settings, the data and the rows of its part. So
-    another evaluation neither finds the parts of this one nor replaces them.
-    """
-
-    def __init__(self, folder, parts, settings, columns):
-        self.folder, self.parts = os.fspath(folder), parts
-        data = {name: digest(column) for name, column in columns.items()}
-        common = text_of(_without_names(settings) | data)
-        self._keys = [_digest([common, joblib.hash(part)]) for part in parts.parts]
-        os.makedirs(self.folder, exist_ok=True)
-
-    def keep(self, number, *output):
-        """Store a finished part, completely or not at all."""
-        with atomic_write(self._path(number)) as file:
-            np.savez(file, **self.parts.pack(number, *output))
-
-    def finished(self):
-        """Return the stored parts, as a dict from number to outputs.
-
-        One that is damaged counts as missing: it is computed again.
-        """
-        found = {}
-        for number in range(1, len(self._keys) + 1):
-            try:
-                with open(self._path(number), "rb") as file:
-                    arrays = dict(np.load(file, allow_pickle=False))
-                found[number] = self.parts.unpack(number, arrays)
-            except Exception:  # a damaged file may raise anything
-                continue
-        return found
-
-    def _path(self, number):
-        key = self._keys[number - 1]
-        return os.path.join(self.folder, f"{self.parts.unit}-{key}.npz")
-
-
 class Jobs(NamedTuple):
     """The jobs of an evaluation, and those that a folder keeps of an earlier run."""
 
@@ -355,21 +256,54 @@ class Jobs(NamedTuple):
     keep: Callable | None
 
 
-def jobs_of_parts(function, jobs, parts, checkpoint):
-    """Return the jobs of the parts that are not finished.
+def jobs_of_parts(function, jobs, unit, parts, checkpoint):
+    """Return the jobs of the parts, such as folds, that are not finished.
 
-    A job has the arguments of `function` that follow the number of its part, and its
-    outputs are the number and more. What a folder keeps of an earlier run is taken from
-    there, where `checkpoint` has the folder, the settings and the columns of the
-    evaluation.
+    A job has the arguments of `function` that follow the number of its part. Its
+    outputs are the number, predictions, probabilities or None, the seconds of fit and
+    prediction, the history, and the estimator. What a folder keeps of an earlier run is
+    taken from there, where `checkpoint` has the folder, the settings and the columns of
+    the evaluation. A file is named by a digest of the settings, the data and the rows
+    of its part. So another evaluation neither finds the parts of this one nor replaces
+    them.
     """
     folder, settings, columns = checkpoint
     done, keep = {}, None
     if folder is not None:
-        kept = Checkpoint(folder, parts, settings, columns)
-        done, keep = kept.finished(), kept.keep
+        data = {name: digest(column) for name, column in columns.items()}
+        common = text_of(_without_names(settings) | data)
+        keys = [_digest([common, joblib.hash(part)]) for part in parts]
+        paths = [os.path.join(folder, f"{unit}-{key}.npz") for key in keys]
+        os.makedirs(folder, exist_ok=True)
+        done, keep = _finished(paths), partial(_keep, paths)
     waiting = ((n, *job) for n, job in enumerate(jobs, 1) if n not in done)
-    return Jobs(function, waiting, len(parts.parts), parts.unit, done, keep)
+    return Jobs(function, waiting, len(parts), unit, done, keep)
+
+
+def _keep(paths, number, predicted, proba, seconds, history, estimator):
+    """Store the outputs of a finished part, completely or not at all."""
+    arrays = {"predicted": predicted, "seconds": np.array(seconds)}
+    arrays["history"] = np.frombuffer(json.dumps(history).encode(), np.uint8)
+    if proba is not None:
+        arrays["proba"] = proba
+    with atomic_write(paths[number - 1]) as file:
+        np.savez(file, **arrays)
+
+
+def _finished(paths):
+    """Return the outputs of the stored parts by their numbers.
+
+    One that is damaged counts as missing: it is computed again.
+    """
+    found = {}
+    for number, path in enumerate(paths, 1):
+        with suppress(Exception), open(path, "rb") as file:  # anything may be wrong
+            arrays = dict(np.load(file, allow_pickle=False))
+            seconds = tuple(arrays["seconds"].tolist())
+            history = json.loads(arrays["history"].tobytes())
+            figures = arrays["predicted"], arrays.get("proba"), seconds
+            found[number] = [*figures, history, None]
+    return found
 
 
 def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
@@ -383,10 +317,7 @@ def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
         @functools.wraps(steps)
         def evaluation(*args, n_jobs=None, verbose=0, **options):
             generator = steps(*args, **options)
-            run, jobs, total, unit, done, keep = next(generator)
-            settings = total, unit, n_jobs, verbose
-            outputs = run_jobs(run, jobs, *settings, done=done, keep=keep)
-            return finish(generator, outputs)
+            return finish(generator, run_jobs(next(generator), n_jobs, verbose))
 
         signature = inspect.signature(steps)
         vars(evaluation)["__signature__"] = signature.replace(return_annotation=kind)
@@ -404,14 +335,14 @@ def finish(generator, outputs):
         return stop.value
 
 
-def run_jobs(function, jobs, total, unit, n_jobs, verbose, *, done=None, keep=None):
-    """Run jobs that return (number, *outputs), and yield all first outputs, and so on.
+def run_jobs(asked, n_jobs, verbose):
+    """Run `Jobs`, and yield all first outputs behind the number, and so on.
 
-    The outputs are in the order of the numbers. `done` has those of jobs that are
-    finished, which count in `total`. `keep` is called with the number and the outputs
-    of each job that ends.
+    The outputs are in the order of the numbers, with those of the finished jobs. `keep`
+    is called with the number and the outputs of each job that ends.
     """
-    done = dict(done or {})
+    function, jobs, total, unit, done, keep = asked
+    done = dict(done)
     bar = tqdm(
         total=total,
         initial=len(done),

@@ -15,6 +15,7 @@ from ._enrollment import Draw, draw_recordings
 from ._results import join
 from ._splits import Plan, check_lengths, mask_or_none
 
+_NOUNS = {"texts": ("text", "sentences"), "groups": ("speaker", "speakers")}
 TEXT_SPLITS = 5  # folds of sentences, unless a splitter says more
 
 
@@ -154,32 +155,23 @@ class SpeakerTextKFold(GroupsConsumerMixin, BaseCrossValidator):
                 "routing, pass groups=np.column_stack([speakers, texts])."
             )
         check_lengths({}, {"X": X, "y": y, "groups": groups, "texts": texts})
-        codes, _ = _text_codes(texts)
+        groups, (codes, _) = check_column(groups, "groups"), _text_codes(texts)
         return (
-            fold_numbers(
-                check_column(groups, "groups"),
-                self.n_speaker_splits,
-                "groups",
-                self.seed(),
-            ),
+            fold_numbers(groups, self.n_speaker_splits, "groups", self.seed()),
             fold_numbers(codes, self.n_text_splits, "texts", self.seed()),
         )
 
     def seed(self):
         """Return the seed of the shuffling, or None."""
-        if not self.shuffle:
-            return None
-        return (
-            np.random.RandomState() if self.random_state is None else self.random_state
-        )
+        if self.shuffle and self.random_state is None:
+            return np.random.RandomState()
+        return self.random_state if self.shuffle else None
 
     def of_speakers(self):
         """Return the splitter of the speakers alone."""
-        n_splits, seed = self.n_speaker_splits, self.seed()
-        if n_splits is None:
+        if self.n_speaker_splits is None:
             return LeaveOneGroupOut()
-        shuffle = {} if seed is None else {"shuffle": True, "random_state": seed}
-        return GroupKFold(n_splits, **shuffle)
+        return _group_folds(self.n_speaker_splits, self.seed())
 
 
 def split_texts(cv, texts, control):
@@ -344,13 +336,11 @@ def _text_codes(texts):
     """Return a number for each sentence, and a sentence on rows without one."""
     if np.ndim(texts) != 1:
         raise ValueError(f"texts must be 1-D, one per row; got {np.ndim(texts)}-D.")
-    texts = [
-        None if is_missing(text) or not str(text).strip() else text for text in texts
-    ]
-    missing = [row for row, text in enumerate(texts) if text is None]
-    told = check_column([text for text in texts if text is not None], "texts").tolist()
-    keys = {text: text_key(text) if isinstance(text, str) else text for text in told}
-    known = [keys[text] for text in told]
+    lacks = [is_missing(text) or not str(text).strip() for text in texts]
+    missing, is_known = np.flatnonzero(lacks), ~np.array(lacks, dtype=bool)
+    told = [text for text, known in zip(texts, is_known, strict=True) if known]
+    told = check_column(told, "texts").tolist()
+    known = [text_key(text) if isinstance(text, str) else text for text in told]
     if len(set(known)) < 2:
         raise ValueError(
             f"texts holds fewer than two sentences, {sorted(set(map(str, told)))}: a "
@@ -358,10 +348,8 @@ def _text_codes(texts):
         )
     codes = np.empty(len(texts), dtype=int)
     codes[missing] = np.arange(len(missing))
-    is_known = ~np.isin(np.arange(len(texts)), missing)
-    _, own = np.unique(known, return_inverse=True)
-    codes[is_known] = len(missing) + own
-    if not missing:
+    codes[is_known] = len(missing) + np.unique(known, return_inverse=True)[1]
+    if not len(missing):
         return codes, []
     said = (
         f"texts has {len(missing)} missing values, the first at row {missing[0]}: each "
@@ -373,10 +361,9 @@ def _text_codes(texts):
 
 def fold_numbers(column, n_splits, name, seed=None):
     """Return the fold of each row: rows of one value are in one of equal folds."""
-    n_values = len(np.unique(column))
-    noun, kind = {"texts": ("sentences", "text"), "groups": ("speakers", "speaker")}[
-        name
-    ]
+    values, codes = np.unique(column, return_inverse=True)
+    n_values = len(values)
+    kind, noun = _NOUNS[name]
     n_splits = n_values if n_splits is None else n_splits
     check_scalar(n_splits, f"n_{kind}_splits", numbers.Integral)
     if not 2 <= n_splits <= n_values:
@@ -385,10 +372,14 @@ def fold_numbers(column, n_splits, name, seed=None):
             f"needs a number from 2 to {n_values}."
         )
     if n_splits == n_values:
-        return np.unique(column, return_inverse=True)[1]
-    shuffle = {} if seed is None else {"shuffle": True, "random_state": seed}
+        return codes
     folds = np.empty(len(column), dtype=int)
-    splits = GroupKFold(n_splits, **shuffle).split(column, groups=column)
+    splits = _group_folds(n_splits, seed).split(column, groups=column)
     for number, (_, test) in enumerate(splits):
         folds[test] = number
     return folds
+
+
+def _group_folds(n_splits, seed):
+    shuffle = {} if seed is None else {"shuffle": True, "random_state": seed}
+    return GroupKFold(n_splits, **shuffle)

@@ -2,6 +2,7 @@
 
 import functools
 import numbers
+import os
 import warnings
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -73,6 +74,8 @@ def check_evaluation(estimator, columns, optional, bootstrap, kept):
         )
     refuse_emotions_as_speakers(columns["speakers"], "speakers")
     folder, return_estimator = kept
+    if folder is not None and not os.fspath(folder):
+        raise ValueError("checkpoint_dir is empty, expected a folder or None.")
     if folder is not None and return_estimator:
         raise ValueError(
             "return_estimator=True and checkpoint_dir cannot be combined, "
@@ -82,10 +85,11 @@ def check_evaluation(estimator, columns, optional, bootstrap, kept):
 
 def check_lengths(columns, optional):
     """Refuse columns of different lengths; an optional one may be None."""
-    lengths, given = {}, {n: each for n, each in optional.items() if each is not None}
-    for name, column in (columns | given).items():
-        with naming(name):
-            lengths[name] = num_samples(column)
+    lengths = {}
+    for name, column in (columns | optional).items():
+        if name in columns or column is not None:
+            with naming(name):
+                lengths[name] = num_samples(column)
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise ValueError(f"Each column needs one entry per recording, but {found}.")
@@ -119,23 +123,24 @@ def split_by_speaker(cv, columns, default_groups):
     if cv is None:
         cv = LeaveOneGroupOut()
     elif isinstance(cv, numbers.Integral):
-        cv = GroupKFold(cv)
+        with naming("cv"):
+            cv = GroupKFold(cv)
     X, y, speakers, groups = columns.values()
     with warnings.catch_warnings():
         if default_groups:  # PredefinedSplit ignores groups, which nobody passed
             warnings.filterwarnings("ignore", "The groups parameter is ignored")
-        splits = list(check_cv(cv).split(X, y, groups))
+        with naming("cv"):
+            splits = list(check_cv(cv).split(X, y, groups))
     return cv, check_speaker_leakage(splits, speakers)
 
 
 def validation_masks(cv, splits):
     """Return each fold's mask of validation rows among its training rows, or None."""
     rows = cv.validation if isinstance(cv, Protocol) else None
-    rows = [[]] * len(splits) if rows is None else rows
-    return [
-        mask_or_none(np.isin(train, own))
-        for (train, _), own in zip(splits, rows, strict=True)
-    ]
+    if rows is None:
+        return [None] * len(splits)
+    trains = [train for train, _ in splits]
+    return [mask_or_none(np.isin(*pair)) for pair in zip(trains, rows, strict=True)]
 
 
 def mask_or_none(mask):

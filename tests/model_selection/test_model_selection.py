@@ -34,9 +34,11 @@ from sklearn_ser.metrics import uar_score, uar_scorer, wa_score
 from sklearn_ser.model_selection import (
     SpeakerCVResult,
     check_speaker_leakage,
+    compare,
     cross_corpus_validate,
     speaker_cross_validate,
 )
+from sklearn_ser.pipeline import requested
 
 EMOTIONS = np.array(["anger", "joy", "sadness"])
 
@@ -669,6 +671,34 @@ def test_labels_that_y_lacks_are_refused(corpus):
         speaker_cross_validate(Stranger(), *corpus)
 
 
+def test_a_request_of_an_instance_is_not_that_of_its_class():
+    given = {"sample_weight": np.ones(2)}
+    with sklearn.config_context(enable_metadata_routing=True):
+        weighted = LogisticRegression().set_fit_request(sample_weight=True)
+        for model, names in (LogisticRegression(), []), (weighted, ["sample_weight"]):
+            for estimator in (model, Pipeline([("last", model)])):
+                for _ in range(2):  # the second answer may be remembered
+                    assert [*requested(estimator, "fit", {}, given)] == names
+
+
+class Doubter(DummyClassifier):
+    """A classifier without a probability for one row."""
+
+    def predict_proba(self, X):
+        proba = super().predict_proba(X)
+        proba[2, 1] = np.nan
+        return proba
+
+
+def test_probabilities_without_a_number_are_refused(corpus):
+    said = r"Doubter\.predict_proba must give a number .* nan.* in row 2 of 12"
+    with pytest.raises(ValueError, match=said):
+        speaker_cross_validate(Doubter(), *corpus)
+    with pytest.raises(ValueError, match=said) as caught:
+        compare({"mine": Doubter()}, *corpus)
+    assert "In method 'mine', seed 0." in caught.value.__notes__
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -694,7 +724,9 @@ def test_labels_that_y_lacks_are_refused(corpus):
         ({"speakers": ["ann"] * 72}, r"one speaker only, \['ann'\]"),
         ({"n_bootstrap": -1}, "n_bootstrap"),
         ({"confidence_level": 95}, "confidence_level must be between 0 and 1, got 95"),
-        ({"cv": 7}, "n_splits=7"),
+        ({"cv": 7}, "^cv: .*n_splits=7"),
+        ({"cv": 1}, "^cv: .*n_splits=1"),
+        ({"checkpoint_dir": ""}, "checkpoint_dir is empty"),
         ({"cv": "loso"}, "Expected `?cv`? as an integer"),
         ({"cv": []}, "at least one fold"),
     ],

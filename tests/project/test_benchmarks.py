@@ -92,7 +92,7 @@ def test_methods_are_compared_over_the_draws():
         for method, uar in {"lda": 80 - draw, "menan": 80 - draw + gain}.items()
     ]
     curve = pd.DataFrame(rows_of)
-    assert report.by_size(curve, "uar").splitlines()[2:] == [
+    assert report.by_method(speakers.by_size(curve, "uar")).splitlines()[2:] == [
         "| shrinkage LDA | 79.0 | 79.0 |",
         "| MEnAN | 82.0 | 79.0 |",
     ]
@@ -101,7 +101,8 @@ def test_methods_are_compared_over_the_draws():
         f"{mean:+.1f} [{mean - own:+.1f}, {mean + own:+.1f}]"
         for mean, own in zip((3, 0), half, strict=True)
     ]
-    assert report.differences(curve, "uar").splitlines() == [
+    compared = speakers.by_size(curve, "uar", ours="menan")
+    assert report.by_method(compared).splitlines() == [
         "| MEnAN against | 8 | 60 |",
         "|---|---|---|",
         f"| shrinkage LDA | {' | '.join(cells)} |",
@@ -293,7 +294,8 @@ def test_the_curve_is_drawn_and_averaged(tmp_path):
     )
     lines = report.means(curve, ["method", "size"], speakers.FIGURES).splitlines()
     assert lines[2].startswith("| shrinkage LDA | 4 | 60.0 | 50.0 | - | 60.0 |")
-    report.draw_curve(curve, tmp_path / "speakers.svg")
+    with report.panels(tmp_path / "speakers.svg", 3, 3.8) as axes:
+        speakers.draw(curve, axes)
     assert "<svg" in (tmp_path / "speakers.svg").read_text()
 
 
