@@ -283,8 +283,7 @@ def _validate(classifier, X, front, corpus, args, like=None):
 
 def _print_folds(finished, args):
     """Print the folds that were finished before an interrupt."""
-    for number in sorted(finished):
-        fold = finished[number][0]
+    for number, fold in finished.items():
         speakers = ", ".join(map(str, fold.test_speakers))
         print_line(
             f"fold {number}: {len(fold.test)} recordings of {speakers}, "

@@ -236,9 +236,19 @@ def speaker_cross_validate(
     tasks = [_task(n, plan, columns, adapts_to) for n, plan in enumerate(parts, 1)]
     jobs = ((clone(estimator), columns, fit_params, task) for task in tasks)
     described |= {"target": adapts_to} if adapts_to else {}
-    *outputs, estimators = yield jobs_of_parts(
-        run_task, jobs, "fold", parts, (checkpoint_dir, described, columns | fit_params)
-    )
+    checkpoint = checkpoint_dir, described, columns | fit_params
+    try:
+        *outputs, estimators = yield jobs_of_parts(
+            run_task, jobs, "fold", parts, checkpoint
+        )
+    except KeyboardInterrupt as error:
+        vars(error)["finished"] = {  # for whoever tells the user
+            number: _scored(columns, parts[number - 1], predicted, *more)
+            for number, (predicted, _, *more, _) in sorted(
+                vars(error)["finished"].items()
+            )
+        }
+        raise
     kind = kind_of(enrollment, enrollment_label, plans["heard"], speakers)
     protocol = repr(cv) if isinstance(cv, Protocol) else None
     common = {

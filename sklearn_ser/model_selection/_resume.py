@@ -309,7 +309,8 @@ def _finished(paths):
 def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
     """Make an evaluation of a generator that yields its jobs and returns a result.
 
-    A call runs the jobs. The generator is in its attribute `steps`, for a caller who
+    A call runs the jobs. The generator gets their outputs, or the interrupt with the
+    outputs of the `finished` ones. It is in the attribute `steps`, for a caller who
     runs the jobs of several evaluations together.
     """
 
@@ -317,7 +318,11 @@ def returns(kind: type[T]) -> Callable[[Callable[P, Any]], Callable[P, T]]:
         @functools.wraps(steps)
         def evaluation(*args, n_jobs=None, verbose=0, **options):
             generator = steps(*args, **options)
-            return finish(generator, run_jobs(next(generator), n_jobs, verbose))
+            try:
+                outputs = run_jobs(next(generator), n_jobs, verbose)
+            except KeyboardInterrupt as error:
+                generator.throw(error)
+            return finish(generator, outputs)
 
         signature = inspect.signature(steps)
         vars(evaluation)["__signature__"] = signature.replace(return_annotation=kind)
@@ -369,6 +374,6 @@ def run_jobs(asked, n_jobs, verbose):
                     keep(number, *output)
                 bar.update(len(done) - bar.n)
         except KeyboardInterrupt as error:
-            vars(error)["finished"] = done  # for whoever tells the user
+            vars(error)["finished"] = done
             raise
     return zip(*(done[number] for number in sorted(done)), strict=True)
