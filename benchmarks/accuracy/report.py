@@ -101,7 +101,6 @@ def sections(summary, curve):
     """Return the parts of the READMEs by their names."""
     four, all_five = corpora.FOUR, list(corpora.CORPORA)
     pairs = [f"{a}:{b}" for a in four for b in four]
-    pools = [(pool, *(f"{pool}/{c}" for c in all_five)) for pool in corpora.POOLS]
     parts = {}
     for features, end in ("log-mel", ""), ("speech-model", " speech-model"):
         kept = summary[summary.features == features]
@@ -116,14 +115,17 @@ def sections(summary, curve):
     of_curve = partial(speakers.by_size, curve)
     probed, read = rows.read(speakers.PROBED), ["uar", *speakers.PROBES]
     crossed = [f"{name}-sentences" for name in all_five]
+    for pool in corpora.POOLS:
+        names = [pool, *(f"{pool}/{corpus}" for corpus in all_five)]
+        parts[pool] = table(own, names, partial(figure, interval=False))
+        parts[f"{pool} comparison"] = against(own, [pool])
     return parts | {
         "front": front(summary),
         "enrolled": table(kept[kept.kind.isin(_KINDS)], four),
         "transductive": table(of["by-speaker"], (*four, *corpora.POOLS)),
         "adapted": table(of["adapted"], four),
-        "pools": table(own, sum(pools, ()), partial(figure, interval=False)),
         "comparison": against(own, four),
-        "pool comparison": against(own, ["pooled44"]),
+        "pooled122 comparison of DAT": against(own, ["pooled122"], ours="dat"),
         "sentences": table(own, crossed, _three),
         "probes": means(probed, ["protocol", "method"], read),
         "speakers": by_method(of_curve("uar", "enrolled")),
