@@ -12,11 +12,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ._sklearn import check_sample_weight
 from ._validation import as_column
-from ._vectors import Vectors, take
 from .base import unchanged_on_failure
 from .exceptions import TargetMissingWarning, warn_caller
 from .nn.adaptation import DomainNet, TargetBatches
 from .nn.batching import SequenceDataset
+from .nn.vectors import Vectors, take
 from .sequences import (
     check_labels,
     check_length,

@@ -22,8 +22,8 @@ from ._validation import (
     naming,
     refuse_masked,
 )
-from ._vectors import Vectors
 from .exceptions import warn_caller
+from .nn.vectors import Vectors
 
 _HINT = (
     "A sequence is an array (n_features, n_frames), as LogMelTransformer returns; "

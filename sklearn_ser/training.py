@@ -13,13 +13,13 @@ from skorch.helper import predefined_split
 
 from ._sklearn import check_sample_weight
 from ._validation import shown
-from ._vectors import Vectors, take
 from .calibration import MOST_ROWS, matched_temperature
 from .exceptions import SpeakersMissingWarning, warn_caller
 from .nn.batching import SequenceDataset
 from .nn.callbacks import check_owners, default_callbacks, loads_best
 from .nn.encoders import pooled
 from .nn.process import own_settings, training_device
+from .nn.vectors import Vectors, take
 from .sequences import check_length, check_speakers, frame_statistics, naming
 
 # Spectrograms have no more bands than this, while the smallest speech models have 384

@@ -21,7 +21,6 @@ from sklearn_ser import (
     SpeakerNormalizer,
 )
 from sklearn_ser._validation import check_column
-from sklearn_ser._vectors import Vectors
 from sklearn_ser.baseline import make_baseline
 from sklearn_ser.domains import (
     check_mixed_labels,
@@ -29,6 +28,7 @@ from sklearn_ser.domains import (
     rows_of_source,
 )
 from sklearn_ser.model_selection import speaker_cross_validate
+from sklearn_ser.nn.vectors import Vectors
 from sklearn_ser.sequences import check_labels, check_sequences, check_speakers
 
 DTYPES = ["f2", "f4", "f8", ">f4", "i1", "i2", "i4", "i8", "u1", "u4", "?"]

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from .._vectors import Vectors
 from ..exceptions import warn_caller
 from .layers import round_up
+from .vectors import Vectors
 
 # Sequences are shuffled, sorted by length within pools of this many batches, and cut.
 # A batch then has little padding, but still several lengths and emotions.

@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .._vectors import Vectors
 from ..exceptions import warn_caller
 from .layers import (
     AttentionPooling,
@@ -32,6 +31,7 @@ from .layers import (
     frame_mask,
 )
 from .process import is_own
+from .vectors import Vectors
 
 
 class StridedBlock(nn.Module):

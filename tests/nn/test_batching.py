@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sklearn_ser import SpeakerAdversarialClassifier
-from sklearn_ser._vectors import Vectors, take
 from sklearn_ser.nn.batching import (
     FRAMES_PER_RECORDING,
     BatchIterator,
     SequenceDataset,
     pad,
 )
+from sklearn_ser.nn.vectors import Vectors, take
 
 corpora = st.lists(st.integers(1, 60), min_size=1, max_size=80)
 

@@ -9,7 +9,6 @@ import torch
 from sklearn.base import clone
 
 from sklearn_ser import DIDANDomainAdapter
-from sklearn_ser._vectors import Vectors
 from sklearn_ser.nn.encoders import (
     ConvEncoder,
     PointwiseEncoder,
@@ -17,6 +16,7 @@ from sklearn_ser.nn.encoders import (
     UtteranceEncoder,
 )
 from sklearn_ser.nn.layers import Augment, ClassNoise
+from sklearn_ser.nn.vectors import Vectors
 from sklearn_ser.training import check_training_data
 
 

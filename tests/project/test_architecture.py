@@ -79,8 +79,7 @@ def test_private_names_of_scikit_learn_are_imported_in_one_file():
 
 def test_papers_stand_on_the_template_and_it_on_networks_and_sequences():
     template = {"base", "domains", "training"}
-    below = {"calibration", "sequences", "_vectors", "exceptions", "_sklearn"}
-    below |= {"_validation"}
+    below = {"calibration", "sequences", "exceptions", "_sklearn", "_validation"}
     for name in PAPERS | template:
         found = inside(MODULES[name], lazy=True)
         others = {n for n in found - below if n.split(".")[0] != "nn"}
