@@ -111,6 +111,7 @@ def test_spellings_of_a_name_are_one_speaker(tmp_path):
         ("", "is empty, expected RTTM"),
         ("hello\nworld\n", "line 1: found 'hello', expected RTTM, a CSV table"),
         ("0,1,ann\nhello\n", "line 2: found 'hello'"),
+        pytest.param("a" * 200_000, "line 1: found 'aaaa", id="one long line"),
         ("start,end\n0,1\n", r"line 1: lacks the columns \['speaker'\]"),
         ("start,end,speaker\n", "has a header but no rows"),
         ("start,end,speaker\n0,1,ann\n1,x,ann\n", "line 3: the end is 'x', expected"),

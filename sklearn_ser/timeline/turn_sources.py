@@ -285,13 +285,12 @@ def _of_labels(lines):
     for where, line in lines:
         if delimiter == "\t" and line.startswith("\\"):  # the frequencies of a label
             continue
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
-        if len(cells) == 2:  # a label without text
-            cells.append("")
         try:
-            start, end, speaker = cells  # more are those of times with commas, too
+            cells = map(str.strip, next(csv.reader([line], delimiter=delimiter)))
+            start, end, *texts = cells
+            [speaker] = texts or [""]  # more are those of times with commas, too
             seconds_of(start), seconds_of(end)
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             raise ValueError(
                 f"{where}: found {shortened(repr(line))}, expected {_EXPECTED}."
             ) from error
