@@ -79,7 +79,8 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
         ImportError
             If a package is missing that the transformer needs.
         TypeError, ValueError
-            If a parameter is out of its range, or `X` is not a batch of recordings.
+            If a parameter is out of its range or names no known model, or `X` is no
+            batch of recordings.
         """
         self._checked(X)
         self._learn()
