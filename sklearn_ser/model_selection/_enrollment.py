@@ -61,7 +61,7 @@ def check_enrollment(estimator, enrollment, label, n_draws, y):
         )
     if isinstance(enrollment, bool):
         raise TypeError(f"enrollment must be a number or 'all', got {enrollment}.")
-    if enrollment in (None, "all"):
+    if enrollment is None or isinstance(enrollment, str):
         if label is not None:
             raise ValueError(
                 f"enrollment_label={shown(label)} needs a number as enrollment, got "
@@ -180,8 +180,8 @@ def _checked(estimator, predicted, proba, n_rows, labels, classes):
             f"{n_rows} rows, among {classes.tolist()}; got shape {predicted.shape} "
             f"with {shorten(np.unique(predicted))}."
         )
-    if proba is not None and not np.isfinite(proba).all():
-        row = int(np.argwhere(~np.isfinite(proba))[0][0])
+    if proba is not None and (wrong := ~np.isfinite(proba.astype(float))).any():
+        row = int(np.argwhere(wrong)[0][0])
         raise ValueError(
             f"{type(estimator).__name__}.predict_proba must give a number for each "
             f"class; got {proba[row].tolist()} in row {row} of {len(proba)}."

@@ -522,6 +522,7 @@ def test_a_speaker_with_one_recording_is_scored():
         ({"enrollment": True}, "enrollment must be a number or 'all', got True"),
         ({"enrollment": 2.5}, "enrollment must be an instance of int"),
         ({"enrollment": [3]}, "enrollment must be an instance of int"),
+        ({"enrollment": np.array([3, 4])}, "enrollment must be an instance of int"),
         ({"enrollment": 2, "n_draws": 0}, "n_draws == 0, must be >= 1"),
         (
             {"enrollment": 2, "enrollment_label": "calm"},

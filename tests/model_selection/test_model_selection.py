@@ -784,3 +784,18 @@ def test_an_ignored_groups_argument_warns_only_if_given(corpus):
         speaker_cross_validate(
             DummyClassifier(), X, y, speakers, cv=cv, groups=speakers
         )
+
+
+def test_probabilities_of_python_floats_and_those_that_are_not_finite():
+    value = 0.5
+
+    class Half(DummyClassifier):
+        def predict_proba(self, X):
+            return np.full((len(X), 2), value, dtype=object)
+
+    X, y, speakers = np.zeros((8, 1)), ["a", "b"] * 4, np.repeat(["u", "v"], 4)
+    result = speaker_cross_validate(Half(), X, y, speakers)
+    assert (result.probabilities == np.full((8, 2), 0.5)).all()
+    value = np.nan
+    with pytest.raises(ValueError, match=r"got \[nan, nan\] in row 0 of 4"):
+        speaker_cross_validate(Half(), X, y, speakers)
