@@ -1,6 +1,7 @@
 """Long recordings: read block by block, resampled as they come, cut into windows."""
 
 import os
+from collections.abc import Mapping
 from math import ceil
 
 import numpy as np
@@ -34,7 +35,8 @@ def read_blocks(recording, sampling_rate, channel="mean", name="recording"):
     recording that is silent as a whole is a `SilentRecordingWarning`.
     """
     path, times = file_of(recording), times_of(recording, name)
-    if isinstance(path, str | os.PathLike):
+    is_content = isinstance(recording, Mapping) and recording.get("bytes") is not None
+    if isinstance(path, str | os.PathLike) and not is_content:
         name = describe(recording, name)
         what = yield from _read_file(path, sampling_rate, channel, name, times)
     else:

@@ -271,6 +271,12 @@ def test_bad_recording(tmp_path, name):
         assert message in _transform_error(bad, kind, cache_dir=cache)
 
 
+def test_the_name_of_a_file_is_no_content(tmp_path):
+    bad = {"bytes": str(_write(tmp_path / "a.wav", _noise()))}
+    with pytest.raises(TypeError, match="'bytes' of type str"):
+        list(read_blocks(bad, RATE))
+
+
 @pytest.mark.parametrize("rate", [1e15, 1e9])
 def test_sampling_rate_that_would_take_for_ever(tmp_path, rate):
     bad = {"array": _noise(), "sampling_rate": rate}
