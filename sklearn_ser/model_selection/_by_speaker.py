@@ -245,7 +245,7 @@ def speaker_cross_validate(
         vars(error)["finished"] = {  # for whoever tells the user
             number: _scored(columns, parts[number - 1], predicted, *more)
             for number, (predicted, _, *more, _) in sorted(
-                vars(error)["finished"].items()
+                vars(error).get("finished", {}).items()
             )
         }
         raise

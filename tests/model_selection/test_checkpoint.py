@@ -110,6 +110,15 @@ def across(data, estimator=None, **options):
     return cross_corpus_validate(model, X, y, CORPORA, speakers, **options)
 
 
+def test_an_interrupt_before_the_first_job_stays_one(data, monkeypatch):
+    def interrupted(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn_ser.model_selection._resume.tqdm", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        speaker_cross_validate(Fragile(), *data)
+
+
 @pytest.mark.parametrize("evaluate", [within, across])
 def test_finished_parts_are_taken_and_the_rest_computed(data, tmp_path, evaluate):
     whole = evaluate(data)
