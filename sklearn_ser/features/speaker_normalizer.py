@@ -359,9 +359,10 @@ def add_voices(normalizer, X, speakers):
     model, average = normalizer.emotion_model_, normalizer.scale_
     factor, n_features = normalizer.relevance_factor, len(average)
     with_deviations = len(model["mean"]) > n_features
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order])) + 1
     voices, seen = {}, {}
-    for code, name in enumerate(names):
-        own = np.flatnonzero(codes == code)
+    for name, own in zip(names, np.split(order, starts), strict=True):
         parts = means[own], None if variances is None else variances[own]
         vectors = _vectors(*parts, with_deviations=with_deviations).astype(np.float64)
         offset, shares = _offset(model, vectors, factor)

@@ -102,10 +102,11 @@ for example with GroupKFold and groups=speakers.
         train = _check_rows(train, len(speakers), f"Fold {number}: train")
         test = _check_rows(test, len(speakers), f"Fold {number}: test")
         labelled, adapted_to = train[~unlabelled[train]], train[unlabelled[train]]
-        is_tested = np.isin(codes, codes[test])
+        trains, tests = (_mask(part, len(codes)) for part in (labelled, test))
+        speaks, is_tested = (_mask(codes[p], len(names)) for p in (labelled, test))
         for what, shared in (
-            ("rows", np.intersect1d(labelled, test)),
-            ("speakers", names[np.unique(codes[labelled[is_tested[labelled]]])]),
+            ("rows", np.flatnonzero(trains & tests)),
+            ("speakers", names[speaks & is_tested]),
         ):
             if len(shared):
                 raise ValueError(
@@ -114,7 +115,7 @@ for example with GroupKFold and groups=speakers.
                     "groups=speakers."
                 )
         # This covers shared rows: a row shares its speaker with itself.
-        transductive |= bool(is_tested[adapted_to].any())
+        transductive |= bool((_mask(codes[adapted_to], len(names)) & is_tested).any())
         checked.append((train, test))
     if not checked:
         raise ValueError("splits is empty, expected at least one fold.")
@@ -339,3 +340,9 @@ def _check_rows(rows, n_rows, what):
             f"{what} must hold integers from 0 to {n_rows - 1}, got {shorten(rows)}."
         )
     return rows
+
+
+def _mask(rows, n_rows):
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[rows] = True
+    return mask
