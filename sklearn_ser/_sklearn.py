@@ -3,8 +3,6 @@
 They may move with any release: only this file has to follow.
 """
 
-# ruff: noqa: F401  (other files import them from here)
-
 from numbers import Real
 
 from sklearn.model_selection._search import BaseSearchCV
@@ -14,6 +12,21 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
+
+__all__ = [
+    "AUTO",
+    "NOT_NEGATIVE",
+    "POSITIVE",
+    "SHARE",
+    "BaseSearchCV",
+    "GroupsConsumerMixin",
+    "Interval",
+    "StrOptions",
+    "check_matplotlib_support",
+    "check_sample_weight",
+    "num_samples",
+    "safe_indexing",
+]
 
 # What the parameters of several estimators must be.
 AUTO = StrOptions({"auto"})

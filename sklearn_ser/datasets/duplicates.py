@@ -18,7 +18,7 @@ from ..features._audio_files import (
     open_audio,
     sample_range,
 )
-from ..features.audio import as_mapping, describe, load_audio, times_of
+from ..features.audio import as_mapping, describe, file_of, load_audio, times_of
 
 # Shorter or constant arrays may be equal by chance: silence, counts, toy data.
 _MIN_VALUES = 64
@@ -167,7 +167,7 @@ def _end(recording, end):
 
 def source_of(recording):
     """Return what is equal for the segments of one file or array, and differs else."""
-    source = _path(recording)
+    source = file_of(recording)
     if source is None:
         return id(_array(recording))
     return source if isinstance(source, bytes) else os.path.realpath(source)
@@ -185,21 +185,13 @@ def length_of(recording):
     return (rate, n_times) if is_known and rate is not None else None
 
 
-def _path(recording):
-    """Return the path or the bytes of a file, or None of an array."""
-    if isinstance(recording, Mapping) and recording.get("array") is None:
-        content = recording.get("bytes")
-        return recording.get("path") if content is None else content
-    return recording if isinstance(recording, str | os.PathLike) else None
-
-
 def _array(recording):
     return recording.get("array") if isinstance(recording, Mapping) else recording
 
 
 def _header(recording, name):
     """Return the rate, or None, the number of samples or frames, and if it is known."""
-    source = _path(recording)
+    source = file_of(recording)
     if source is not None:
         with naming_faults(describe(recording, name)), open_audio(source) as file:
             is_known = file.frames != UNKNOWN_LENGTH and not is_estimate(file, source)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from importlib.metadata import version
 from math import inf, isfinite
@@ -25,10 +26,12 @@ _MOST_NAMED = 5  # silent recordings in a warning
 class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
     """Turn recordings into features, in parallel and through a cache.
 
-    A subclass has the parameters `channel`, `n_jobs` and `cache_dir`.
+    A subclass has the parameters `channel`, `n_jobs` and `cache_dir`. One that gives
+    vectors has a method `_feature_names`.
     """
 
     _gives_vectors = False
+    _feature_names: Callable[[], Iterable[str]]
     _packages: tuple = ()  # that shape the features, beside those of decoding
     _chunk = 32  # recordings that a worker takes at once
 
@@ -45,10 +48,6 @@ class RecordingTransformer(TransformerMixin, BaseEstimator, ABC):
 
     def _learn(self):
         """Keep what a fit finds."""
-
-    def _feature_names(self):
-        """Return the names of the columns of vectors."""
-        raise NotImplementedError
 
     def _batches(self, batch, rows):
         """Divide rows of a batch into those of each job."""
