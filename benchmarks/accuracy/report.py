@@ -125,7 +125,7 @@ def sections(summary, curve):
         "transductive": table(of["by-speaker"], (*four, *corpora.POOLS)),
         "adapted": table(of["adapted"], four),
         "comparison": against(own, four),
-        "pooled122 comparison of DAT": against(own, ["pooled122"], ours="dat"),
+        "pooled122 plain": against(own, ["pooled122"], ours="plain"),
         "sentences": table(own, crossed, _three),
         "probes": means(probed, ["protocol", "method"], read),
         "speakers": by_method(of_curve("uar", "enrolled")),
