@@ -598,6 +598,8 @@ def normalized_by_group(values, codes, means, scales):
     normalized = np.empty_like(values)
     for start in range(0, len(values), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        own = codes[rows]
-        normalized[rows] = (values[rows].astype(np.float64) - means[own]) / scales[own]
+        own, x = codes[rows], values[rows].astype(np.float64)
+        x -= means[own]
+        x /= scales[own]
+        normalized[rows] = x
     return normalized
